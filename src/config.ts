@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from "node:fs";
+import { parse } from "smol-toml";
+import * as v from "valibot";
+import { InvalidArgumentError, messageOf } from "./errors.ts";
+import type { Paths } from "./paths.ts";
+
+const milliseconds = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(86_400_000));
+
+const registrySchema = v.strictObject({
+  /** Base addresses tried in order before the registry itself, as in `http://127.0.0.1:5000`. */
+  mirrors: v.optional(v.array(v.pipe(v.string(), v.url())), []),
+  /** Speak http to the registry itself. */
+  plain_http: v.optional(v.boolean(), false),
+});
+
+const configSchema = v.strictObject({
+  network: v.optional(
+    v.strictObject({
+      bridge: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(15))),
+      subnet: v.optional(
+        v.pipe(v.string(), v.regex(/^\d+\.\d+\.\d+\.\d+\/\d+$/, "is no IPv4 subnet as in 10.85.0.0/16")),
+      ),
+      mtu: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1280), v.maxValue(65_535)), 1500),
+      masquerade: v.optional(v.boolean(), true),
+    }),
+    {},
+  ),
+  registries: v.optional(v.record(v.string(), registrySchema), {}),
+  image: v.optional(
+    v.strictObject({
+      max_concurrent_downloads: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(64)), 3),
+      /** A registry that sends nothing for so long is given up. */
+      stall_timeout_ms: v.optional(milliseconds, 30_000),
+    }),
+    {},
+  ),
+  pods: v.optional(
+    v.strictObject({
+      /** First wait before a container of `podrt run` is started again; doubles up to the maximum. */
+      restart_backoff_ms: v.optional(milliseconds, 10_000),
+      restart_backoff_max_ms: v.optional(milliseconds, 300_000),
+    }),
+    {},
+  ),
+  cgroup: v.optional(
+    v.strictObject({
+      /** The cgroup below which podrt puts pods whose caller names no parent. */
+      parent: v.optional(v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute cgroup path"))),
+    }),
+    {},
+  ),
+});
+
+/** The configuration with every default filled in. */
+export interface Config {
+  readonly network: {
+    readonly bridge: string;
+    readonly subnet: string;
+    readonly mtu: number;
+    readonly masquerade: boolean;
+    /** nftables table that holds the masquerade and hostPort rules. */
+    readonly table: string;
+  };
+  readonly registries: Readonly<
+    Record<string, { readonly mirrors: readonly string[]; readonly plain_http: boolean }>
+  >;
+  readonly image: { readonly max_concurrent_downloads: number; readonly stall_timeout_ms: number };
+  readonly pods: { readonly restart_backoff_ms: number; readonly restart_backoff_max_ms: number };
+  readonly cgroup: { readonly parent: string };
+}
+
+/** Reads the configuration of an instance; a missing file means all defaults. */
+export function loadConfig(paths: Paths, file = paths.configFile): Config {
+  let text = "";
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT" || file !== paths.configFile) {
+      throw new InvalidArgumentError("", `cannot read the configuration ${file}: ${messageOf(error)}`);
+    }
+  }
+  return parseConfig(text, paths.instance, file);
+}
+
+/** Checks the text of a configuration file and fills in what it leaves out. */
+export function parseConfig(text: string, instance: string, file: string): Config {
+  let document: unknown;
+  try {
+    document = parse(text);
+  } catch (error) {
+    throw new InvalidArgumentError("", `${file} is not TOML: ${messageOf(error).split("\n")[0]}`);
+  }
+  const result = v.safeParse(configSchema, document);
+  if (!result.success) {
+    const issue = result.issues[0];
+    throw new InvalidArgumentError("", `${file}: ${v.getDotPath(issue) ?? "document"}: ${issue.message}`);
+  }
+  const { network, registries, image, pods, cgroup } = result.output;
+  const suffix = instance === "" ? "" : `-${instance}`;
+  return {
+    network: {
+      bridge: network.bridge ?? (instance === "" ? "podrt0" : `prt${instance}`),
+      subnet: network.subnet ?? defaultSubnet(instance),
+      mtu: network.mtu,
+      masquerade: network.masquerade,
+      table: `podrt${suffix.replace("-", "_")}`,
+    },
+    registries,
+    image,
+    pods,
+    cgroup: { parent: cgroup.parent ?? `/podrt${suffix}` },
+  };
+}
+
+/** Instances below a directory of their own get one of 2,048 subnets of 4,094 addresses, by their name. */
+function defaultSubnet(instance: string): string {
+  if (instance === "") return "10.85.0.0/16";
+  const hash = Number.parseInt(instance, 16);
+  return `10.${128 + ((hash >>> 4) & 0x7f)}.${(hash & 0xf) << 4}.0/20`;
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+import { AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_NONBLOCK } from "./abi/fcntl.ts";
+import { syscall, trySyscall } from "./syscall.ts";
+
+/** A file descriptor with an owner: closed once, by `using` or `close`. */
+export class Fd implements Disposable {
+  #number: number;
+
+  constructor(number: number) {
+    this.#number = number;
+  }
+
+  get number(): number {
+    if (this.#number < 0) throw new Error("use of a closed file descriptor");
+    return this.#number;
+  }
+
+  get isOpen(): boolean {
+    return this.#number >= 0;
+  }
+
+  close(): void {
+    if (this.#number < 0) return;
+    const number = this.#number;
+    this.#number = -1;
+    trySyscall("close", number);
+  }
+
+  /** Gives the descriptor to somebody else, who closes it. */
+  release(): number {
+    const number = this.number;
+    this.#number = -1;
+    return number;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** openat(2) with O_CLOEXEC; `mode` counts where `flags` create. */
+export function open(path: string, flags: number, mode = 0, directory = AT_FDCWD): Fd {
+  return new Fd(syscall("openat", directory, path, flags | O_CLOEXEC, mode));
+}
+
+/** pipe2(2): the read end and the write end, both close-on-exec. */
+export function pipe(flags = 0): { read: Fd; write: Fd } {
+  const pair = new Int32Array(2);
+  syscall("pipe2", new Uint8Array(pair.buffer), flags | O_CLOEXEC);
+  return { read: new Fd(pair[0] as number), write: new Fd(pair[1] as number) };
+}
+
+/** memfd_create(2), close-on-exec, with `content` written. */
+export function memfd(name: string, content: Uint8Array, flags = 0): Fd {
+  const MFD_CLOEXEC = 1;
+  const fd = new Fd(syscall("memfd_create", name, MFD_CLOEXEC | flags));
+  writeAll(fd.number, content);
+  return fd;
+}
+
+/** Writes all of `bytes`, however many calls that takes. */
+export function writeAll(fd: number, bytes: Uint8Array): void {
+  let rest = bytes;
+  while (rest.length > 0) rest = rest.subarray(syscall("write", fd, rest, rest.length));
+}
+
+/** Sets or clears O_NONBLOCK. */
+export function setNonBlocking(fd: number, nonBlocking: boolean): void {
+  const F_GETFL = 3;
+  const F_SETFL = 4;
+  const flags = syscall("fcntl", fd, F_GETFL, 0);
+  syscall("fcntl", fd, F_SETFL, nonBlocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+}
+
+/** True when the descriptor refers to something that still exists (fstat succeeds). */
+export function isOpen(fd: number): boolean {
+  return trySyscall("newfstatat", fd, "", new Uint8Array(144), AT_EMPTY_PATH) === 0;
+}

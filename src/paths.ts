@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHash } from "node:crypto";
+import { join, resolve } from "node:path";
+
+/** Every path and kernel-wide name that one instance of podrt owns; see docs/architecture.md, State. */
+export interface Paths {
+  /** What must survive a reboot: database, blobs, layers, upper directories. */
+  readonly stateDir: string;
+  readonly database: string;
+  readonly blobsDir: string;
+  readonly layersDir: string;
+  readonly containersDir: string;
+  /** Downloads in flight; emptied at start. */
+  readonly ingestDir: string;
+  /** What a reboot clears: sockets, journals, pins. */
+  readonly runDir: string;
+  readonly socket: string;
+  readonly podsDir: string;
+  /** An empty directory on which a container's root is attached, inside that container's mount namespace. */
+  readonly rootMountPoint: string;
+  readonly lockFile: string;
+  readonly configFile: string;
+  /** Suffix of names the kernel keeps machine-wide (bridge, nftables table, cgroup); empty for the default instance. */
+  readonly instance: string;
+}
+
+/**
+ * The paths of the machine's instance, or, with `root`, of one that lives below that directory alone.
+ */
+export function pathsFor(root?: string): Paths {
+  if (root === undefined) return layout("/var/lib/podrt", "/run/podrt", "/etc/podrt/config.toml", "");
+  const base = resolve(root);
+  const instance = createHash("sha256").update(base).digest("hex").slice(0, 8);
+  return layout(join(base, "lib"), join(base, "run"), join(base, "config.toml"), instance);
+}
+
+/** The run directory of one sandbox: monitor socket, journal, network namespace pin. */
+export function podDir(paths: Paths, sandboxId: string): string {
+  return join(paths.podsDir, sandboxId);
+}
+
+function layout(stateDir: string, runDir: string, configFile: string, instance: string): Paths {
+  return {
+    stateDir,
+    database: join(stateDir, "podrt.db"),
+    blobsDir: join(stateDir, "blobs"),
+    layersDir: join(stateDir, "layers"),
+    containersDir: join(stateDir, "containers"),
+    ingestDir: join(stateDir, "ingest"),
+    runDir,
+    socket: join(runDir, "podrt.sock"),
+    podsDir: join(runDir, "pods"),
+    rootMountPoint: join(runDir, "root"),
+    lockFile: join(runDir, "lock"),
+    configFile,
+    instance,
+  };
+}
