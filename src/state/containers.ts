@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Database } from "bun:sqlite";
+import type { ProcessIdentity } from "./sandboxes.ts";
+import { openTable, type Table } from "./table.ts";
+
+/** What is kept of a container. State is derived from it by `container/status.ts`, never stored. */
+export interface ContainerRecord {
+  readonly id: string;
+  readonly sandboxId: string;
+  readonly name: string;
+  readonly attempt: number;
+  readonly createdAtNs: string;
+  /** runtime.v1.ContainerConfig in protobuf JSON. */
+  readonly config: unknown;
+  /** Image.id: digest of the image's configuration. */
+  readonly imageId: string;
+  /** What the caller named, and a repository digest or the id, as ContainerStatus reports them. */
+  readonly imageName: string;
+  readonly imageReference: string;
+  /** False until the snapshot exists; such a record is an intent, undone at the next start. */
+  readonly created: boolean;
+  /** Set before the launch program is sent. */
+  readonly startingAtNs?: string;
+  readonly startedAtNs?: string;
+  readonly process?: ProcessIdentity;
+  readonly finishedAtNs?: string;
+  readonly exitCode?: number;
+  readonly reason?: string;
+  readonly message?: string;
+  /** The resolved launch: argv, env, user, mounts, limits as an OCI runtime configuration. */
+  readonly runtimeSpec: unknown;
+  readonly cgroupPath: string;
+  /** Absolute path, empty when the container has no log. */
+  readonly logPath: string;
+  /** First descriptor number under which the monitor holds this container's stdio. */
+  readonly heldFd: number;
+  readonly stopSignal: number;
+}
+
+export function openContainers(
+  database: Database,
+  onCorrupt?: (key: string) => void,
+): Table<ContainerRecord> {
+  return openTable<ContainerRecord>(database, "containers", onCorrupt);
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** The schema's history; PRAGMA user_version counts how many of these have run. Append only. */
+export const MIGRATIONS: readonly string[] = [
+  "CREATE TABLE sandboxes (key TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID",
+  "CREATE TABLE containers (key TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID",
+  "CREATE TABLE images (key TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID",
+  "CREATE TABLE layers (key TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID",
+  "CREATE TABLE leases (key TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID",
+  "CREATE TABLE pods (key TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID",
+  "CREATE TABLE settings (key TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID",
+];

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Database } from "bun:sqlite";
+import { openTable, type Table } from "./table.ts";
+
+/** A process by number and start time, so that a number given out again is never mistaken for it. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** Field 22 of /proc/PID/stat: clock ticks after boot, as text. */
+  readonly startTicks: string;
+}
+
+/** Why a sandbox is no longer ready. */
+export interface SandboxEnd {
+  readonly atNs: string;
+  /** One sentence: `pause died of SIGKILL`, `stopped on request`. */
+  readonly reason: string;
+}
+
+/** What is kept of a pod sandbox. State is derived from it by `sandbox/status.ts`, never stored. */
+export interface SandboxRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly uid: string;
+  readonly attempt: number;
+  readonly createdAtNs: string;
+  readonly runtimeHandler: string;
+  /** runtime.v1.PodSandboxConfig in protobuf JSON. */
+  readonly config: unknown;
+  /** Set once the sandbox is ready; a record without it is an intent, undone at the next start. */
+  readonly readyAtNs?: string;
+  readonly end?: SandboxEnd;
+  /** /proc/sys/kernel/random/boot_id of the boot it belongs to. */
+  readonly bootId: string;
+  readonly monitor?: ProcessIdentity;
+  readonly pause?: ProcessIdentity;
+  /** Absolute path in the cgroup tree of the cgroup that holds the pause; containers are its siblings. */
+  readonly cgroupPath: string;
+  /** True when the parent cgroup was podrt's own choice, so that removing it is podrt's duty. */
+  readonly ownsCgroupParent: boolean;
+  /** Addresses, primary first; empty for a pod in the host's network. */
+  readonly addresses: readonly string[];
+  readonly networkAttached: boolean;
+}
+
+export function openSandboxes(database: Database, onCorrupt?: (key: string) => void): Table<SandboxRecord> {
+  return openTable<SandboxRecord>(database, "sandboxes", onCorrupt);
+}
