@@ -26,6 +26,12 @@ export class Fd implements Disposable {
     trySyscall("close", number);
   }
 
+  /** Another descriptor of the same open file, close-on-exec, with an owner of its own. */
+  duplicate(): Fd {
+    const F_DUPFD_CLOEXEC = 1030;
+    return new Fd(syscall("fcntl", this.number, F_DUPFD_CLOEXEC, 3));
+  }
+
   /** Gives the descriptor to somebody else, who closes it. */
   release(): number {
     const number = this.number;
@@ -55,6 +61,19 @@ export function memfd(name: string, content: Uint8Array, flags = 0): Fd {
   const MFD_CLOEXEC = 1;
   const fd = new Fd(syscall("memfd_create", name, MFD_CLOEXEC | flags));
   writeAll(fd.number, content);
+  return fd;
+}
+
+/**
+ * A memfd that nobody can change any more, not even root: the executables that run beside an
+ * image's code come from such files.
+ */
+export function sealedMemfd(name: string, content: Uint8Array): Fd {
+  const MFD_ALLOW_SEALING = 2;
+  const F_ADD_SEALS = 1033;
+  const SEAL_SHRINK_GROW_WRITE = 0x1 | 0x2 | 0x4 | 0x8;
+  const fd = memfd(name, content, MFD_ALLOW_SEALING);
+  syscall("fcntl", fd.number, F_ADD_SEALS, SEAL_SHRINK_GROW_WRITE);
   return fd;
 }
 

@@ -49,6 +49,17 @@ export function addressOf(buffer: Uint8Array): number {
   return buffer.length === 0 ? 0 : ptr(buffer);
 }
 
+let kept: readonly Uint8Array[] = [];
+
+/**
+ * Keeps buffers reachable whose addresses were written into other buffers, which the garbage
+ * collector cannot see: call it with them after the system call that used the addresses.
+ */
+export function keepAlive(...buffers: Uint8Array[]): void {
+  kept = buffers;
+  if (kept.length > 1_000_000) throw new Error("more buffers than a call can have");
+}
+
 // x86-64 System V: nr, a1..a5 arrive in rdi, rsi, rdx, rcx, r8, r9 and a6 on the stack; the kernel
 // wants them in rax, rdi, rsi, rdx, r10, r8, r9 and leaves its answer in rax.
 const SYSCALL_STUB_X86_64 = Uint8Array.of(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Database } from "bun:sqlite";
-import type { ProcessIdentity } from "./sandboxes.ts";
+import type { ProcessIdentity } from "../linux/process.ts";
 import { openTable, type Table } from "./table.ts";
 
 /** What is kept of a container. State is derived from it by `container/status.ts`, never stored. */

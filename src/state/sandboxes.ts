@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Database } from "bun:sqlite";
+import type { ProcessIdentity } from "../linux/process.ts";
 import { openTable, type Table } from "./table.ts";
-
-/** A process by number and start time, so that a number given out again is never mistaken for it. */
-export interface ProcessIdentity {
-  readonly pid: number;
-  /** Field 22 of /proc/PID/stat: clock ticks after boot, as text. */
-  readonly startTicks: string;
-}
 
 /** Why a sandbox is no longer ready. */
 export interface SandboxEnd {
@@ -41,6 +35,11 @@ export interface SandboxRecord {
   /** Addresses, primary first; empty for a pod in the host's network. */
   readonly addresses: readonly string[];
   readonly networkAttached: boolean;
+}
+
+/** True from the moment a sandbox is complete until its pause ends. */
+export function isReady(record: SandboxRecord): boolean {
+  return record.readyAtNs !== undefined && record.end === undefined;
 }
 
 export function openSandboxes(database: Database, onCorrupt?: (key: string) => void): Table<SandboxRecord> {

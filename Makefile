@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+# podrt: a container runtime for Kubernetes pods in one file. `make` prints what can be made.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+BUN := node_modules/.bin/bun
+BINARY := dist/podrt
+MODULES := node_modules/.stamp
+PACKAGES := .build/packages/stamp
+SOURCES := $(shell find src -name '*.ts' ! -name '*.test.ts' 2>/dev/null)
+
+.PHONY: help build demo test check bench install clean gen fmt crictl
+
+help: ## Print this help
+	@echo 'podrt: a container runtime for Kubernetes pods in one file'
+	@echo
+	@echo 'usage: make TARGET'
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' Makefile
+
+build: $(BINARY) ## Build dist/podrt, one file that runs from any directory
+
+demo: $(BINARY) $(PACKAGES) crictl ## Run two pods from manifests and show what they are made of (root)
+	@$(BUN) scripts/demo.ts
+
+test: $(BINARY) $(PACKAGES) crictl ## Run every test; the end-to-end ones need root
+	@$(BUN) scripts/test.ts
+
+check: $(MODULES) ## Types, lint, layers, and that generated code is up to date
+	@scripts/require.sh as:binutils
+	node_modules/.bin/tsc --noEmit
+	node_modules/.bin/biome check --error-on-warnings .
+	$(BUN) test test/tidy.test.ts
+	$(BUN) scripts/check-generated.ts
+
+bench: $(BINARY) $(PACKAGES) ## Measure starts and memory, beside runc and crun where installed (root)
+	@$(BUN) test/bench/bench.ts
+
+install: $(BINARY) ## Copy dist/podrt to DESTDIR/PREFIX/bin (PREFIX is /usr/local)
+	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/podrt
+
+clean: ## Remove what was built, downloaded and generated for tests
+	rm -rf dist .build node_modules
+
+gen: $(MODULES) ## Generate src/gen again from proto/ and pause/
+	@scripts/require.sh as:binutils
+	$(BUN) scripts/write-proto.ts
+	PATH="$(CURDIR)/node_modules/.bin:$$PATH" buf generate proto --template proto/buf.gen.yaml
+	$(BUN) scripts/assemble.ts
+
+fmt: $(MODULES) ## Format the sources
+	node_modules/.bin/biome check --write .
+
+$(BINARY): $(MODULES) $(SOURCES)
+	@mkdir -p $(@D)
+	$(BUN) build --compile src/main.ts src/image/unpack-worker.ts --outfile $@
+
+# The dependencies pinned by package-lock.json. Without npm, a Bun that is already there reads the same file.
+$(MODULES): package.json package-lock.json
+	@if command -v npm >/dev/null; then \
+	  npm ci --no-audit --no-fund --loglevel=error; \
+	elif command -v bun >/dev/null; then \
+	  bun install --no-save; \
+	else \
+	  echo 'make: neither npm nor bun is here: install the package npm' >&2; exit 1; \
+	fi
+	@touch $@
+
+# Programs that tests and demo call, and the packages from which they make images.
+$(PACKAGES): scripts/require.sh scripts/fetch-packages.sh
+	@scripts/require.sh as:binutils ip:iproute2 nft:nftables nsenter:util-linux ps:procps
+	@scripts/fetch-packages.sh .build/packages
+	@touch $@
+
+crictl: $(MODULES)
+	@scripts/build-crictl.sh .build/bin

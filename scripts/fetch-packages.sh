@@ -1,0 +1,47 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# usage: fetch-packages.sh DIR
+#
+# Sees that docker-registry, nginx and a static busybox are there: installed, or unpacked below DIR/root. They are
+# not installed, because the packages of the first two would start services on this machine.
+
+set -eu
+
+dir=$1
+mkdir -p "$dir/root"
+
+present() {
+  [ -e "$1" ] || [ -e "$dir/root$1" ]
+}
+
+packages=
+present /usr/bin/docker-registry || packages="$packages docker-registry"
+present /bin/busybox || packages="$packages busybox-static"
+present /usr/sbin/nginx || packages="$packages nginx"
+[ -n "$packages" ] || exit 0
+
+if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+  echo "make: needed to make test images: install docker-registry, busybox-static and nginx (looked for:$packages)" >&2
+  exit 1
+fi
+
+# nginx's libraries come with it; where no package list is known yet, one is fetched first.
+names() {
+  echo "$packages"
+  case "$packages" in *nginx*) apt-cache depends nginx | sed -n 's/^  Depends: \(\(lib\|zlib\)[^ ]*\)$/\1/p' ;; esac
+}
+apt-cache show docker-registry >/dev/null 2>&1 || apt-get update -qq </dev/null
+
+echo "make: unpacking$packages in $dir"
+cd "$dir"
+# One word for each package. A list that is too old names files that are gone.
+# shellcheck disable=SC2046
+apt-get download -qq $(names) </dev/null || {
+  apt-get update -qq </dev/null
+  apt-get download -qq $(names) </dev/null
+}
+for package in ./*.deb; do
+  dpkg-deb -x "$package" root
+done
+rm -f ./*.deb

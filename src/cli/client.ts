@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+import { connect as connectSocket } from "node:net";
+import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { PodrtError, UnavailableError } from "../errors.ts";
+import { PodService } from "../gen/podrt/v1/podrt_pb.ts";
+import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
+
+const BASE_URL = "http://localhost";
+/** Calls that wait for nothing but the daemon itself. */
+const DEFAULT_TIMEOUT_MS = 30_000;
+
+/** The daemon behind a socket. Dispose it, or the connection keeps the process alive. */
+export interface Daemon extends Disposable {
+  readonly runtime: Client<typeof RuntimeService>;
+  readonly images: Client<typeof ImageService>;
+  readonly pods: Client<typeof PodService>;
+}
+
+/** Speaks gRPC over `socketPath`; the connection is made with the first call. */
+export function openDaemon(socketPath: string): Daemon {
+  // Node's type wants a TLS socket; http2 over a unix socket needs any duplex.
+  const createConnection = () => connectSocket(socketPath);
+  const sessionManager = new Http2SessionManager(BASE_URL, {}, { createConnection } as never);
+  const transport = createGrpcTransport({
+    baseUrl: BASE_URL,
+    sessionManager,
+    interceptors: [
+      (next) => async (request) => {
+        try {
+          return await next(request);
+        } catch (error) {
+          throw translate(error, socketPath);
+        }
+      },
+    ],
+  });
+  return {
+    runtime: createClient(RuntimeService, transport),
+    images: createClient(ImageService, transport),
+    pods: createClient(PodService, transport),
+    [Symbol.dispose]: () => sessionManager.abort(),
+  };
+}
+
+/** Options of a call that answers at once: a daemon that hangs is told of instead of waited for. */
+export function promptly(): { readonly timeoutMs: number } {
+  return { timeoutMs: DEFAULT_TIMEOUT_MS };
+}
+
+/** Whether `error` is the daemon's word that something does not exist. */
+export function isNotFound(error: unknown): boolean {
+  return ConnectError.from(error).code === Code.NotFound;
+}
+
+function translate(error: unknown, socketPath: string): unknown {
+  if (error instanceof PodrtError) return error;
+  const { cause } = ConnectError.from(error);
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+  if (code === "ENOENT" || code === "ECONNREFUSED" || code === "ENOTSOCK") {
+    return new UnavailableError(`no daemon answers at ${socketPath}; start it with \`podrt serve\``);
+  }
+  if (code === "EACCES" || code === "EPERM") {
+    return new UnavailableError(`no permission to use ${socketPath}; run this as root`);
+  }
+  if (code === "ECONNRESET" || code === "EPIPE") {
+    return new UnavailableError(`the daemon at ${socketPath} went away`);
+  }
+  return error;
+}
+
+/** The sentence for a person: what the daemon said, without the name of a gRPC code before it. */
+export function sentenceOf(error: unknown): string {
+  if (error instanceof ConnectError) {
+    if (error.code === Code.DeadlineExceeded) return `the daemon did not answer in time: ${error.rawMessage}`;
+    return error.rawMessage === "" ? `the daemon answered with ${Code[error.code]}` : error.rawMessage;
+  }
+  return error instanceof Error ? error.message : String(error);
+}

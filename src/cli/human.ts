@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+const SHORT_ID = 13;
+
+/** As long as crictl shows it, and long enough to type back. */
+export function shortId(id: string): string {
+  return id.replace(/^sha256:/, "").slice(0, SHORT_ID);
+}
+
+/** How long ago a time in nanoseconds was: `5s`, `3m`, `7h`, `12d`. */
+export function age(thenNs: bigint, nowMs: number = Date.now()): string {
+  const seconds = Math.max(0, Math.floor((nowMs - Number(thenNs / 1_000_000n)) / 1000));
+  if (seconds < 60) return `${seconds}s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}m`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)}h`;
+  return `${Math.floor(seconds / 86_400)}d`;
+}
+
+/** Bytes with three digits: `999B`, `4.43MB`, `109MB`, in powers of 1000 as image sizes are told. */
+export function size(bytes: bigint | number): string {
+  let value = Number(bytes);
+  let unit = 0;
+  while (value >= 999.5 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? value : Number(value.toPrecision(3))}${UNITS[unit]}`;
+}
+
+const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"] as const;

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+import { openDaemon, type Daemon, isNotFound, promptly } from "./client.ts";
+import { age, shortId } from "./human.ts";
+import { isReadySandbox, isRunning, type PodEntry, takeInventory } from "./inventory.ts";
+import type { Context } from "./program.ts";
+import { formatTable, painter } from "./table.ts";
+
+export interface PodRow {
+  readonly name: string;
+  readonly namespace: string;
+  readonly ready: string;
+  readonly status: string;
+  readonly restarts: number;
+  readonly ip: string;
+  readonly id: string;
+  readonly createdAt: string;
+  /** Why it is as it is; empty when there is nothing to say. */
+  readonly message: string;
+}
+
+export async function pods({ io, socketPath, output }: Context): Promise<number> {
+  using daemon = openDaemon(socketPath);
+  const inventory = await takeInventory(daemon);
+  const rows = await Promise.all(inventory.pods.map((pod) => podRow(daemon, pod)));
+  if (output === "json") {
+    await io.out(`${JSON.stringify(rows, null, 2)}\n`);
+    return 0;
+  }
+  const paint = painter(io);
+  const cells = rows.map((row, index) => [
+    row.name,
+    row.namespace,
+    row.ready,
+    paint(row.status, colorOf(row.status)),
+    String(row.restarts),
+    row.ip === "" ? "-" : row.ip,
+    age(inventory.pods[index]!.createdAtNs),
+    row.id === "" ? "-" : shortId(row.id),
+  ]);
+  await io.out(formatTable(["NAME", "NAMESPACE", "READY", "STATUS", "RESTARTS", "IP", "AGE", "ID"], cells));
+  return 0;
+}
+
+/** One pod in a line. */
+export async function podRow(daemon: Daemon, pod: PodEntry): Promise<PodRow> {
+  const { kept, sandbox } = pod;
+  const current = pod.containers.filter(({ podSandboxId }) => podSandboxId === sandbox?.id);
+  const names = new Set(current.map(({ metadata }) => metadata?.name));
+  const total = kept?.containers.length ?? names.size;
+  const attempts = [...names].map((name) =>
+    Math.max(...current.filter(({ metadata }) => metadata?.name === name).map(({ metadata }) => metadata?.attempt ?? 0)),
+  );
+  return {
+    name: pod.name,
+    namespace: pod.namespace,
+    ready: `${current.filter(isRunning).length}/${total}`,
+    status: statusOf(pod),
+    restarts: (kept?.containers.map(({ restarts }) => restarts) ?? attempts).reduce((sum, n) => sum + n, 0),
+    ip: kept?.addresses[0] ?? (isReadySandbox(sandbox) ? await addressOf(daemon, sandbox.id) : ""),
+    id: sandbox?.id ?? "",
+    createdAt: new Date(Number(pod.createdAtNs / 1_000_000n)).toISOString(),
+    message: messageOf(pod),
+  };
+}
+
+/** The word that says most: what is amiss with the pod, else with one of its containers, else its phase. */
+function statusOf({ kept, sandbox }: PodEntry): string {
+  if (kept === undefined) return isReadySandbox(sandbox) ? "Ready" : "NotReady";
+  if (kept.reason !== "") return kept.reason;
+  if (kept.phase !== "Pending" && kept.phase !== "Running") return kept.phase;
+  return kept.containers.find(({ state, reason }) => state === "waiting" && reason !== "")?.reason ?? kept.phase;
+}
+
+function messageOf({ kept }: PodEntry): string {
+  if (kept === undefined) return "";
+  if (kept.message !== "") return kept.message;
+  const amiss = kept.containers.find(({ state, message }) => state === "waiting" && message !== "");
+  return amiss === undefined ? "" : `${amiss.name}: ${amiss.message}`;
+}
+
+async function addressOf(daemon: Daemon, podSandboxId: string): Promise<string> {
+  try {
+    const { status } = await daemon.runtime.podSandboxStatus({ podSandboxId }, promptly());
+    return status?.network?.ip ?? "";
+  } catch (error) {
+    // It may have been removed since it was listed.
+    if (isNotFound(error)) return "";
+    throw error;
+  }
+}
+
+function colorOf(status: string): "green" | "yellow" | "red" {
+  if (["Running", "Ready", "Succeeded"].includes(status)) return "green";
+  return ["Pending", "ContainerCreating", "Stopping", "Stopped", "Deleting", "NotReady"].includes(status)
+    ? "yellow"
+    : "red";
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import manifest from "../../package.json" with { type: "json" };
+import { pathsFor } from "../paths.ts";
+import { type Io, processIo, ReaderGoneError } from "./io.ts";
+import { UsageError } from "./usage-error.ts";
+
+/** What every command gets beside its own arguments. */
+export interface Context {
+  readonly io: Io;
+  readonly socketPath: string;
+  readonly output: "table" | "json";
+}
+
+const FAILURE = 1;
+const USAGE = 2;
+/** As a shell reports a process that died of SIGPIPE. */
+const READER_GONE = 141;
+
+type Run = (context: Context, ...values: never[]) => Promise<number>;
+
+/**
+ * Runs the command that `argv` (without the program's name) asks for and answers the exit code: 0, 1
+ * when it failed, 2 when it makes no sense, or what the command run by `exec` ended with.
+ */
+export async function runCli(argv: readonly string[], io: Io = processIo()): Promise<number> {
+  const output: Promise<void>[] = [];
+  let exitCode = 0;
+  const program = buildProgram(
+    async (run) => {
+      exitCode = await run(io);
+    },
+    (text) => void output.push(io.out(text)),
+    (text) => void output.push(io.err(text)),
+  );
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    await Promise.all(output);
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      await Promise.allSettled(output);
+      // Commander also throws after it has printed what was asked for.
+      return error.exitCode === 0 ? 0 : USAGE;
+    }
+    return await report(error, io);
+  }
+}
+
+async function report(error: unknown, io: Io): Promise<number> {
+  if (error instanceof ReaderGoneError) return READER_GONE;
+  const isUsage = error instanceof UsageError;
+  const text = isUsage ? error.message : (await import("./client.ts")).sentenceOf(error);
+  const lines = text.split("\n").map((line) => `podrt: ${line}\n`);
+  await io.err(lines.join("")).catch(() => {});
+  return isUsage ? USAGE : FAILURE;
+}
+
+function buildProgram(
+  execute: (run: (io: Io) => Promise<number>) => Promise<void>,
+  writeOut: (text: string) => void,
+  writeErr: (text: string) => void,
+): Command {
+  const program = new Command("podrt");
+  program
+    .description("A container runtime for Kubernetes pods in one file.")
+    .version(manifest.version, "-V, --version", "print the version and exit")
+    .exitOverride()
+    .enablePositionalOptions()
+    .showSuggestionAfterError()
+    .helpCommand("help [command]", "explain a command")
+    .helpOption("-h, --help", "explain how to use it")
+    .configureOutput({
+      writeOut,
+      writeErr,
+      outputError: (text, write) => write(text.replace(/^error: /, "podrt: ")),
+    })
+    .addHelpText("after", "\nPods and containers go by name, POD/CONTAINER, or the beginning of an id.");
+  addInstanceOptions(program);
+
+  /** Declares a command; its module is loaded when it runs. */
+  const command = (usage: string, description: string, load: () => Promise<Run>): Command => {
+    const declared = program.command(usage).description(description);
+    addInstanceOptions(declared);
+    declared.action(async (...values: unknown[]) => {
+      const self = values.pop() as Command;
+      const options = self.optsWithGlobals() as { root?: string; socket?: string; output?: "table" | "json" };
+      await execute(async (io) => {
+        const socketPath = options.socket ?? socketOf(options.root, io.env);
+        const context: Context = { io, socketPath, output: options.output ?? "table" };
+        const run = (await load()) as (context: Context, ...values: unknown[]) => Promise<number>;
+        return await run(context, ...values);
+      });
+    });
+    return declared;
+  };
+  declareDaemonCommands(program);
+  declarePodCommands(command);
+  declareContainerCommands(command);
+  declareImageCommands(command);
+  command("version", "print the versions of this program and of the daemon", async () =>
+    (await import("./version.ts")).version,
+  ).addOption(outputOption());
+  return program;
+}
+
+type Declare = (usage: string, description: string, load: () => Promise<Run>) => Command;
+
+/** Handled before this module is loaded; here only so that help tells of them. */
+function declareDaemonCommands(program: Command): void {
+  const handledEarlier = () => {
+    throw new UsageError("this command must come first, before any option");
+  };
+  program
+    .command("serve")
+    .description("run the daemon: the CRI and podrt's own commands on a unix socket")
+    .option("--root <dir>", "keep everything of this instance below one directory")
+    .option("--config <file>", "read the configuration from here (/etc/podrt/config.toml)")
+    .action(handledEarlier);
+  program
+    .command("pause")
+    .description("be the init of a sandbox: reap, and wait for a signal to end")
+    .option("-v", "print the version")
+    .action(handledEarlier);
+}
+
+function declarePodCommands(command: Declare): void {
+  command("run <file>", "keep the pods of a manifest, show their logs until Ctrl-C, then remove them", async () =>
+    (await import("./run.ts")).run,
+  )
+    .usage("[options] <file | ->")
+    .option("-d, --detach", "leave the pods running and return")
+    .option("--wait <seconds>", "with --detach: return once every container runs", seconds);
+  command("pods", "list pods", async () => (await import("./pods.ts")).pods).addOption(outputOption());
+  command("stop <pods...>", "stop pods and leave them listed", async () => (await import("./stop.ts")).stop)
+    .usage("[options] <pod...>")
+    .option("-t, --time <seconds>", "time between the stop signal and SIGKILL", seconds);
+  command("rm <pods...>", "remove pods with their volumes and logs", async () => (await import("./rm.ts")).rm)
+    .usage("[options] <pod...>")
+    .option("-f, --force", "also those that run; without -t they are killed at once")
+    .option("-t, --time <seconds>", "time between the stop signal and SIGKILL", seconds);
+}
+
+function declareContainerCommands(command: Declare): void {
+  command("ps", "list running containers", async () => (await import("./ps.ts")).ps)
+    .option("-a, --all", "also those that ended, and the pause of each pod")
+    .addOption(outputOption());
+  command("logs <name>", "print the logs of a container, or of all containers of a pod", async () =>
+    (await import("./logs.ts")).logs,
+  )
+    .usage("[options] <container | pod>")
+    .option("-f, --follow", "go on until it ends")
+    .option("--tail <lines>", "begin with the last lines only", count)
+    .option("--timestamps", "show when each line was written");
+  command("exec <container> <command...>", "run a command in a container", async () =>
+    (await import("./exec.ts")).exec,
+  )
+    .usage("[options] <container> -- <command> [argument...]")
+    .option("-i, --stdin", "pass standard input on")
+    .option("-t, --tty", "give the command a terminal")
+    .passThroughOptions();
+  command("attach <container>", "join the terminal or streams of a container; Ctrl-P Ctrl-Q leaves", async () =>
+    (await import("./attach.ts")).attach,
+  );
+  command("inspect <name>", "print everything about a pod, container or image as JSON", async () =>
+    (await import("./inspect.ts")).inspect,
+  ).usage("[options] <pod | container | image>");
+}
+
+function declareImageCommands(command: Declare): void {
+  command("images", "list images", async () => (await import("./images.ts")).images).addOption(outputOption());
+  command("pull <reference>", "pull an image", async () => (await import("./pull.ts")).pull);
+  command("import <path>", "import an OCI layout, an OCI archive or a docker archive", async () =>
+    (await import("./import.ts")).importImage,
+  ).option("--name <reference>", "call the image so");
+}
+
+function addInstanceOptions(command: Command): void {
+  command
+    .option("--root <dir>", "use the daemon of the instance below this directory")
+    .option("--socket <path>", "use the daemon at this socket (PODRT_SOCKET)");
+}
+
+function outputOption(): Option {
+  return new Option("-o, --output <format>", "how to print it").choices(["table", "json"]).default("table");
+}
+
+function socketOf(root: string | undefined, env: Io["env"]): string {
+  if (root !== undefined) return pathsFor(root).socket;
+  const fromEnvironment = env["PODRT_SOCKET"];
+  return fromEnvironment === undefined || fromEnvironment === "" ? pathsFor().socket : fromEnvironment;
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value <= 86_400) return value;
+  throw new InvalidArgumentError("expected whole seconds from 0 to 86400.");
+}
+
+function count(text: string): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value <= 1_000_000) return value;
+  throw new InvalidArgumentError("expected a number of lines from 0 to 1000000.");
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type Container, ContainerState, type PodSandbox } from "../gen/runtime/v1/api_pb.ts";
+import { type Daemon, isNotFound, openDaemon, promptly } from "./client.ts";
+import { age, shortId } from "./human.ts";
+import { containerName, isReadySandbox, isRunning, podTitle, takeInventory } from "./inventory.ts";
+import type { Context } from "./program.ts";
+import { formatTable, painter } from "./table.ts";
+
+interface Row {
+  readonly id: string;
+  readonly name: string;
+  readonly pod: string;
+  readonly image: string;
+  readonly state: string;
+  readonly restarts: number;
+  /** 0 where there is no process. */
+  readonly pid: number;
+  readonly createdAtNs: bigint;
+}
+
+export async function ps({ io, socketPath, output }: Context, options: { all?: boolean }): Promise<number> {
+  using daemon = openDaemon(socketPath);
+  const { pods } = await takeInventory(daemon);
+  const rows = await Promise.all(
+    pods.flatMap((pod) => {
+      const title = podTitle(pod);
+      const containers = pod.containers.filter((container) => options.all || isRunning(container));
+      const pause = options.all && pod.sandbox !== undefined ? [pauseRow(daemon, pod.sandbox, title)] : [];
+      return [...containers.map((container) => containerRow(daemon, container, title)), ...pause];
+    }),
+  );
+  if (output === "json") {
+    const objects = rows.map(({ createdAtNs, ...row }) => ({
+      ...row,
+      createdAt: new Date(Number(createdAtNs / 1_000_000n)).toISOString(),
+    }));
+    await io.out(`${JSON.stringify(objects, null, 2)}\n`);
+    return 0;
+  }
+  const paint = painter(io);
+  const cells = rows.map((row) => [
+    shortId(row.id),
+    row.name,
+    row.pod,
+    row.image,
+    paint(row.state, row.state === "Running" ? "green" : "yellow"),
+    String(row.restarts),
+    row.pid === 0 ? "-" : String(row.pid),
+    age(row.createdAtNs),
+  ]);
+  await io.out(formatTable(["ID", "NAME", "POD", "IMAGE", "STATE", "RESTARTS", "PID", "AGE"], cells));
+  return 0;
+}
+
+async function containerRow(daemon: Daemon, container: Container, pod: string): Promise<Row> {
+  const info = isRunning(container)
+    ? daemon.runtime.containerStatus({ containerId: container.id, verbose: true }, promptly())
+    : undefined;
+  return {
+    id: container.id,
+    name: containerName(container),
+    pod,
+    image: imageTitle(container),
+    state: STATES[container.state] ?? "Unknown",
+    restarts: container.metadata?.attempt ?? 0,
+    pid: await pidOf(info),
+    createdAtNs: container.createdAt,
+  };
+}
+
+/** The pause under the name by which Docker's list of a Kubernetes node used to show it. */
+async function pauseRow(daemon: Daemon, sandbox: PodSandbox, pod: string): Promise<Row> {
+  const isReady = isReadySandbox(sandbox);
+  const info = daemon.runtime.podSandboxStatus({ podSandboxId: sandbox.id, verbose: true }, promptly());
+  return {
+    id: sandbox.id,
+    name: `POD-${sandbox.metadata?.name ?? ""}`,
+    pod,
+    image: "(pause)",
+    state: isReady ? "Running" : "Exited",
+    restarts: sandbox.metadata?.attempt ?? 0,
+    pid: isReady ? await pidOf(info) : await pidOf(info).then(() => 0),
+    createdAtNs: sandbox.createdAt,
+  };
+}
+
+/** From the verbose answer; 0 when the object has been removed since it was listed. */
+async function pidOf(status: Promise<{ readonly info: Record<string, string> }> | undefined): Promise<number> {
+  if (status === undefined) return 0;
+  try {
+    const { info } = await status;
+    const pid: unknown = (JSON.parse(info["info"] ?? "{}") as { pid?: unknown }).pid;
+    return typeof pid === "number" ? pid : 0;
+  } catch (error) {
+    if (isNotFound(error)) return 0;
+    throw error;
+  }
+}
+
+function imageTitle({ image, imageId }: Container): string {
+  const name = image?.userSpecifiedImage || image?.image || imageId;
+  return name.startsWith("sha256:") ? shortId(name) : name;
+}
+
+const STATES: Readonly<Record<number, string>> = {
+  [ContainerState.CONTAINER_CREATED]: "Created",
+  [ContainerState.CONTAINER_RUNNING]: "Running",
+  [ContainerState.CONTAINER_EXITED]: "Exited",
+  [ContainerState.CONTAINER_UNKNOWN]: "Unknown",
+};

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import type { Database } from "bun:sqlite";
+import { mkdirSync } from "node:fs";
+import { hostname } from "node:os";
+import { type Config, loadConfig } from "../config.ts";
+import { newEvents } from "../container/events.ts";
+import type { Runtime } from "../container/runtime.ts";
+import { podrtRoutes } from "../cri/podrt/routes.ts";
+import { criRoutes } from "../cri/routes.ts";
+import { serveCri } from "../cri/server.ts";
+import { FailedPreconditionError, PermissionDeniedError } from "../errors.ts";
+import { openContentStore } from "../image/content-store.ts";
+import { type ImageRecord, openImages } from "../image/images.ts";
+import { startUnpacker } from "../image/unpack.ts";
+import { startKeeper } from "../kube/keeper.ts";
+import { openPods } from "../kube/pod-record.ts";
+import { KeyedLock } from "../lib/keyed-lock.ts";
+import { logger } from "../lib/logger.ts";
+import { O_CREAT, O_RDWR } from "../linux/abi/fcntl.ts";
+import { daemonCapabilities } from "../linux/capability.ts";
+import { detectCgroups } from "../linux/cgroup/host.ts";
+import { open } from "../linux/fd.ts";
+import { bootId } from "../linux/process.ts";
+import { isErrno, syscall } from "../linux/syscall.ts";
+import { openBridgeNetwork } from "../network/bridge.ts";
+import type { LeaseRecord } from "../network/ipam.ts";
+import { type Paths, pathsFor } from "../paths.ts";
+import { recover } from "../recover.ts";
+import { openOverlaySnapshotter } from "../snapshot/overlay.ts";
+import type { LayerRecord } from "../snapshot/snapshotter.ts";
+import { openContainers } from "../state/containers.ts";
+import { openDatabase } from "../state/database.ts";
+import { openSandboxes } from "../state/sandboxes.ts";
+import { openTable } from "../state/table.ts";
+import { checkKernel } from "./kernel-check.ts";
+
+/** What `podrt serve` is told on its command line. */
+export interface ServeOptions {
+  readonly root?: string | undefined;
+  readonly config?: string | undefined;
+}
+
+/** Runs the daemon until SIGTERM or SIGINT; the pods go on without it. Resolves with the exit code. */
+export async function serve(options: ServeOptions): Promise<number> {
+  if (process.geteuid?.() !== 0) throw new PermissionDeniedError("podrt serve has to run as root");
+  checkKernel();
+  const paths = pathsFor(options.root);
+  const config = loadConfig(paths, options.config ?? paths.configFile);
+  makeDirectories(paths);
+  using _lock = lockInstance(paths);
+  const database = openDatabase(paths.database);
+  const { runtime, close } = openRuntime(paths, config, database);
+  await recover(runtime);
+  const keeper = startKeeper(runtime, openPods(database, reportCorrupt("pods")));
+  const server = await serveCri({
+    socketPath: paths.socket,
+    routes: (router) => {
+      criRoutes(runtime)(router);
+      podrtRoutes(runtime, keeper)(router);
+    },
+  });
+  logger.info({ socket: paths.socket, pid: process.pid }, "podrt serves");
+  const signalName = await stopSignal();
+  logger.info({ signal: signalName }, "podrt stops; its pods go on");
+  await server.close();
+  await keeper.close();
+  await close();
+  database.close();
+  return 0;
+}
+
+function reportCorrupt(table: string): (key: string) => void {
+  return (key) =>
+    logger.error({ table, key }, "a row of the state database is unreadable and was left alone");
+}
+
+function openRuntime(
+  paths: Paths,
+  config: Config,
+  database: Database,
+): { runtime: Runtime; close: () => Promise<void> } {
+  const containers = openContainers(database, reportCorrupt("containers"));
+  const settings = openTable<unknown>(database, "settings", reportCorrupt("settings"));
+  const layers = openTable<LayerRecord>(database, "layers", reportCorrupt("layers"));
+  const snapshotter = openOverlaySnapshotter({ paths, layers });
+  const unpacker = startUnpacker();
+  const images = openImages({
+    paths,
+    config,
+    table: openTable<ImageRecord>(database, "images", reportCorrupt("images")),
+    content: openContentStore(paths),
+    snapshotter,
+    unpacker,
+    inUse: () => new Set(containers.list().map(({ imageId }) => imageId)),
+  });
+  const leases = openTable<LeaseRecord>(database, "leases", reportCorrupt("leases"));
+  const runtime: Runtime = {
+    paths,
+    config,
+    sandboxes: openSandboxes(database, reportCorrupt("sandboxes")),
+    containers,
+    images,
+    snapshotter,
+    network: openBridgeNetwork({ config: config.network, leases, settings, log: logger }),
+    cgroups: detectCgroups(),
+    events: newEvents((err) => logger.error({ err }, "a listener of events failed")),
+    locks: new KeyedLock(),
+    monitors: new Map(),
+    live: new Map(),
+    execs: new Map(),
+    bootId: bootId(),
+    hostname: hostname(),
+    capabilities: daemonCapabilities(),
+    log: logger,
+  };
+  const close = async () => {
+    await unpacker.close();
+    await snapshotter.close();
+  };
+  return { runtime, close };
+}
+
+function makeDirectories(paths: Paths): void {
+  for (const dir of [
+    paths.stateDir,
+    paths.blobsDir,
+    paths.layersDir,
+    paths.containersDir,
+    paths.ingestDir,
+    paths.runDir,
+    paths.podsDir,
+    paths.rootMountPoint,
+  ]) {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+  }
+}
+
+/** One daemon per instance: two would undo each other's work. */
+function lockInstance(paths: Paths): Disposable {
+  const LOCK_EX_NB = 2 | 4;
+  const file = open(paths.lockFile, O_RDWR | O_CREAT, 0o600);
+  try {
+    syscall("flock", file.number, LOCK_EX_NB);
+  } catch (error) {
+    file.close();
+    if (!isErrno(error, "EAGAIN")) throw error;
+    throw new FailedPreconditionError(`another podrt serve runs on ${paths.runDir}: stop it, or use --root`);
+  }
+  return file;
+}
+
+function stopSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => resolve(name));
+  });
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+const GAP = "   ";
+
+/** Rows under headings, each column as wide as its widest cell; ends with a newline. */
+export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const lines = [headings, ...rows];
+  const widths = headings.map((_, column) => Math.max(...lines.map((line) => width(line[column] ?? ""))));
+  return lines
+    .map((line) => {
+      const cells = headings.map((_, column) => {
+        const cell = line[column] ?? "";
+        return cell + " ".repeat(widths[column]! - width(cell));
+      });
+      return `${cells.join(GAP).trimEnd()}\n`;
+    })
+    .join("");
+}
+
+/** What a terminal shows of it, in columns; colours take none. */
+function width(cell: string): number {
+  return Bun.stringWidth(cell);
+}
+
+/** Colours when the reader is a terminal and NO_COLOR (no-color.org) is not set. */
+export function painter(io: {
+  readonly isTerminal: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}): (text: string, color: "green" | "yellow" | "red" | "blue" | "magenta" | "cyan") => string {
+  if (!io.isTerminal || (io.env["NO_COLOR"] ?? "") !== "") return (text) => text;
+  return (text, color) => `\u001b[${CODES[color]}m${text}\u001b[39m`;
+}
+
+const CODES = { red: 31, green: 32, yellow: 33, blue: 34, magenta: 35, cyan: 36 } as const;

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+import { join } from "node:path";
+import { type JsonValue, toJson } from "@bufbuild/protobuf";
+import { FailedPreconditionError, NotFoundError } from "../errors.ts";
+import {
+  type ContainerConfig,
+  ContainerConfigSchema,
+  NamespaceMode,
+  type PodSandboxConfig,
+  SupplementalGroupsPolicy,
+} from "../gen/runtime/v1/api_pb.ts";
+import type { ImageRecord } from "../image/images.ts";
+import { MONITOR_FD } from "../launch/monitor.ts";
+import { mountOverlay } from "../launch/rootfs.ts";
+import { Cleanup } from "../lib/cleanup.ts";
+import { newId } from "../lib/id.ts";
+import { signalNumber } from "../linux/abi/signal.ts";
+import { podDir } from "../paths.ts";
+import type { ContainerRecord } from "../state/containers.ts";
+import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
+import { newLiveContainer } from "./live.ts";
+import type { SandboxFiles } from "./mount-spec.ts";
+import { sandboxConfig } from "./records.ts";
+import { containersOf, nowNs, type Runtime, updateContainer } from "./runtime.ts";
+import { loadSeccompProfile, seccompChoice } from "./seccomp.ts";
+import { runtimeSpec } from "./spec.ts";
+import { containerState } from "./status.ts";
+import { HELD_FDS } from "./stdio.ts";
+import { stopSignalName } from "./stop-signal.ts";
+import { type ResolvedUser, readUserDatabase, resolveUser } from "./user.ts";
+
+const inFlight = new Map<string, Promise<string>>();
+
+/**
+ * Makes a container in a ready sandbox: its snapshot, its resolved configuration, its record.
+ *
+ * A repeated call with the same name and attempt answers the same id, and joins the creation where
+ * that is still going on: a kubelet whose call timed out repeats it.
+ */
+export async function createContainer(
+  runtime: Runtime,
+  sandboxId: string,
+  config: ContainerConfig,
+): Promise<string> {
+  const sandbox = runtime.sandboxes.get(sandboxId);
+  if (sandbox === undefined) throw new NotFoundError(`sandbox ${sandboxId} does not exist`);
+  const { name = "", attempt = 0 } = config.metadata ?? {};
+  const key = `${sandboxId}/${name}/${attempt}`;
+  const running = inFlight.get(key);
+  if (running !== undefined) return running;
+  const existing = containersOf(runtime, sandboxId).find(
+    (other) => other.name === name && other.attempt === attempt,
+  );
+  if (existing?.created) return existing.id;
+  const creation = create(runtime, sandbox, config).finally(() => inFlight.delete(key));
+  inFlight.set(key, creation);
+  return creation;
+}
+
+async function create(runtime: Runtime, sandbox: SandboxRecord, config: ContainerConfig): Promise<string> {
+  const label = `container ${config.metadata?.name}`;
+  if (!isReady(sandbox) || sandbox.pause === undefined) {
+    throw new FailedPreconditionError(`cannot create ${label}: sandbox ${sandbox.id} is not ready`);
+  }
+  checkPrivilege(config, sandboxConfig(sandbox), label);
+  const image = findImage(runtime, config, label);
+  await using cleanup = new Cleanup((step, error) => runtime.log.error({ err: error, step }, "undo failed"));
+  let record = newRecord(runtime, sandbox, config, image);
+  runtime.containers.put(record.id, record);
+  cleanup.add("forget the container", () => runtime.containers.delete(record.id));
+  const snapshot = await runtime.snapshotter.prepare(
+    record.id,
+    image.layers.map((layer) => layer.chainId),
+  );
+  cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(record.id));
+  const root = mountOverlay(snapshot);
+  cleanup.add("close the root", () => root.close());
+  const user = containerUser(config, image, () => readUserDatabase(root));
+  const spec = runtimeSpec(config, {
+    image: image.config,
+    user,
+    hostname: hostnameOf(runtime, sandbox),
+    files: sandboxFiles(runtime, sandbox),
+    rootPath: snapshot.upperDir,
+    cgroupPath: record.cgroupPath,
+    pausePid: sandbox.pause.pid,
+    pidNamespace: pidNamespace(runtime, sandbox, config),
+    available: runtime.capabilities,
+  });
+  const security = config.linux?.securityContext;
+  const choice = seccompChoice(
+    security?.seccomp,
+    security?.seccompProfilePath ?? "",
+    security?.privileged ?? false,
+  );
+  loadSeccompProfile(choice, new Set(spec.process.capabilities.bounding.map((name) => name.slice(4))));
+  const live = newLiveContainer();
+  live.root = root;
+  runtime.live.set(record.id, live);
+  record = updateContainer(runtime, record, { created: true, runtimeSpec: spec });
+  cleanup.release();
+  runtime.events.emit("created", record.id, sandbox.id);
+  return record.id;
+}
+
+function newRecord(
+  runtime: Runtime,
+  sandbox: SandboxRecord,
+  config: ContainerConfig,
+  image: ImageRecord,
+): ContainerRecord {
+  const id = newId();
+  const { logDirectory } = sandboxConfig(sandbox);
+  const requested = config.image?.image ?? "";
+  return {
+    id,
+    sandboxId: sandbox.id,
+    name: config.metadata?.name ?? "",
+    attempt: config.metadata?.attempt ?? 0,
+    createdAtNs: nowNs(),
+    config: toJson(ContainerConfigSchema, config) as JsonValue,
+    imageId: image.id,
+    imageName: image.repoTags[0] ?? requested,
+    imageReference: image.repoDigests[0] ?? image.id,
+    created: false,
+    runtimeSpec: {},
+    cgroupPath: join(sandbox.cgroupPath, "..", id),
+    logPath: logDirectory === "" || config.logPath === "" ? "" : join(logDirectory, config.logPath),
+    heldFd: freeHeldFd(containersOf(runtime, sandbox.id)),
+    stopSignal: stopSignal(config, image),
+  };
+}
+
+/** The lowest place for held descriptors that no container of the sandbox has. */
+function freeHeldFd(others: readonly ContainerRecord[]): number {
+  const taken = new Set(others.map((other) => other.heldFd));
+  let place: number = MONITOR_FD.held;
+  while (taken.has(place)) place += HELD_FDS;
+  return place;
+}
+
+function stopSignal(config: ContainerConfig, image: ImageRecord): number {
+  const requested = stopSignalName(config.stopSignal);
+  if (requested !== undefined) return requested;
+  return signalNumber(image.config.StopSignal) ?? (signalNumber("SIGTERM") as number);
+}
+
+function findImage(runtime: Runtime, config: ContainerConfig, label: string): ImageRecord {
+  const reference = config.image?.image ?? "";
+  const image = runtime.images.find(reference);
+  if (image === undefined) {
+    throw new NotFoundError(`cannot create ${label}: image ${reference} is not present; pull it first`);
+  }
+  return image;
+}
+
+function checkPrivilege(config: ContainerConfig, sandbox: PodSandboxConfig, label: string): void {
+  if (!config.linux?.securityContext?.privileged || sandbox.linux?.securityContext?.privileged) return;
+  throw new FailedPreconditionError(`cannot create ${label} as privileged: its sandbox is not privileged`);
+}
+
+function containerUser(
+  config: ContainerConfig,
+  image: ImageRecord,
+  database: () => ReturnType<typeof readUserDatabase>,
+): ResolvedUser {
+  const security = config.linux?.securityContext;
+  const request = {
+    runAsUser: security?.runAsUser === undefined ? undefined : Number(security.runAsUser.value),
+    runAsUsername: security?.runAsUsername || undefined,
+    runAsGroup: security?.runAsGroup === undefined ? undefined : Number(security.runAsGroup.value),
+    supplementalGroups: (security?.supplementalGroups ?? []).map(Number),
+    mergesImageGroups: security?.supplementalGroupsPolicy !== SupplementalGroupsPolicy.Strict,
+    imageUser: image.config.User,
+  };
+  return resolveUser(request, database());
+}
+
+/** The host name that a sandbox's containers see. */
+function hostnameOf(runtime: Runtime, sandbox: SandboxRecord): string {
+  return sandboxConfig(sandbox).hostname || runtime.hostname;
+}
+
+/** The files of a sandbox that its containers share. */
+export function sandboxFiles(runtime: Runtime, sandbox: SandboxRecord): SandboxFiles {
+  const dir = podDir(runtime.paths, sandbox.id);
+  const ipc = sandboxConfig(sandbox).linux?.securityContext?.namespaceOptions?.ipc;
+  return {
+    hosts: join(dir, "hosts"),
+    hostname: join(dir, "hostname"),
+    resolvConf: join(dir, "resolv.conf"),
+    shm: ipc === NamespaceMode.NODE ? "/dev/shm" : join(dir, "shm"),
+  };
+}
+
+/** The pid namespace of a container by its mode; a target must be running and of the same sandbox. */
+function pidNamespace(
+  runtime: Runtime,
+  sandbox: SandboxRecord,
+  config: ContainerConfig,
+): string | undefined | "host" {
+  const options = config.linux?.securityContext?.namespaceOptions;
+  switch (options?.pid) {
+    case NamespaceMode.NODE:
+      return "host";
+    case NamespaceMode.POD:
+      return `/proc/${sandbox.pause?.pid}/ns/pid`;
+    case NamespaceMode.TARGET: {
+      const target = runtime.containers.get(options.targetId);
+      if (
+        target?.process === undefined ||
+        target.sandboxId !== sandbox.id ||
+        containerState(target) !== "running"
+      ) {
+        throw new FailedPreconditionError(
+          `cannot join the pid namespace of container ${options.targetId}: it is not running in sandbox ${sandbox.id}`,
+        );
+      }
+      return `/proc/${target.process.pid}/ns/pid`;
+    }
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { releaseHeldProgram } from "../launch/container-program.ts";
+import type { ChildExit } from "../launch/journal.ts";
+import type { Monitor } from "../launch/monitor.ts";
+import { withDeadline } from "../lib/deadline.ts";
+import { openCgroup } from "../linux/cgroup/cgroup.ts";
+import type { ContainerRecord } from "../state/containers.ts";
+import { closeLive } from "./live.ts";
+import { containerConfig, launchTag, specOf } from "./records.ts";
+import { type Runtime, updateContainer } from "./runtime.ts";
+import { heldCount } from "./stdio.ts";
+
+// Output that a process left in its pipe is read within this; longer means that something outside
+// the container still has the pipe open.
+const DRAIN_TIMEOUT_MS = 2000;
+
+const settling = new Map<string, Promise<void>>();
+
+/** Records the end of a container's first process, once its output is in the log; callers share one run. */
+export function settleExit(runtime: Runtime, record: ContainerRecord, exit: ChildExit): Promise<void> {
+  const known = settling.get(record.id);
+  if (known !== undefined) return known;
+  const work = settle(runtime, record, exit)
+    .catch((error) => runtime.log.error({ err: error, container: record.id }, "settling an exit failed"))
+    .finally(() => settling.delete(record.id));
+  settling.set(record.id, work);
+  return work;
+}
+
+async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit): Promise<void> {
+  const current = runtime.containers.get(record.id);
+  if (current === undefined || current.finishedAtNs !== undefined) return;
+  const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
+  // In a pid namespace of its own the kernel has killed the rest; in a shared one they are still there.
+  if (!ownsPidNamespace(record) && cgroup.exists()) await cgroup.kill();
+  const live = runtime.live.get(record.id);
+  if (live !== undefined) await drained(live.drained, live.cancelPumps);
+  const exitCode = exitCodeOf(exit.status);
+  const isOomKilled = exitCode !== 0 && cgroup.exists() && cgroup.oomKills() > 0;
+  updateContainer(runtime, current, {
+    finishedAtNs: String(exit.atNs),
+    exitCode,
+    reason: isOomKilled ? "OOMKilled" : exitCode === 0 ? "Completed" : "Error",
+  });
+  runtime.events.emit("stopped", record.id, record.sandboxId);
+  if (live !== undefined) closeLive(live);
+  runtime.live.delete(record.id);
+  const monitor = runtime.monitors.get(record.sandboxId);
+  if (monitor !== undefined) {
+    monitor.forget(launchTag(record.id));
+    await releaseStdio(runtime, monitor, record);
+  }
+  await cgroup.remove();
+}
+
+async function drained(work: Promise<void>, cancel: () => void): Promise<void> {
+  try {
+    await withDeadline(work, DRAIN_TIMEOUT_MS, "reading the rest of the output");
+  } catch {
+    cancel();
+    await work;
+  }
+}
+
+/** Lets the monitor close what it holds of a container's stdio. */
+export async function releaseStdio(
+  runtime: Runtime,
+  monitor: Monitor,
+  record: ContainerRecord,
+): Promise<void> {
+  if (!monitor.isAlive()) return;
+  const { tty, stdin } = containerConfig(record);
+  const program = releaseHeldProgram(`container ${record.name}`, record.heldFd, heldCount({ tty, stdin }));
+  await monitor
+    .launch(program, [])
+    .catch((err) => runtime.log.warn({ err, container: record.id }, "stdio not released"));
+}
+
+/** True when the container's first process is PID 1 of a namespace made for it. */
+export function ownsPidNamespace(record: ContainerRecord): boolean {
+  return specOf(record).linux.namespaces.some(({ type, path }) => type === "pid" && path === undefined);
+}
+
+/** The exit code that a shell would show: 128 plus the signal for a killed process (wait(2)). */
+export function exitCodeOf(status: number): number {
+  const signal = status & 0x7f;
+  return signal === 0 ? (status >> 8) & 0xff : 128 + signal;
+}

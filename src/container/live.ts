@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Fd } from "../linux/fd.ts";
+import type { ContainerLog } from "./log.ts";
+
+/** What only this daemon process has of a container; after a restart it is asked back from the monitor. */
+export interface LiveContainer {
+  /** The root as a detached mount, from create until start. */
+  root?: Fd | undefined;
+  log?: ContainerLog | undefined;
+  /** Write end of stdin's pipe, or the terminal's master. */
+  stdin?: Fd | undefined;
+  terminal?: Fd | undefined;
+  /** The descriptors that are read: closed when their pump is done. */
+  outputs: Fd[];
+  /** Settles when everything the container wrote is in its log. */
+  drained: Promise<void>;
+  cancelPumps: () => void;
+}
+
+export function newLiveContainer(): LiveContainer {
+  return { outputs: [], drained: Promise.resolve(), cancelPumps: () => {} };
+}
+
+/** Closes every descriptor; nothing of the container's own ends by it. */
+export function closeLive(live: LiveContainer): void {
+  live.cancelPumps();
+  for (const fd of [live.root, live.stdin, live.terminal, ...live.outputs]) fd?.close();
+  live.outputs = [];
+  live.log?.close();
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, readSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import { InternalError, messageOf } from "../errors.ts";
+import { syscall } from "../linux/syscall.ts";
+
+export type LogStream = "stdout" | "stderr";
+
+/** Content bytes of one record; longer lines become records tagged P, and the last one F. */
+export const LINE_LIMIT_BYTES = 16_384;
+export const LINE_FEED = 10;
+
+const FILE_MODE = 0o640;
+const DIRECTORY_MODE = 0o755;
+const CLOCK_REALTIME = 0;
+/** More than `2016-10-06T00:17:09.669794202Z stdout F ` and the line feed. */
+const RECORD_OVERHEAD_BYTES = 48;
+/** Records on their way to a file; every log uses it in turn, within one synchronous call. */
+const scratch = Buffer.allocUnsafeSlow(1 << 18);
+
+/** The file of a log: whole records only, none split between two files, none after a failed one torn. */
+export class LogFile {
+  readonly #path: string;
+  #fd: number;
+  #prefixF: Buffer = Buffer.alloc(0);
+  #prefixP: Buffer = Buffer.alloc(0);
+  #used = 0;
+  /** Bytes of records that could not be written. */
+  droppedBytes = 0;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#fd = openForAppend(path);
+  }
+
+  /** Gives the records that follow the time now, and their stream. */
+  begin(stream: LogStream): void {
+    const prefix = recordPrefix(stream);
+    this.#prefixF = Buffer.from(`${prefix}F `);
+    this.#prefixP = Buffer.from(`${prefix}P `);
+  }
+
+  /** Adds one record of `input` from `start` to `end`, at most LINE_LIMIT_BYTES of it. */
+  append(tag: "F" | "P", input: Buffer, start: number, end: number): void {
+    if (this.#used + end - start + RECORD_OVERHEAD_BYTES > scratch.length) this.flush();
+    const prefix = tag === "F" ? this.#prefixF : this.#prefixP;
+    let used = this.#used;
+    used += prefix.copy(scratch, used);
+    used += input.copy(scratch, used, start, end);
+    scratch[used++] = LINE_FEED;
+    this.#used = used;
+  }
+
+  /** Writes the records added so far, in one call where the kernel takes them. */
+  flush(): void {
+    const length = this.#used;
+    this.#used = 0;
+    let written = 0;
+    try {
+      while (written < length) written += writeSync(this.#fd, scratch, written, length - written);
+    } catch {
+      const whole = scratch.lastIndexOf(LINE_FEED, written - 1) + 1;
+      const kept = written === 0 ? 0 : whole;
+      this.droppedBytes += length - kept;
+      this.#removeTail(written - kept);
+    }
+  }
+
+  /** Goes on in the file that the path names now; on failure the one in use stays. */
+  reopen(): void {
+    const former = this.#fd;
+    this.#fd = openForAppend(this.#path);
+    closeSync(former);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  /** Takes the beginning of a record that could not be written whole off the file again. */
+  #removeTail(bytes: number): void {
+    if (bytes === 0) return;
+    try {
+      ftruncateSync(this.#fd, fstatSync(this.#fd).size - bytes);
+    } catch {
+      // The torn record stays; readers skip a line they cannot parse.
+    }
+  }
+}
+
+/** Opens a log file to append to, with the directories above it. */
+function openForAppend(path: string): number {
+  let fd: number;
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: DIRECTORY_MODE });
+    fd = openSync(path, "a+", FILE_MODE);
+  } catch (error) {
+    throw new InternalError(`cannot open log file ${path}: ${messageOf(error)}`, { cause: error });
+  }
+  endTornRecord(fd);
+  return fd;
+}
+
+/** Ends a record that was torn by the death of an earlier daemon, so the next one is on its own line. */
+function endTornRecord(fd: number): void {
+  try {
+    const { size } = fstatSync(fd);
+    const last = Buffer.alloc(1);
+    if (size > 0 && readSync(fd, last, 0, 1, size - 1) === 1 && last[0] !== LINE_FEED) writeSync(fd, "\n");
+  } catch {
+    // On a full disk the first new record is lost to the torn one; a container starts all the same.
+  }
+}
+
+const clock = new BigInt64Array(2);
+const clockBytes = new Uint8Array(clock.buffer);
+let formattedSecond = { second: -1n, text: "" };
+
+/** `2016-10-06T00:17:09.669794202Z stdout `: the time now, in UTC with nine digits, and the stream. */
+function recordPrefix(stream: LogStream): string {
+  syscall("clock_gettime", CLOCK_REALTIME, clockBytes);
+  const [second = 0n, nanoseconds = 0n] = clock;
+  if (second !== formattedSecond.second) {
+    formattedSecond = { second, text: new Date(Number(second) * 1000).toISOString().slice(0, 19) };
+  }
+  return `${formattedSecond.text}.${nanoseconds.toString().padStart(9, "0")}Z ${stream} `;
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+import { fromJson, type JsonValue } from "@bufbuild/protobuf";
+import {
+  type ContainerConfig,
+  ContainerConfigSchema,
+  type PodSandboxConfig,
+  PodSandboxConfigSchema,
+} from "../gen/runtime/v1/api_pb.ts";
+import type { RuntimeSpec } from "../oci/runtime-spec.ts";
+import type { ContainerRecord } from "../state/containers.ts";
+import type { SandboxRecord } from "../state/sandboxes.ts";
+
+// Records hold configurations as JSON; each is decoded once, since lists ask for it every second.
+const containerConfigs = new WeakMap<object, ContainerConfig>();
+const sandboxConfigs = new WeakMap<object, PodSandboxConfig>();
+
+/** The configuration that CreateContainer was given. */
+export function containerConfig(record: ContainerRecord): ContainerConfig {
+  const json = record.config as object;
+  const known = containerConfigs.get(json);
+  if (known !== undefined) return known;
+  const config = fromJson(ContainerConfigSchema, json as JsonValue, { ignoreUnknownFields: true });
+  containerConfigs.set(json, config);
+  return config;
+}
+
+/** The configuration that RunPodSandbox was given. */
+export function sandboxConfig(record: SandboxRecord): PodSandboxConfig {
+  const json = record.config as object;
+  const known = sandboxConfigs.get(json);
+  if (known !== undefined) return known;
+  const config = fromJson(PodSandboxConfigSchema, json as JsonValue, { ignoreUnknownFields: true });
+  sandboxConfigs.set(json, config);
+  return config;
+}
+
+/** The resolved launch of a container. */
+export function specOf(record: ContainerRecord): RuntimeSpec {
+  return record.runtimeSpec as RuntimeSpec;
+}
+
+/** The tag under which the monitor's journal knows a container's first process: 48 bits of its id. */
+export function launchTag(containerId: string): number {
+  return Number.parseInt(containerId.slice(0, 12), 16) + 16;
+}
+
+/** The tag of a sandbox's pause; smaller than any container's. */
+export const PAUSE_TAG = 1;

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+import { openCgroup } from "../linux/cgroup/cgroup.ts";
+import { closeLive } from "./live.ts";
+import { launchTag } from "./records.ts";
+import type { Runtime } from "./runtime.ts";
+import { stopContainer } from "./stop.ts";
+
+/** Removes a container in any state, killing it first where it runs; its log stays. Unknown ids are fine. */
+export async function removeContainer(runtime: Runtime, id: string): Promise<void> {
+  await stopContainer(runtime, id, 0);
+  await runtime.locks.run(id, async () => {
+    const record = runtime.containers.get(id);
+    if (record === undefined) return;
+    const live = runtime.live.get(id);
+    if (live !== undefined) closeLive(live);
+    runtime.live.delete(id);
+    await openCgroup(runtime.cgroups, record.cgroupPath).remove();
+    await runtime.snapshotter.remove(id);
+    runtime.monitors.get(record.sandboxId)?.forget(launchTag(id));
+    runtime.containers.delete(id);
+    runtime.events.emit("deleted", id, record.sandboxId);
+  });
+}

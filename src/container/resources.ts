@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { LinuxContainerResources } from "../gen/runtime/v1/api_pb.ts";
+import type { CgroupResources } from "../linux/cgroup/resources.ts";
+
+/** The limits of the interface as the cgroup layer takes them; zero and empty mean "not set". */
+export function cgroupResources(resources: LinuxContainerResources | undefined): CgroupResources {
+  if (resources === undefined) return {};
+  const set = <K extends keyof CgroupResources>(name: K, value: bigint): Partial<CgroupResources> =>
+    value === 0n ? {} : { [name]: Number(value) };
+  const limit = resources.memoryLimitInBytes;
+  // No swap unless asked for: the limit of memory and swap together is that of memory alone.
+  const swap =
+    resources.memorySwapLimitInBytes === 0n && limit > 0n ? limit : resources.memorySwapLimitInBytes;
+  return {
+    ...set("cpuShares", resources.cpuShares),
+    ...set("cpuQuota", resources.cpuQuota),
+    ...set("cpuPeriod", resources.cpuPeriod),
+    ...set("memoryLimitBytes", limit),
+    ...set("memorySwapLimitBytes", swap),
+    ...(resources.cpusetCpus === "" ? {} : { cpusetCpus: resources.cpusetCpus }),
+    ...(resources.cpusetMems === "" ? {} : { cpusetMems: resources.cpusetMems }),
+    ...(resources.hugepageLimits.length === 0
+      ? {}
+      : {
+          hugepageLimits: resources.hugepageLimits.map(({ pageSize, limit: bytes }) => ({
+            pageSize,
+            limitBytes: Number(bytes),
+          })),
+        }),
+    ...(Object.keys(resources.unified).length === 0 ? {} : { unified: resources.unified }),
+  };
+}

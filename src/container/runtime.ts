@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Config } from "../config.ts";
+import type { Images } from "../image/images.ts";
+import type { ChildExit } from "../launch/journal.ts";
+import type { Monitor } from "../launch/monitor.ts";
+import type { KeyedLock } from "../lib/keyed-lock.ts";
+import type { Logger } from "../lib/logger.ts";
+import type { CapabilityName } from "../linux/capability.ts";
+import type { CgroupHost } from "../linux/cgroup/host.ts";
+import type { PodNetwork } from "../network/attachment.ts";
+import type { Paths } from "../paths.ts";
+import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import type { ContainerRecord } from "../state/containers.ts";
+import type { SandboxRecord } from "../state/sandboxes.ts";
+import type { Table } from "../state/table.ts";
+import type { Events } from "./events.ts";
+import type { LiveContainer } from "./live.ts";
+
+/** Everything the lifecycles of sandboxes and containers work with; one per daemon. */
+export interface Runtime {
+  readonly paths: Paths;
+  readonly config: Config;
+  readonly sandboxes: Table<SandboxRecord>;
+  readonly containers: Table<ContainerRecord>;
+  readonly images: Images;
+  readonly snapshotter: Snapshotter;
+  readonly network: PodNetwork;
+  readonly cgroups: CgroupHost;
+  readonly events: Events;
+  /** Held under a sandbox's or container's id while its state changes. */
+  readonly locks: KeyedLock;
+  /** By sandbox id: the monitors this daemon is connected to. */
+  readonly monitors: Map<string, Monitor>;
+  /** By container id: what only this daemon process has of a container, such as descriptors. */
+  readonly live: Map<string, LiveContainer>;
+  /** By launch tag: who waits for the end of an exec. */
+  readonly execs: Map<number, (exit: ChildExit) => void>;
+  readonly bootId: string;
+  /** The machine's host name, which pods without one of their own take. */
+  readonly hostname: string;
+  /** What the daemon itself may do; no container gets more. */
+  readonly capabilities: ReadonlySet<CapabilityName>;
+  readonly log: Logger;
+}
+
+let lastNs = 0n;
+
+/** Now, as records keep it: nanoseconds since 1970, in decimal; never the same twice, for ordering. */
+export function nowNs(): string {
+  const now = BigInt(Date.now()) * 1_000_000n;
+  lastNs = now > lastNs ? now : lastNs + 1n;
+  return String(lastNs);
+}
+
+/** The containers of a sandbox. */
+export function containersOf(runtime: Runtime, sandboxId: string): ContainerRecord[] {
+  return runtime.containers.list().filter((container) => container.sandboxId === sandboxId);
+}
+
+/** Replaces some fields of a stored record and answers the new one. */
+export function updateContainer(
+  runtime: Runtime,
+  record: ContainerRecord,
+  changes: Partial<ContainerRecord>,
+): ContainerRecord {
+  const updated = { ...record, ...changes };
+  runtime.containers.put(record.id, updated);
+  return updated;
+}

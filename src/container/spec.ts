@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ContainerConfig } from "../gen/runtime/v1/api_pb.ts";
+import { IMAGE_VOLUME } from "../launch/mounts.ts";
+import type { CapabilityName } from "../linux/capability.ts";
+import type { ImageConfig } from "../oci/image-spec.ts";
+import type { NamespaceType, RuntimeMount, RuntimeSpec } from "../oci/runtime-spec.ts";
+import { deviceSpec } from "./device-spec.ts";
+import { mountSpec, type SandboxFiles } from "./mount-spec.ts";
+import { processSpec } from "./process-spec.ts";
+import type { ResolvedUser } from "./user.ts";
+
+/** What the sandbox and the image contribute to a container. */
+export interface SpecContext {
+  readonly image: ImageConfig;
+  readonly user: ResolvedUser;
+  readonly hostname: string;
+  readonly files: SandboxFiles;
+  readonly rootPath: string;
+  readonly cgroupPath: string;
+  readonly pausePid: number;
+  /** `/proc/PID/ns/pid` to join; undefined for a new namespace; `host` for none. */
+  readonly pidNamespace: string | undefined | "host";
+  readonly available: ReadonlySet<CapabilityName>;
+}
+
+/** Resolves a container into an OCI runtime configuration; the launch program is compiled from it. */
+export function runtimeSpec(config: ContainerConfig, context: SpecContext): RuntimeSpec {
+  const security = config.linux?.securityContext;
+  const privileged = security?.privileged ?? false;
+  const devices = deviceSpec(config);
+  return {
+    ociVersion: "1.2.0",
+    process: processSpec(config, context.image, context),
+    root: { path: context.rootPath, readonly: security?.readonlyRootfs ?? false },
+    hostname: context.hostname,
+    mounts: mountSpec(config, { files: context.files, privileged, volumes: imageVolumes(context.image) }),
+    annotations: config.annotations,
+    linux: {
+      namespaces: namespaces(context, privileged),
+      devices: devices.devices,
+      cgroupsPath: context.cgroupPath,
+      resources: { devices: devices.rules ?? [{ allow: true, type: "a", access: "rwm" }] },
+      maskedPaths: privileged ? [] : (security?.maskedPaths ?? []),
+      readonlyPaths: privileged ? [] : (security?.readonlyPaths ?? []),
+    },
+  };
+}
+
+/** Each VOLUME of the image becomes a mount of its own, so that it stays writable in a read-only root. */
+function imageVolumes(image: ImageConfig): RuntimeMount[] {
+  return Object.keys(image.Volumes)
+    .map(
+      (path) =>
+        `/${path
+          .split("/")
+          .filter((part) => part !== "" && part !== "." && part !== "..")
+          .join("/")}`,
+    )
+    .filter((path) => path !== "/")
+    .map((path) => ({ destination: path, type: "bind", source: path, options: ["rbind", IMAGE_VOLUME] }));
+}
+
+function namespaces(context: SpecContext, privileged: boolean): { type: NamespaceType; path?: string }[] {
+  const ofPause = (type: NamespaceType, file: string) => ({
+    type,
+    path: `/proc/${context.pausePid}/ns/${file}`,
+  });
+  const pid = context.pidNamespace;
+  return [
+    { type: "mount" },
+    ...(privileged ? [] : [{ type: "cgroup" as const }]),
+    ofPause("network", "net"),
+    ofPause("ipc", "ipc"),
+    ofPause("uts", "uts"),
+    ...(pid === "host"
+      ? []
+      : [pid === undefined ? { type: "pid" as const } : { type: "pid" as const, path: pid }]),
+  ];
+}

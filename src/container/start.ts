@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+import { FailedPreconditionError, messageOf, NotFoundError, UnavailableError } from "../errors.ts";
+import type { LinuxContainerSecurityContext } from "../gen/runtime/v1/api_pb.ts";
+import { placeIn } from "../launch/child.ts";
+import { containerProgram } from "../launch/container-program.ts";
+import type { Identity } from "../launch/identity.ts";
+import { LaunchError } from "../launch/launch-error.ts";
+import type { Monitor } from "../launch/monitor.ts";
+import { newPassedFds } from "../launch/passed-fds.ts";
+import { mountOverlay } from "../launch/rootfs.ts";
+import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
+import { DEFAULT_DEVICE_RULES } from "../linux/cgroup/device-rules.ts";
+import type { Fd } from "../linux/fd.ts";
+import { identify, openPidfd, type ProcessIdentity } from "../linux/process.ts";
+import type { RuntimeSpec } from "../oci/runtime-spec.ts";
+import type { ContainerRecord } from "../state/containers.ts";
+import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
+import { deviceSpec } from "./device-spec.ts";
+import { releaseStdio, settleExit } from "./exit.ts";
+import { closeLive, type LiveContainer, newLiveContainer } from "./live.ts";
+import { openContainerLog } from "./log.ts";
+import { capabilitySet } from "./process-spec.ts";
+import { containerConfig, launchTag, specOf } from "./records.ts";
+import { cgroupResources } from "./resources.ts";
+import { nowNs, type Runtime, updateContainer } from "./runtime.ts";
+import { seccompChoice, seccompFilter } from "./seccomp.ts";
+import { containerState } from "./status.ts";
+import { newStdio, startPumps } from "./stdio.ts";
+
+/** Starts a created container; a failure is recorded as its end (exit code 128, StartError) and thrown. */
+export async function startContainer(runtime: Runtime, id: string): Promise<void> {
+  await runtime.locks.run(id, async () => {
+    const record = runtime.containers.get(id);
+    if (record === undefined) throw new NotFoundError(`container ${id} does not exist`);
+    const state = containerState(record);
+    if (state !== "created") {
+      throw new FailedPreconditionError(
+        `cannot start container ${id}: it is ${state}, and a container starts once`,
+      );
+    }
+    const sandbox = runtime.sandboxes.get(record.sandboxId);
+    const monitor = runtime.monitors.get(record.sandboxId);
+    if (sandbox === undefined || monitor === undefined || !isReady(sandbox)) {
+      throw new FailedPreconditionError(
+        `cannot start container ${id}: its sandbox ${record.sandboxId} is not ready`,
+      );
+    }
+    await start(runtime, sandbox, monitor, updateContainer(runtime, record, { startingAtNs: nowNs() }));
+  });
+}
+
+async function start(
+  runtime: Runtime,
+  sandbox: SandboxRecord,
+  monitor: Monitor,
+  record: ContainerRecord,
+): Promise<void> {
+  const live = runtime.live.get(record.id) ?? newLiveContainer();
+  runtime.live.set(record.id, live);
+  const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
+  try {
+    prepareCgroup(cgroup, record);
+    const pid = await launch(runtime, sandbox, monitor, record, live, cgroup);
+    const running = updateContainer(runtime, record, { startedAtNs: nowNs(), process: pid });
+    runtime.events.emit("started", record.id, record.sandboxId);
+    // A process that has ended already was reaped before anybody listened for it.
+    const history = monitor.history(launchTag(record.id));
+    if (history?.exit !== undefined) void settleExit(runtime, running, history.exit);
+  } catch (error) {
+    await recordFailedStart(runtime, monitor, record, live, cgroup, error);
+    throw error;
+  }
+}
+
+function prepareCgroup(cgroup: Cgroup, record: ContainerRecord): void {
+  const config = containerConfig(record);
+  cgroup.create();
+  cgroup.apply(cgroupResources(config.linux?.resources));
+  const rules = deviceSpec(config).rules;
+  if (rules !== undefined) cgroup.applyDevices([...DEFAULT_DEVICE_RULES, ...rules]);
+}
+
+async function launch(
+  runtime: Runtime,
+  sandbox: SandboxRecord,
+  monitor: Monitor,
+  record: ContainerRecord,
+  live: LiveContainer,
+  cgroup: Cgroup,
+): Promise<ProcessIdentity> {
+  const config = containerConfig(record);
+  const spec = specOf(record);
+  live.log = openContainerLog(record.logPath, { tty: config.tty });
+  const stdio = newStdio({ tty: config.tty, stdin: config.stdin }, record.heldFd);
+  startPumps(live, stdio.daemon, record.logPath, config.tty);
+  using passed = newPassedFds();
+  const program = containerProgram(
+    {
+      label: `container ${record.name}`,
+      tag: launchTag(record.id),
+      spec,
+      identity: identityOf(spec, config.linux?.securityContext),
+      existingCapabilities: runtime.capabilities,
+      root: takeRoot(runtime, record, live),
+      pause: openPause(sandbox),
+      pidNamespace: openPidNamespace(spec),
+      newPidNamespace: spec.linux.namespaces.some(({ type, path }) => type === "pid" && path === undefined),
+      cgroup: placeIn(cgroup),
+      privateCgroupNamespace: spec.linux.namespaces.some(({ type }) => type === "cgroup"),
+      stdio: stdio.launch,
+      rootMountPoint: runtime.paths.rootMountPoint,
+    },
+    passed,
+  );
+  await monitor.launch(program, passed.fds);
+  const pid = monitor.history(launchTag(record.id))?.pid;
+  if (pid === undefined)
+    throw new UnavailableError(`the monitor could not fork for container ${record.name}`);
+  return identify(pid) ?? { pid, startTicks: "0" };
+}
+
+function takeRoot(runtime: Runtime, record: ContainerRecord, live: LiveContainer): Fd {
+  const prepared = live.root;
+  live.root = undefined;
+  if (prepared !== undefined) return prepared;
+  const snapshot = runtime.snapshotter.get(record.id);
+  if (snapshot === undefined) throw new NotFoundError(`the snapshot of container ${record.id} is gone`);
+  return mountOverlay(snapshot);
+}
+
+function openPause(sandbox: SandboxRecord): Fd {
+  if (sandbox.pause === undefined) throw new FailedPreconditionError(`sandbox ${sandbox.id} has no pause`);
+  return openPidfd(sandbox.pause.pid);
+}
+
+/** A pidfd of the process whose pid namespace is to be joined, from the path in the configuration. */
+function openPidNamespace(spec: RuntimeSpec): Fd | undefined {
+  const path = spec.linux.namespaces.find(({ type }) => type === "pid")?.path;
+  return path === undefined ? undefined : openPidfd(Number(path.split("/")[2]));
+}
+
+/** Whom a container's processes are, for its launch and for every exec in it. */
+export function identityOf(spec: RuntimeSpec, security: LinuxContainerSecurityContext | undefined): Identity {
+  const { user, capabilities, noNewPrivileges } = spec.process;
+  const bounding = capabilitySet(capabilities.bounding);
+  const choice = seccompChoice(
+    security?.seccomp,
+    security?.seccompProfilePath ?? "",
+    security?.privileged ?? false,
+  );
+  return {
+    uid: user.uid,
+    gid: user.gid,
+    groups: user.additionalGids,
+    bounding,
+    effective: capabilitySet(capabilities.effective),
+    permitted: capabilitySet(capabilities.permitted),
+    inheritable: capabilitySet(capabilities.inheritable),
+    ambient: capabilitySet(capabilities.ambient),
+    noNewPrivileges,
+    seccompFilter: seccompFilter(choice, bounding),
+  };
+}
+
+async function recordFailedStart(
+  runtime: Runtime,
+  monitor: Monitor,
+  record: ContainerRecord,
+  live: LiveContainer,
+  cgroup: Cgroup,
+  error: unknown,
+): Promise<void> {
+  updateContainer(runtime, record, {
+    finishedAtNs: nowNs(),
+    exitCode: 128,
+    reason: "StartError",
+    message: messageOf(error),
+  });
+  if (!(error instanceof LaunchError))
+    runtime.log.error({ err: error, container: record.id }, "start failed");
+  await releaseStdio(runtime, monitor, record);
+  closeLive(live);
+  runtime.live.delete(record.id);
+  await cgroup.remove().catch((err) => runtime.log.warn({ err, container: record.id }, "cgroup not removed"));
+  runtime.events.emit("stopped", record.id, record.sandboxId);
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+import { create } from "@bufbuild/protobuf";
+import {
+  type Container,
+  ContainerSchema,
+  ContainerState,
+  type ContainerStatus,
+  ContainerStatusSchema,
+  type ImageSpec,
+  ImageSpecSchema,
+  MountSchema,
+} from "../gen/runtime/v1/api_pb.ts";
+import type { ContainerRecord } from "../state/containers.ts";
+import { containerConfig, specOf } from "./records.ts";
+import type { Runtime } from "./runtime.ts";
+import { loadSeccompProfile, seccompChoice } from "./seccomp.ts";
+import { stopSignalOf } from "./stop-signal.ts";
+
+/*
+ *   created ──start──▶ running ──exit──▶ exited
+ *      └──failed start─────────────────────▲
+ *
+ * The state is derived from the times in the record, so that no column can contradict them. A
+ * container that was being started when the daemon died, and whose launch the journal does not know,
+ * never ran; `recover.ts` writes its end. Unknown is for what cannot be found out.
+ */
+export type ContainerStateName = "created" | "running" | "exited" | "unknown";
+
+export function containerState(record: ContainerRecord): ContainerStateName {
+  if (record.finishedAtNs !== undefined) return "exited";
+  if (record.startedAtNs !== undefined) return "running";
+  return "created";
+}
+
+const STATES: Readonly<Record<ContainerStateName, ContainerState>> = {
+  created: ContainerState.CONTAINER_CREATED,
+  running: ContainerState.CONTAINER_RUNNING,
+  exited: ContainerState.CONTAINER_EXITED,
+  unknown: ContainerState.CONTAINER_UNKNOWN,
+};
+
+/** A container as ListContainers shows it. */
+export function containerItem(record: ContainerRecord): Container {
+  const config = containerConfig(record);
+  return create(ContainerSchema, {
+    id: record.id,
+    podSandboxId: record.sandboxId,
+    metadata: { name: record.name, attempt: record.attempt },
+    image: imageSpec(record),
+    imageRef: record.imageReference,
+    imageId: record.imageId,
+    state: STATES[containerState(record)],
+    createdAt: BigInt(record.createdAtNs),
+    labels: config.labels,
+    annotations: config.annotations,
+  });
+}
+
+/** A container as ContainerStatus shows it. */
+export function containerStatus(_runtime: Runtime, record: ContainerRecord): ContainerStatus {
+  const config = containerConfig(record);
+  const { user } = specOf(record).process;
+  const resources = config.linux?.resources;
+  return create(ContainerStatusSchema, {
+    id: record.id,
+    metadata: { name: record.name, attempt: record.attempt },
+    state: STATES[containerState(record)],
+    createdAt: BigInt(record.createdAtNs),
+    startedAt: BigInt(record.startedAtNs ?? 0),
+    finishedAt: BigInt(record.finishedAtNs ?? 0),
+    exitCode: record.exitCode ?? 0,
+    image: imageSpec(record),
+    imageRef: record.imageReference,
+    imageId: record.imageId,
+    reason: record.reason ?? "",
+    message: record.message ?? "",
+    labels: config.labels,
+    annotations: config.annotations,
+    mounts: config.mounts.map((mount) => create(MountSchema, mount)),
+    logPath: record.logPath,
+    ...(resources === undefined ? {} : { resources: { linux: resources } }),
+    user: {
+      linux: {
+        uid: BigInt(user.uid),
+        gid: BigInt(user.gid),
+        supplementalGroups: user.additionalGids.map(BigInt),
+      },
+    },
+    stopSignal: stopSignalOf(record.stopSignal),
+  });
+}
+
+function imageSpec(record: ContainerRecord): ImageSpec {
+  const { image } = containerConfig(record);
+  return create(ImageSpecSchema, {
+    image: record.imageName,
+    annotations: image?.annotations ?? {},
+    userSpecifiedImage: image?.userSpecifiedImage ?? "",
+    runtimeHandler: image?.runtimeHandler ?? "",
+  });
+}
+
+/** What verbose status tells besides: the object behind the key `info`. */
+export function containerInfo(_runtime: Runtime, record: ContainerRecord): object {
+  const spec = specOf(record);
+  const config = containerConfig(record);
+  const security = config.linux?.securityContext;
+  const choice = seccompChoice(
+    security?.seccomp,
+    security?.seccompProfilePath ?? "",
+    security?.privileged ?? false,
+  );
+  const capabilities = new Set(spec.process.capabilities.bounding.map((name) => name.slice("CAP_".length)));
+  const seccomp = loadSeccompProfile(choice, capabilities);
+  return {
+    sandboxID: record.sandboxId,
+    pid: containerState(record) === "running" ? (record.process?.pid ?? 0) : 0,
+    removing: false,
+    snapshotKey: record.id,
+    snapshotter: "overlay",
+    runtimeType: "podrt",
+    privileged: security?.privileged ?? false,
+    config: record.config,
+    runtimeSpec: seccomp === undefined ? spec : { ...spec, linux: { ...spec.linux, seccomp } },
+  };
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Runtime } from "../../container/runtime.ts";
+import type { ImageProgress, PullRequest } from "../../gen/podrt/v1/podrt_pb.ts";
+import { progressStream } from "./progress.ts";
+
+export function pullWithProgress(
+  runtime: Runtime,
+  { reference }: PullRequest,
+  signal: AbortSignal,
+): AsyncIterable<ImageProgress> {
+  return progressStream(async (report) => {
+    const image = await runtime.images.pull(reference, {
+      signal,
+      onProgress: ({ phase, doneBytes, totalBytes, layersDone, layersTotal }) =>
+        report({
+          step: layersTotal === 0 ? phase : `${phase} ${layersDone}/${layersTotal} layers`,
+          doneBytes: BigInt(doneBytes),
+          totalBytes: BigInt(totalBytes),
+        }),
+    });
+    return [{ step: "pulled", image: { id: image.id, reference: image.repoTags[0] ?? reference } }];
+  });
+}

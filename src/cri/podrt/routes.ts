@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ConnectRouter } from "@connectrpc/connect";
+import type { Runtime } from "../../container/runtime.ts";
+import { PodService } from "../../gen/podrt/v1/podrt_pb.ts";
+import type { Keeper } from "../../kube/keeper.ts";
+import { attachStream } from "./attach.ts";
+import { deletePod } from "./delete-pod.ts";
+import { execStream } from "./exec.ts";
+import { importImages } from "./import.ts";
+import { listPods } from "./list-pods.ts";
+import { pullWithProgress } from "./pull.ts";
+import { runPod } from "./run-pod.ts";
+import { stopPod } from "./stop-pod.ts";
+
+/** podrt's own service, for its commands; see proto/podrt/v1/podrt.proto. */
+export function podrtRoutes(runtime: Runtime, keeper: Keeper): (router: ConnectRouter) => void {
+  return (router) => {
+    router.service(PodService, {
+      runPod: (request) => runPod(keeper, request),
+      listPods: () => listPods(keeper),
+      stopPod: (request) => stopPod(keeper, request),
+      deletePod: (request) => deletePod(keeper, request),
+      import: (request, { signal }) => importImages(runtime, request, signal),
+      pull: (request, { signal }) => pullWithProgress(runtime, request, signal),
+      exec: (requests, { signal }) => execStream(runtime, requests, signal),
+      attach: (requests, { signal }) => attachStream(runtime, requests, signal),
+    });
+  };
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+import { create } from "@bufbuild/protobuf";
+import {
+  type RunPodRequest,
+  type RunPodResponse,
+  RunPodResponseSchema,
+} from "../../gen/podrt/v1/podrt_pb.ts";
+import type { Keeper } from "../../kube/keeper.ts";
+import { parseManifest } from "../../kube/pod-spec.ts";
+
+export function runPod(keeper: Keeper, request: RunPodRequest): RunPodResponse {
+  const pods = parseManifest(request.manifest, request.fileName === "" ? "manifest" : request.fileName);
+  keeper.run(pods);
+  return create(RunPodResponseSchema, {
+    pods: pods.map(({ namespace, name, uid }) => ({ namespace, name, uid })),
+  });
+}

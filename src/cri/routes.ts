@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { DescService } from "@bufbuild/protobuf";
+import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
+import type { Runtime } from "../container/runtime.ts";
+import { UnimplementedError } from "../errors.ts";
+import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
+import { imageFsInfo } from "./image/image-fs-info.ts";
+import { imageStatus } from "./image/image-status.ts";
+import { listImages } from "./image/list-images.ts";
+import { pullImage } from "./image/pull-image.ts";
+import { removeImage } from "./image/remove-image.ts";
+import { streamImages } from "./image/stream-images.ts";
+import { containerStatus } from "./runtime/container-status.ts";
+import { createContainer } from "./runtime/create-container.ts";
+import { execSync } from "./runtime/exec-sync.ts";
+import { listContainers } from "./runtime/list-containers.ts";
+import { listPodSandbox } from "./runtime/list-pod-sandbox.ts";
+import { podSandboxStatus } from "./runtime/pod-sandbox-status.ts";
+import { removeContainer } from "./runtime/remove-container.ts";
+import { removePodSandbox } from "./runtime/remove-pod-sandbox.ts";
+import { reopenContainerLog } from "./runtime/reopen-container-log.ts";
+import { runPodSandbox } from "./runtime/run-pod-sandbox.ts";
+import { runtimeConfig } from "./runtime/runtime-config.ts";
+import { startContainer } from "./runtime/start-container.ts";
+import { status } from "./runtime/status.ts";
+import { stopContainer } from "./runtime/stop-container.ts";
+import { stopPodSandbox } from "./runtime/stop-pod-sandbox.ts";
+import { streamContainers } from "./runtime/stream-containers.ts";
+import { streamPodSandboxes } from "./runtime/stream-pod-sandboxes.ts";
+import { version } from "./runtime/version.ts";
+
+/** Both services of the interface, served from one runtime. */
+export function criRoutes(runtime: Runtime): (router: ConnectRouter) => void {
+  return (router) => {
+    router.service(RuntimeService, complete(RuntimeService, runtimeService(runtime)));
+    router.service(ImageService, complete(ImageService, imageService(runtime)));
+  };
+}
+
+/** What is not listed here, or in `imageService`, is answered with Unimplemented by name. */
+function runtimeService(runtime: Runtime): Partial<ServiceImpl<typeof RuntimeService>> {
+  return {
+    version,
+    status: (request) => status(runtime, request),
+    runtimeConfig,
+    runPodSandbox: (request) => runPodSandbox(runtime, request),
+    stopPodSandbox: (request) => stopPodSandbox(runtime, request),
+    removePodSandbox: (request) => removePodSandbox(runtime, request),
+    podSandboxStatus: (request) => podSandboxStatus(runtime, request),
+    listPodSandbox: (request) => listPodSandbox(runtime, request),
+    streamPodSandboxes: (request) => streamPodSandboxes(runtime, request),
+    createContainer: (request) => createContainer(runtime, request),
+    startContainer: (request) => startContainer(runtime, request),
+    stopContainer: (request) => stopContainer(runtime, request),
+    removeContainer: (request) => removeContainer(runtime, request),
+    listContainers: (request) => listContainers(runtime, request),
+    streamContainers: (request) => streamContainers(runtime, request),
+    containerStatus: (request) => containerStatus(runtime, request),
+    execSync: (request, { signal }) => execSync(runtime, request, signal),
+    reopenContainerLog: (request) => reopenContainerLog(runtime, request),
+  };
+}
+
+function imageService(runtime: Runtime): Partial<ServiceImpl<typeof ImageService>> {
+  return {
+    pullImage: (request, { signal }) => pullImage(runtime, request, signal),
+    listImages: (request) => listImages(runtime, request),
+    streamImages: (request) => streamImages(runtime, request),
+    imageStatus: (request) => imageStatus(runtime, request),
+    removeImage: (request) => removeImage(runtime, request),
+    imageFsInfo: () => imageFsInfo(runtime),
+  };
+}
+
+/** Fills in the methods of the descriptor that the service lacks. */
+function complete<S extends DescService>(
+  service: S,
+  served: Partial<ServiceImpl<S>>,
+): Partial<ServiceImpl<S>> {
+  const missing = service.methods.filter((method) => !Object.hasOwn(served, method.localName));
+  const refusals = missing.map((method) => {
+    const refuse = () => {
+      throw new UnimplementedError(`${method.name} is not supported by this version of podrt`);
+    };
+    return [method.localName, refuse] as const;
+  });
+  return { ...served, ...(Object.fromEntries(refusals) as unknown as Partial<ServiceImpl<S>>) };
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Runtime } from "../../container/runtime.ts";
+import type { StatusRequest, StatusResponseSchema } from "../../gen/runtime/v1/api_pb.ts";
+import { verboseInfo } from "../info.ts";
+import { RUNTIME_HANDLERS } from "../validate-fields.ts";
+
+/** Whether pods can run, and what podrt can do for them; asked every few seconds. */
+export function status(
+  runtime: Runtime,
+  request: StatusRequest,
+): MessageInitShape<typeof StatusResponseSchema> {
+  const network = runtime.network.status();
+  return {
+    status: {
+      conditions: [
+        { type: "RuntimeReady", status: true },
+        network.ready
+          ? { type: "NetworkReady", status: true }
+          : {
+              type: "NetworkReady",
+              status: false,
+              reason: network.reason || "NetworkPluginNotReady",
+              message: `Network plugin returns error: ${network.message}`,
+            },
+      ],
+    },
+    runtimeHandlers: RUNTIME_HANDLERS.map((name) => ({
+      name,
+      features: { recursiveReadOnlyMounts: false, userNamespaces: false },
+    })),
+    features: { supplementalGroupsPolicy: true },
+    info: verboseInfo(request.verbose, "config", () => configInfo(runtime)),
+  };
+}
+
+/** crictl info and critest read `stateDir`; the pause is part of podrt, so no image is named for it. */
+function configInfo({ paths, config }: Runtime): object {
+  return {
+    stateDir: paths.stateDir,
+    runDir: paths.runDir,
+    socket: paths.socket,
+    sandboxImage: "",
+    network: config.network,
+    image: config.image,
+    cgroup: config.cgroup,
+  };
+}

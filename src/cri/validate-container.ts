@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+import { isUtf8 } from "node:buffer";
+import {
+  type ContainerConfig,
+  type Device,
+  type KeyValue,
+  type Mount,
+  MountPropagation,
+} from "../gen/runtime/v1/api_pb.ts";
+import {
+  checkAbsolutePath,
+  checkArgumentSize,
+  checkArgumentSpace,
+  checkArguments,
+  checkImageName,
+  checkLabels,
+  checkName,
+  checkNotEmpty,
+  checkOptionalAbsolutePath,
+  checkPath,
+  checkPrintable,
+  checkRuntimeHandler,
+  invalid,
+  required,
+  shown,
+  unsupported,
+} from "./validate-fields.ts";
+import { checkResources } from "./validate-resources.ts";
+import { checkContainerSecurity } from "./validate-security.ts";
+
+const MAX_MOUNTS = 4096;
+const MAX_DEVICES = 4096;
+
+/** Checks everything of a container's configuration that needs no look at the machine. */
+export function checkContainerConfig(path: string, config: ContainerConfig): void {
+  checkName(`${path}.metadata.name`, required(`${path}.metadata`, config.metadata).name);
+  const image = required(`${path}.image`, config.image);
+  checkImageName(`${path}.image.image`, image.image);
+  checkRuntimeHandler(`${path}.image.runtime_handler`, image.runtimeHandler);
+  checkProcess(path, config);
+  checkLogPath(`${path}.log_path`, config.logPath);
+  if (config.mounts.length > MAX_MOUNTS)
+    invalid(`${path}.mounts`, `must not have more than ${MAX_MOUNTS} entries`);
+  for (const [index, mount] of config.mounts.entries()) checkMount(`${path}.mounts[${index}]`, mount);
+  if (config.devices.length > MAX_DEVICES) {
+    invalid(`${path}.devices`, `must not have more than ${MAX_DEVICES} entries`);
+  }
+  for (const [index, device] of config.devices.entries()) checkDevice(`${path}.devices[${index}]`, device);
+  checkLabels(path, config);
+  refuseCdi(path, config);
+  if (config.windows !== undefined) unsupported(`${path}.windows`, "Windows containers are");
+  const { resources, securityContext } = config.linux ?? {};
+  if (resources !== undefined) checkResources(`${path}.linux.resources`, resources);
+  if (securityContext !== undefined)
+    checkContainerSecurity(`${path}.linux.security_context`, securityContext);
+}
+
+function checkProcess(path: string, config: ContainerConfig): void {
+  if (config.command.length > 0) checkNotEmpty(`${path}.command[0]`, config.command[0]!);
+  checkArguments(`${path}.command`, config.command);
+  checkArguments(`${path}.args`, config.args);
+  for (const [index, variable] of config.envs.entries()) checkVariable(`${path}.envs[${index}]`, variable);
+  const words = [...config.command, ...config.args].map((word) => Buffer.byteLength(word));
+  const variables = config.envs.map(({ key, value }) => Buffer.byteLength(key) + 1 + value.length);
+  checkArgumentSpace(path, [...words, ...variables]);
+  checkOptionalAbsolutePath(`${path}.working_dir`, config.workingDir);
+}
+
+function checkVariable(path: string, { key, value }: KeyValue): void {
+  checkNotEmpty(`${path}.key`, key);
+  if (key.includes("=")) invalid(`${path}.key`, `must not contain "=", but is ${shown(key)}`);
+  if (value.includes(0)) invalid(`${path}.value`, "must not contain a NUL byte");
+  if (!isUtf8(value)) unsupported(`${path}.value`, "values that are not UTF-8 are");
+  checkArgumentSize(path, Buffer.byteLength(key) + 1 + value.length);
+}
+
+function checkLogPath(path: string, logPath: string): void {
+  if (logPath.startsWith("/")) invalid(path, `must be relative to log_directory, but is ${shown(logPath)}`);
+  if (logPath.endsWith("/")) invalid(path, `must name a file, but is ${shown(logPath)}`);
+  checkPath(path, logPath);
+}
+
+function checkMount(path: string, mount: Mount): void {
+  checkAbsolutePath(`${path}.container_path`, mount.containerPath);
+  if (/^\/[/.]*$/.test(mount.containerPath)) {
+    invalid(`${path}.container_path`, `must not be the root, but is ${shown(mount.containerPath)}`);
+  }
+  if (mount.image !== undefined) refuseImageMount(path, mount);
+  if (mount.imageSubPath !== "") invalid(`${path}.image_sub_path`, "must not be set without image");
+  checkHostPath(`${path}.host_path`, mount.hostPath);
+  if (mount.recursiveReadOnly) refuseRecursiveReadOnly(path, mount);
+  if (mount.uidMappings.length > 0) unsupported(`${path}.uidMappings`, "idmapped mounts are");
+  if (mount.gidMappings.length > 0) unsupported(`${path}.gidMappings`, "idmapped mounts are");
+  if (mount.mountOptions.length > 0) unsupported(`${path}.mount_options`, "mount options are");
+}
+
+/** A path of the host is the caller's own: it may be anything that the kernel takes. */
+function checkHostPath(path: string, value: string): void {
+  checkNotEmpty(path, value);
+  if (!value.startsWith("/")) invalid(path, `must be an absolute path, but is ${shown(value)}`);
+  checkPrintable(path, value);
+}
+
+function refuseImageMount(path: string, mount: Mount): never {
+  if (mount.hostPath !== "") invalid(`${path}.host_path`, "must be empty in a mount of an image");
+  if (!mount.readonly) invalid(`${path}.readonly`, "must be true in a mount of an image");
+  unsupported(`${path}.image`, "image volumes are");
+}
+
+function refuseRecursiveReadOnly(path: string, mount: Mount): never {
+  if (!mount.readonly) invalid(`${path}.recursive_read_only`, "must not be set without readonly");
+  if (mount.propagation !== MountPropagation.PROPAGATION_PRIVATE) {
+    invalid(`${path}.recursive_read_only`, "must not be set with a propagation other than private");
+  }
+  unsupported(`${path}.recursive_read_only`, "recursive read-only mounts are");
+}
+
+function checkDevice(path: string, device: Device): void {
+  checkHostPath(`${path}.host_path`, device.hostPath);
+  checkAbsolutePath(`${path}.container_path`, device.containerPath);
+  if (!/^(?!.*(.).*\1)[rwm]{1,3}$/.test(device.permissions)) {
+    invalid(`${path}.permissions`, `must be made of r, w and m, but is ${shown(device.permissions)}`);
+  }
+}
+
+/** Device plugins ask for CDI devices by the field, by an annotation, or by both. */
+function refuseCdi(path: string, config: ContainerConfig): void {
+  if (config.CDIDevices.length > 0) unsupported(`${path}.CDI_devices`, "CDI devices are");
+  const annotation = Object.keys(config.annotations).find((key) => key.startsWith("cdi.k8s.io/"));
+  if (annotation !== undefined) unsupported(`${path}.annotations[${annotation}]`, "CDI devices are");
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { DescEnum, DescField, DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
+import {
+  ContainerStatusRequestSchema,
+  CreateContainerRequestSchema,
+  ExecSyncRequestSchema,
+  type ImageSpec,
+  ImageStatusRequestSchema,
+  PodSandboxStatusRequestSchema,
+  PullImageRequestSchema,
+  RemoveContainerRequestSchema,
+  RemoveImageRequestSchema,
+  RemovePodSandboxRequestSchema,
+  ReopenContainerLogRequestSchema,
+  RunPodSandboxRequestSchema,
+  StartContainerRequestSchema,
+  StopContainerRequestSchema,
+  StopPodSandboxRequestSchema,
+} from "../gen/runtime/v1/api_pb.ts";
+import { checkContainerConfig } from "./validate-container.ts";
+import {
+  checkCommand,
+  checkImageName,
+  checkNotEmpty,
+  checkRuntimeHandler,
+  invalid,
+  required,
+} from "./validate-fields.ts";
+import { checkSandboxConfig } from "./validate-sandbox.ts";
+
+/** Far above what any pod has; keeps the checks themselves cheap. */
+const MAX_ENTRIES = 65_536;
+
+/** What each request must satisfy beyond what holds for every message; by the full name of its type. */
+const CHECKS: ReadonlyMap<string, (message: Message) => void> = new Map([
+  rule(RunPodSandboxRequestSchema, (request) => {
+    checkSandboxConfig("config", required("config", request.config));
+    checkRuntimeHandler("runtime_handler", request.runtimeHandler);
+  }),
+  rule(StopPodSandboxRequestSchema, (request) => checkNotEmpty("pod_sandbox_id", request.podSandboxId)),
+  rule(RemovePodSandboxRequestSchema, (request) => checkNotEmpty("pod_sandbox_id", request.podSandboxId)),
+  rule(PodSandboxStatusRequestSchema, (request) => checkNotEmpty("pod_sandbox_id", request.podSandboxId)),
+  rule(CreateContainerRequestSchema, (request) => {
+    checkNotEmpty("pod_sandbox_id", request.podSandboxId);
+    checkContainerConfig("config", required("config", request.config));
+  }),
+  rule(StartContainerRequestSchema, (request) => checkNotEmpty("container_id", request.containerId)),
+  rule(StopContainerRequestSchema, (request) => checkNotEmpty("container_id", request.containerId)),
+  rule(RemoveContainerRequestSchema, (request) => checkNotEmpty("container_id", request.containerId)),
+  rule(ContainerStatusRequestSchema, (request) => checkNotEmpty("container_id", request.containerId)),
+  rule(ReopenContainerLogRequestSchema, (request) => checkNotEmpty("container_id", request.containerId)),
+  rule(ExecSyncRequestSchema, (request) => {
+    checkNotEmpty("container_id", request.containerId);
+    checkCommand("cmd", request.cmd);
+    if (request.timeout < 0n) invalid("timeout", `must not be negative, but is ${request.timeout}`);
+  }),
+  rule(PullImageRequestSchema, (request) => checkImage(request.image)),
+  rule(ImageStatusRequestSchema, (request) => checkImage(request.image)),
+  rule(RemoveImageRequestSchema, (request) => checkImage(request.image)),
+]);
+
+/**
+ * The one place where requests are checked, before anything is looked up or made.
+ *
+ * Throws an InvalidArgumentError with the path of the field as the interface spells it, or an
+ * UnimplementedError naming a field that podrt does not honour yet.
+ */
+export function validateRequest(type: DescMessage, message: Message): void {
+  checkMessage(type, message, "");
+  CHECKS.get(type.typeName)?.(message);
+}
+
+function rule<D extends DescMessage>(
+  type: D,
+  verify: (message: MessageShape<D>) => void,
+): [string, (message: Message) => void] {
+  return [type.typeName, (message) => verify(message as MessageShape<D>)];
+}
+
+function checkImage(image: ImageSpec | undefined): void {
+  checkImageName("image.image", required("image", image).image);
+  checkRuntimeHandler("image.runtime_handler", required("image", image).runtimeHandler);
+}
+
+/** What holds everywhere: no NUL in text, no unknown enum value (proto3 lets them pass), bounded lists. */
+function checkMessage(type: DescMessage, message: Message, path: string): void {
+  for (const field of type.fields) {
+    const value = fieldValue(field, message);
+    if (value !== undefined) checkField(field, value, path === "" ? field.name : `${path}.${field.name}`);
+  }
+}
+
+function fieldValue(field: DescField, message: Message): unknown {
+  const values = message as unknown as Record<string, unknown>;
+  if (field.oneof === undefined) return values[field.localName];
+  const choice = values[field.oneof.localName] as { case?: string; value?: unknown };
+  return choice.case === field.localName ? choice.value : undefined;
+}
+
+function checkField(field: DescField, value: unknown, path: string): void {
+  switch (field.fieldKind) {
+    case "list": {
+      const items = value as readonly unknown[];
+      checkCount(path, items.length);
+      for (const [index, item] of items.entries()) checkValue(field, item, `${path}[${index}]`);
+      return;
+    }
+    case "map": {
+      const entries = Object.entries(value as Record<string, unknown>);
+      checkCount(path, entries.length);
+      for (const [key, item] of entries) {
+        checkText(`${path} key`, key);
+        checkValue(field, item, `${path}[${key}]`);
+      }
+      return;
+    }
+    default:
+      checkValue(field, value, path);
+  }
+}
+
+function checkValue(field: DescField, value: unknown, path: string): void {
+  if (field.message !== undefined) checkMessage(field.message, value as Message, path);
+  else if (field.enum !== undefined) checkEnum(field.enum, value as number, path);
+  else if (typeof value === "string") checkText(path, value);
+}
+
+function checkText(path: string, text: string): void {
+  if (text.includes("\0")) invalid(path, "must not contain a NUL byte");
+}
+
+function checkEnum(type: DescEnum, value: number, path: string): void {
+  if (type.value[value] === undefined) invalid(path, `${value} is no value of ${type.name}`);
+}
+
+function checkCount(path: string, count: number): void {
+  if (count > MAX_ENTRIES) invalid(path, `must not have more than ${MAX_ENTRIES} entries, but has ${count}`);
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+import { expect, test } from "bun:test";
+import * as fc from "fast-check";
+import { collect, nodeOf, type Sweepable } from "./collect.ts";
+import { createLeases } from "./leases.ts";
+import { reachable } from "./reachable.ts";
+
+/** A store of names that can be made slow to remove from. */
+function store(kind: string, ...names: string[]): Sweepable & { names: Set<string> } {
+  const held = new Set(names);
+  return { kind, names: held, list: () => [...held], remove: (key) => void held.delete(key) };
+}
+
+const unexpected = (node: string, error: unknown) => {
+  throw new Error(`${node}: ${error}`);
+};
+
+test("reachable is the closure of the roots, in cycles too", () => {
+  const edges: Record<string, string[]> = { a: ["b"], b: ["c", "a"], d: ["e"] };
+  expect([...reachable(["a"], (node) => edges[node] ?? [])].sort()).toEqual(["a", "b", "c"]);
+  expect(reachable([], () => ["x"]).size).toBe(0);
+});
+
+test("reachable is closed under refs and has nothing that no root leads to", () => {
+  const graph = fc.array(fc.array(fc.nat(19), { maxLength: 4 }), { minLength: 20, maxLength: 20 });
+  fc.assert(
+    fc.property(graph, fc.array(fc.nat(19), { maxLength: 5 }), (edges, roots) => {
+      const found = reachable(roots, (node) => edges[node] ?? []);
+      for (const root of roots) expect(found.has(root)).toBe(true);
+      for (const node of found) for (const next of edges[node] ?? []) expect(found.has(next)).toBe(true);
+      const hasReason = (node: number) =>
+        roots.includes(node) || [...found].some((other) => edges[other]?.includes(node));
+      for (const node of found) expect(hasReason(node)).toBe(true);
+    }),
+  );
+});
+
+test("what no root reaches is removed from every store, the rest stays", async () => {
+  const blobs = store("blob", "1", "2", "3");
+  const layers = store("layer", "1", "9");
+  const removed = await collect({
+    graph: {
+      roots: () => ["image a"],
+      refs: (node) => (node === "image a" ? ["blob 1", "blob 2", "layer 9"] : []),
+    },
+    leases: createLeases(),
+    stores: [blobs, layers],
+    onFailure: unexpected,
+  });
+  expect(removed).toEqual(["blob 3", "layer 1"]);
+  expect([...blobs.names, ...layers.names]).toEqual(["1", "2", "9"]);
+});
+
+test("leased nodes stay, and what they refer to", async () => {
+  const blobs = store("blob", "1", "2", "3");
+  const leases = createLeases();
+  const lease = leases.open();
+  await lease.hold(["blob 1"]);
+  const options = {
+    graph: { roots: () => [], refs: (node: string) => (node === "blob 1" ? ["blob 2"] : []) },
+    leases,
+    stores: [blobs],
+    onFailure: unexpected,
+  };
+  expect(await collect(options)).toEqual(["blob 3"]);
+  lease.release();
+  expect(await collect(options)).toEqual(["blob 1", "blob 2"]);
+});
+
+test("only candidates are removed where there are any", async () => {
+  const blobs = store("blob", "1", "2");
+  const candidates = new Set([nodeOf("blob", "2"), nodeOf("blob", "absent")]);
+  const graph = { roots: () => [], refs: () => [] };
+  expect(
+    await collect({ graph, leases: createLeases(), stores: [blobs], candidates, onFailure: unexpected }),
+  ).toEqual(["blob 2"]);
+});
+
+test("a node that comes to be needed while others are removed is kept", async () => {
+  const blobs = store("blob", "1", "2");
+  const roots: string[] = [];
+  const slow: Sweepable = {
+    ...blobs,
+    async remove(key) {
+      await Bun.sleep(5);
+      roots.push("blob 2");
+      blobs.names.delete(key);
+    },
+  };
+  const graph = { roots: () => roots, refs: () => [] };
+  expect(await collect({ graph, leases: createLeases(), stores: [slow], onFailure: unexpected })).toEqual([
+    "blob 1",
+  ]);
+});
+
+test("a lease on a node that is being removed waits until it is gone", async () => {
+  const leases = createLeases();
+  const order: string[] = [];
+  const removal = leases.removing("layer 1", async () => {
+    await Bun.sleep(20);
+    order.push("removed");
+  });
+  await leases.open().hold(["layer 1"]);
+  order.push("held");
+  await removal;
+  expect(order).toEqual(["removed", "held"]);
+});
+
+test("an entry that cannot be removed does not stop the others", async () => {
+  const failures: string[] = [];
+  const blobs = store("blob", "1", "2");
+  const stubborn: Sweepable = {
+    ...blobs,
+    remove(key) {
+      if (key === "1") throw new Error("busy");
+      blobs.names.delete(key);
+    },
+  };
+  const graph = { roots: () => [], refs: () => [] };
+  const onFailure = (node: string) => failures.push(node);
+  expect(await collect({ graph, leases: createLeases(), stores: [stubborn], onFailure })).toEqual(["blob 2"]);
+  expect(failures).toEqual(["blob 1"]);
+});

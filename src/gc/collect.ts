@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Leases } from "./leases.ts";
+import { reachable } from "./reachable.ts";
+
+/** A store whose entries are nodes of the graph: entry `key` of store `kind` is the node `KIND KEY`. */
+export interface Sweepable {
+  readonly kind: string;
+  list(): readonly string[];
+  remove(key: string): void | Promise<void>;
+}
+
+export interface Graph {
+  /** What is kept for its own sake; read anew before each removal. */
+  roots(): Iterable<string>;
+  refs(node: string): Iterable<string>;
+}
+
+export interface CollectOptions {
+  readonly graph: Graph;
+  readonly leases: Leases;
+  readonly stores: readonly Sweepable[];
+  /** Only these nodes are candidates; without it, all are. */
+  readonly candidates?: ReadonlySet<string>;
+  /** An entry that cannot be removed does not stop the others. */
+  readonly onFailure: (node: string, error: unknown) => void;
+}
+
+export function nodeOf(kind: string, key: string): string {
+  return `${kind} ${key}`;
+}
+
+/**
+ * Removes what is neither reachable from the roots nor leased, and says which nodes those were.
+ *
+ * Reachability is computed again before each removal, which costs entries times removals: removals
+ * are few, and between two of them a pull may have come to need the next candidate.
+ */
+export async function collect(options: CollectOptions): Promise<string[]> {
+  const { graph, leases, stores, candidates, onFailure } = options;
+  const live = () => reachable([...graph.roots(), ...leases.held()], graph.refs);
+  const removed: string[] = [];
+  const before = live();
+  for (const store of stores) {
+    for (const key of store.list()) {
+      const node = nodeOf(store.kind, key);
+      if (before.has(node) || (candidates !== undefined && !candidates.has(node))) continue;
+      if (live().has(node)) continue;
+      try {
+        await leases.removing(node, () => store.remove(key));
+        removed.push(node);
+      } catch (error) {
+        onFailure(node, error);
+      }
+    }
+  }
+  return removed;
+}

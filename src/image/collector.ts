@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+import { messageOf } from "../errors.ts";
+import { collect } from "../gc/collect.ts";
+import { createLeases, type Lease } from "../gc/leases.ts";
+import { logger } from "../lib/logger.ts";
+import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import type { ContentStore } from "./content-store.ts";
+import type { ImageRecords } from "./image-records.ts";
+
+/** Removes the blobs and layers nobody needs, one sweep at a time, and keeps off what is being brought in. */
+export interface Collector {
+  /** Sweeps all that is unreachable, or of that the `candidates`. */
+  sweep(inUse: () => Set<string>, candidates?: ReadonlySet<string>): Promise<void>;
+  sweepSoon(): void;
+  /** Runs `work` under a lease; what it had brought in is removed again when it fails. */
+  leased<T>(work: (lease: Lease) => Promise<T>): Promise<T>;
+  /** Runs `work` while nothing at all is swept. */
+  hold<T>(work: () => Promise<T>): Promise<T>;
+}
+
+export interface CollectorDeps {
+  readonly records: ImageRecords;
+  readonly content: ContentStore;
+  readonly snapshotter: Snapshotter;
+  readonly inUse: () => Set<string>;
+}
+
+export function createCollector({ records, content, snapshotter, inUse }: CollectorDeps): Collector {
+  const leases = createLeases();
+  let holds = 0;
+  let isSweepDue = false;
+  let lastSweep: Promise<unknown> = Promise.resolve();
+
+  const sweepNow = async (inUseImageIds: () => Set<string>, candidates?: ReadonlySet<string>) => {
+    if (holds > 0) {
+      isSweepDue = true;
+      return;
+    }
+    records.forget(inUseImageIds());
+    const removed = await collect({
+      graph: records,
+      leases,
+      stores: [
+        { kind: "blob", list: content.list, remove: content.remove },
+        { kind: "layer", list: () => snapshotter.listLayers(), remove: (id) => snapshotter.removeLayer(id) },
+      ],
+      ...(candidates === undefined ? {} : { candidates }),
+      onFailure: (node, error) => logger.warn({ node, error: messageOf(error) }, "cannot collect"),
+    });
+    if (removed.length > 0) logger.debug({ removed }, "collected");
+  };
+
+  const sweep: Collector["sweep"] = (inUseImageIds, candidates) => {
+    const done = lastSweep.then(() => sweepNow(inUseImageIds, candidates));
+    lastSweep = done.catch(() => {});
+    return done;
+  };
+  const sweepSoon = () => {
+    sweep(inUse).catch((error) => logger.warn({ error: messageOf(error) }, "cannot collect"));
+  };
+
+  return {
+    sweep,
+    sweepSoon,
+    async leased(work) {
+      const lease = leases.open();
+      try {
+        return await work(lease);
+      } catch (error) {
+        lease.release();
+        // The work's own error is the one to report; what cannot be removed now is swept later.
+        await sweep(inUse, lease.nodes).catch(() => {});
+        throw error;
+      } finally {
+        lease.release();
+      }
+    },
+    async hold(work) {
+      holds++;
+      try {
+        await lastSweep;
+        return await work();
+      } catch (error) {
+        isSweepDue = true;
+        throw error;
+      } finally {
+        holds--;
+        if (holds === 0 && isSweepDue) {
+          isSweepDue = false;
+          sweepSoon();
+        }
+      }
+    },
+  };
+}

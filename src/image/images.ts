@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Config } from "../config.ts";
+import { nodeOf } from "../gc/collect.ts";
+import { logger } from "../lib/logger.ts";
+import { hostPlatform } from "../oci/manifest.ts";
+import { formatReference, parseReference, type Reference, repositoryOf } from "../oci/reference.ts";
+import type { Paths } from "../paths.ts";
+import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import type { Table } from "../state/table.ts";
+import { createCollector } from "./collector.ts";
+import { nodesOf, planImage, requirePresent, unpackLayer } from "./commit.ts";
+import type { ContentStore } from "./content-store.ts";
+import { type ImageNames, type ImageRecord, type ImageRecords, openImageRecords } from "./image-records.ts";
+import { createPuller, type PullProgress } from "./pull.ts";
+import { abortError, imageError } from "./pull-error.ts";
+import { credentialsFor, fingerprintOf, type RegistryAuth } from "./registry-auth.ts";
+import { type FlightContext, SingleFlight } from "./single-flight.ts";
+import type { Unpacker } from "./unpack.ts";
+
+export type { ImageNames, ImageRecord } from "./image-records.ts";
+
+export interface PullOptions {
+  readonly auth?: RegistryAuth | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: PullProgress) => void) | undefined;
+}
+
+export interface Images {
+  /**
+   * Makes the image of `reference` present and its name point to it. All who pull the same reference
+   * with the same credentials at a time share the work. A failure leaves the store as it was and names
+   * the reference, the host and the cause: NotFound, PermissionDenied, Unavailable (the message begins
+   * with `RegistryUnavailable: `), FailedPrecondition for content that is not what was announced,
+   * ResourceExhausted for a full disk; DeadlineExceeded or Canceled when `signal` ended it.
+   */
+  pull(reference: string, options?: PullOptions): Promise<ImageRecord>;
+  /**
+   * By tag or digest in any spelling, by id with or without `sha256:`, or by the beginning of an id.
+   * Undefined when there is none, also for what is no reference at all; InvalidArgumentError for a
+   * beginning that several ids share.
+   */
+  find(reference: string): ImageRecord | undefined;
+  list(): ImageRecord[];
+  /** Removes the image with all its names, whichever was given; absent is fine. Space is freed soon after. */
+  remove(reference: string): Promise<void>;
+  /**
+   * Records an image whose blobs are all in the content store under `names`, unpacking its layers; the
+   * part for this platform where `manifestDigest` is an index.
+   */
+  commit(manifestDigest: string, names: ImageNames): Promise<ImageRecord>;
+  /** Runs `work` (an import) while nothing is collected: what it ingests belongs to no image yet. */
+  hold<T>(work: () => Promise<T>): Promise<T>;
+  /** What blobs and layers take on disk; from memory. */
+  usage(): Promise<{ mountpoint: string; usedBytes: number; inodesUsed: number }>;
+  /** Removes the blobs and layers that neither an image has nor a container of a removed image. */
+  collect(inUseImageIds: () => Set<string>): Promise<void>;
+}
+
+export interface ImagesDeps {
+  readonly paths: Paths;
+  readonly config: Config;
+  readonly table: Table<ImageRecord>;
+  readonly content: ContentStore;
+  readonly snapshotter: Snapshotter;
+  readonly unpacker: Unpacker;
+  /** Ids of the images that containers were made from: their layers survive the removal of the record. */
+  readonly inUse: () => Set<string>;
+}
+
+/** Opens the images of one instance; those that have lost a layer (a power cut) are taken out of sight. */
+export function openImages(deps: ImagesDeps): Images {
+  const { content, snapshotter } = deps;
+  const platform = hostPlatform();
+  const records = openImageRecords(deps.table, content.has);
+  const collector = createCollector({ records, content, snapshotter, inUse: deps.inUse });
+  const puller = createPuller({ ...deps, platform });
+  const pulls = new SingleFlight<ImageRecord, PullProgress>();
+  hideBroken(records, snapshotter);
+
+  const pullOnce = (
+    reference: Reference,
+    auth: RegistryAuth | undefined,
+    { signal, report }: FlightContext<PullProgress>,
+  ): Promise<ImageRecord> =>
+    collector.leased(async (lease) => {
+      const name = formatReference(reference);
+      const repository = repositoryOf(reference);
+      const pull = puller.open({ reference, name, auth, signal, report, lease });
+      if (records.find(name) !== undefined) {
+        const digest = await pull.resolve();
+        const record = records.find(name);
+        const isCurrent = record?.repoDigests.includes(`${repository}@${digest}`);
+        if (record !== undefined && isCurrent && isWhole(record, deps)) return record;
+      }
+      const plan = await pull.fetch();
+      return records.put(plan, {
+        repoTags: reference.tag === undefined ? [] : [name],
+        repoDigests: [`${repository}@${plan.rootDigest}`],
+      });
+    });
+
+  return {
+    find: records.find,
+    list: records.list,
+    async pull(text, { auth, signal, onProgress } = {}) {
+      const reference = parseReference(text);
+      const name = formatReference(reference);
+      const key = `${name} ${fingerprintOf(auth)}`;
+      // Malformed credentials are the caller's mistake, not the registry's.
+      credentialsFor(auth, reference.host);
+      try {
+        return await pulls.run(key, (context) => pullOnce(reference, auth, context), { signal, onProgress });
+      } catch (error) {
+        throw imageError("pull", name, signal?.aborted ? abortError(signal) : error);
+      }
+    },
+    async remove(text) {
+      const record = records.find(text);
+      if (record === undefined) return;
+      records.remove(record.id);
+      collector.sweepSoon();
+    },
+    commit: (manifestDigest, names) =>
+      collector.leased(async (lease) => {
+        const recorded = normalNames(names);
+        await lease.hold([nodeOf("blob", manifestDigest)]);
+        const isThere = requirePresent(content);
+        const plan = await planImage(content, { digest: manifestDigest }, platform, isThere);
+        await lease.hold(nodesOf(plan));
+        for (const blob of plan.layerBlobs) await isThere(blob, "layer");
+        for (const position of plan.layers.keys()) await unpackLayer(deps, plan.layers, position);
+        return records.put(plan, recorded);
+      }),
+    hold: collector.hold,
+    usage: createUsage(deps),
+    collect: (inUseImageIds) => collector.sweep(inUseImageIds),
+  };
+}
+
+function hideBroken(records: ImageRecords, snapshotter: Snapshotter): void {
+  for (const { id, repoTags, layers } of records.list()) {
+    if (layers.every(({ chainId }) => snapshotter.hasLayer(chainId))) continue;
+    logger.warn({ image: id, repoTags }, "an image has lost a layer and must be pulled again");
+    records.remove(id);
+  }
+}
+
+function isWhole({ blobs, layers }: ImageRecord, { content, snapshotter }: ImagesDeps): boolean {
+  return blobs.every(content.has) && layers.every(({ chainId }) => snapshotter.hasLayer(chainId));
+}
+
+/** Names from an archive are as untrusted as the rest of it: each must be a well-formed reference. */
+function normalNames({ repoTags, repoDigests }: ImageNames): ImageNames {
+  const normal = (names: readonly string[], field: string) =>
+    names.map((name, position) => formatReference(parseReference(name, `${field}.${position}`)));
+  return { repoTags: normal(repoTags, "repoTags"), repoDigests: normal(repoDigests, "repoDigests") };
+}
+
+/** Sums what is on disk; a blob's size never changes, so each is looked at once. */
+function createUsage({ content, snapshotter, paths }: ImagesDeps): Images["usage"] {
+  const sizes = new Map<string, number>();
+  return async () => {
+    const { usedBytes, inodesUsed } = await snapshotter.usage();
+    const digests = new Set(content.list());
+    for (const digest of sizes.keys()) if (!digests.has(digest)) sizes.delete(digest);
+    for (const digest of digests) {
+      if (!sizes.has(digest) && content.has(digest)) sizes.set(digest, content.sizeBytes(digest));
+    }
+    const blobBytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+    return {
+      mountpoint: paths.stateDir,
+      usedBytes: usedBytes + blobBytes,
+      inodesUsed: inodesUsed + sizes.size,
+    };
+  };
+}

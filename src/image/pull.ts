@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Config } from "../config.ts";
+import { type ErrorKind, messageOf, PodrtError } from "../errors.ts";
+import { nodeOf } from "../gc/collect.ts";
+import type { Lease } from "../gc/leases.ts";
+import type { Descriptor, Platform } from "../oci/manifest.ts";
+import type { Reference } from "../oci/reference.ts";
+import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import { checkSize, type Ensure, type ImagePlan, nodesOf, planImage, unpackLayer } from "./commit.ts";
+import type { ContentStore } from "./content-store.ts";
+import { restate } from "./pull-error.ts";
+import { openSession, type RegistrySession } from "./registry.ts";
+import type { RegistryAuth } from "./registry-auth.ts";
+import { endpointsFor } from "./registry-hosts.ts";
+import { SingleFlight } from "./single-flight.ts";
+import type { Unpacker } from "./unpack.ts";
+
+/** How far a pull has come. Layers that were there already count as done, and their bytes are not counted. */
+export interface PullProgress {
+  readonly reference: string;
+  readonly phase: "resolving" | "fetching" | "done";
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  /** Unpacked, that is. */
+  readonly layersDone: number;
+  readonly layersTotal: number;
+}
+
+export interface PullerDeps {
+  readonly config: Pick<Config, "registries" | "image">;
+  readonly content: ContentStore;
+  readonly snapshotter: Snapshotter;
+  readonly unpacker: Unpacker;
+  readonly platform: Platform;
+}
+
+export interface PullRequest {
+  readonly reference: Reference;
+  /** The reference in its normal form. */
+  readonly name: string;
+  readonly auth: RegistryAuth | undefined;
+  readonly signal: AbortSignal;
+  readonly report: (progress: PullProgress) => void;
+  /** Protects what has been pulled until the caller has recorded it. */
+  readonly lease: Lease;
+}
+
+export interface Pull {
+  /** Digest the registry has under the reference; undefined when it answers, but not to that question. */
+  resolve(): Promise<string | undefined>;
+  /** Fetches and unpacks what is missing. */
+  fetch(): Promise<ImagePlan>;
+}
+
+export interface Puller {
+  open(request: PullRequest): Pull;
+}
+
+type WantedBlob = Pick<Descriptor, "digest" | "size">;
+
+/** A puller shares downloads: the same blob is never fetched twice at a time from one registry. */
+export function createPuller(deps: PullerDeps): Puller {
+  const { config, content, platform } = deps;
+  const downloads = new SingleFlight<void, number>();
+
+  const fetchBlob = async (
+    host: string,
+    session: RegistrySession,
+    wanted: WantedBlob,
+    signal: AbortSignal,
+    onBytes: (bytes: number) => void,
+  ): Promise<void> => {
+    // Not shared between registries: a slow one must not hold up the pulls from another.
+    const key = `${host} ${wanted.digest}`;
+    for (;;) {
+      if (content.has(wanted.digest)) {
+        return checkSize(wanted.digest, content.sizeBytes(wanted.digest), wanted.size);
+      }
+      let isOwnWork = false;
+      try {
+        await downloads.run(
+          key,
+          ({ signal: shared, report }) => {
+            isOwnWork = true;
+            return download(content, session, wanted, shared, report);
+          },
+          { signal, onProgress: onBytes },
+        );
+      } catch (error) {
+        signal.throwIfAborted();
+        // Another pull's credentials or caller may be why its download failed.
+        if (isOwnWork) throw error;
+      }
+    }
+  };
+
+  const fetchLayers = async (request: PullRequest, session: RegistrySession, plan: ImagePlan) => {
+    const progress = trackProgress(request, plan, content);
+    const gate = createGate(config.image.max_concurrent_downloads);
+    const failure = new AbortController();
+    const signal = AbortSignal.any([request.signal, failure.signal]);
+    /** The first to fail stops the others; all have ended before the caller cleans up. */
+    const orStop = async (work: Promise<void>) => {
+      try {
+        await work;
+      } catch (error) {
+        failure.abort(error);
+      }
+    };
+    const fetched = plan.layerBlobs.map((blob) =>
+      orStop(
+        gate(async () => {
+          signal.throwIfAborted();
+          await fetchBlob(request.reference.host, session, blob, signal, progress.bytes);
+        }),
+      ),
+    );
+    for (const position of plan.layers.keys()) {
+      await fetched[position];
+      if (signal.aborted) break;
+      await orStop(unpackLayer(deps, plan.layers, position, signal).then(progress.layer));
+    }
+    await Promise.all(fetched);
+    request.signal.throwIfAborted();
+    if (failure.signal.aborted) throw failure.signal.reason;
+    progress.done();
+  };
+
+  return {
+    open(request) {
+      const { reference, signal, lease } = request;
+      const target = reference.digest ?? (reference.tag as string);
+      const session = openSession({
+        reference,
+        endpoints: endpointsFor(reference.host, config.registries),
+        auth: request.auth,
+        stallTimeoutMs: config.image.stall_timeout_ms,
+      });
+      const ensure: Ensure = async (blob, role) => {
+        await lease.hold([nodeOf("blob", blob.digest)]);
+        // Manifests live at an address of their own; a configuration is a blob like a layer.
+        if (role === "manifest") await fetchManifest(content, session, blob, signal);
+        else await fetchBlob(reference.host, session, blob, signal, () => {});
+      };
+      request.report({ ...NOTHING_YET, reference: request.name });
+      return {
+        resolve: () => resolveQuietly(session, target, signal),
+        async fetch() {
+          const root = await session.manifest(target, signal);
+          await lease.hold([nodeOf("blob", root.digest)]);
+          await content.ingest(once(root.bytes), { digest: root.digest }, signal);
+          const plan = await planImage(content, root, platform, ensure);
+          await lease.hold(nodesOf(plan));
+          await fetchLayers(request, session, plan);
+          return plan;
+        },
+      };
+    },
+  };
+}
+
+const NOTHING_YET = {
+  phase: "resolving",
+  doneBytes: 0,
+  totalBytes: 0,
+  layersDone: 0,
+  layersTotal: 0,
+} as const;
+
+/** What the registry has under a tag or digest; undefined where it answers, but not to that question. */
+async function resolveQuietly(
+  session: RegistrySession,
+  target: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    return await session.resolve(target, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (isKind(error, "Unavailable", "PermissionDenied")) throw error;
+    return undefined;
+  }
+}
+
+async function fetchManifest(
+  content: ContentStore,
+  session: RegistrySession,
+  wanted: WantedBlob,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!content.has(wanted.digest)) {
+    const { bytes } = await session.manifest(wanted.digest, signal);
+    checkSize(wanted.digest, bytes.length, wanted.size);
+    await content.ingest(once(bytes), { digest: wanted.digest }, signal);
+  }
+  checkSize(wanted.digest, content.sizeBytes(wanted.digest), wanted.size);
+}
+
+/** Downloads a blob into the store; an endpoint that sends something else is passed over for the next. */
+async function download(
+  content: ContentStore,
+  session: RegistrySession,
+  wanted: WantedBlob,
+  signal: AbortSignal,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const counted = async function* (source: AsyncIterable<Uint8Array>) {
+    for await (const chunk of source) {
+      onBytes(chunk.length);
+      yield chunk;
+    }
+  };
+  const expected = { digest: wanted.digest, sizeBytes: wanted.size };
+  const hosts = session.hosts();
+  for (let skip = 0; ; skip++) {
+    try {
+      await content.ingest(counted(session.blob(wanted, signal, skip)), expected, signal);
+      return;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isKind(error, "FailedPrecondition")) throw error;
+      if (skip + 1 < hosts.length) continue;
+      throw restate(error, `blob ${wanted.digest} from ${hosts.slice(skip).join(", ")}: ${messageOf(error)}`);
+    }
+  }
+}
+
+interface ProgressTracker {
+  bytes(count: number): void;
+  layer(): void;
+  done(): void;
+}
+
+function trackProgress(request: PullRequest, plan: ImagePlan, content: ContentStore): ProgressTracker {
+  const missing = new Map(
+    plan.layerBlobs.filter(({ digest }) => !content.has(digest)).map(({ digest, size }) => [digest, size]),
+  );
+  const totalBytes = [...missing.values()].reduce((sum, size) => sum + size, 0);
+  let doneBytes = 0;
+  let layersDone = 0;
+  const report = (phase: PullProgress["phase"]) =>
+    request.report({
+      reference: request.name,
+      phase,
+      doneBytes,
+      totalBytes,
+      layersDone,
+      layersTotal: plan.layers.length,
+    });
+  report("fetching");
+  return {
+    bytes(count) {
+      doneBytes = Math.min(totalBytes, doneBytes + count);
+      report("fetching");
+    },
+    layer() {
+      layersDone++;
+      report("fetching");
+    },
+    done: () => report("done"),
+  };
+}
+
+/** Lets `width` pieces of work run at a time; the others wait in line. */
+function createGate(width: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let free = width;
+  const waiting: (() => void)[] = [];
+  return async (work) => {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) free++;
+      else next();
+    }
+  };
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+function isKind(error: unknown, ...kinds: readonly ErrorKind[]): boolean {
+  return error instanceof PodrtError && kinds.includes(error.kind);
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+import {
+  FailedPreconditionError,
+  NotFoundError,
+  PermissionDeniedError,
+  type PodrtError,
+  UnavailableError,
+} from "../errors.ts";
+import { digestOf, isDigest, matchesDigest } from "../oci/digest.ts";
+import { MANIFEST_LIMIT_BYTES } from "../oci/manifest.ts";
+import type { Endpoint } from "./registry-hosts.ts";
+import type { Answer } from "./registry-transport.ts";
+
+export interface ManifestAnswer {
+  readonly bytes: Uint8Array;
+  readonly digest: string;
+  /** What the registry called it; undefined when it called it nothing. */
+  readonly mediaType: string | undefined;
+}
+
+/** An answer that is worth another try: too many requests, or an error of the server's own. */
+export class BusyError extends UnavailableError {
+  /** How long the server asked to be left alone. */
+  readonly retryAfterMs: number;
+
+  constructor(message: string, retryAfterMs: number) {
+    super(message);
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+const ERROR_BODY_LIMIT_BYTES = 16 * 1024;
+const BUSY_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504]);
+
+/** Reads a manifest answered with 200: whole, bounded, and with the digest that was asked for or announced. */
+export async function readManifest(
+  endpoint: Endpoint,
+  answer: Answer,
+  tagOrDigest: string,
+): Promise<ManifestAnswer> {
+  const { bytes, isWhole } = await answer.bytes(MANIFEST_LIMIT_BYTES);
+  if (!isWhole) {
+    throw new FailedPreconditionError(
+      `${endpoint.host} sent a manifest of more than ${MANIFEST_LIMIT_BYTES} bytes, the limit`,
+    );
+  }
+  const announced = answer.headers.get("docker-content-digest");
+  const wanted = isDigest(tagOrDigest) ? tagOrDigest : announced;
+  if (wanted !== null && isDigest(wanted) && !matchesDigest(bytes, wanted)) {
+    throw new FailedPreconditionError(
+      `${endpoint.host} sent a manifest with the wrong digest ${digestOf(bytes)} where ${wanted} was announced`,
+    );
+  }
+  const mediaType = answer.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
+  return { bytes, digest: isDigest(tagOrDigest) ? tagOrDigest : digestOf(bytes), mediaType };
+}
+
+/**
+ * The part of a blob of `size` bytes that begins at `offset`, from the answer to a request for it. A
+ * server that ignores the Range header sends all of it: the part before `offset` is dropped.
+ */
+export async function* readBlob(
+  endpoint: Endpoint,
+  answer: Answer,
+  size: number,
+  offset: number,
+): AsyncGenerator<Uint8Array> {
+  const isPart = answer.status === 206;
+  checkExtent(endpoint, answer, size, offset);
+  let position = isPart ? offset : 0;
+  for await (const chunk of answer.chunks()) {
+    const skipped = Math.min(chunk.length, Math.max(0, offset - position));
+    position += chunk.length;
+    if (skipped < chunk.length) yield chunk.subarray(skipped);
+  }
+  if (position < size) {
+    throw new FailedPreconditionError(
+      `${endpoint.host} sent a truncated blob, ${position} bytes where the manifest says ${size}`,
+    );
+  }
+}
+
+/** Compares the lengths in the headers with the descriptor, before anything is downloaded. */
+function checkExtent(endpoint: Endpoint, answer: Answer, size: number, offset: number): void {
+  if (answer.status === 206) {
+    const [, start, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(answer.headers.get("content-range") ?? "") ?? [];
+    if (Number(start) === offset && Number(total) === size) return;
+    throw new FailedPreconditionError(`${endpoint.host} sent another part of the blob than asked for`);
+  }
+  const length = answer.headers.get("content-length");
+  if (length === null || Number(length) === size) return;
+  const how = Number(length) < size ? "truncated" : "overlong";
+  throw new FailedPreconditionError(
+    `${endpoint.host} sends a ${how} blob, ${Number(length)} bytes where the manifest says ${size}`,
+  );
+}
+
+/** The error for an answer that is not a success. */
+export async function failedAnswer(endpoint: Endpoint, answer: Answer): Promise<PodrtError> {
+  const { bytes } = await answer.bytes(ERROR_BODY_LIMIT_BYTES);
+  const isElsewhere = answer.origin !== endpoint.origin;
+  const host = isElsewhere
+    ? `${new URL(answer.origin).host}, to which ${endpoint.host} redirects,`
+    : endpoint.host;
+  const sentence = `${host} answered ${answer.status} (${reasonIn(bytes) ?? usualReason(answer.status)})`;
+  // Elsewhere is storage reached by a signed address, which a second request renews.
+  if (BUSY_STATUSES.has(answer.status) || (isElsewhere && answer.status === 403)) {
+    return new BusyError(sentence, retryAfterMs(answer.headers.get("retry-after")));
+  }
+  if (answer.status === 404) return new NotFoundError(sentence);
+  if (answer.status === 401 || answer.status === 403) return new PermissionDeniedError(sentence);
+  return new FailedPreconditionError(sentence);
+}
+
+/** `errors[0]` of the distribution specification's error body, made fit for a message. */
+function reasonIn(body: Uint8Array): string | undefined {
+  try {
+    const { errors } = JSON.parse(new TextDecoder().decode(body)) as {
+      errors: { code: string; message: string }[];
+    };
+    const text = errors[0]?.message || errors[0]?.code;
+    if (typeof text !== "string" || text === "") return undefined;
+    return text.slice(0, 200).replace(/\p{C}/gu, "?");
+  } catch {
+    return undefined;
+  }
+}
+
+function usualReason(status: number): string {
+  const reasons: Readonly<Record<number, string>> = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not found",
+    429: "too many requests",
+    500: "internal error",
+    502: "bad gateway",
+    503: "not available",
+    504: "gateway timeout",
+  };
+  return reasons[status] ?? "unexpected";
+}
+
+/** Retry-After is in seconds or a date (RFC 9110, 10.2.3). */
+function retryAfterMs(header: string | null): number {
+  if (header === null) return 0;
+  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return Number.isFinite(ms) ? Math.max(0, ms) : 0;
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+import { messageOf, PermissionDeniedError, type PodrtError } from "../errors.ts";
+import { sleep } from "../lib/deadline.ts";
+import { isDigest } from "../oci/digest.ts";
+import { INDEX_TYPES, MANIFEST_TYPES } from "../oci/manifest.ts";
+import type { Reference } from "../oci/reference.ts";
+import { restate } from "./pull-error.ts";
+import { BusyError, failedAnswer, type ManifestAnswer, readBlob, readManifest } from "./registry-answer.ts";
+import { type Authorizer, createAuthorizer, credentialsFor, type RegistryAuth } from "./registry-auth.ts";
+import type { Endpoint } from "./registry-hosts.ts";
+import { type Answer, NoAnswerError, type Request, send } from "./registry-transport.ts";
+
+/**
+ * One pull's conversation with a registry and its mirrors (OCI distribution specification): endpoints
+ * are tried in order, the one that answered is preferred from then on, what is transient is tried
+ * again, and a broken download goes on where it broke.
+ */
+export interface RegistrySession {
+  /** Digest the registry has for a tag, without fetching the manifest; undefined if it does not say. */
+  resolve(tag: string, signal?: AbortSignal): Promise<string | undefined>;
+  /** A manifest or index by tag or digest, whole and bounded; by digest it is verified. */
+  manifest(tagOrDigest: string, signal?: AbortSignal): Promise<ManifestAnswer>;
+  /**
+   * A blob's bytes, not verified: the content store does that. The first `skip` endpoints are left
+   * out, for when those have sent something else.
+   */
+  blob(
+    wanted: { readonly digest: string; readonly size: number },
+    signal?: AbortSignal,
+    skip?: number,
+  ): AsyncGenerator<Uint8Array>;
+  /** Hosts in the order in which they are asked. */
+  hosts(): string[];
+}
+
+export interface SessionOptions {
+  readonly reference: Reference;
+  readonly endpoints: readonly Endpoint[];
+  readonly auth?: RegistryAuth | undefined;
+  readonly stallTimeoutMs: number;
+  /** First wait before something is tried again; doubles each time. */
+  readonly backoffMs?: number;
+}
+
+const TRIES_LIMIT = 5;
+const RENEWALS_LIMIT = 2;
+const BACKOFF_LIMIT_MS = 10_000;
+/** A connection that brought this much before it broke does not count as a failed try. */
+const PROGRESS_BYTES = 1 << 20;
+const MANIFEST_HEADERS = { accept: [...INDEX_TYPES, ...MANIFEST_TYPES].join(", ") };
+
+/** Opens a conversation; nothing is sent yet. InvalidArgumentError for malformed credentials. */
+export function openSession(options: SessionOptions): RegistrySession {
+  const { backoffMs = 250 } = options;
+  const request = createRequester(options);
+  let endpoints = [...options.endpoints];
+
+  const pause = (tries: number, error: unknown, signal: AbortSignal | undefined) => {
+    const asked = error instanceof BusyError ? error.retryAfterMs : 0;
+    return sleep(Math.min(BACKOFF_LIMIT_MS, Math.max(asked, backoffMs * 2 ** (tries - 1))), signal);
+  };
+
+  const prefer = (chosen: Endpoint) => {
+    // Once the registry has answered over https or http, the other scheme is out of the question.
+    const others = endpoints.filter((other) => other !== chosen && !(other.isRegistry && chosen.isRegistry));
+    endpoints = [chosen, ...others];
+  };
+
+  /** Runs `attempt` on one endpoint after the other until one succeeds. */
+  const anywhere = async <T>(
+    signal: AbortSignal | undefined,
+    attempt: (endpoint: Endpoint) => Promise<T>,
+  ): Promise<T> => {
+    const failures: Failure[] = [];
+    for (const endpoint of endpoints) {
+      if (isPointless(endpoint, failures)) continue;
+      for (let tries = 1; ; tries++) {
+        try {
+          const result = await attempt(endpoint);
+          prefer(endpoint);
+          return result;
+        } catch (error) {
+          signal?.throwIfAborted();
+          if (tries < TRIES_LIMIT && isTransient(error)) {
+            await pause(tries, error, signal);
+            continue;
+          }
+          failures.push({ endpoint, error });
+          break;
+        }
+      }
+    }
+    throw combined(failures);
+  };
+
+  return {
+    hosts: () => endpoints.map(({ host }) => host),
+    resolve: (tag, signal) =>
+      anywhere(signal, async (endpoint) => {
+        const extra = { method: "HEAD", headers: MANIFEST_HEADERS } as const;
+        const answer = await request(endpoint, `manifests/${tag}`, signal, extra);
+        if (answer.status !== 200) throw await failedAnswer(endpoint, answer);
+        await answer.discard();
+        const digest = answer.headers.get("docker-content-digest");
+        return digest !== null && isDigest(digest) ? digest : undefined;
+      }),
+    manifest: (tagOrDigest, signal) =>
+      anywhere(signal, async (endpoint) => {
+        const path = `manifests/${tagOrDigest}`;
+        const answer = await request(endpoint, path, signal, { headers: MANIFEST_HEADERS });
+        if (answer.status !== 200) throw await failedAnswer(endpoint, answer);
+        return readManifest(endpoint, answer, tagOrDigest);
+      }),
+    async *blob(wanted, signal, skip = 0) {
+      const failures: Failure[] = [];
+      let offset = 0;
+      for (const endpoint of endpoints.slice(skip)) {
+        if (isPointless(endpoint, failures)) continue;
+        for (let tries = 1; ; tries++) {
+          const before = offset;
+          try {
+            const headers: Record<string, string> = offset === 0 ? {} : { range: `bytes=${offset}-` };
+            const answer = await request(endpoint, `blobs/${wanted.digest}`, signal, { headers });
+            if (answer.status !== 200 && answer.status !== 206) throw await failedAnswer(endpoint, answer);
+            for await (const chunk of readBlob(endpoint, answer, wanted.size, offset)) {
+              offset += chunk.length;
+              yield chunk;
+            }
+            return;
+          } catch (error) {
+            signal?.throwIfAborted();
+            if (offset - before >= PROGRESS_BYTES) tries = 0;
+            if (tries === TRIES_LIMIT || !(isTransient(error) || isInterruption(error, offset))) {
+              failures.push({ endpoint, error });
+              break;
+            }
+            await pause(Math.max(1, tries), error, signal);
+          }
+        }
+      }
+      throw combined(failures);
+    },
+  };
+}
+
+/** Sends requests to one endpoint or another, and answers what each asks of credentials. */
+function createRequester({ reference, endpoints, auth, stallTimeoutMs }: SessionOptions) {
+  const credentials = credentialsFor(auth, reference.host);
+  const authorizers = new Map<Endpoint, Authorizer>(
+    endpoints.map((endpoint) => [endpoint, createAuthorizer(endpoint, reference.path, credentials)]),
+  );
+  return async (
+    endpoint: Endpoint,
+    path: string,
+    signal: AbortSignal | undefined,
+    extra: Pick<Request, "method" | "headers">,
+  ): Promise<Answer> => {
+    const authorizer = authorizers.get(endpoint) as Authorizer;
+    const query = endpoint.namespace === undefined ? "" : `?ns=${encodeURIComponent(endpoint.namespace)}`;
+    const url = `${endpoint.base}/${reference.path}/${path}${query}`;
+    for (let renewals = 0; ; renewals++) {
+      const authorization = authorizer.current();
+      const answer = await send({ ...extra, url, authorization }, { stallTimeoutMs, signal });
+      // Only the endpoint itself may ask for credentials, not where it redirected to.
+      if (answer.status !== 401 || answer.origin !== endpoint.origin || renewals === RENEWALS_LIMIT) {
+        return answer;
+      }
+      await answer.discard();
+      const challenge = answer.headers.get("www-authenticate");
+      if (!(await authorizer.renew(challenge, authorization, { stallTimeoutMs, signal }))) {
+        throw new PermissionDeniedError(`${endpoint.host} answered 401 (unauthorized)`);
+      }
+    }
+  };
+}
+
+interface Failure {
+  readonly endpoint: Endpoint;
+  readonly error: unknown;
+}
+
+/** A fallback is for an endpoint that did not answer, not for one that said no. */
+function isPointless(endpoint: Endpoint, failures: readonly Failure[]): boolean {
+  const last = failures.at(-1)?.error;
+  return endpoint.isFallback && last !== undefined && !(last instanceof NoAnswerError);
+}
+
+function isTransient(error: unknown): boolean {
+  return error instanceof BusyError || (error instanceof NoAnswerError && error.how === "broken");
+}
+
+/** In the middle of a blob a stall, or a server that restarts, is worth waiting for too. */
+function isInterruption(error: unknown, offset: number): boolean {
+  return error instanceof NoAnswerError && (error.how === "stalled" || offset > 0);
+}
+
+/** One error for all endpoints: of the kind the registry itself caused, with what each of them said. */
+function combined(failures: readonly Failure[]): PodrtError {
+  const decisive = failures.findLast(({ endpoint }) => endpoint.isRegistry) ?? failures.at(-1);
+  const messages = new Set(failures.map(({ error }) => messageOf(error)));
+  return restate(decisive?.error, [...messages].join("; "));
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ContainerSpec, PodManifest, SecurityContextSpec, VolumeSpec } from "./fields.ts";
+
+/** Tells of a problem with the field at `path`. */
+export type Report = (path: string, message: string) => void;
+type Check = (pod: PodManifest, report: Report) => void;
+type ContainerCheck = (container: ContainerSpec, path: string, pod: PodManifest, report: Report) => void;
+
+/** What is wrong with a Pod although each of its fields is right by itself. */
+export function checkPod(pod: PodManifest, report: Report): void {
+  for (const check of POD_CHECKS) check(pod, report);
+  pod.spec.containers.forEach((container, index) => {
+    for (const check of CONTAINER_CHECKS) check(container, `spec.containers[${index}]`, pod, report);
+  });
+}
+
+const POD_CHECKS: readonly Check[] = [
+  (pod, report) => {
+    if (pod.metadata.name === undefined && pod.metadata.generateName === undefined) {
+      report("metadata.name", "is required");
+    }
+  },
+  (pod, report) => {
+    const { containers, volumes } = pod.spec;
+    reportRepeated(
+      containers.map(({ name }) => name),
+      (index) => `spec.containers[${index}].name`,
+      report,
+    );
+    reportRepeated(
+      (volumes ?? []).map(({ name }) => name),
+      (index) => `spec.volumes[${index}].name`,
+      report,
+    );
+  },
+  (pod, report) => {
+    pod.spec.volumes?.forEach((volume, index) => {
+      checkVolumeSource(volume, `spec.volumes[${index}]`, report);
+    });
+  },
+  (pod, report) => {
+    if (pod.spec.hostPID && pod.spec.shareProcessNamespace) {
+      report("spec.shareProcessNamespace", "cannot be combined with hostPID");
+    }
+  },
+  ({ spec }, report) => {
+    if (spec.dnsPolicy === "None" && (spec.dnsConfig?.nameservers ?? []).length === 0) {
+      report("spec.dnsConfig.nameservers", "needs at least one server when dnsPolicy is None");
+    }
+  },
+  (pod, report) => {
+    const seen = new Set<string>();
+    eachPort(pod, (port, path) => {
+      if (port.hostPort === undefined) return;
+      const key = `${port.hostPort}/${port.protocol ?? "TCP"}/${port.hostIP ?? ""}`;
+      if (seen.has(key)) report(`${path}.hostPort`, `the host's port ${port.hostPort} is given twice`);
+      seen.add(key);
+      if (pod.spec.hostNetwork && port.hostPort !== port.containerPort) {
+        report(`${path}.hostPort`, "must equal containerPort when hostNetwork is true");
+      }
+    });
+  },
+  ({ spec }, report) => {
+    checkSeccomp(spec.securityContext, "spec.securityContext", report);
+    spec.securityContext?.sysctls?.forEach(({ name }, index) => {
+      const path = `spec.securityContext.sysctls[${index}].name`;
+      const dotted = name.replaceAll("/", ".");
+      if (spec.hostNetwork && dotted.startsWith("net.")) report(path, "would change the host's network");
+      else if (spec.hostIPC && !dotted.startsWith("net."))
+        report(path, "would change the host's IPC settings");
+    });
+  },
+];
+
+const CONTAINER_CHECKS: readonly ContainerCheck[] = [
+  (container, path, pod, report) => {
+    const volumes = new Set((pod.spec.volumes ?? []).map(({ name }) => name));
+    const mounts = container.volumeMounts ?? [];
+    mounts.forEach((mount, index) => {
+      const mountPath = `${path}.volumeMounts[${index}]`;
+      if (!volumes.has(mount.name)) {
+        report(`${mountPath}.name`, `there is no volume ${JSON.stringify(mount.name)} in spec.volumes`);
+      }
+      if (mount.mountPropagation === "Bidirectional" && !container.securityContext?.privileged) {
+        report(`${mountPath}.mountPropagation`, "Bidirectional needs a privileged container");
+      }
+    });
+    reportRepeated(
+      mounts.map(({ mountPath }) => mountPath.replace(/(?<=.)\/+$/, "")),
+      (index) => `${path}.volumeMounts[${index}].mountPath`,
+      report,
+    );
+  },
+  (container, path, _pod, report) => {
+    const { limits, requests } = container.resources ?? {};
+    for (const name of ["cpu", "memory", "hugepages-2Mi", "hugepages-1Gi"] as const) {
+      const limit = limits?.[name];
+      const request = requests?.[name];
+      const at = `${path}.resources.requests.${name}`;
+      if (limit !== undefined && request !== undefined && request > limit) {
+        report(at, "is more than the limit");
+      }
+      if (!name.startsWith("hugepages") || request === limit || request === undefined) continue;
+      report(at, "must equal the limit: huge pages cannot be overcommitted");
+    }
+  },
+  (container, path, pod, report) => {
+    const context = container.securityContext;
+    checkSeccomp(context, `${path}.securityContext`, report);
+    const user = context?.runAsUser ?? pod.spec.securityContext?.runAsUser;
+    if ((context?.runAsNonRoot ?? pod.spec.securityContext?.runAsNonRoot) && user === 0) {
+      report(`${path}.securityContext.runAsNonRoot`, "contradicts runAsUser 0");
+    }
+    const escalates = context?.privileged || context?.capabilities?.add?.includes("SYS_ADMIN");
+    if (escalates && context?.allowPrivilegeEscalation === false) {
+      report(
+        `${path}.securityContext.allowPrivilegeEscalation`,
+        "cannot be false for a container that is privileged or has SYS_ADMIN",
+      );
+    }
+  },
+  (container, path, _pod, report) => {
+    const names = (container.ports ?? []).flatMap(({ name }) => (name === undefined ? [] : [name]));
+    if (new Set(names).size < names.length) report(`${path}.ports`, "has two ports of the same name");
+  },
+  (container, path, _pod, report) => {
+    if (container.stdinOnce && !container.stdin) report(`${path}.stdinOnce`, "needs stdin to be true");
+  },
+];
+
+function checkVolumeSource(volume: VolumeSpec, path: string, report: Report): void {
+  const sources = [volume.emptyDir, volume.hostPath].filter((source) => source !== undefined);
+  if (sources.length === 0) report(path, "needs a source: emptyDir: {} or hostPath");
+  if (sources.length > 1) report(path, "has more than one source");
+}
+
+function checkSeccomp(
+  context: Pick<SecurityContextSpec, "seccompProfile"> | undefined,
+  path: string,
+  report: Report,
+): void {
+  const profile = context?.seccompProfile;
+  if (profile === undefined) return;
+  const at = `${path}.seccompProfile.localhostProfile`;
+  if (profile.type === "Localhost" && profile.localhostProfile === undefined) {
+    report(at, "is required when type is Localhost");
+  }
+  if (profile.type !== "Localhost" && profile.localhostProfile !== undefined) {
+    report(at, "is only allowed when type is Localhost");
+  }
+}
+
+function eachPort(
+  pod: PodManifest,
+  visit: (port: NonNullable<ContainerSpec["ports"]>[number], path: string) => void,
+): void {
+  pod.spec.containers.forEach((container, c) => {
+    container.ports?.forEach((port, p) => {
+      visit(port, `spec.containers[${c}].ports[${p}]`);
+    });
+  });
+}
+
+function reportRepeated(values: readonly string[], path: (index: number) => string, report: Report): void {
+  const seen = new Set<string>();
+  values.forEach((value, index) => {
+    if (seen.has(value)) report(path(index), `${JSON.stringify(value)} is given twice`);
+    seen.add(value);
+  });
+}

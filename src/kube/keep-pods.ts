@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+import { AlreadyExistsError, messageOf, NotFoundError, ResourceExhaustedError } from "../errors.ts";
+import { withDeadline } from "../lib/deadline.ts";
+import type { Table } from "../state/table.ts";
+import type { Clock, Lifecycle } from "./lifecycle.ts";
+import { type Pod, type PodHome, podKey } from "./pod.ts";
+import type { PodRecord } from "./pod-record.ts";
+import { type PodStatus, podStatus } from "./pod-status.ts";
+import { type PodWorker, startPodWorker } from "./pod-worker.ts";
+import type { BackOff } from "./restart.ts";
+
+export interface KeeperDeps {
+  readonly lifecycle: Lifecycle;
+  readonly table: Table<PodRecord>;
+  readonly clock: Clock;
+  readonly home: PodHome;
+  readonly backOff: BackOff;
+  readonly log: (message: string, pod: Pod) => void;
+}
+
+/** Keeps pods as a kubelet would: starts them, restarts them, replaces their sandbox when it dies. */
+export interface Keeper {
+  /** Records the pods, all or, when a name is taken (AlreadyExistsError), none, and begins to start them. */
+  run(pods: readonly Pod[]): void;
+  /** Newest first. */
+  list(): PodStatus[];
+  /** Stops a pod for good and leaves it listed; resolves when it has stopped. Unknown: NotFoundError. */
+  stop(namespace: string, name: string, graceSeconds?: number): Promise<void>;
+  /** Stops and removes a pod; resolves when nothing of it is left. Unknown: NotFoundError. */
+  delete(namespace: string, name: string, graceSeconds?: number): Promise<void>;
+  /** Stops keeping; the pods go on as they are. */
+  close(): Promise<void>;
+}
+
+const MAX_PODS = 1000;
+const DEFAULT_GRACE_SECONDS = 30;
+/** Events say when something happened; this is for what they cannot say. */
+const RESYNC_MS = 10_000;
+/** What ending a pod may take beyond its grace before the caller is told that it goes on. */
+const END_MARGIN_MS = 60_000;
+const CLOSE_MS = 5000;
+
+/** Goes on with the pods of the table and keeps those that come. */
+export function keepPods(deps: KeeperDeps): Keeper {
+  const { lifecycle, table, clock } = deps;
+  const workers = new Map<string, PodWorker>();
+
+  const start = (record: PodRecord) => {
+    const key = podKey(record.pod);
+    workers.set(
+      key,
+      startPodWorker(record, deps, () => workers.delete(key)),
+    );
+  };
+  const find = (namespace: string, name: string): PodWorker => {
+    const worker = workers.get(podKey({ namespace, name }));
+    if (worker === undefined) throw new NotFoundError(`no pod ${name} is kept in namespace ${namespace}`);
+    return worker;
+  };
+  const end = async (worker: PodWorker, graceSeconds: number | undefined, remove: boolean) => {
+    const { pod } = worker.record();
+    const grace = graceSeconds ?? pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS;
+    const what = `${remove ? "removing" : "stopping"} pod ${podKey(pod)}, which goes on,`;
+    await withDeadline(worker.end(grace, remove), grace * 1000 + END_MARGIN_MS, what);
+  };
+  const pokeOwner = (podUid: string) => {
+    for (const worker of workers.values()) {
+      if (worker.record().pod.uid === podUid) return worker.poke();
+    }
+  };
+  let cancelResync = () => {};
+  const resync = () => {
+    for (const worker of workers.values()) worker.poke();
+    cancelResync = clock.after(RESYNC_MS, resync);
+  };
+
+  for (const record of table.list()) start(record);
+  const unsubscribe = lifecycle.onEvent(pokeOwner);
+  cancelResync = clock.after(RESYNC_MS, resync);
+
+  return {
+    run(pods) {
+      for (const pod of pods) {
+        if (!workers.has(podKey(pod))) continue;
+        throw new AlreadyExistsError(
+          `pod ${podKey(pod)} exists; remove it first, as with \`podrt rm -f ${pod.name}\``,
+        );
+      }
+      if (workers.size + pods.length > MAX_PODS) {
+        throw new ResourceExhaustedError(`no more than ${MAX_PODS} pods are kept; remove some first`);
+      }
+      const createdAtNs = String(BigInt(Math.trunc(clock.nowMs())) * 1_000_000n);
+      const records = pods.map((pod) => ({ pod, createdAtNs, nextSandboxAttempt: 0, containers: {} }));
+      for (const record of records) table.put(podKey(record.pod), record);
+      for (const record of records) start(record);
+    },
+    list: () =>
+      [...workers.values()]
+        .map((worker) => podStatus(worker.record(), worker.troubles(), lifecycle))
+        .toSorted((a, b) => Number(BigInt(b.createdAtNs) - BigInt(a.createdAtNs))),
+    stop: async (namespace, name, graceSeconds) => end(find(namespace, name), graceSeconds, false),
+    delete: async (namespace, name, graceSeconds) => end(find(namespace, name), graceSeconds, true),
+    async close() {
+      unsubscribe();
+      cancelResync();
+      const closing = Promise.all([...workers.values()].map((worker) => worker.close()));
+      await withDeadline(closing, CLOSE_MS, "closing the pods' keeper").catch((error) => {
+        for (const worker of workers.values()) deps.log(messageOf(error), worker.record().pod);
+      });
+    },
+  };
+}

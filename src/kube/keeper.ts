@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from "node:fs";
+import { cpus, totalmem } from "node:os";
+import { createContainer } from "../container/create.ts";
+import { removeContainer } from "../container/remove.ts";
+import { containersOf, type Runtime } from "../container/runtime.ts";
+import { startContainer } from "../container/start.ts";
+import { containerState } from "../container/status.ts";
+import { stopContainer } from "../container/stop.ts";
+import { removeSandbox } from "../sandbox/remove.ts";
+import { runSandbox } from "../sandbox/run.ts";
+import { stopSandbox } from "../sandbox/stop.ts";
+import type { ContainerRecord } from "../state/containers.ts";
+import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
+import type { Table } from "../state/table.ts";
+import { type Keeper, keepPods } from "./keep-pods.ts";
+import { type ContainerView, type Lifecycle, type SandboxView, systemClock } from "./lifecycle.ts";
+import { podKey } from "./pod.ts";
+import type { PodRecord } from "./pod-record.ts";
+
+export type { Keeper } from "./keep-pods.ts";
+
+const DEFAULT_HANDLER = "";
+
+/** Goes on with the pods of `table` on this machine's runtime; call it once recovery is over. */
+export function startKeeper(runtime: Runtime, table: Table<PodRecord>): Keeper {
+  const { restart_backoff_ms: firstMs, restart_backoff_max_ms: maxMs } = runtime.config.pods;
+  return keepPods({
+    lifecycle: runtimeLifecycle(runtime),
+    table,
+    clock: systemClock,
+    home: {
+      stateDir: runtime.paths.stateDir,
+      machineMemoryBytes: totalmem(),
+      cpuCount: cpus().length,
+      hostResolvConf: () => readOrEmpty("/etc/resolv.conf"),
+      hostHosts: () => readOrEmpty("/etc/hosts"),
+    },
+    backOff: { firstMs, maxMs },
+    log: (message, pod) => runtime.log.info({ pod: podKey(pod) }, message),
+  });
+}
+
+function runtimeLifecycle(runtime: Runtime): Lifecycle {
+  // A sandbox that is deleted can no longer be asked whose it was.
+  const owners = new Map<string, string>();
+  return {
+    sandboxesOf: ({ uid }) =>
+      runtime.sandboxes
+        .list()
+        .filter((record) => record.uid === uid && isListed(record))
+        .map(sandboxView),
+    containersOf: (sandboxId) =>
+      containersOf(runtime, sandboxId)
+        .filter(({ created }) => created)
+        .map(containerView),
+    runSandbox: (config) => runSandbox(runtime, config, DEFAULT_HANDLER),
+    stopSandbox: (id) => stopSandbox(runtime, id),
+    removeSandbox: (id) => removeSandbox(runtime, id),
+    createContainer: (sandboxId, config) => createContainer(runtime, sandboxId, config),
+    startContainer: (id) => startContainer(runtime, id),
+    stopContainer: (id, timeoutMs) => stopContainer(runtime, id, timeoutMs),
+    removeContainer: (id) => removeContainer(runtime, id),
+    async findImage(reference) {
+      const image = runtime.images.find(reference);
+      return image === undefined ? undefined : { id: image.id, user: image.config.User };
+    },
+    async pullImage(reference, signal) {
+      await runtime.images.pull(reference, { signal });
+    },
+    onEvent: (listener) =>
+      runtime.events.subscribe(({ type, containerId, sandboxId }) => {
+        const uid = runtime.sandboxes.get(sandboxId)?.uid ?? owners.get(sandboxId);
+        if (uid === undefined) return;
+        owners.set(sandboxId, uid);
+        if (type === "deleted" && containerId === sandboxId) owners.delete(sandboxId);
+        listener(uid);
+      }),
+  };
+}
+
+/** One that is still being made is nobody's business but its maker's. */
+function isListed(record: SandboxRecord): boolean {
+  return record.readyAtNs !== undefined || record.end !== undefined;
+}
+
+function sandboxView(record: SandboxRecord): SandboxView {
+  const { id, attempt, addresses, end } = record;
+  return { id, attempt, addresses, isReady: isReady(record), endReason: end?.reason ?? "" };
+}
+
+function containerView(record: ContainerRecord): ContainerView {
+  return {
+    id: record.id,
+    name: record.name,
+    attempt: record.attempt,
+    state: containerState(record),
+    ...(record.startedAtNs === undefined ? {} : { startedAtNs: record.startedAtNs }),
+    ...(record.finishedAtNs === undefined ? {} : { finishedAtNs: record.finishedAtNs }),
+    exitCode: record.exitCode ?? 0,
+    reason: record.reason ?? "",
+    message: record.message ?? "",
+  };
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}

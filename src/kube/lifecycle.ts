@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ContainerConfig, PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
+
+export interface SandboxView {
+  readonly id: string;
+  readonly attempt: number;
+  readonly isReady: boolean;
+  readonly addresses: readonly string[];
+  /** Why it is not ready; empty while it is. */
+  readonly endReason: string;
+}
+
+export interface ContainerView {
+  readonly id: string;
+  readonly name: string;
+  readonly attempt: number;
+  readonly state: "created" | "running" | "exited" | "unknown";
+  /** Decimal nanoseconds; absent until it happened. */
+  readonly startedAtNs?: string;
+  readonly finishedAtNs?: string;
+  readonly exitCode: number;
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface ImageView {
+  readonly id: string;
+  /** The image's USER: empty, a number or a name, perhaps with a group after a colon. */
+  readonly user: string;
+}
+
+/**
+ * What keeping a pod needs of the runtime; the daemon's own functions, or a fake in tests. Stops and
+ * removals of what is gone succeed.
+ */
+export interface Lifecycle {
+  sandboxesOf(pod: { readonly uid: string }): SandboxView[];
+  containersOf(sandboxId: string): ContainerView[];
+  runSandbox(config: PodSandboxConfig): Promise<string>;
+  stopSandbox(id: string): Promise<void>;
+  removeSandbox(id: string): Promise<void>;
+  createContainer(sandboxId: string, config: ContainerConfig): Promise<string>;
+  startContainer(id: string): Promise<void>;
+  /** Returns when it has stopped; another call with less time takes effect at once. */
+  stopContainer(id: string, timeoutMs: number): Promise<void>;
+  removeContainer(id: string): Promise<void>;
+  findImage(reference: string): Promise<ImageView | undefined>;
+  pullImage(reference: string, signal: AbortSignal): Promise<void>;
+  /** Calls `listener` after anything happened to a sandbox of the pod or one of its containers. */
+  onEvent(listener: (podUid: string) => void): () => void;
+}
+
+/** Wall clock and timers, real or a test's. */
+export interface Clock {
+  nowMs(): number;
+  /** Calls `run` once after `ms`; the result cancels it. */
+  after(ms: number, run: () => void): () => void;
+}
+
+export const systemClock: Clock = {
+  nowMs: () => Date.now(),
+  after(ms, run) {
+    const timer = setTimeout(run, ms);
+    return () => clearTimeout(timer);
+  },
+};

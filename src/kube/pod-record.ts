@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Database } from "bun:sqlite";
+import { openTable, type Table } from "../state/table.ts";
+import type { Pod } from "./pod.ts";
+
+/** How a container of a pod ended last. */
+export interface ContainerExit {
+  readonly containerId: string;
+  readonly attempt: number;
+  readonly exitCode: number;
+  readonly reason: string;
+  readonly message: string;
+  readonly finishedAtNs: string;
+}
+
+/** What is remembered of one container across its attempts and across sandboxes. */
+export interface ContainerMemory {
+  /** The attempt the next container gets, and so how often it was restarted, plus one. */
+  readonly nextAttempt: number;
+  /** Exits in a row without ten minutes of running between them. */
+  readonly crashes: number;
+  /** Wall clock before which it is not started again. */
+  readonly notBeforeMs: number;
+  readonly lastExit?: ContainerExit;
+}
+
+/** What is kept of a pod that podrt runs without a kubelet; the key is `namespace/name`. */
+export interface PodRecord {
+  readonly pod: Pod;
+  readonly createdAtNs: string;
+  /** The attempt the next sandbox gets. */
+  readonly nextSandboxAttempt: number;
+  /** By container name; one that never ran is missing. */
+  readonly containers: Readonly<Record<string, ContainerMemory>>;
+  /** Why the sandbox before the present one ended. */
+  readonly lastSandboxEnd?: string;
+  /** Set once the pod is to stop, or to go. */
+  readonly ending?: { readonly graceSeconds: number; readonly remove: boolean };
+}
+
+export function openPods(database: Database, onCorrupt?: (key: string) => void): Table<PodRecord> {
+  return openTable<PodRecord>(database, "pods", onCorrupt);
+}

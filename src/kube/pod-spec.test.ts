@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { parseManifest } from "./pod-spec.ts";
+
+const DEMO = `apiVersion: v1
+kind: Pod
+metadata: {name: demo-pod}
+spec:
+  containers:
+  - {name: app1, image: nginx}
+  - {name: app2, image: busybox, command: ["sleep", "3600"]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: shared-namespace-demo}
+spec:
+  shareProcessNamespace: true
+  containers:
+  - {name: nginx, image: nginx}
+  - {name: shell, image: "busybox:1.28", command: ["sleep", "3600"], stdin: true, tty: true}
+`;
+
+/** The message that `text` is refused with; fails when it is accepted. */
+function refusal(text: string): string {
+  try {
+    parseManifest(text, "pod.yaml");
+  } catch (error) {
+    return (error as Error).message;
+  }
+  throw new Error("the manifest was accepted");
+}
+
+/** The demo pod with lines added to its spec. */
+const withSpec = (lines: string) =>
+  `apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - {name: a, image: b}\n${lines}`;
+describe("a right manifest", () => {
+  test("gives its pods in order, with defaults for namespace and uid", () => {
+    const [demo, shared] = parseManifest(DEMO, "pod.yaml");
+    expect(demo).toMatchObject({ name: "demo-pod", namespace: "default", labels: {} });
+    expect(demo?.uid).toMatch(/^[0-9a-f-]{36}$/);
+    expect(demo?.spec.containers.map(({ name }) => name)).toEqual(["app1", "app2"]);
+    expect(demo?.spec.containers[1]?.command).toEqual(["sleep", "3600"]);
+    expect(shared?.spec.shareProcessNamespace).toBe(true);
+    expect(shared?.spec.containers[1]).toMatchObject({ stdin: true, tty: true });
+  });
+
+  test("may have empty documents, a generated name and fields that are null", () => {
+    const [pod] = parseManifest(
+      "---\n---\napiVersion: v1\nkind: Pod\nmetadata: {generateName: x-, labels: null}\nspec: {containers: [{name: a, image: b}]}\n---\n",
+      "f",
+    );
+    expect(pod?.name).toMatch(/^x-[0-9a-f]{5}$/);
+  });
+
+  test("may use anchors", () => {
+    const [pod] = parseManifest(
+      withSpec(
+        "  - {name: c, image: d, env: &e [{name: X, value: '1'}]}\n  - {name: f, image: g, env: *e}\n",
+      ),
+      "f",
+    );
+    expect(pod?.spec.containers[2]?.env).toEqual([{ name: "X", value: "1" }]);
+  });
+
+  test("has quantities as numbers", () => {
+    const [pod] = parseManifest(
+      withSpec(
+        "  - {name: c, image: d, resources: {limits: {cpu: 0.5, memory: 1.5Gi}, requests: {cpu: 100m}}}\n",
+      ),
+      "f",
+    );
+    expect(pod?.spec.containers[1]?.resources).toEqual({
+      limits: { cpu: 500, memory: 1_610_612_736 },
+      requests: { cpu: 100 },
+    });
+  });
+});
+
+describe("a mistake is told with file, line, column, field and a suggestion", () => {
+  const cases: [name: string, text: string, message: string][] = [
+    [
+      "an unknown field",
+      "  hostNetwrok: true\n",
+      "pod.yaml:7:3: spec.hostNetwrok: there is no such field; did you mean hostNetwork?",
+    ],
+    [
+      "an unknown field far from any",
+      "  frobnicate: true\n",
+      "pod.yaml:7:3: spec.frobnicate: there is no such field",
+    ],
+    [
+      "a field that is not supported",
+      "  initContainers: []\n",
+      "pod.yaml:7:3: spec.initContainers: is not supported yet",
+    ],
+    [
+      "a wrong type",
+      "  hostNetwork: 'yes'\n",
+      `pod.yaml:7:16: spec.hostNetwork: expected true or false, got "yes"`,
+    ],
+    [
+      "a wrong word",
+      "  restartPolicy: always\n",
+      `pod.yaml:7:18: spec.restartPolicy: expected one of Always, OnFailure, Never, got "always"; did you mean Always?`,
+    ],
+    [
+      "a field given twice",
+      "  hostPID: true\n  hostPID: true\n",
+      "pod.yaml:8:3: spec.hostPID: is given twice",
+    ],
+    [
+      "a volume without a source",
+      "  volumes: [{name: v}]\n",
+      "pod.yaml:7:13: spec.volumes[0]: needs a source: emptyDir: {} or hostPath",
+    ],
+    [
+      "options that exclude each other",
+      "  hostPID: true\n  shareProcessNamespace: true\n",
+      "pod.yaml:8:26: spec.shareProcessNamespace: cannot be combined with hostPID",
+    ],
+    [
+      "a merge key",
+      "  <<: {hostPID: true}\n",
+      "pod.yaml:7:3: spec.<<: merge keys are not supported, write the fields out",
+    ],
+    [
+      "a value that is only a default",
+      "  hostUsers: false\n",
+      "pod.yaml:7:14: spec.hostUsers: false is not supported yet, only true",
+    ],
+    [
+      "a name given twice",
+      "  - {name: a, image: c}\n",
+      `pod.yaml:7:12: spec.containers[1].name: "a" is given twice`,
+    ],
+  ];
+  test.each(cases)("%s", (_name, lines, message) => {
+    expect(refusal(withSpec(lines))).toBe(message);
+  });
+
+  const containerCases: [name: string, text: string, message: string][] = [
+    [
+      "a near miss",
+      "imagePulPolicy: Always",
+      "7:5: spec.containers[1].imagePulPolicy: there is no such field; did you mean imagePullPolicy?",
+    ],
+    [
+      "a number where text is due",
+      "env: [{name: P, value: 8080}]",
+      'spec.containers[1].env[0].value: expected a string, got the number 8080; write "8080"',
+    ],
+    [
+      "an unsupported source",
+      "env: [{name: P, valueFrom: {}}]",
+      "spec.containers[1].env[0].valueFrom: is not supported yet",
+    ],
+    [
+      "a missing volume",
+      "volumeMounts: [{name: v, mountPath: /x}]",
+      'volumeMounts[0].name: there is no volume "v" in spec.volumes',
+    ],
+    [
+      "a relative mount path",
+      "volumeMounts: [{name: v, mountPath: x}]",
+      'expected an absolute path, got "x"',
+    ],
+    ["a mount path that climbs", "volumeMounts: [{name: v, mountPath: /a/../b}]", "must not contain '..'"],
+    [
+      "a port out of range",
+      "ports: [{containerPort: 70000}]",
+      "expected a whole number from 1 to 65535, got the number 70000",
+    ],
+    [
+      "a bad quantity",
+      "resources: {limits: {memory: 1GB}}",
+      'resources.limits.memory: expected a quantity as in 128Mi, got "1GB"',
+    ],
+    [
+      "a request above its limit",
+      "resources: {limits: {cpu: 1}, requests: {cpu: 2}}",
+      "resources.requests.cpu: is more than the limit",
+    ],
+    [
+      "an unknown capability",
+      "securityContext: {capabilities: {add: [CAP_NET_ADMIN]}}",
+      "did you mean NET_ADMIN?",
+    ],
+    [
+      "a probe",
+      "livenessProbe: {exec: {command: [a]}}",
+      "spec.containers[1].livenessProbe: is not supported yet",
+    ],
+  ];
+  test.each(containerCases)("%s in a container", (_name, line, message) => {
+    expect(refusal(withSpec(`  - name: c\n    image: d\n    ${line}\n`))).toContain(
+      message.replace(/^7:5/, "pod.yaml:9:5"),
+    );
+  });
+
+  test("every mistake of every document, in the order of the text", () => {
+    const text = `${withSpec("  hostPid: true\n")}---\nkind: Pod\napiVersion: v1\nmetadata: {}\nspec: {containers: []}\n`;
+    expect(refusal(text).split("\n")).toEqual([
+      "pod.yaml:7:3: spec.hostPid: there is no such field; did you mean hostPID?",
+      "pod.yaml:12:20: spec.containers: needs at least 1 entry",
+    ]);
+  });
+
+  test("no pod when another document is wrong", () => {
+    expect(refusal(`${DEMO}---\nkind: Deployment\napiVersion: apps/v1\n`)).toBe(
+      "pod.yaml:18:7: kind: Deployment is not supported yet, only Pod",
+    );
+  });
+
+  test("two pods of one name", () => {
+    expect(refusal(`${DEMO}---\n${DEMO.split("---")[0]}`)).toContain(
+      "the pod default/demo-pod is given twice",
+    );
+  });
+
+  test("a YAML error", () => {
+    expect(refusal("a: [1,\nb: }")).toMatch(/^pod\.yaml:2:\d+: /);
+    expect(refusal("x: !weird y\n")).toContain("pod.yaml:1:4: Unresolved tag");
+  });
+
+  test("a text without a pod", () => {
+    expect(refusal("")).toBe("pod.yaml:1:1: holds no pod");
+    expect(refusal("just words")).toBe('pod.yaml:1:1: expected a Pod, got "just words"');
+  });
+});
+
+describe("hostile text is bounded", () => {
+  test("size", () => {
+    expect(refusal("#".repeat(1024 * 1024 + 1))).toBe("pod.yaml: is larger than 1024 KiB");
+  });
+
+  test("number of documents", () => {
+    expect(refusal("---\na: 1\n".repeat(101))).toBe("pod.yaml: has more than 100 documents");
+  });
+
+  test("number of mistakes listed", () => {
+    const lines = refusal(withSpec(Array.from({ length: 100 }, (_, i) => `  f${i}x: 1\n`).join(""))).split(
+      "\n",
+    );
+    expect(lines).toHaveLength(21);
+    expect(lines.at(-1)).toBe("pod.yaml: and 80 more problems");
+  });
+
+  test("aliases that stand for ever more", () => {
+    const env = `&b [&a {name: E, value: v}${", *a".repeat(4000)}]`;
+    const text = withSpec(
+      `  - {name: c, image: d, env: ${env}}\n${"  - {name: c, image: d, env: *b}\n".repeat(90)}`,
+    );
+    const started = performance.now();
+    expect(refusal(text)).toContain("the document has more than 100000 nodes");
+    expect(performance.now() - started).toBeLessThan(5000);
+  });
+
+  test("an alias to itself", () => {
+    expect(
+      refusal("spec: &a {containers: [*a]}\nkind: Pod\napiVersion: v1\nmetadata: {name: x}\n"),
+    ).toContain("spec.containers[0]");
+  });
+
+  test("depth", () => {
+    expect(refusal("[".repeat(500_000))).toMatch(/nested too deeply|pod\.yaml:1:/);
+  });
+
+  test("any text is either read or refused with a position", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary", maxLength: 200 }), (text) => {
+        expect(refusal(text)).toMatch(/^pod\.yaml(:\d+:\d+)?: /);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("the demo with any one character changed is read or refused, never a crash", () => {
+    fc.assert(
+      fc.property(
+        fc.nat(DEMO.length - 1),
+        fc.string({ unit: "binary", minLength: 1, maxLength: 1 }),
+        (at, character) => {
+          try {
+            parseManifest(DEMO.slice(0, at) + character + DEMO.slice(at + 1), "pod.yaml");
+          } catch (error) {
+            expect((error as Error).message).toMatch(/^pod\.yaml(:\d+:\d+)?: /);
+          }
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+});

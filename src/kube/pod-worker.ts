@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+import { messageOf } from "../errors.ts";
+import type { Table } from "../state/table.ts";
+import type { ContainerSpec } from "./fields.ts";
+import type { Clock, ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
+import { type Pod, type PodHome, podKey } from "./pod.ts";
+import { podImages, rootRefusal } from "./pod-images.ts";
+import type { ContainerMemory, PodRecord } from "./pod-record.ts";
+import { afterExit, type BackOff, failureDelayMs, NEVER_RAN, shouldStart } from "./restart.ts";
+import { containerConfig, sandboxConfig } from "./to-cri.ts";
+import { prepareVolumes, pruneLogs, removePodFiles, writeHosts } from "./volumes.ts";
+
+export interface WorkerDeps {
+  readonly lifecycle: Lifecycle;
+  readonly table: Table<PodRecord>;
+  readonly clock: Clock;
+  readonly home: PodHome;
+  readonly backOff: BackOff;
+  /** Hears of what a person who looks for a reason may want to know. */
+  readonly log: (message: string, pod: Pod) => void;
+}
+
+/** What keeps a pod or one of its containers from running, and until when nothing is tried. */
+export interface Trouble {
+  readonly reason: string;
+  readonly message: string;
+  readonly failures: number;
+  readonly notBeforeMs: number;
+}
+
+/** Keeps one pod as its manifest wants it, one pass at a time. */
+export interface PodWorker {
+  record(): PodRecord;
+  /** By container name; under the empty name, what the whole pod suffers from. */
+  troubles(): ReadonlyMap<string, Trouble>;
+  /** Something may have changed: compare and act, soon. */
+  poke(): void;
+  /** Stops the pod, and removes it if asked to; resolves when that is done. Less grace takes effect at once. */
+  end(graceSeconds: number, remove: boolean): Promise<void>;
+  /** Leaves the pod as it is and does no more; resolves when the pass in flight is over. */
+  close(): Promise<void>;
+}
+
+/** Waits after a failed ending of a pod, which goes on until it succeeds. */
+const END_BACK_OFF: BackOff = { firstMs: 500, maxMs: 30_000 };
+
+/**
+ * Starts keeping the pod of `initial`, which is in the table.
+ *
+ * Each pass compares what is wanted with what the runtime has and does the next steps; it holds no
+ * state that the next pass could not find out, so a daemon that died at any point goes on here.
+ */
+export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () => void): PodWorker {
+  const { lifecycle, table, clock, home, backOff } = deps;
+  const { pod } = initial;
+  const key = podKey(pod);
+  const abort = new AbortController();
+  const troubles = new Map<string, Trouble>();
+  const stopped = new Set<string>();
+  const images = podImages(lifecycle, abort.signal, poke);
+  let record = initial;
+  let running: Promise<void> | undefined;
+  let isDue = false;
+  let isClosed = false;
+  let cancelTimer = () => {};
+  let wakeAtMs = Number.POSITIVE_INFINITY;
+  let waiters: { readonly remove: boolean; readonly resolve: () => void }[] = [];
+
+  function poke(): void {
+    isDue = true;
+    running ??= drain();
+  }
+
+  async function drain(): Promise<void> {
+    // Leaves the caller's stack first, so that `running` is set before the first pass begins.
+    await Promise.resolve();
+    while (isDue && !isClosed) {
+      isDue = false;
+      cancelTimer();
+      wakeAtMs = Number.POSITIVE_INFINITY;
+      await onePass();
+    }
+    running = undefined;
+    if (isClosed || wakeAtMs === Number.POSITIVE_INFINITY) return;
+    cancelTimer = clock.after(Math.max(0, wakeAtMs - clock.nowMs()), poke);
+  }
+
+  async function onePass(): Promise<void> {
+    if (troubles.get("")?.reason === "SyncError" && isWaiting("")) return;
+    try {
+      await (record.ending === undefined ? keep() : finishEnding(record.ending));
+      if (troubles.get("")?.reason === "SyncError") troubles.delete("");
+    } catch (error) {
+      suffer("", "SyncError", messageOf(error), record.ending === undefined ? backOff : END_BACK_OFF);
+    }
+  }
+
+  function wakeBy(ms: number): void {
+    wakeAtMs = Math.min(wakeAtMs, ms);
+  }
+
+  function suffer(name: string, reason: string, message: string, waits = backOff): void {
+    const failures = (troubles.get(name)?.failures ?? 0) + 1;
+    const notBeforeMs = clock.nowMs() + failureDelayMs(failures, waits);
+    troubles.set(name, { reason, message, failures, notBeforeMs });
+    wakeBy(notBeforeMs);
+    deps.log(`${name === "" ? "pod" : `container ${name}`}: ${reason}: ${message}`, pod);
+  }
+
+  function save(change: Partial<PodRecord>): void {
+    record = { ...record, ...change };
+    table.put(key, record);
+  }
+
+  function memoryOf(name: string): ContainerMemory {
+    return record.containers[name] ?? NEVER_RAN;
+  }
+
+  function remember(name: string, memory: ContainerMemory): void {
+    if (memory !== record.containers[name]) {
+      save({ containers: { ...record.containers, [name]: memory } });
+    }
+  }
+
+  function sandboxes(): SandboxView[] {
+    return lifecycle.sandboxesOf(pod).toSorted((a, b) => b.attempt - a.attempt);
+  }
+
+  function noteExits(sandboxId: string, cause: "crash" | "sandbox"): void {
+    for (const container of lifecycle.containersOf(sandboxId).toSorted((a, b) => a.attempt - b.attempt)) {
+      if (container.state !== "exited" && container.state !== "unknown") continue;
+      const memory = memoryOf(container.name);
+      // Older attempts were noted in their time; noting them again would hide the newest exit.
+      if (container.attempt < (memory.lastExit?.attempt ?? 0)) continue;
+      remember(container.name, afterExit(memory, container, cause, clock.nowMs(), backOff));
+    }
+  }
+
+  async function keep(): Promise<void> {
+    const found = sandboxes();
+    const current = found[0]?.isReady ? found[0] : undefined;
+    const dead = found.filter((sandbox) => sandbox !== current);
+    if (current !== undefined) noteExits(current.id, "crash");
+    for (const sandbox of dead) {
+      await stopOnce(sandbox.id);
+      noteExits(sandbox.id, "sandbox");
+    }
+    if (isFinished(current)) {
+      // The newest sandbox stays listed, stopped, so that its containers' ends and logs can be read.
+      if (current !== undefined) await stopOnce(current.id);
+      for (const sandbox of found.slice(1)) await lifecycle.removeSandbox(sandbox.id);
+      return;
+    }
+    for (const sandbox of dead) await replace(sandbox);
+    const sandbox = current ?? (await makeSandbox());
+    if (sandbox === undefined || record.ending !== undefined) return;
+    for (const container of pod.spec.containers) {
+      if (record.ending === undefined && !isClosed) await keepContainer(container, sandbox);
+    }
+  }
+
+  /** A stopped sandbox never runs again, so a pod at rest costs nothing. */
+  async function stopOnce(id: string): Promise<void> {
+    if (stopped.has(id)) return;
+    await lifecycle.stopSandbox(id);
+    stopped.add(id);
+  }
+
+  function isFinished(current: SandboxView | undefined): boolean {
+    const live = current === undefined ? [] : lifecycle.containersOf(current.id).filter(isLive);
+    return pod.spec.containers.every(
+      ({ name }) => !live.some((view) => view.name === name) && !shouldStart(pod.spec, memoryOf(name)),
+    );
+  }
+
+  async function replace(sandbox: SandboxView): Promise<void> {
+    if (sandbox.endReason !== "") {
+      save({ lastSandboxEnd: sandbox.endReason });
+      deps.log(`sandbox ${sandbox.id.slice(0, 13)} is replaced: ${sandbox.endReason}`, pod);
+    }
+    await lifecycle.removeSandbox(sandbox.id);
+  }
+
+  async function makeSandbox(): Promise<SandboxView | undefined> {
+    if (isWaiting("")) return undefined;
+    const attempt = record.nextSandboxAttempt;
+    let step = "FailedMount";
+    try {
+      await prepareVolumes(pod, home);
+      step = "CreatePodSandboxError";
+      save({ nextSandboxAttempt: attempt + 1 });
+      const id = await lifecycle.runSandbox(sandboxConfig(pod, attempt, home));
+      const sandbox = lifecycle.sandboxesOf(pod).find((view) => view.id === id);
+      if (sandbox?.isReady) await writeHosts(pod, sandbox.addresses, home);
+      troubles.delete("");
+      // One that died at once is seen by the next pass.
+      if (!sandbox?.isReady) poke();
+      return sandbox?.isReady ? sandbox : undefined;
+    } catch (error) {
+      suffer("", step, messageOf(error));
+      return undefined;
+    }
+  }
+
+  function isWaiting(name: string): boolean {
+    const untilMs = troubles.get(name)?.notBeforeMs ?? 0;
+    if (untilMs <= clock.nowMs()) return false;
+    wakeBy(untilMs);
+    return true;
+  }
+
+  async function keepContainer(container: ContainerSpec, sandbox: SandboxView): Promise<void> {
+    const { name } = container;
+    const views = lifecycle
+      .containersOf(sandbox.id)
+      .filter((view) => view.name === name)
+      .toSorted((a, b) => b.attempt - a.attempt);
+    const [newest] = views;
+    if (newest?.state === "running") {
+      troubles.delete(name);
+      return;
+    }
+    if (isWaiting(name)) return;
+    if (newest?.state === "created") return start(name, newest.id);
+    const memory = memoryOf(name);
+    if (!shouldStart(pod.spec, memory)) return;
+    if (memory.notBeforeMs > clock.nowMs()) return wakeBy(memory.notBeforeMs);
+    if (newest?.state === "unknown") await lifecycle.stopContainer(newest.id, 0);
+    const attempt = Math.max(memory.nextAttempt, (newest?.attempt ?? -1) + 1);
+    await create(container, sandbox, attempt, views);
+  }
+
+  async function create(
+    container: ContainerSpec,
+    sandbox: SandboxView,
+    attempt: number,
+    earlier: readonly ContainerView[],
+  ): Promise<void> {
+    const { name } = container;
+    const answer = await images.request(container, attempt);
+    if (answer.kind === "pulling") return;
+    if (answer.kind === "failed") return suffer(name, answer.reason, answer.message);
+    const refusal = rootRefusal(container, pod.spec.securityContext, answer.image.user);
+    if (refusal !== undefined) return suffer(name, "CreateContainerConfigError", refusal);
+    try {
+      const image = { id: answer.image.id, reference: container.image };
+      const config = containerConfig(pod, container, attempt, image, home);
+      const id = await lifecycle.createContainer(sandbox.id, config);
+      remember(name, { ...memoryOf(name), nextAttempt: attempt + 1 });
+      await start(name, id);
+    } catch (error) {
+      return suffer(name, "CreateContainerError", messageOf(error));
+    }
+    // The attempt before this one stays for those who ask why it ended.
+    for (const view of earlier.slice(1)) await lifecycle.removeContainer(view.id);
+    await pruneLogs(pod, name, attempt - 1, home);
+  }
+
+  async function start(name: string, id: string): Promise<void> {
+    try {
+      await lifecycle.startContainer(id);
+      troubles.delete(name);
+    } catch (error) {
+      suffer(name, "RunContainerError", messageOf(error));
+    }
+  }
+
+  async function finishEnding({ graceSeconds }: NonNullable<PodRecord["ending"]>): Promise<void> {
+    const found = sandboxes();
+    await Promise.all(found.flatMap(({ id }) => stopContainers(id, graceSeconds)));
+    for (const { id } of found) {
+      await stopOnce(id);
+      noteExits(id, "sandbox");
+    }
+    if (record.ending?.remove !== true) return settle(false);
+    for (const { id } of found) await lifecycle.removeSandbox(id);
+    await removePodFiles(pod, home);
+    table.delete(key);
+    isClosed = true;
+    onGone();
+    settle(true);
+  }
+
+  function stopContainers(sandboxId: string, graceSeconds: number): Promise<void>[] {
+    const live = lifecycle.containersOf(sandboxId).filter(isLive);
+    return live.map(({ id }) => lifecycle.stopContainer(id, graceSeconds * 1000));
+  }
+
+  function settle(isRemoved: boolean): void {
+    const done = waiters.filter((waiter) => isRemoved || !waiter.remove);
+    waiters = waiters.filter((waiter) => !done.includes(waiter));
+    for (const { resolve } of done) resolve();
+  }
+
+  function end(graceSeconds: number, remove: boolean): Promise<void> {
+    const before = record.ending;
+    const isStopping = before !== undefined && running !== undefined;
+    save({
+      ending: {
+        graceSeconds: Math.min(graceSeconds, before?.graceSeconds ?? graceSeconds),
+        remove: remove || before?.remove === true,
+      },
+    });
+    abort.abort();
+    troubles.clear();
+    if (isStopping && graceSeconds < before.graceSeconds) {
+      // The pass in flight waits for longer; what a shorter stop cannot do, that pass reports.
+      for (const { id } of sandboxes()) void Promise.allSettled(stopContainers(id, graceSeconds));
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    waiters.push({ remove, resolve });
+    poke();
+    return promise;
+  }
+
+  async function close(): Promise<void> {
+    isClosed = true;
+    cancelTimer();
+    abort.abort();
+    await running;
+  }
+
+  poke();
+  return { record: () => record, troubles: () => troubles, poke, end, close };
+}
+
+/** Whether a container still has or may yet get a process. */
+function isLive({ state }: ContainerView): boolean {
+  return state === "running" || state === "created";
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { PodSpec } from "./fields.ts";
+import type { ContainerView } from "./lifecycle.ts";
+import type { ContainerMemory } from "./pod-record.ts";
+
+/** Waits that double from `firstMs` to `maxMs`. */
+export interface BackOff {
+  readonly firstMs: number;
+  readonly maxMs: number;
+}
+
+/** A container that ran so long is not taken to be crashing. */
+const HEALTHY_RUN_MS = 600_000;
+
+export const NEVER_RAN: ContainerMemory = { nextAttempt: 0, crashes: 0, notBeforeMs: 0 };
+
+/** The wait after the n-th failure in a row, n from 1. */
+export function failureDelayMs(failures: number, backOff: BackOff): number {
+  return Math.min(backOff.maxMs, backOff.firstMs * 2 ** Math.min(failures - 1, 30));
+}
+
+/** As a kubelet waits: the first restart comes at once, the second after `firstMs`, then ever later. */
+export function restartDelayMs(crashes: number, backOff: BackOff): number {
+  return crashes <= 1 ? 0 : failureDelayMs(crashes - 1, backOff);
+}
+
+/**
+ * What is remembered after `container` ended. When the whole sandbox died the exit is no crash of the
+ * container's, so it neither counts nor waits.
+ */
+export function afterExit(
+  memory: ContainerMemory,
+  container: ContainerView,
+  cause: "crash" | "sandbox",
+  nowMs: number,
+  backOff: BackOff,
+): ContainerMemory {
+  if (memory.lastExit?.containerId === container.id) return memory;
+  const finishedMs = toMs(container.finishedAtNs) ?? nowMs;
+  const ranMs = finishedMs - (toMs(container.startedAtNs) ?? finishedMs);
+  const crashes = cause === "sandbox" ? memory.crashes : ranMs >= HEALTHY_RUN_MS ? 1 : memory.crashes + 1;
+  return {
+    nextAttempt: Math.max(memory.nextAttempt, container.attempt + 1),
+    crashes,
+    // A clock set back must not lengthen the wait.
+    notBeforeMs: cause === "sandbox" ? 0 : Math.min(finishedMs, nowMs) + restartDelayMs(crashes, backOff),
+    lastExit: {
+      containerId: container.id,
+      attempt: container.attempt,
+      exitCode: container.exitCode,
+      reason: container.reason,
+      message: container.message,
+      finishedAtNs: container.finishedAtNs ?? `${BigInt(Math.trunc(nowMs)) * 1_000_000n}`,
+    },
+  };
+}
+
+/** Whether a container that is not running is to run: always at first, then by the pod's policy. */
+export function shouldStart(spec: PodSpec, memory: ContainerMemory): boolean {
+  if (memory.lastExit === undefined) return true;
+  const policy = spec.restartPolicy ?? "Always";
+  return policy === "Always" || (policy === "OnFailure" && memory.lastExit.exitCode !== 0);
+}
+
+function toMs(ns: string | undefined): number | undefined {
+  return ns === undefined ? undefined : Number(BigInt(ns) / 1_000_000n);
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+import { isScalar, type Node } from "yaml";
+import { nearMiss } from "./near-miss.ts";
+import { describe, type Reader, type Schema } from "./schema.ts";
+
+/** Says what is wrong with a string, in words that go on from "got …": undefined when nothing is. */
+export type Check = (text: string) => string | undefined;
+
+/** Text that must match `pattern`; `expected` says in words what that is. */
+export function pattern(expression: RegExp, expected: string, maxLength = 4096): Check {
+  return (text) => {
+    if (text.length > maxLength) return `expected at most ${maxLength} characters, got ${text.length}`;
+    return expression.test(text) ? undefined : `expected ${expected}, got ${JSON.stringify(text)}`;
+  };
+}
+
+/** A string; a number or boolean that was not quoted is refused, as Kubernetes does. */
+export function string(
+  check: Check = pattern(/^[^\0]*$/su, "text without a NUL character", 131_072),
+): Schema<string> {
+  return scalar(
+    "a string",
+    (value, node) => {
+      if (typeof value === "string") return value;
+      if (typeof value !== "number" && typeof value !== "boolean") return undefined;
+      return new Wrong(`expected a string, got ${describe(node)}; write ${JSON.stringify(node.source)}`);
+    },
+    check,
+  );
+}
+
+export function boolean(): Schema<boolean> {
+  return scalar("true or false", (value) => (typeof value === "boolean" ? value : undefined));
+}
+
+export function integer(min: number, max: number): Schema<number> {
+  const expected = `a whole number from ${min} to ${max}`;
+  return scalar(expected, (value) =>
+    typeof value === "number" && Number.isSafeInteger(value) && value >= min && value <= max
+      ? value
+      : undefined,
+  );
+}
+
+/** One of a few words; a near miss is suggested. */
+export function oneOf<const T extends string>(...words: T[]): Schema<T> {
+  const expected = words.length === 1 ? words[0]! : `one of ${words.join(", ")}`;
+  return scalar(expected, (value, node) => {
+    if (words.includes(value as T)) return value as T;
+    const meant = typeof value === "string" ? nearMiss(value, words) : undefined;
+    return meant === undefined
+      ? undefined
+      : new Wrong(`expected ${expected}, got ${describe(node)}; did you mean ${meant}?`);
+  });
+}
+
+/** A field of which podrt honours one value only: that which is also the default of Kubernetes. */
+export function only<const T extends string | boolean>(value: T): Schema<T> {
+  return scalar(String(value), (given, node) =>
+    given === value ? value : new Wrong(`${describe(node)} is not supported yet, only ${value}`),
+  );
+}
+
+/** Text or a number, as quantities may be written; `parse` throws nothing and answers undefined. */
+export function quantity(expected: string, parse: (text: string) => number | undefined): Schema<number> {
+  return scalar(expected, (value, node) => {
+    if (typeof value !== "string" && typeof value !== "number") return undefined;
+    return parse(typeof value === "string" ? value : (node.source ?? String(value)));
+  });
+}
+
+class Wrong {
+  readonly message: string;
+
+  constructor(message: string) {
+    this.message = message;
+  }
+}
+
+type ScalarNode = Node & { readonly value: unknown; readonly source?: string };
+
+function scalar<T>(
+  expected: string,
+  convert: (value: unknown, node: ScalarNode) => T | Wrong | undefined,
+  check?: (value: T) => string | undefined,
+): Schema<T> {
+  const read = (node: Node, path: string, reader: Reader): T => {
+    const value = isScalar(node) ? convert(node.value, node as ScalarNode) : undefined;
+    if (value === undefined) reader.problem(node, path, `expected ${expected}, got ${describe(node)}`);
+    else if (value instanceof Wrong) reader.problem(node, path, value.message);
+    else {
+      const wrong = check?.(value);
+      if (wrong !== undefined) reader.problem(node, path, wrong);
+    }
+    return value as T;
+  };
+  return { kind: "schema", read };
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+import { isAlias, isMap, isScalar, isSeq, type Node, type Pair } from "yaml";
+import { nearMiss } from "./near-miss.ts";
+
+/**
+ * What a part of a manifest may hold. A schema reads a YAML node into a value and tells the reader of
+ * every problem with the position of the node that has it; what it returns is only meant to be used
+ * when there was none.
+ */
+export interface Schema<T> {
+  readonly kind: "schema";
+  read(node: Node, path: string, reader: Reader): T;
+}
+
+/** Where problems go, and what bounds the work that a document can cause. */
+export interface Reader {
+  /** Notes a problem at a node; past the reader's limit further ones are only counted. */
+  problem(node: Node, path: string, message: string): void;
+  /** Remembers where `path` stands, for checks that run on the finished value. */
+  seen(node: Node, path: string): void;
+  /** The node an alias stands for; undefined, with a problem noted, when there is none. */
+  resolve(node: Node, path: string): Node | undefined;
+}
+
+/** A field that must be present. */
+export interface RequiredField<T> {
+  readonly kind: "required";
+  readonly schema: Schema<T>;
+}
+
+/** A field that Kubernetes has and podrt refuses by name. */
+export interface UnsupportedField {
+  readonly kind: "unsupported";
+  readonly why: string;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the element type is recovered by inference in RecordOf.
+type Any = any;
+export type Field = Schema<Any> | RequiredField<Any> | UnsupportedField;
+export type Shape = Readonly<Record<string, Field>>;
+type Keys<S extends Shape, F> = { [K in keyof S]: S[K] extends F ? K : never }[keyof S];
+
+/** The TypeScript type of what a record of this shape reads. */
+export type RecordOf<S extends Shape> = {
+  readonly [K in Keys<S, RequiredField<Any>>]: S[K] extends RequiredField<infer T> ? T : never;
+} & {
+  readonly [K in Keys<S, Schema<Any>>]?: S[K] extends Schema<infer T> ? T : never;
+};
+export type TypeOf<S> = S extends Schema<infer T> ? T : never;
+
+/** A record also carries its shape, so that the documentation can list its fields. */
+export interface RecordSchema<S extends Shape> extends Schema<RecordOf<S>> {
+  readonly shape: S;
+}
+
+export function required<T>(schema: Schema<T>): RequiredField<T> {
+  return { kind: "required", schema };
+}
+
+/** A field of Kubernetes that podrt does not honour. */
+export function unsupported(why = "is not supported yet"): UnsupportedField {
+  return { kind: "unsupported", why };
+}
+
+/** A mapping with these fields and no others. */
+export function record<S extends Shape>(shape: S): RecordSchema<S> {
+  const read = (node: Node, path: string, reader: Reader) => {
+    const result: Record<string, unknown> = {};
+    if (!isMap(node)) {
+      reader.problem(node, path, `expected a mapping, got ${describe(node)}`);
+      return result as RecordOf<S>;
+    }
+    const present = new Set<string>();
+    eachPair(node.items, path, reader, (key, keyNode, valueNode) => {
+      const fieldPath = join(path, key);
+      const field = Object.hasOwn(shape, key) ? shape[key] : undefined;
+      if (field === undefined) return reader.problem(keyNode, fieldPath, unknownField(key, shape));
+      if (field.kind === "unsupported") return reader.problem(keyNode, fieldPath, field.why);
+      const value = valueNode === null ? undefined : reader.resolve(valueNode, fieldPath);
+      if (value === undefined || isNull(value)) return;
+      present.add(key);
+      reader.seen(value, fieldPath);
+      result[key] = (field.kind === "required" ? field.schema : field).read(value, fieldPath, reader);
+    });
+    for (const [key, field] of Object.entries(shape)) {
+      if (field.kind === "required" && !present.has(key)) {
+        reader.problem(node, join(path, key), "is required");
+      }
+    }
+    return result as RecordOf<S>;
+  };
+  return { kind: "schema", shape, read };
+}
+
+/** A mapping from names of the author's choice to `value`; `checkKey` says what is wrong with a name. */
+export function mapOf<T>(
+  value: Schema<T>,
+  max: number,
+  checkKey: (key: string) => string | undefined = () => undefined,
+): Schema<Readonly<Record<string, T>>> {
+  const read = (node: Node, path: string, reader: Reader) => {
+    const result: Record<string, T> = Object.create(null);
+    if (!isMap(node)) {
+      reader.problem(node, path, `expected a mapping, got ${describe(node)}`);
+      return result;
+    }
+    if (node.items.length > max) reader.problem(node, path, `has more than ${max} entries`);
+    eachPair(node.items.slice(0, max), path, reader, (key, keyNode, valueNode) => {
+      const fieldPath = `${path}[${JSON.stringify(key)}]`;
+      const wrong = checkKey(key);
+      if (wrong !== undefined) return reader.problem(keyNode, fieldPath, wrong);
+      const resolved = reader.resolve(valueNode ?? keyNode, fieldPath);
+      if (resolved === undefined) return;
+      reader.seen(resolved, fieldPath);
+      result[key] = value.read(resolved, fieldPath, reader);
+    });
+    return result;
+  };
+  return { kind: "schema", read };
+}
+
+/** A list of `element`s, between `min` and `max` of them. */
+export function list<T>(element: Schema<T>, max: number, min = 0): Schema<readonly T[]> {
+  const read = (node: Node, path: string, reader: Reader) => {
+    const result: T[] = [];
+    if (!isSeq(node)) {
+      reader.problem(node, path, `expected a list, got ${describe(node)}`);
+      return result;
+    }
+    if (node.items.length < min) reader.problem(node, path, `needs at least ${min} entry`);
+    if (node.items.length > max) reader.problem(node, path, `has more than ${max} entries`);
+    node.items.slice(0, max).forEach((item, index) => {
+      const itemPath = `${path}[${index}]`;
+      const resolved = reader.resolve(item as Node, itemPath);
+      if (resolved === undefined) return;
+      reader.seen(resolved, itemPath);
+      result.push(element.read(resolved, itemPath, reader));
+    });
+    return result;
+  };
+  return { kind: "schema", read };
+}
+
+/** Calls `visit` once for each key, having refused keys that are no strings and keys given twice. */
+function eachPair(
+  pairs: readonly Pair[],
+  path: string,
+  reader: Reader,
+  visit: (key: string, keyNode: Node, value: Node | null) => void,
+): void {
+  const seen = new Set<string>();
+  for (const pair of pairs) {
+    const keyNode = pair.key as Node;
+    const key = isScalar(keyNode) ? (keyNode.source ?? String(keyNode.value)) : undefined;
+    if (key === undefined || isNull(keyNode)) {
+      reader.problem(keyNode, path, `expected a field name, got ${describe(keyNode)}`);
+    } else if (seen.has(key)) {
+      reader.problem(keyNode, join(path, key), "is given twice");
+    } else {
+      seen.add(key);
+      visit(key, keyNode, pair.value as Node | null);
+    }
+  }
+}
+
+function unknownField(key: string, shape: Shape): string {
+  if (key === "<<") return "merge keys are not supported, write the fields out";
+  const meant = nearMiss(key, Object.keys(shape));
+  return meant === undefined ? "there is no such field" : `there is no such field; did you mean ${meant}?`;
+}
+
+function join(path: string, key: string): string {
+  return path === "" ? key : `${path}.${key}`;
+}
+
+function isNull(node: Node): boolean {
+  return isScalar(node) && node.value === null;
+}
+
+/** What a node is, in the words of a person: `the number 8080`, `a list`, `nothing`. */
+export function describe(node: Node): string {
+  if (isMap(node)) return "a mapping";
+  if (isSeq(node)) return "a list";
+  if (isAlias(node)) return `the alias *${node.source}`;
+  if (!isScalar(node) || node.value === null) return "nothing";
+  const text = String(node.source ?? node.value);
+  const shown = text.length > 40 ? `${text.slice(0, 40)}…` : text;
+  if (typeof node.value === "number") return `the number ${shown}`;
+  if (typeof node.value === "boolean") return shown;
+  return JSON.stringify(shown);
+}

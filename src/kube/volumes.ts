@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+import { existsSync } from "node:fs";
+import { chmod, chown, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { FailedPreconditionError, messageOf } from "../errors.ts";
+import type { VolumeSpec } from "./fields.ts";
+import { hostsText } from "./hosts.ts";
+import { emptyDirPath, hostsFile, type Pod, type PodHome, podFilesDir, podLogsDir } from "./pod.ts";
+
+/** Makes what the pod's volumes need to be there, as often as it is called. */
+export async function prepareVolumes(pod: Pod, home: PodHome): Promise<void> {
+  await mkdir(podFilesDir(home, pod), { recursive: true, mode: 0o755 });
+  await mkdir(podLogsDir(home, pod), { recursive: true, mode: 0o755 });
+  for (const volume of pod.spec.volumes ?? []) {
+    if (volume.hostPath !== undefined) await prepareHostPath(volume);
+    else await prepareEmptyDir(pod, volume.name, home);
+  }
+}
+
+/** Writes the file that is /etc/hosts in the pod's containers. */
+export async function writeHosts(pod: Pod, addresses: readonly string[], home: PodHome): Promise<void> {
+  const file = hostsFile(home, pod);
+  await mkdir(dirname(file), { recursive: true, mode: 0o755 });
+  // In place, not renamed over: running containers have this very inode mounted.
+  await writeFile(file, hostsText(pod, addresses, home.hostHosts()), { mode: 0o644 });
+}
+
+/** Deletes the pod's own files: emptyDir volumes, hosts file, logs. hostPath volumes stay. */
+export async function removePodFiles(pod: Pod, home: PodHome): Promise<void> {
+  await rm(podFilesDir(home, pod), { recursive: true, force: true });
+  await rm(podLogsDir(home, pod), { recursive: true, force: true });
+}
+
+/** Deletes the logs of a container's attempts before `firstKept`. */
+export async function pruneLogs(
+  pod: Pod,
+  container: string,
+  firstKept: number,
+  home: PodHome,
+): Promise<void> {
+  const directory = join(podLogsDir(home, pod), container);
+  const files = await readdir(directory).catch(() => []);
+  for (const file of files) {
+    const attempt = Number.parseInt(file, 10);
+    if (attempt < firstKept) await rm(join(directory, file), { force: true });
+  }
+}
+
+/** As a kubelet makes it: open to every user, or with fsGroup, that group's and inherited by it. */
+async function prepareEmptyDir(pod: Pod, name: string, home: PodHome): Promise<void> {
+  const path = emptyDirPath(home, pod, name);
+  if (existsSync(path)) return;
+  const unfinished = `${path}.new`;
+  await mkdir(unfinished, { recursive: true });
+  const group = pod.spec.securityContext?.fsGroup;
+  if (group !== undefined) await chown(unfinished, 0, group);
+  await chmod(unfinished, group === undefined ? 0o777 : 0o2777);
+  await rename(unfinished, path);
+}
+
+async function prepareHostPath({ name, hostPath }: VolumeSpec): Promise<void> {
+  const { path, type } = hostPath!;
+  if (type === undefined || type === "") return;
+  try {
+    if (type === "DirectoryOrCreate") await mkdir(path, { recursive: true, mode: 0o755 });
+    if (type === "FileOrCreate") await (await open(path, "a", 0o644)).close();
+    const found = await stat(path);
+    const is = {
+      DirectoryOrCreate: found.isDirectory(),
+      Directory: found.isDirectory(),
+      FileOrCreate: found.isFile(),
+      File: found.isFile(),
+      Socket: found.isSocket(),
+      CharDevice: found.isCharacterDevice(),
+      BlockDevice: found.isBlockDevice(),
+    }[type];
+    if (!is) throw new Error(`is not of type ${type}`);
+  } catch (error) {
+    throw new FailedPreconditionError(`volume ${name}: hostPath ${path}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+import { ENGINE_CHILD_OFFSET, ENGINE_CODE } from "../gen/machine-code.ts";
+import { clone, loadMachineCode, mapMemory, memoryAt } from "../linux/libc.ts";
+import { SyscallError, syscall } from "../linux/syscall.ts";
+import { LaunchError } from "./launch-error.ts";
+import type { Program } from "./program.ts";
+
+/*
+ * The engine inside the daemon. It is used for one thing, starting monitors: the daemon is big, so
+ * it never forks. The child shares its memory (CLONE_VM) and runs machine code and a table that are
+ * ready beforehand, on a stack of its own, while the calling thread waits for its execve
+ * (CLONE_VFORK). No JavaScript runs in the child.
+ */
+
+const CLONE_VM = 0x100;
+const CLONE_VFORK = 0x4000;
+const SIGCHLD = 17;
+const SIG_SETMASK = 2;
+const SIGNAL_SET_BYTES = 8;
+
+const SCRATCH_BYTES = 64 * 1024;
+const STACK_BYTES = 16 * 1024;
+
+let childEntry = 0;
+let scratch = 0;
+
+/** Runs the main table of `program`, which ends in execve, in a new process; returns its pid. */
+export function spawnWithEngine(program: Program): number {
+  if (childEntry === 0) {
+    childEntry = loadMachineCode(ENGINE_CODE) + ENGINE_CHILD_OFFSET;
+    scratch = mapMemory(SCRATCH_BYTES);
+  }
+  const image = program.build(scratch);
+  if (image.bytes.length > SCRATCH_BYTES - STACK_BYTES)
+    throw new Error("program too large for the daemon's engine");
+  const memory = memoryAt(scratch, SCRATCH_BYTES);
+  memory.set(image.bytes);
+  const pid = withSignalsBlocked(() =>
+    clone(childEntry, scratch + SCRATCH_BYTES, CLONE_VM | CLONE_VFORK | SIGCHLD, image.tableAddress),
+  );
+  if (pid < 0) throw new SyscallError("clone", -pid);
+  const outcome = new DataView(memory.buffer, memory.byteOffset + image.tableAddress - scratch - 16, 16);
+  const errno = -Number(outcome.getBigInt64(0, true));
+  if (errno !== 0) throw new LaunchError(image.stepName(0, Number(outcome.getBigInt64(8, true))), errno, 0);
+  return pid;
+}
+
+/** The child must not run a signal handler of the JavaScript engine on the memory it shares. */
+function withSignalsBlocked<T>(work: () => T): T {
+  const all = new Uint8Array(SIGNAL_SET_BYTES).fill(0xff);
+  const former = new Uint8Array(SIGNAL_SET_BYTES);
+  syscall("rt_sigprocmask", SIG_SETMASK, all, former, SIGNAL_SET_BYTES);
+  try {
+    return work();
+  } finally {
+    syscall("rt_sigprocmask", SIG_SETMASK, former, null, SIGNAL_SET_BYTES);
+  }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import {
+  CLONE_NEWCGROUP,
+  CLONE_NEWIPC,
+  CLONE_NEWNET,
+  CLONE_NEWNS,
+  CLONE_NEWUTS,
+} from "../linux/abi/sched.ts";
+import { TIOCSCTTY } from "../linux/abi/tty.ts";
+import type { CapabilityName } from "../linux/capability.ts";
+import type { Fd } from "../linux/fd.ts";
+import {
+  attachStdio,
+  type CgroupPlace,
+  closeDescriptors,
+  executeInPath,
+  forkChild,
+  joinCgroups,
+  setOomScore,
+} from "./child.ts";
+import { assumeIdentity, type Identity } from "./identity.ts";
+import type { PassedFds } from "./passed-fds.ts";
+import { newProgram, type Program } from "./program.ts";
+import { openPath } from "./rootfs.ts";
+
+/** A command to run inside a running container. */
+export interface ExecLaunch {
+  /** `exec in container app1`, as errors name it. */
+  readonly label: string;
+  readonly tag: number;
+  readonly command: readonly string[];
+  readonly environment: readonly string[];
+  readonly cwd: string;
+  readonly oomScoreAdj: number | undefined;
+  readonly identity: Identity;
+  readonly existingCapabilities: ReadonlySet<CapabilityName>;
+  /** pidfd of the container's first process: its namespaces and its root are joined. */
+  readonly container: Fd;
+  readonly cgroup: CgroupPlace;
+  readonly terminal: boolean;
+  readonly stdio: readonly [Fd, Fd, Fd];
+}
+
+/** Compiles an exec: one fork, the container's namespaces through one pidfd, the container's identity. */
+export function execProgram(launch: ExecLaunch, passed: PassedFds): Program {
+  const program = newProgram(launch.label);
+  const container = passed.add(launch.container);
+  const child = forkChild(program, {
+    name: launch.label,
+    flags: 0,
+    tag: launch.tag,
+    pidNamespace: container,
+    cgroupDirectory: launch.cgroup.directory && passed.add(launch.cgroup.directory),
+  });
+  child.step("become a session leader", "setsid", []);
+  joinCgroups(child, launch.cgroup.joinTargets, passed);
+  if (launch.oomScoreAdj !== undefined) setOomScore(child, launch.oomScoreAdj);
+  child.step("join the container's namespaces", "setns", [
+    container,
+    CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,
+  ]);
+  const [stdin, stdout, stderr] = launch.stdio.map((fd) => passed.add(fd)) as [number, number, number];
+  attachStdio(child, stdin, stdout, stderr);
+  if (launch.terminal) child.step("take the terminal", "ioctl", [0, TIOCSCTTY, 0]);
+  closeDescriptors(child);
+  const cwd = openPath(child, launch.cwd, `open the working directory ${launch.cwd}`);
+  child.step(`enter the working directory ${launch.cwd}`, "fchdir", [cwd]);
+  child.step("close the working directory", "close", [cwd]);
+  child.step("set the umask", "umask", [0o022]);
+  assumeIdentity(program, child, launch.identity, launch.existingCapabilities);
+  executeInPath(program, child, launch.command, launch.environment);
+  return program;
+}

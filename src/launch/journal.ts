@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+import { O_RDONLY } from "../linux/abi/fcntl.ts";
+import { type Fd, open } from "../linux/fd.ts";
+import { isErrno, syscall } from "../linux/syscall.ts";
+
+/*
+ * The journal is the truth about a pod's processes. A launch program appends a start record once the
+ * kernel has given the child's pid; the monitor appends an exit record when it reaps. A daemon that
+ * was away reads what it missed.
+ *
+ *   record, 40 bytes:  tag | pid | wait status | seconds | nanoseconds   (64-bit little-endian words)
+ *   start record       tag of the launch, the pid or -errno of clone3, 0, 0, 0
+ *   exit record        tag 0, pid, status of wait4(2), CLOCK_REALTIME
+ */
+export const JOURNAL_RECORD_BYTES = 40;
+
+/** The end of a process. */
+export interface ChildExit {
+  readonly pid: number;
+  /** Status word of wait4(2). */
+  readonly status: number;
+  readonly atNs: bigint;
+}
+
+/** What the journal says about one launch. */
+export interface LaunchHistory {
+  readonly pid: number;
+  readonly exit?: ChildExit;
+}
+
+/** A reader of one pod's journal; call `advance` after each ring of the doorbell. */
+export interface Journal {
+  /** Reads what was appended since the last call and returns the tags whose process has ended. */
+  advance(): number[];
+  /** What is known of the launch `tag`; undefined while it has no start record. */
+  history(tag: number): LaunchHistory | undefined;
+  /** Drops a launch that nobody will ask for again. */
+  forget(tag: number): void;
+  readonly sizeBytes: number;
+  /** The file was replaced by an empty one: what was read so far stays known. */
+  restart(): void;
+  close(): void;
+}
+
+const READ_BYTES = JOURNAL_RECORD_BYTES * 256;
+
+/** Opens the journal at `path`; records of `olderPath`, a rotated one, are read first if it exists. */
+export function openJournal(path: string, olderPath: string): Journal {
+  const histories = new Map<number, LaunchHistory>();
+  const tagsByPid = new Map<number, number>();
+  let file: Fd = open(path, O_RDONLY);
+  let offset = 0;
+
+  const apply = (view: DataView, at: number, ended: number[]): void => {
+    const word = (index: number) => Number(view.getBigInt64(at + index * 8, true));
+    const tag = word(0);
+    const pid = word(1);
+    if (tag !== 0) {
+      if (pid <= 0) return;
+      histories.set(tag, { pid });
+      tagsByPid.set(pid, tag);
+      return;
+    }
+    const owner = tagsByPid.get(pid);
+    if (owner === undefined) return;
+    tagsByPid.delete(pid);
+    const atNs = view.getBigInt64(at + 24, true) * 1_000_000_000n + view.getBigInt64(at + 32, true);
+    histories.set(owner, { pid, exit: { pid, status: word(2), atNs } });
+    ended.push(owner);
+  };
+  const readFrom = (fd: number, from: number, ended: number[]): number => {
+    const buffer = new Uint8Array(READ_BYTES);
+    let position = from;
+    for (;;) {
+      const count = syscall("pread64", fd, buffer, buffer.length, position);
+      const whole = count - (count % JOURNAL_RECORD_BYTES);
+      if (whole === 0) return position;
+      const view = new DataView(buffer.buffer);
+      for (let at = 0; at < whole; at += JOURNAL_RECORD_BYTES) apply(view, at, ended);
+      position += whole;
+    }
+  };
+
+  try {
+    using older = open(olderPath, O_RDONLY);
+    readFrom(older.number, 0, []);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error;
+  }
+  return {
+    advance() {
+      const ended: number[] = [];
+      offset = readFrom(file.number, offset, ended);
+      return ended;
+    },
+    history: (tag) => histories.get(tag),
+    forget: (tag) => {
+      histories.delete(tag);
+    },
+    get sizeBytes() {
+      return offset;
+    },
+    restart() {
+      file.close();
+      file = open(path, O_RDONLY);
+      offset = 0;
+    },
+    close: () => file.close(),
+  };
+}

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+import { join } from "node:path";
+import { InternalError, UnavailableError } from "../errors.ts";
+import { MONITOR_ELF } from "../gen/machine-code.ts";
+import { withDeadline } from "../lib/deadline.ts";
+import { KeyedLock } from "../lib/keyed-lock.ts";
+import {
+  AT_EMPTY_PATH,
+  O_APPEND,
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECTORY,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDWR,
+} from "../linux/abi/fcntl.ts";
+import { type Fd, memfd, open, pipe, sealedMemfd } from "../linux/fd.ts";
+import { identify, isAlive, type ProcessIdentity } from "../linux/process.ts";
+import { isErrno } from "../linux/syscall.ts";
+import { bindUnix, sendWithFds, unixDatagramSocket } from "../linux/unix-socket.ts";
+import { spawnWithEngine } from "./engine.ts";
+import { type Journal, type LaunchHistory, openJournal } from "./journal.ts";
+import { LaunchError } from "./launch-error.ts";
+import { type Image, newProgram, type Program } from "./program.ts";
+
+/*
+ * The client of a pod's monitor (pause/README.md has the monitor's side). A request is a datagram
+ * with the image of a program in a memfd and the write end of a reply pipe; the pipe brings the
+ * monitor's report, a failing child's report, and its end of file once every child has exec'ed.
+ */
+
+/** Descriptor numbers in the monitor: fixed, so that programs can name them. */
+export const MONITOR_FD = {
+  socket: 3,
+  journal: 4,
+  doorbell: 6,
+  /** Descriptor i of a request arrives as `request + i`: 0 the image, 1 the reply pipe, 2.. the caller's. */
+  request: 100,
+  /** From here on programs keep descriptors for longer than their own request. */
+  held: 256,
+} as const;
+
+/** Number in the monitor of the caller's i-th descriptor. */
+export function passedFd(index: number): number {
+  return MONITOR_FD.request + 2 + index;
+}
+
+const LAUNCH_TIMEOUT_MS = 20_000;
+const REPLY_RECORD_BYTES = 16;
+const JOURNAL_LIMIT_BYTES = 256 * 1024;
+const SEND_ATTEMPTS = 50;
+
+export interface Monitor {
+  readonly identity: ProcessIdentity;
+  /** Runs `program` with `fds` (which stay the caller's) and resolves when every child has exec'ed. */
+  launch(program: Program, fds: readonly Fd[]): Promise<void>;
+  history(tag: number): LaunchHistory | undefined;
+  forget(tag: number): void;
+  /** Hears of each launch whose process ended, in order; one listener. */
+  onExit(listener: (tag: number, history: LaunchHistory) => void): void;
+  /** Hears once that the monitor itself has ended. */
+  onGone(listener: () => void): void;
+  isAlive(): boolean;
+  /** Ends the monitor; its children stay. Idempotent. */
+  end(): Promise<void>;
+  /** Forgets the monitor on this side: descriptors closed, the process goes on. */
+  disconnect(): void;
+}
+
+let monitorBinary: Fd | undefined;
+
+/** Starts the monitor of a pod whose run directory `dir` exists; `label` is what ps shows. */
+export async function startMonitor(dir: string, label: string): Promise<Monitor> {
+  monitorBinary ??= sealedMemfd("podrt-monitor", MONITOR_ELF);
+  using directory = open(dir, O_PATH | O_DIRECTORY);
+  using socket = unixDatagramSocket();
+  bindUnix(socket.number, socketPath(directory));
+  using journal = open(join(dir, "journal"), O_RDWR | O_APPEND | O_CREAT, 0o600);
+  using nothing = open("/dev/null", O_RDWR);
+  const child = newProgram(`monitor of ${label}`);
+  const program = child.main;
+  program.step("become a session leader", "setsid", []);
+  for (const target of [0, 1, 2]) program.step("attach stdio", "dup3", [nothing.number, target, 0]);
+  program.step("close other descriptors", "close_range", [5, 0xffff_ffff, 4]);
+  const sources = [
+    [socket.number, MONITOR_FD.socket],
+    [journal.number, MONITOR_FD.journal],
+  ] as const;
+  for (const [source, target] of sources) program.step("place descriptors", "dup3", [source, target, 0]);
+  program.step("execute the monitor", "execveat", [
+    monitorBinary.number,
+    "",
+    child.stringArray(["podrt-monitor", label]),
+    child.stringArray([]),
+    AT_EMPTY_PATH,
+  ]);
+  const pid = spawnWithEngine(child);
+  const identity = identify(pid);
+  if (identity === undefined) throw new InternalError(`monitor of ${label} ended as soon as it was started`);
+  return connect(dir, identity);
+}
+
+/** Takes up the monitor that an earlier daemon started; undefined when it is gone. */
+export async function adoptMonitor(dir: string, identity: ProcessIdentity): Promise<Monitor | undefined> {
+  if (!isAlive(identity)) return undefined;
+  return connect(dir, identity);
+}
+
+/** The journal of a pod whose monitor is gone: what its processes came to. */
+export function readJournal(dir: string): Journal {
+  return openJournal(join(dir, "journal"), join(dir, "journal.older"));
+}
+
+// A socket's name has room for 107 bytes, less than a run directory may be long: it is reached
+// through the directory's descriptor instead.
+function socketPath(directory: Fd): string {
+  return `/proc/self/fd/${directory.number}/monitor.sock`;
+}
+
+async function connect(dir: string, identity: ProcessIdentity): Promise<Monitor> {
+  const client = new MonitorClient(dir, identity);
+  await client.installDoorbell();
+  return client;
+}
+
+class MonitorClient implements Monitor {
+  readonly identity: ProcessIdentity;
+  readonly #dir: string;
+  readonly #directory: Fd;
+  readonly #socket: Fd;
+  readonly #journal: Journal;
+  readonly #requests = new KeyedLock();
+  #doorbell: Fd | undefined;
+  #gone = false;
+  #exitListener: (tag: number, history: LaunchHistory) => void = () => {};
+  #goneListener: () => void = () => {};
+
+  constructor(dir: string, identity: ProcessIdentity) {
+    this.identity = identity;
+    this.#dir = dir;
+    this.#directory = open(dir, O_PATH | O_DIRECTORY);
+    this.#socket = unixDatagramSocket();
+    this.#journal = readJournal(dir);
+    this.#journal.advance();
+  }
+
+  /** Gives the monitor the pipe that it rings after reaping; its end of file is the monitor's end. */
+  async installDoorbell(): Promise<void> {
+    const { read, write } = pipe(O_NONBLOCK);
+    using ringing = write;
+    this.#doorbell = read;
+    const program = newProgram("monitor");
+    program.main.step("install the doorbell", "dup3", [passedFd(0), MONITOR_FD.doorbell, O_CLOEXEC]);
+    await this.launch(program, [ringing]);
+    ringing.close();
+    void this.#listen(read);
+  }
+
+  async #listen(doorbell: Fd): Promise<void> {
+    try {
+      for await (const _ of Bun.file(doorbell.number).stream()) this.#readJournal();
+    } catch {
+      // A descriptor closed by disconnect ends the stream with an error: there is nobody to tell.
+    }
+    if (this.#doorbell !== doorbell) return;
+    this.#gone = true;
+    this.#readJournal();
+    this.disconnect();
+    this.#goneListener();
+  }
+
+  #readJournal(): void {
+    for (const tag of this.#journal.advance()) {
+      const history = this.#journal.history(tag);
+      if (history !== undefined) this.#exitListener(tag, history);
+    }
+  }
+
+  async launch(program: Program, fds: readonly Fd[]): Promise<void> {
+    const image = program.build();
+    // One request at a time: the monitor's queue of datagrams is short, and a program runs in ~1 ms.
+    await this.#requests.run("", () => this.#send(image, fds));
+    this.#readJournal();
+    if (this.#journal.sizeBytes > JOURNAL_LIMIT_BYTES) await this.#rotateJournal();
+  }
+
+  async #send(image: Image, fds: readonly Fd[]): Promise<void> {
+    if (this.#gone) throw new UnavailableError(`the monitor of ${this.#dir} has ended`);
+    using memory = memfd("podrt-program", image.bytes);
+    const reply = pipe(O_NONBLOCK);
+    using answers = reply.read;
+    using write = reply.write;
+    const payload = new Uint8Array(
+      new BigUint64Array([BigInt(image.bytes.length), BigInt(image.tableAddress)]).buffer,
+    );
+    const numbers = [memory, write, ...fds].map((fd) => fd.number);
+    await this.#sendWhenThereIsRoom(payload, numbers);
+    write.close();
+    await withDeadline(
+      readReply(answers, image),
+      LAUNCH_TIMEOUT_MS,
+      `launch through the monitor of ${this.#dir}`,
+    );
+  }
+
+  async #sendWhenThereIsRoom(payload: Uint8Array, fds: readonly number[]): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return sendWithFds(this.#socket.number, socketPath(this.#directory), payload, fds);
+      } catch (error) {
+        if (isErrno(error, "EAGAIN") && attempt < SEND_ATTEMPTS) await Bun.sleep(10);
+        else
+          throw new UnavailableError(`cannot reach the monitor of ${this.#dir}: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  async #rotateJournal(): Promise<void> {
+    using directory = open(this.#dir, O_PATH | O_DIRECTORY);
+    const program = newProgram("monitor");
+    const main = program.main;
+    const at = passedFd(0);
+    main.step("put the full journal aside", "renameat", [at, "journal", at, "journal.older"]);
+    const flags = O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC;
+    const fresh = main.answer("open an empty journal", "openat", [at, "journal", flags, 0o600]);
+    main.step("use the empty journal", "dup3", [fresh, MONITOR_FD.journal, O_CLOEXEC]);
+    main.step("close the spare descriptor", "close", [fresh]);
+    const image = program.build();
+    await this.#requests.run("", async () => {
+      await this.#send(image, [directory]);
+      this.#readJournal();
+      this.#journal.restart();
+    });
+    this.#readJournal();
+  }
+
+  history(tag: number): LaunchHistory | undefined {
+    return this.#journal.history(tag);
+  }
+
+  forget(tag: number): void {
+    this.#journal.forget(tag);
+  }
+
+  onExit(listener: (tag: number, history: LaunchHistory) => void): void {
+    this.#exitListener = listener;
+  }
+
+  onGone(listener: () => void): void {
+    this.#goneListener = listener;
+  }
+
+  isAlive(): boolean {
+    return !this.#gone && isAlive(this.identity);
+  }
+
+  async end(): Promise<void> {
+    if (!this.isAlive()) return;
+    const program = newProgram("monitor");
+    program.main.step("exit", "exit_group", [0]);
+    try {
+      await this.launch(program, []);
+    } catch (error) {
+      // The answer to exit is silence.
+      if (this.isAlive()) throw error;
+    }
+  }
+
+  disconnect(): void {
+    const doorbell = this.#doorbell;
+    this.#doorbell = undefined;
+    doorbell?.close();
+    if (this.#directory.isOpen) this.#journal.close();
+    this.#directory.close();
+    this.#socket.close();
+  }
+}
+
+/** Reads the reports of one launch to their end; the monitor's own must be among them. */
+async function readReply(answers: Fd, image: Image): Promise<void> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of Bun.file(answers.number).stream()) chunks.push(chunk);
+  const bytes = Buffer.concat(chunks);
+  let answered = false;
+  let failure: LaunchError | undefined;
+  for (let at = 0; at + REPLY_RECORD_BYTES <= bytes.length; at += REPLY_RECORD_BYTES) {
+    const depth = bytes.readUInt32LE(at);
+    const result = Number(bytes.readBigInt64LE(at + 8));
+    if (depth === 0) answered = true;
+    if (result < 0)
+      failure ??= new LaunchError(image.stepName(depth, bytes.readUInt32LE(at + 4)), -result, depth);
+  }
+  if (failure !== undefined) throw failure;
+  if (!answered) throw new UnavailableError("the monitor ended before it had answered");
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+import { statSync } from "node:fs";
+import { FailedPreconditionError, messageOf } from "../errors.ts";
+import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW } from "../linux/abi/fcntl.ts";
+import {
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+  MS_BIND,
+  MS_PRIVATE,
+  MS_REC,
+  MS_SHARED,
+  MS_SLAVE,
+  mountAttr,
+  OPEN_TREE_CLOEXEC,
+  OPEN_TREE_CLONE,
+} from "../linux/abi/mount.ts";
+import { Fd } from "../linux/fd.ts";
+import { syscall } from "../linux/syscall.ts";
+import type { RuntimeMount } from "../oci/runtime-spec.ts";
+import type { PassedFds } from "./passed-fds.ts";
+import type { Operand, Table } from "./program.ts";
+import {
+  attachMount,
+  makeDirectories,
+  makeFile,
+  mountFilesystem,
+  openPath,
+  setDetachedAttributes,
+  setMountAttributes,
+} from "./rootfs.ts";
+
+const ATTRIBUTES: Readonly<Record<string, number>> = {
+  ro: MOUNT_ATTR_RDONLY,
+  rro: MOUNT_ATTR_RDONLY,
+  nosuid: MOUNT_ATTR_NOSUID,
+  nodev: MOUNT_ATTR_NODEV,
+  noexec: MOUNT_ATTR_NOEXEC,
+  rw: 0,
+  relatime: 0,
+};
+
+const PROPAGATION: Readonly<Record<string, number>> = {
+  rprivate: MS_PRIVATE,
+  rslave: MS_SLAVE,
+  rshared: MS_SHARED,
+};
+
+/** Option of a bind whose source is the path itself, in the container's own root: a `VOLUME` of its image. */
+export const IMAGE_VOLUME = "x-podrt.image-volume";
+
+interface MountOptions {
+  readonly attributes: number;
+  readonly propagation: number;
+  readonly isRecursiveReadOnly: boolean;
+  /** What the file system itself is to hear. */
+  readonly data: readonly string[];
+}
+
+function parseOptions(options: readonly string[]): MountOptions {
+  let attributes = 0;
+  let propagation = 0;
+  const data: string[] = [];
+  for (const option of options) {
+    if (option === "bind" || option === "rbind") continue;
+    const attribute = ATTRIBUTES[option];
+    const kind = PROPAGATION[option];
+    if (attribute !== undefined) attributes |= attribute;
+    else if (kind !== undefined) propagation = kind;
+    else data.push(option);
+  }
+  return { attributes, propagation, isRecursiveReadOnly: options.includes("rro"), data };
+}
+
+/** Parents before children, otherwise as given. */
+export function sortByDepth(mounts: readonly RuntimeMount[]): RuntimeMount[] {
+  const depth = (mount: RuntimeMount) => mount.destination.split("/").filter((part) => part !== "").length;
+  return mounts
+    .map((mount, index) => ({ mount, index, depth: depth(mount) }))
+    .sort((a, b) => a.depth - b.depth || a.index - b.index)
+    .map(({ mount }) => mount);
+}
+
+/**
+ * Appends the mount of `mount` inside the entered root.
+ *
+ * The source of a bind is opened here, in the daemon, as a detached copy of the host's tree that
+ * travels by descriptor: inside the root no name of the host's exists any more. `prepared` is a file
+ * system that was made beforehand, as that of a terminal is.
+ */
+export function compileMount(table: Table, mount: RuntimeMount, passed: PassedFds, prepared?: Operand): void {
+  const options = parseOptions(mount.options);
+  const name = `mount ${mount.type === "bind" ? mount.source : mount.type} on ${mount.destination}`;
+  if (mount.options.includes(IMAGE_VOLUME)) {
+    makeDirectories(table, mount.destination);
+    const source = openPath(table, mount.destination, `${name}: find the volume`);
+    const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
+    const tree = table.answer(`${name}: copy the volume's mount`, "open_tree", [source, "", flags]);
+    // A mount of its own stays writable when the root is made read-only.
+    attachMount(table, tree, mount.destination, name);
+    return;
+  }
+  if (mount.type === "bind") {
+    const source = openBindSource(mount, options);
+    const isDirectory = statSync(mount.source).isDirectory();
+    if (isDirectory) makeDirectories(table, mount.destination);
+    else makeFile(table, mount.destination);
+    attachMount(table, passed.add(source), mount.destination, name);
+    return;
+  }
+  makeDirectories(table, mount.destination);
+  // A read-only tmpfs is made read-only at the end: mount points inside it have to be made first.
+  const attributes = mount.type === "tmpfs" ? options.attributes & ~MOUNT_ATTR_RDONLY : options.attributes;
+  const filesystem = prepared ?? mountFilesystem(table, mount.type, options.data, attributes);
+  attachMount(table, filesystem, mount.destination, name);
+}
+
+/** Appends what has to wait until every mount is in its place. */
+export function finishMounts(table: Table, mounts: readonly RuntimeMount[]): void {
+  for (const { type, destination, options } of mounts) {
+    if (type !== "tmpfs" || !options.includes("ro")) continue;
+    setMountAttributes(table, destination, mountAttr(MOUNT_ATTR_RDONLY), `make ${destination} read-only`);
+  }
+}
+
+function openBindSource(mount: RuntimeMount, options: MountOptions): Fd {
+  const recursive = mount.options.includes("bind") ? 0 : AT_RECURSIVE;
+  try {
+    const tree = new Fd(
+      syscall("open_tree", AT_FDCWD, mount.source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive),
+    );
+    try {
+      if (options.propagation !== 0)
+        setDetachedAttributes(tree, mountAttr(0, 0, options.propagation), AT_RECURSIVE);
+      // `ro` covers the top mount alone, as recursive binds always did; `rro` covers what is below too.
+      const depth = options.isRecursiveReadOnly ? AT_RECURSIVE : 0;
+      if (options.attributes !== 0) setDetachedAttributes(tree, mountAttr(options.attributes), depth);
+      return tree;
+    } catch (error) {
+      tree.close();
+      throw error;
+    }
+  } catch (error) {
+    throw new FailedPreconditionError(
+      `cannot mount ${mount.source} on ${mount.destination}: ${messageOf(error)}; check the mount's host path`,
+      { cause: error },
+    );
+  }
+}
+
+/** Appends the steps that hide `path`: a file behind /dev/null, a directory behind an empty read-only tmpfs. */
+export function maskPath(table: Table, path: string): void {
+  const missing = ["ENOENT", "ENOTDIR"] as const;
+  table.step(`mask ${path} with /dev/null`, "mount", ["/dev/null", path, 0, MS_BIND, 0], {
+    tolerate: missing,
+  });
+  // On a directory the first step has failed with ENOTDIR and this one takes; on a file the reverse.
+  const attributes = "mode=0755,size=0k,nr_inodes=1";
+  table.step(
+    `mask ${path} with an empty directory`,
+    "mount",
+    ["tmpfs", path, "tmpfs", 0x1 | 0x2 | 0x4 | 0x8, attributes],
+    {
+      tolerate: missing,
+    },
+  );
+}
+
+/** Appends the steps that make what is at `path` read-only, submounts included; nothing where nothing is. */
+export function makeReadOnly(table: Table, path: string): void {
+  table.step(`bind ${path} on itself`, "mount", [path, path, 0, MS_BIND | MS_REC, 0], {
+    tolerate: ["ENOENT", "ENOTDIR"],
+  });
+  setMountAttributes(
+    table,
+    path,
+    mountAttr(MOUNT_ATTR_RDONLY),
+    `make ${path} read-only`,
+    AT_SYMLINK_NOFOLLOW,
+    ["ENOENT", "ENOTDIR"],
+  );
+}

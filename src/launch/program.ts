@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+import { ERRNO, type ErrnoName } from "../linux/abi/errno.ts";
+import { SYS, type SyscallName } from "../linux/abi/syscall-numbers.ts";
+import { cString } from "../linux/syscall.ts";
+
+/*
+ * A launch program is an image of memory that the engine (pause/engine.x86_64.S) runs: tables of
+ * system calls and the data they point to. The image is mapped at one fixed address, so every
+ * pointer in it is written here, before anything is cloned.
+ *
+ *   entry, 64 bytes:  op | a1 | a2 | a3 | a4 | a5 | a6 | result
+ *   op, bits  0-15    number of the system call
+ *       bits 16-21    bit k: argument k+1 is the address of the value, not the value (a cell)
+ *       bits 32-47    an errno that does not stop the program; bits 48-63 another
+ *   result            where the answer is stored, 0 for nowhere
+ *   op of all ones    end of the table
+ *
+ * A clone3 entry names in a3 the table on which the child goes on. Both engines that run an image,
+ * the monitor's and the one inside the daemon, report a failure as (depth of clones, entry, errno).
+ */
+
+/** Where the monitor maps the image; pause/README.md, "The monitor". */
+export const PROGRAM_ADDRESS = 0x1000_0000;
+/** The monitor refuses larger images. */
+export const PROGRAM_LIMIT_BYTES = 4 * 1024 * 1024;
+
+const ENTRY_BYTES = 64;
+// The in-process engine leaves errno and entry index in the two words before the table.
+const TABLE_PREFIX_BYTES = 16;
+const END_OF_TABLE = 0xffff_ffff;
+
+/** Bytes of the image, with pointers to other blocks that are filled in when addresses are known. */
+export interface Block {
+  readonly bytes: Uint8Array;
+  readonly pointers: readonly { readonly offset: number; readonly to: Block }[];
+  /** Set for a part of another block: it has no place of its own. */
+  readonly within?: { readonly block: Block; readonly offset: number };
+}
+
+/** Eight bytes that hold an answer of the kernel until later entries use it. */
+export interface Cell {
+  readonly block: Block;
+  /** Marks the operand as "the value in this cell". */
+  readonly cell: true;
+}
+
+/** A number as it is, text and blocks by their address, a cell by the value it holds at run time. */
+export type Operand = number | bigint | string | Uint8Array | Block | Cell;
+
+export interface StepOptions {
+  /** Errors that do not stop the program; at most two. */
+  readonly tolerate?: readonly ErrnoName[];
+  /** Where the answer goes; a cell of one's own is made when left out but asked for with `answer`. */
+  readonly result?: Block;
+}
+
+interface Step {
+  readonly name: string;
+  readonly syscall: SyscallName;
+  readonly operands: readonly Operand[];
+  readonly tolerate: readonly ErrnoName[];
+  readonly result: Block | undefined;
+}
+
+/** A straight line of system calls; the table of a child is an operand of the clone3 that makes it. */
+export interface Table {
+  readonly name: string;
+  /** Appends an entry; `name` is what its failure is called, as in `mount proc on /proc`. */
+  step(name: string, syscall: SyscallName, operands: readonly Operand[], options?: StepOptions): void;
+  /** Appends an entry and keeps the kernel's answer for later entries. */
+  answer(name: string, syscall: SyscallName, operands: readonly Operand[], options?: StepOptions): Cell;
+  /** Appends clone3 with `cloneArgs` (struct clone_args); the child goes on with the table returned. */
+  fork(name: string, childName: string, cloneArgs: Uint8Array, options?: StepOptions): Table;
+}
+
+/** The image of a program, ready to be mapped, and the names of its steps. */
+export interface Image {
+  readonly bytes: Uint8Array;
+  readonly tableAddress: number;
+  /** The name of step `index` of the table at clone depth `depth`, with the system call. */
+  stepName(depth: number, index: number): string;
+}
+
+export interface Program {
+  /** The table that the monitor itself, or the caller of the in-process engine, runs. */
+  readonly main: Table;
+  data(bytes: Uint8Array): Block;
+  /** An array of pointers closed by a null, as execve wants argv and envp. */
+  stringArray(strings: readonly string[]): Block;
+  /** A structure: `bytes` with the address of a block at each given offset. */
+  structure(bytes: Uint8Array, pointers: readonly { offset: number; to: Block }[]): Block;
+  /** The rest of `block` from `offset` on, as the place of an answer or the target of a pointer. */
+  part(block: Block, offset: number): Block;
+  text(text: string): Block;
+  cell(initial?: number): Cell;
+  build(address?: number): Image;
+}
+
+export function newProgram(name: string): Program {
+  const tables: TableState[] = [];
+  const blocks: Block[] = [];
+  const texts = new Map<string, Block>();
+  const add = (bytes: Uint8Array, pointers: Block["pointers"] = []): Block => {
+    const block = { bytes, pointers };
+    blocks.push(block);
+    return block;
+  };
+  const text = (value: string): Block => {
+    const known = texts.get(value);
+    if (known !== undefined) return known;
+    const block = add(cString(value));
+    texts.set(value, block);
+    return block;
+  };
+  const cell = (initial = 0): Cell => ({
+    block: add(new Uint8Array(new BigInt64Array([BigInt(initial)]).buffer)),
+    cell: true,
+  });
+  const newTable = (tableName: string, depth: number): TableState => {
+    const state = new TableState(tableName, depth, { cell, newTable });
+    tables.push(state);
+    return state;
+  };
+  return {
+    main: newTable(name, 0),
+    data: add,
+    structure: add,
+    part: (block, offset) => ({
+      bytes: block.bytes.subarray(offset),
+      pointers: [],
+      within: { block, offset },
+    }),
+    text,
+    cell,
+    stringArray(strings) {
+      const pointers = strings.map((string, index) => ({ offset: index * 8, to: text(string) }));
+      return add(new Uint8Array((strings.length + 1) * 8), pointers);
+    },
+    build: (address = PROGRAM_ADDRESS) => layOut(tables, blocks, text, add, address),
+  };
+}
+
+interface ProgramParts {
+  cell(): Cell;
+  newTable(name: string, depth: number): TableState;
+}
+
+class TableState implements Table {
+  readonly name: string;
+  readonly depth: number;
+  readonly steps: Step[] = [];
+  readonly children = new Map<number, TableState>();
+  readonly #parts: ProgramParts;
+
+  constructor(name: string, depth: number, parts: ProgramParts) {
+    this.name = name;
+    this.depth = depth;
+    this.#parts = parts;
+  }
+
+  step(name: string, syscall: SyscallName, operands: readonly Operand[], options: StepOptions = {}): void {
+    this.steps.push({ name, syscall, operands, tolerate: options.tolerate ?? [], result: options.result });
+  }
+
+  answer(name: string, syscall: SyscallName, operands: readonly Operand[], options: StepOptions = {}): Cell {
+    const cell = this.#parts.cell();
+    this.step(name, syscall, operands, { ...options, result: cell.block });
+    return cell;
+  }
+
+  fork(name: string, childName: string, cloneArgs: Uint8Array, options: StepOptions = {}): Table {
+    const child = this.#parts.newTable(childName, this.depth + 1);
+    this.children.set(this.steps.length, child);
+    this.step(name, "clone3", [cloneArgs, cloneArgs.length], options);
+    return child;
+  }
+}
+
+/** Gives every table and block its address, then writes entries and pointers. */
+function layOut(
+  tables: readonly TableState[],
+  blocks: readonly Block[],
+  text: (value: string) => Block,
+  add: (bytes: Uint8Array) => Block,
+  address: number,
+): Image {
+  // Operands given as text or bytes become blocks first: they need addresses like the rest.
+  const resolved = tables.map((table) =>
+    table.steps.map((step) => step.operands.map((operand) => toBlock(operand, text, add))),
+  );
+  const tableAddresses = new Map<TableState, number>();
+  const blockAddresses = new Map<Block, number>();
+  let next = address;
+  for (const table of tables) {
+    tableAddresses.set(table, next + TABLE_PREFIX_BYTES);
+    next += TABLE_PREFIX_BYTES + (table.steps.length + 1) * ENTRY_BYTES;
+  }
+  for (const block of blocks) {
+    blockAddresses.set(block, next);
+    next += (block.bytes.length + 7) & ~7;
+  }
+  const addressOfBlock = (block: Block): number => {
+    if (block.within !== undefined) return addressOfBlock(block.within.block) + block.within.offset;
+    const found = blockAddresses.get(block);
+    if (found === undefined) throw new Error("a block of another program is used in this one");
+    return found;
+  };
+  const bytes = new Uint8Array(next - address);
+  const view = new DataView(bytes.buffer);
+  for (const block of blocks) {
+    const at = addressOfBlock(block) - address;
+    bytes.set(block.bytes, at);
+    for (const { offset, to } of block.pointers) writeWord(view, at + offset, addressOfBlock(to));
+  }
+  tables.forEach((table, tableIndex) => {
+    let at = (tableAddresses.get(table) as number) - address;
+    table.steps.forEach((step, index) => {
+      const child = table.children.get(index);
+      const childAddress = child === undefined ? undefined : tableAddresses.get(child);
+      writeEntry(view, at, step, resolved[tableIndex]?.[index] ?? [], addressOfBlock, childAddress);
+      at += ENTRY_BYTES;
+    });
+    view.setUint32(at, END_OF_TABLE, true);
+    view.setUint32(at + 4, END_OF_TABLE, true);
+  });
+  return {
+    bytes,
+    tableAddress: address + TABLE_PREFIX_BYTES,
+    stepName(depth, index) {
+      const table = tables.find((candidate) => candidate.depth === depth);
+      const step = table?.steps[index];
+      if (table === undefined || step === undefined) return `step ${index} at depth ${depth}`;
+      return `${table.name}: ${step.name}`;
+    },
+  };
+}
+
+type Resolved = number | bigint | Block | Cell;
+
+function toBlock(
+  operand: Operand,
+  text: (value: string) => Block,
+  add: (bytes: Uint8Array) => Block,
+): Resolved {
+  if (typeof operand === "string") return text(operand);
+  if (operand instanceof Uint8Array) return add(operand);
+  return operand;
+}
+
+function writeEntry(
+  view: DataView,
+  at: number,
+  step: Step,
+  operands: readonly Resolved[],
+  addressOfBlock: (block: Block) => number,
+  childTable: number | undefined,
+): void {
+  let indirect = 0;
+  operands.forEach((operand, index) => {
+    const word = at + 8 + index * 8;
+    if (typeof operand === "number" || typeof operand === "bigint") writeWord(view, word, operand);
+    else if ("cell" in operand) {
+      indirect |= 1 << index;
+      writeWord(view, word, addressOfBlock(operand.block));
+    } else writeWord(view, word, addressOfBlock(operand));
+  });
+  if (childTable !== undefined) writeWord(view, at + 8 + 2 * 8, childTable);
+  const [first, second] = step.tolerate;
+  view.setUint32(at, SYS[step.syscall] | (indirect << 16), true);
+  view.setUint16(at + 4, first === undefined ? 0 : ERRNO[first], true);
+  view.setUint16(at + 6, second === undefined ? 0 : ERRNO[second], true);
+  if (step.result !== undefined) writeWord(view, at + 56, addressOfBlock(step.result));
+}
+
+/** One little-endian 64-bit word; a negative number in two's complement. */
+function writeWord(view: DataView, at: number, value: number | bigint): void {
+  if (typeof value === "bigint") view.setBigUint64(at, BigInt.asUintN(64, value), true);
+  else {
+    view.setUint32(at, value >>> 0, true);
+    view.setInt32(at + 4, Math.floor(value / 0x1_0000_0000), true);
+  }
+}

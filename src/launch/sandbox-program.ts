@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+import { PAUSE_ELF } from "../gen/machine-code.ts";
+import { AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_WRONLY } from "../linux/abi/fcntl.ts";
+import {
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+} from "../linux/abi/mount.ts";
+import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS } from "../linux/abi/sched.ts";
+import type { CapabilityName } from "../linux/capability.ts";
+import { type Fd, sealedMemfd } from "../linux/fd.ts";
+import { type CgroupPlace, forkChild, joinCgroups, setOomScore } from "./child.ts";
+import { assumeIdentity, type Identity } from "./identity.ts";
+import type { PassedFds } from "./passed-fds.ts";
+import { newProgram, type Program, type Table } from "./program.ts";
+import { enterRoot, mountFilesystem } from "./rootfs.ts";
+
+/** What the pause of one sandbox is to own and to be. */
+export interface SandboxLaunch {
+  /** `sandbox demo-pod`, as errors name it. */
+  readonly label: string;
+  readonly tag: number;
+  /** Which namespaces the pause creates; the others it shares with the host. */
+  readonly newNamespaces: {
+    readonly network: boolean;
+    readonly ipc: boolean;
+    readonly uts: boolean;
+    readonly pid: boolean;
+  };
+  readonly hostname: string;
+  /** Kernel parameters of the pod's namespaces: name with slashes, value. */
+  readonly sysctls: readonly (readonly [string, string])[];
+  readonly oomScoreAdj: number;
+  readonly identity: Identity;
+  readonly existingCapabilities: ReadonlySet<CapabilityName>;
+  readonly cgroup: CgroupPlace;
+  readonly rootMountPoint: string;
+}
+
+let pauseBinary: Fd | undefined;
+
+/**
+ * The program that starts a sandbox's pause: new namespaces, an empty read-only root, no
+ * capability, and the embedded executable from a sealed memfd.
+ */
+export function sandboxProgram(launch: SandboxLaunch, passed: PassedFds): Program {
+  const program = newProgram(launch.label);
+  const child = forkChild(program, {
+    name: launch.label,
+    flags: cloneFlags(launch.newNamespaces),
+    tag: launch.tag,
+    pidNamespace: undefined,
+    cgroupDirectory: launch.cgroup.directory && passed.add(launch.cgroup.directory),
+  });
+  child.step("become a session leader", "setsid", []);
+  joinCgroups(child, launch.cgroup.joinTargets, passed);
+  setOomScore(child, launch.oomScoreAdj);
+  if (launch.newNamespaces.uts) {
+    const name = new TextEncoder().encode(launch.hostname);
+    child.step(`set the host name to ${launch.hostname}`, "sethostname", [name, name.length]);
+  }
+  for (const [name, value] of launch.sysctls) setSysctl(child, name, value);
+  const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  const root = mountFilesystem(child, "tmpfs", ["size=0k", "nr_inodes=1", "mode=0555"], attributes);
+  enterRoot(child, root, launch.rootMountPoint);
+  pauseBinary ??= sealedMemfd("podrt-pause", PAUSE_ELF);
+  const executable = passed.add(pauseBinary.duplicate());
+  assumeIdentity(program, child, launch.identity, launch.existingCapabilities);
+  // Marked rather than closed: the executable itself is one of them.
+  child.step("close descriptors at execve", "close_range", [3, 0xffff_ffff, 4]);
+  child.step("execute /pause", "execveat", [
+    executable,
+    "",
+    program.stringArray(["/pause"]),
+    program.stringArray([]),
+    AT_EMPTY_PATH,
+  ]);
+  return program;
+}
+
+function cloneFlags(namespaces: SandboxLaunch["newNamespaces"]): number {
+  return (
+    CLONE_NEWNS |
+    (namespaces.network ? CLONE_NEWNET : 0) |
+    (namespaces.ipc ? CLONE_NEWIPC : 0) |
+    (namespaces.uts ? CLONE_NEWUTS : 0) |
+    (namespaces.pid ? CLONE_NEWPID : 0)
+  );
+}
+
+function setSysctl(table: Table, name: string, value: string): void {
+  const path = `/proc/sys/${name}`;
+  const file = table.answer(`sysctl ${name}: open ${path}`, "openat", [
+    AT_FDCWD,
+    path,
+    O_WRONLY | O_CLOEXEC,
+    0,
+  ]);
+  table.step(`sysctl ${name}: write ${value}`, "write", [file, value, value.length]);
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Constants and structures of include/linux/socket.h, include/uapi/linux/un.h and socket(7) (x86-64 layout).
+
+export const AF_UNIX = 1;
+export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
+export const SOCK_CLOEXEC = 0o2000000;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOL_SOCKET = 1;
+export const SCM_RIGHTS = 1;
+export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
+export const MSG_CMSG_CLOEXEC = 0x40000000;
+
+/** struct sockaddr_un; the path with its NUL fits in 108 bytes or the kernel could not name it. */
+export function unixAddress(path: string): Uint8Array {
+  const bytes = new TextEncoder().encode(path);
+  if (bytes.length > 107) throw new RangeError(`socket path ${path} is longer than 107 bytes`);
+  const address = new Uint8Array(2 + bytes.length + 1);
+  address[0] = AF_UNIX;
+  address.set(bytes, 2);
+  return address;
+}
+
+/** Size of struct msghdr. */
+export const MSGHDR_BYTES = 56;
+/** Offset and size of the header of a control message; the descriptors follow it. */
+export const CMSGHDR_BYTES = 16;
+
+/** A control message that passes descriptors: struct cmsghdr with SCM_RIGHTS, see unix(7). */
+export function rightsMessage(fds: readonly number[]): Uint8Array {
+  const length = CMSGHDR_BYTES + fds.length * 4;
+  const message = new Uint8Array((length + 7) & ~7);
+  const view = new DataView(message.buffer);
+  view.setBigUint64(0, BigInt(length), true);
+  view.setInt32(8, SOL_SOCKET, true);
+  view.setInt32(12, SCM_RIGHTS, true);
+  fds.forEach((fd, index) => {
+    view.setInt32(CMSGHDR_BYTES + index * 4, fd, true);
+  });
+  return message;
+}

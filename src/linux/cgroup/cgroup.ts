@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+import { InvalidArgumentError } from "../../errors.ts";
+import { O_DIRECTORY, O_RDONLY, O_WRONLY } from "../abi/fcntl.ts";
+import { type Fd, open } from "../fd.ts";
+import { cpuSettings, cpuUsageNs } from "./cpu.ts";
+import { cpusetSettings } from "./cpuset.ts";
+import { createCgroup } from "./create.ts";
+import type { DeviceRule } from "./device-rules.ts";
+import { applyDeviceRules } from "./devices.ts";
+import { exists, tryWrite } from "./files.ts";
+import { freeze, hasFreezer, thaw } from "./freezer.ts";
+import type { CgroupHost } from "./host.ts";
+import { hugetlbSettings } from "./hugetlb.ts";
+import { killEverything } from "./kill.ts";
+import { type CgroupLayout, devicesDirectory, layoutOf, unifiedDirectories } from "./layout.ts";
+import { type MemoryStats, memorySettings, memoryStats, oomKills } from "./memory.ts";
+import { pidsCurrent, pidsSettings } from "./pids.ts";
+import { type CgroupDirectories, type CgroupResources, directoryFor, type Setting } from "./resources.ts";
+import { writeAllOrNone } from "./transaction.ts";
+import { processesBelow, removeTree } from "./tree.ts";
+
+const REMOVE_TIMEOUT_MS = 5_000;
+
+/** What a cgroup and those below it use; undefined where the machine lacks the controller. */
+export interface CgroupStats {
+  readonly cpuUsageNs: bigint | undefined;
+  readonly memory: MemoryStats | undefined;
+  /** Processes and threads. */
+  readonly pids: number | undefined;
+}
+
+/** One control group, in as many hierarchies as the machine has. */
+export interface Cgroup {
+  readonly path: string;
+  /** Makes it, with the parents it lacks; what is there already stays as it is. */
+  create(): void;
+  /** True while any directory of it is there. */
+  exists(): boolean;
+  /**
+   * Files into which a process writes `0` to join: `tasks` of each v1 hierarchy, for which the process
+   * must have one thread only (that way the kernel needs no lock over all forks), or v2's cgroup.procs.
+   * On v2 a clone into `directoryFd` takes their place.
+   */
+  joinTargets(): Fd[];
+  /**
+   * For CLONE_INTO_CGROUP: joins the cgroup2 hierarchy. On a hybrid machine that is needed beside
+   * `joinTargets`, so that cgroup.kill reaches the process; on v1 there is none.
+   */
+  directoryFd(): Fd | undefined;
+  /** Sets limits, all of them or none; an error names the file. */
+  apply(resources: CgroupResources): void;
+  applyDevices(rules: readonly DeviceRule[]): void;
+  /** The processes in it and below it. */
+  pids(): number[];
+  /** Kills everything in it and below it; ten seconds later it gives up with the name of a survivor. */
+  kill(): Promise<void>;
+  /** Removes it and those below it, which must be empty of processes; nothing happens when it is gone. */
+  remove(): Promise<void>;
+  /** Processes of this cgroup that the kernel killed for want of memory. */
+  oomKills(): number;
+  stats(): CgroupStats;
+  freeze(): Promise<void>;
+  thaw(): void;
+}
+
+/** The cgroup at `path`, which is absolute in the cgroup tree (`/podrt/x`); it need not exist. */
+export function openCgroup(host: CgroupHost, path: string): Cgroup {
+  const layout = layoutOf(host, path);
+  const { directories, listing, unified, v1 } = layout;
+  const all = unified === undefined ? v1 : [...v1, unified];
+  return {
+    path,
+    create: () => createCgroup(host, layout),
+    exists: () => all.some(exists),
+    joinTargets: () => joinTargets(layout),
+    directoryFd: () => (unified === undefined ? undefined : open(unified, O_RDONLY | O_DIRECTORY)),
+    apply: (resources) => writeAllOrNone(settingsOf(layout, resources)),
+    applyDevices: (rules) => applyDeviceRules(devicesDirectory(layout), rules),
+    pids: () => processesBelow(listing),
+    kill: () => kill(host, layout),
+    remove: () => remove(host, layout),
+    oomKills: () => oomKills(directories),
+    stats: () => ({
+      cpuUsageNs: cpuUsageNs(directories),
+      memory: memoryStats(directories),
+      pids: pidsCurrent(directories),
+    }),
+    freeze: () => freeze(directories),
+    thaw: () => thaw(directories),
+  };
+}
+
+function joinTargets({ v1, unified }: CgroupLayout): Fd[] {
+  const files = v1.length > 0 ? v1.map((directory) => `${directory}/tasks`) : [`${unified}/cgroup.procs`];
+  const targets: Fd[] = [];
+  try {
+    for (const file of files) targets.push(open(file, O_WRONLY));
+    return targets;
+  } catch (error) {
+    for (const target of targets) target.close();
+    throw error;
+  }
+}
+
+function settingsOf({ directories }: CgroupLayout, resources: CgroupResources): Setting[] {
+  return [
+    ...cpusetSettings(directories, resources),
+    ...cpuSettings(directories, resources),
+    ...memorySettings(directories, resources),
+    ...pidsSettings(directories, resources),
+    ...hugetlbSettings(directories, resources),
+    ...unifiedSettings(directories, resources),
+  ];
+}
+
+/** Files of v2 that are named outright; the cgroup's own ones (cgroup.procs and the like) are not for that. */
+function unifiedSettings(cgroup: CgroupDirectories, { unified = {} }: CgroupResources): Setting[] {
+  return Object.entries(unified).map(([name, value]) => {
+    const field = `unified[${JSON.stringify(name)}]`;
+    const controller = /^([a-z]+)\.[A-Za-z0-9_.]{1,64}$/.exec(name)?.[1];
+    if (controller === undefined || controller === "cgroup") {
+      throw new InvalidArgumentError(field, "must be a file of a cgroup v2 controller, as memory.high is");
+    }
+    if (cgroup.version === "v1") {
+      throw new InvalidArgumentError(
+        field,
+        "cannot be honoured: this machine's controllers are in cgroup v1",
+      );
+    }
+    return { file: `${directoryFor(cgroup, controller, field)}/${name}`, value };
+  });
+}
+
+function kill(host: CgroupHost, layout: CgroupLayout): Promise<void> {
+  const { path, directories, listing } = layout;
+  return killEverything({
+    path,
+    pids: () => processesBelow(listing),
+    killAtOnce: () => {
+      const errnos = unifiedDirectories(host, layout).map((directory) =>
+        tryWrite(`${directory}/cgroup.kill`, "1"),
+      );
+      return errnos.includes(0);
+    },
+    thaw: () => thaw(directories),
+    async freeze(timeoutMs) {
+      if (!hasFreezer(directories)) return false;
+      return await freeze(directories, timeoutMs).then(
+        () => true,
+        () => false,
+      );
+    },
+  });
+}
+
+async function remove(host: CgroupHost, layout: CgroupLayout): Promise<void> {
+  const deadline = performance.now() + REMOVE_TIMEOUT_MS;
+  for (const directory of [...layout.v1, ...unifiedDirectories(host, layout)]) {
+    await removeTree(directory, deadline);
+  }
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+import { InvalidArgumentError } from "../../errors.ts";
+import { read, write } from "./files.ts";
+import { type CgroupDirectories, type CgroupResources, directoryFor, type Setting } from "./resources.ts";
+
+/** The files that make the cpuset controller follow `resources`; the same in v1 and v2. */
+export function cpusetSettings(cgroup: CgroupDirectories, resources: CgroupResources): Setting[] {
+  const wanted = [
+    ["cpusetCpus", "cpuset.cpus", resources.cpusetCpus],
+    ["cpusetMems", "cpuset.mems", resources.cpusetMems],
+  ] as const;
+  return wanted.flatMap(([field, name, value]) => {
+    if (value === undefined || value === "") return [];
+    if (!/^[0-9,-]{1,4096}$/.test(value)) {
+      throw new InvalidArgumentError(field, `must be a list like 0-2,5, but is ${JSON.stringify(value)}`);
+    }
+    return [{ file: `${directoryFor(cgroup, "cpuset", field)}/${name}`, value }];
+  });
+}
+
+/** A new v1 cpuset is empty, and no process can join it: it starts with what its parent has (cpuset(7)). */
+export function inheritCpuset(directory: string): void {
+  const parent = directory.slice(0, directory.lastIndexOf("/"));
+  for (const name of ["cpuset.cpus", "cpuset.mems"]) {
+    if (read(`${directory}/${name}`) === "") write(`${directory}/${name}`, read(`${parent}/${name}`));
+  }
+}

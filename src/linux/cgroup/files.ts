@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+import { existsSync, readFileSync } from "node:fs";
+import { FailedPreconditionError, InternalError, NotFoundError } from "../../errors.ts";
+import { errnoName } from "../abi/errno.ts";
+import { O_TRUNC, O_WRONLY } from "../abi/fcntl.ts";
+import { open } from "../fd.ts";
+import { SyscallError, trySyscall } from "../syscall.ts";
+
+const encoder = new TextEncoder();
+
+/** Writes a cgroup file in one write(2), as the kernel wants it; 0, or the errno that stood in the way. */
+export function tryWrite(file: string, value: string): number {
+  try {
+    using fd = open(file, O_WRONLY | O_TRUNC);
+    const bytes = encoder.encode(`${value}\n`);
+    return Math.max(0, -trySyscall("write", fd.number, bytes, bytes.length));
+  } catch (error) {
+    if (error instanceof SyscallError) return error.errno;
+    throw error;
+  }
+}
+
+/** Writes a cgroup file, or throws an error that names the file, the value and what to do. */
+export function write(file: string, value: string): void {
+  const errno = tryWrite(file, value);
+  if (errno !== 0) throw writeFailure(file, value, errno);
+}
+
+const HINTS: Readonly<Record<string, string>> = {
+  ENOENT: "the kernel has no such file here: is its controller compiled in and enabled?",
+  EBUSY:
+    "the kernel reports the cgroup as busy: more is in use than the new limit, or processes are in the way",
+  EINVAL: "the kernel refuses this value",
+  ERANGE: "the kernel refuses this value",
+  ENOSPC: "the set would be empty or beyond the parent's",
+  EACCES: "the parent's value does not allow it",
+  EPERM: "podrt's own rights or the parent's value do not allow it",
+};
+
+/** One sentence on a write that failed. */
+export function writeFailure(file: string, value: string, errno: number): Error {
+  const code = errnoName(errno);
+  const hint = HINTS[code];
+  const problem = `cannot write ${JSON.stringify(value)} to ${file}: ${code}`;
+  const message = hint === undefined ? problem : `${problem} (${hint})`;
+  return code === "ENOENT" ? new FailedPreconditionError(message) : new InternalError(message);
+}
+
+/** The trimmed text of a cgroup file; NotFoundError when it, or the whole cgroup, is gone. */
+export function read(file: string): string {
+  const text = tryRead(file);
+  if (text === undefined) throw new NotFoundError(`cannot read ${file}: there is no such cgroup or file`);
+  return text;
+}
+
+/** The trimmed text of a cgroup file; undefined when it does not exist. */
+export function tryRead(file: string): string | undefined {
+  try {
+    return readFileSync(file, "utf8").trim();
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    // ENODEV: the cgroup was removed while the file was open.
+    if (code === "ENOENT" || code === "ENODEV") return undefined;
+    throw error;
+  }
+}
+
+export function exists(file: string): boolean {
+  return existsSync(file);
+}
+
+/** A file of `name value` lines, as memory.stat is. */
+export function readTable(file: string): ReadonlyMap<string, number> {
+  const lines = read(file).split("\n");
+  return new Map(
+    lines.map((line) => {
+      const [name = "", value] = line.split(" ");
+      return [name, Number(value)];
+    }),
+  );
+}

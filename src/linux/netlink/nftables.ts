@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+import { ByteReader, type ByteWriter } from "../../lib/bytes.ts";
+import {
+  NFGENMSG_BYTES,
+  NFNL_MSG_BATCH_BEGIN,
+  NFNL_MSG_BATCH_END,
+  NFNL_SUBSYS_NFTABLES,
+  NLM_F_ACK,
+  NLM_F_APPEND,
+  NLM_F_CREATE,
+} from "../abi/netlink.ts";
+import {
+  NF_ACCEPT,
+  NFPROTO_IPV4,
+  NFPROTO_UNSPEC,
+  NFT_MSG_DELSETELEM,
+  NFT_MSG_DELTABLE,
+  NFT_MSG_GETTABLE,
+  NFT_MSG_NEWCHAIN,
+  NFT_MSG_NEWRULE,
+  NFT_MSG_NEWSET,
+  NFT_MSG_NEWSETELEM,
+  NFT_MSG_NEWTABLE,
+  NFT_SET_MAP,
+  NFTA_CHAIN_HOOK,
+  NFTA_CHAIN_NAME,
+  NFTA_CHAIN_POLICY,
+  NFTA_CHAIN_TABLE,
+  NFTA_CHAIN_TYPE,
+  NFTA_DATA_VALUE,
+  NFTA_HOOK_HOOKNUM,
+  NFTA_HOOK_PRIORITY,
+  NFTA_LIST_ELEM,
+  NFTA_RULE_CHAIN,
+  NFTA_RULE_EXPRESSIONS,
+  NFTA_RULE_TABLE,
+  NFTA_SET_DATA_LEN,
+  NFTA_SET_DATA_TYPE,
+  NFTA_SET_ELEM_DATA,
+  NFTA_SET_ELEM_KEY,
+  NFTA_SET_ELEM_LIST_ELEMENTS,
+  NFTA_SET_ELEM_LIST_SET,
+  NFTA_SET_ELEM_LIST_TABLE,
+  NFTA_SET_FLAGS,
+  NFTA_SET_ID,
+  NFTA_SET_KEY_LEN,
+  NFTA_SET_KEY_TYPE,
+  NFTA_SET_NAME,
+  NFTA_SET_TABLE,
+  NFTA_TABLE_NAME,
+  NFTA_TABLE_USERDATA,
+} from "../abi/nf-tables.ts";
+import {
+  body,
+  decodeAttributes,
+  type NetlinkMessage,
+  type NetlinkRequest,
+  putBytes,
+  putNested,
+  putText,
+  putU32be,
+  textOf,
+} from "./message.ts";
+import type { Expression } from "./nft-expression.ts";
+
+/** Type of a comment in nft's user data; a length byte follows, and text with its NUL. */
+const UDATA_COMMENT = 0;
+const COMMENT_LIMIT_BYTES = 128;
+
+/**
+ * Puts changes between the messages that make them one transaction: the kernel makes all of them at
+ * once, or none. `subject` names it in errors about the whole.
+ */
+export function transaction(subject: string, changes: readonly NetlinkRequest[]): NetlinkRequest[] {
+  const edge = (type: number): NetlinkRequest => ({
+    operation: `change ${subject}`,
+    type,
+    flags: 0,
+    body: body((w) => w.u8(NFPROTO_UNSPEC).u8(0).u16be(NFNL_SUBSYS_NFTABLES)),
+  });
+  return [edge(NFNL_MSG_BATCH_BEGIN), ...changes, edge(NFNL_MSG_BATCH_END)];
+}
+
+/** Creates an IPv4 table; one that exists is left as it is, with its former comment. */
+export function addTable(table: string, comment: string): NetlinkRequest {
+  return change(NFT_MSG_NEWTABLE, NLM_F_CREATE, `add nftables table ${table}`, (w) => {
+    putText(w, NFTA_TABLE_NAME, table);
+    putBytes(w, NFTA_TABLE_USERDATA, commentBytes(comment));
+  });
+}
+
+/** Removes a table with all that is in it. */
+export function deleteTable(table: string): NetlinkRequest {
+  return change(NFT_MSG_DELTABLE, 0, `remove nftables table ${table}`, (w) =>
+    putText(w, NFTA_TABLE_NAME, table),
+  );
+}
+
+/** Asks for all IPv4 tables; answers: `decodeTable`. */
+export function listTables(): NetlinkRequest {
+  return { ...change(NFT_MSG_GETTABLE, 0, "list nftables tables", () => {}), flags: 0 };
+}
+
+/** Reads the answer to `listTables`. */
+export function decodeTable({ payload }: NetlinkMessage): { name: string; comment: string } {
+  const attributes = decodeAttributes(payload.subarray(NFGENMSG_BYTES));
+  const userData = attributes.get(NFTA_TABLE_USERDATA);
+  const name = textOf(attributes.get(NFTA_TABLE_NAME) ?? new Uint8Array());
+  return { name, comment: userData === undefined ? "" : commentIn(userData) };
+}
+
+/** A chain that the kernel runs at a hook; packets that no rule decides about go on. */
+export interface BaseChain {
+  readonly name: string;
+  readonly type: "filter" | "nat";
+  /** NF_INET_ number. */
+  readonly hook: number;
+  readonly priority: number;
+}
+
+export function addChain(table: string, chain: BaseChain): NetlinkRequest {
+  return change(NFT_MSG_NEWCHAIN, NLM_F_CREATE, `add nftables chain ${table} ${chain.name}`, (w) => {
+    putText(w, NFTA_CHAIN_TABLE, table);
+    putText(w, NFTA_CHAIN_NAME, chain.name);
+    putText(w, NFTA_CHAIN_TYPE, chain.type);
+    putU32be(w, NFTA_CHAIN_POLICY, NF_ACCEPT);
+    putNested(w, NFTA_CHAIN_HOOK, (hook) => {
+      putU32be(hook, NFTA_HOOK_HOOKNUM, chain.hook);
+      putU32be(hook, NFTA_HOOK_PRIORITY, chain.priority);
+    });
+  });
+}
+
+/** Appends a rule: its expressions run in order until one does not match. */
+export function addRule(table: string, chain: string, rule: readonly Expression[]): NetlinkRequest {
+  const operation = `add a rule to nftables chain ${table} ${chain}`;
+  return change(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, operation, (w) => {
+    putText(w, NFTA_RULE_TABLE, table);
+    putText(w, NFTA_RULE_CHAIN, chain);
+    putNested(w, NFTA_RULE_EXPRESSIONS, (list) => {
+      for (const expression of rule) putNested(list, NFTA_LIST_ELEM, expression);
+    });
+  });
+}
+
+/**
+ * A part of a key or value: nft's number for the type, and its bytes. Parts are padded to four bytes
+ * each, as registers are.
+ */
+export interface MapPart {
+  readonly type: number;
+  readonly bytes: number;
+}
+
+/** nft's types, by the numbers that `nft list` reads them back with. */
+export const IPV4_ADDRESS: MapPart = { type: 7, bytes: 4 };
+export const INET_PROTOCOL: MapPart = { type: 12, bytes: 1 };
+export const INET_SERVICE: MapPart = { type: 13, bytes: 2 };
+
+export interface NftMap {
+  readonly name: string;
+  /** A number that is the map's own within its transaction. */
+  readonly id: number;
+  readonly key: readonly MapPart[];
+  readonly value: readonly MapPart[];
+}
+
+export function addMap(table: string, map: NftMap): NetlinkRequest {
+  return change(NFT_MSG_NEWSET, NLM_F_CREATE, `add nftables map ${table} ${map.name}`, (w) => {
+    putText(w, NFTA_SET_TABLE, table);
+    putText(w, NFTA_SET_NAME, map.name);
+    putU32be(w, NFTA_SET_ID, map.id);
+    putU32be(w, NFTA_SET_FLAGS, NFT_SET_MAP);
+    putU32be(w, NFTA_SET_KEY_TYPE, concatenated(map.key));
+    putU32be(w, NFTA_SET_KEY_LEN, map.key.length * 4);
+    putU32be(w, NFTA_SET_DATA_TYPE, concatenated(map.value));
+    putU32be(w, NFTA_SET_DATA_LEN, map.value.length * 4);
+  });
+}
+
+/** A key and value of a map, part by part, each part's bytes in network order. */
+export interface MapElement {
+  readonly key: readonly Uint8Array[];
+  readonly value: readonly Uint8Array[];
+}
+
+/** Adds elements; one that is there is left, one whose key has another value is refused with EBUSY. */
+export function addElements(table: string, map: string, elements: readonly MapElement[]): NetlinkRequest {
+  const operation = `add to nftables map ${table} ${map}`;
+  return change(NFT_MSG_NEWSETELEM, NLM_F_CREATE, operation, (w) => putElements(w, table, map, elements));
+}
+
+/** Removes elements; one that is not there is refused with ENOENT. */
+export function deleteElements(table: string, map: string, elements: readonly MapElement[]): NetlinkRequest {
+  return change(NFT_MSG_DELSETELEM, 0, `remove from nftables map ${table} ${map}`, (w) =>
+    putElements(w, table, map, elements),
+  );
+}
+
+function putElements(w: ByteWriter, table: string, map: string, elements: readonly MapElement[]): void {
+  putText(w, NFTA_SET_ELEM_LIST_TABLE, table);
+  putText(w, NFTA_SET_ELEM_LIST_SET, map);
+  putNested(w, NFTA_SET_ELEM_LIST_ELEMENTS, (list) => {
+    for (const { key, value } of elements) {
+      putNested(list, NFTA_LIST_ELEM, (element) => {
+        putNested(element, NFTA_SET_ELEM_KEY, (data) => putBytes(data, NFTA_DATA_VALUE, padded(key)));
+        putNested(element, NFTA_SET_ELEM_DATA, (data) => putBytes(data, NFTA_DATA_VALUE, padded(value)));
+      });
+    }
+  });
+}
+
+/** A message of nf_tables: struct nfgenmsg with the family, then attributes. */
+function change(
+  type: number,
+  flags: number,
+  operation: string,
+  fill: (w: ByteWriter) => void,
+): NetlinkRequest {
+  return {
+    operation,
+    type: (NFNL_SUBSYS_NFTABLES << 8) | type,
+    flags: flags | NLM_F_ACK,
+    body: body((w) => {
+      w.u8(NFPROTO_IPV4).zeros(NFGENMSG_BYTES - 1);
+      fill(w);
+    }),
+  };
+}
+
+/** nft's number for several types side by side: six bits each. */
+function concatenated(parts: readonly MapPart[]): number {
+  return parts.reduce((number, part) => (number << 6) | part.type, 0);
+}
+
+function padded(parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.length * 4);
+  parts.forEach((part, index) => {
+    bytes.set(part, index * 4);
+  });
+  return bytes;
+}
+
+function commentBytes(comment: string): Uint8Array {
+  const text = new TextEncoder().encode(`${comment}\0`);
+  if (text.length > COMMENT_LIMIT_BYTES) throw new RangeError(`comment of ${text.length} bytes`);
+  return Uint8Array.of(UDATA_COMMENT, text.length, ...text);
+}
+
+/** The comment among the user data of a table, which anybody may have written. */
+function commentIn(userData: Uint8Array): string {
+  const reader = new ByteReader(userData);
+  while (reader.remaining >= 2) {
+    const type = reader.u8();
+    const length = reader.u8();
+    if (length > reader.remaining) break;
+    const value = reader.bytes(length);
+    if (type === UDATA_COMMENT) return textOf(value);
+  }
+  return "";
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from "node:fs";
+import { sleep } from "../lib/deadline.ts";
+import { ERRNO } from "./abi/errno.ts";
+import { SIGNAL } from "./abi/signal.ts";
+import { Fd } from "./fd.ts";
+import { SyscallError, syscall, trySyscall } from "./syscall.ts";
+
+/** A process by number and start time, so that a number given out again is never mistaken for it. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** Field 22 of /proc/PID/stat: clock ticks after boot, as text. */
+  readonly startTicks: string;
+}
+
+interface ProcessStat extends ProcessIdentity {
+  /** False for a zombie: every thread has exited and only the parent's wait is outstanding. */
+  readonly isRunning: boolean;
+}
+
+/** The identity of process `pid` as it is now, zombie or not; undefined when there is none. */
+export function identify(pid: number): ProcessIdentity | undefined {
+  const stat = readStat(pid);
+  return stat && { pid, startTicks: stat.startTicks };
+}
+
+/** True while this very process (not a later one of its number) exists and is not a zombie. */
+export function isAlive(identity: ProcessIdentity): boolean {
+  const stat = readStat(identity.pid);
+  return stat?.isRunning === true && stat.startTicks === identity.startTicks;
+}
+
+/** pidfd_open(2); the descriptor becomes readable when the process has exited. ESRCH when there is none. */
+export function openPidfd(pid: number): Fd {
+  return new Fd(syscall("pidfd_open", pid, 0));
+}
+
+/**
+ * Sends `signo` to this very process; false when it is gone or a zombie.
+ *
+ * The pidfd pins whatever process has the number; reading its start time afterwards tells whether
+ * that is ours, and nothing can change between that look and the signal.
+ */
+export function signal(identity: ProcessIdentity, signo: number): boolean {
+  using pidfd = pin(identity);
+  if (pidfd === undefined) return false;
+  const result = trySyscall("pidfd_send_signal", pidfd.number, signo, null, 0);
+  if (result === -ERRNO.ESRCH) return false;
+  if (result < 0) throw new SyscallError("pidfd_send_signal", -result, `process ${identity.pid}`);
+  return true;
+}
+
+/** SIGKILL to each that still exists. */
+export function killAll(identities: Iterable<ProcessIdentity>): void {
+  for (const identity of identities) signal(identity, SIGNAL.SIGKILL);
+}
+
+const SHORTEST_PAUSE_MS = 1;
+const LONGEST_PAUSE_MS = 20;
+
+/** Waits at most `timeoutMs` until the process has exited (it may still be a zombie); false on timeout. */
+export async function waitGone(identity: ProcessIdentity, timeoutMs: number): Promise<boolean> {
+  const deadline = performance.now() + timeoutMs;
+  using pidfd = pin(identity);
+  if (pidfd === undefined) return true;
+  for (let pauseMs = SHORTEST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+    if (hasExited(pidfd)) return true;
+    const leftMs = deadline - performance.now();
+    if (leftMs <= 0) return false;
+    await sleep(Math.min(pauseMs, leftMs));
+  }
+}
+
+/** The boot these pids and start times belong to, as a UUID. */
+export function bootId(): string {
+  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+}
+
+/** A pidfd of this very process, undefined when it is gone or a zombie. */
+function pin(identity: ProcessIdentity): Fd | undefined {
+  const result = trySyscall("pidfd_open", identity.pid, 0);
+  // EINVAL: the number is in use by a thread of another process, or is no pid at all.
+  if (result === -ERRNO.ESRCH || result === -ERRNO.EINVAL) return undefined;
+  if (result < 0) throw new SyscallError("pidfd_open", -result, `process ${identity.pid}`);
+  const pidfd = new Fd(result);
+  if (isAlive(identity)) return pidfd;
+  pidfd.close();
+  return undefined;
+}
+
+/** poll(2) without waiting: a pidfd is readable from the moment the last thread has exited. */
+function hasExited(pidfd: Fd): boolean {
+  const POLLIN = 1;
+  const entry = new DataView(new ArrayBuffer(8));
+  entry.setInt32(0, pidfd.number, true);
+  entry.setInt16(4, POLLIN, true);
+  return syscall("poll", new Uint8Array(entry.buffer), 1, 0) > 0;
+}
+
+/** proc_pid_stat(5); the name in parentheses may hold anything, so fields are counted after the last one. */
+function readStat(pid: number): ProcessStat | undefined {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/stat`, "utf8");
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" || code === "ESRCH") return undefined;
+    throw error;
+  }
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  const [state, threads, startTicks] = [fields[0], fields[17], fields[19]];
+  if (state === undefined || startTicks === undefined) return undefined;
+  // A main thread that has left others running shows as Z too, but is still counted beside them.
+  const isRunning = (state !== "Z" && state !== "X") || Number(threads) > 1;
+  return { pid, startTicks, isRunning };
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { ERRNO } from "./abi/errno.ts";
+import { O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_RDWR } from "./abi/fcntl.ts";
+import {
+  FSCONFIG_CMD_CREATE,
+  FSCONFIG_SET_STRING,
+  FSMOUNT_CLOEXEC,
+  FSOPEN_CLOEXEC,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+} from "./abi/mount.ts";
+import { TIOCGPTPEER, TIOCSPTLCK, TIOCSWINSZ, windowSize } from "./abi/tty.ts";
+import { Fd, open } from "./fd.ts";
+import { openInRoot, statFd } from "./path.ts";
+import { SyscallError, syscall } from "./syscall.ts";
+
+/** The two ends of a pseudo-terminal, pty(7). */
+export interface Terminal {
+  readonly master: Fd;
+  readonly slave: Fd;
+}
+
+const DEVPTS_OPTIONS = [
+  ["ptmxmode", "0666"],
+  ["mode", "0620"],
+  ["gid", "5"],
+] as const;
+
+/** A new instance of devpts as a detached mount, and the first terminal in it. */
+export function newTerminalFilesystem(): Terminal & { readonly devpts: Fd } {
+  using context = new Fd(syscall("fsopen", "devpts", FSOPEN_CLOEXEC));
+  for (const [key, value] of DEVPTS_OPTIONS) {
+    syscall("fsconfig", context.number, FSCONFIG_SET_STRING, key, value, 0);
+  }
+  syscall("fsconfig", context.number, FSCONFIG_CMD_CREATE, null, null, 0);
+  const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+  const devpts = new Fd(syscall("fsmount", context.number, FSMOUNT_CLOEXEC, attributes));
+  return { ...openTerminal(open("ptmx", O_RDWR | O_NOCTTY, 0, devpts.number)), devpts };
+}
+
+// st_rdev of the multiplexer (Documentation/admin-guide/devices.txt) and the magic of its file system.
+const PTMX_DEVICE = "5:2";
+const DEVPTS_SUPER_MAGIC = 0x1cd1;
+const STATFS_BYTES = 120;
+
+/**
+ * A terminal in the devpts of the root that `rootFd` names. What is found there was put there by the
+ * container, so it is checked to be the multiplexer before it is used.
+ */
+export function openTerminalIn(rootFd: number): Terminal {
+  const master = openInRoot(rootFd, "dev/pts/ptmx", O_RDWR | O_NOCTTY);
+  const statfs = new Uint8Array(STATFS_BYTES);
+  syscall("fstatfs", master.number, statfs);
+  const magic = new DataView(statfs.buffer).getUint32(0, true);
+  if (statFd(master.number).rdev !== PTMX_DEVICE || magic !== DEVPTS_SUPER_MAGIC) {
+    master.close();
+    throw new SyscallError("open a terminal", ERRNO.ENODEV, "/dev/pts/ptmx of the container");
+  }
+  return openTerminal(master);
+}
+
+function openTerminal(master: Fd): Terminal {
+  const F_SETFL = 4;
+  syscall("fcntl", master.number, F_SETFL, O_RDWR | O_NONBLOCK);
+  syscall("ioctl", master.number, TIOCSPTLCK, new Uint8Array(4));
+  const slave = new Fd(syscall("ioctl", master.number, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+  return { master, slave };
+}
+
+/** Tells the terminal its size in characters; zero leaves it as it is. */
+export function resizeTerminal(master: Fd, width: number, height: number): void {
+  if (width > 0 && height > 0) syscall("ioctl", master.number, TIOCSWINSZ, windowSize(width, height));
+}

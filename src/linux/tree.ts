@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+import { ERRNO } from "./abi/errno.ts";
+import { AT_REMOVEDIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "./abi/fcntl.ts";
+import { S_IFDIR, S_IFMT } from "./abi/stat.ts";
+import { Fd } from "./fd.ts";
+import { statFd, tryStatAt } from "./path.ts";
+import { isErrno, SyscallError, syscall, trySyscall } from "./syscall.ts";
+
+/** What a tree takes: bytes on disk and inodes, the top directory's own included. */
+export interface TreeUsage {
+  readonly usedBytes: number;
+  readonly inodes: number;
+}
+
+interface TreeVisitor {
+  /** A name in an open directory; true asks to go into it, should it be a directory. */
+  visit(directoryFd: number, name: Uint8Array): boolean;
+  /** All below `name` has been visited. */
+  leave(directoryFd: number, name: Uint8Array): void;
+}
+
+/** A directory being read. Deep ones give their descriptor back and keep only where they were. */
+interface Frame {
+  fd: Fd;
+  readonly name: Uint8Array;
+  readonly identity: string;
+  /** Where the next batch of names starts: the d_off of the last name read. */
+  position: bigint;
+  names: Uint8Array[];
+}
+
+const DIRENT_BATCH_BYTES = 32 * 1024;
+const MAX_OPEN_DIRECTORIES = 64;
+const REMOVE_ATTEMPTS = 3;
+const SEEK_SET = 0;
+const OPEN_DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+/**
+ * Deletes `name` in an open directory with all that is below it, links never followed, to any depth,
+ * with a bounded number of descriptors. What is not there is fine. It takes as long as it takes: call it
+ * off the daemon's thread. EBUSY where something is mounted inside.
+ */
+export function removeTree(directoryFd: number, name: string | Uint8Array): void {
+  for (let attempt = 1; ; attempt++) {
+    const result = trySyscall("unlinkat", directoryFd, name, 0);
+    if (result === 0 || result === -ERRNO.ENOENT) return;
+    if (result !== -ERRNO.EISDIR) throw new SyscallError("unlinkat", -result);
+    using directory = new Fd(syscall("openat", directoryFd, name, OPEN_DIRECTORY));
+    try {
+      walkTree(directory, {
+        visit(fd, child) {
+          const removed = trySyscall("unlinkat", fd, child, 0);
+          if (removed === -ERRNO.EISDIR) return true;
+          if (removed < 0 && removed !== -ERRNO.ENOENT) throw new SyscallError("unlinkat", -removed);
+          return false;
+        },
+        leave: (fd, child) => syscall("unlinkat", fd, child, AT_REMOVEDIR),
+      });
+      syscall("unlinkat", directoryFd, name, AT_REMOVEDIR);
+      return;
+    } catch (error) {
+      // Some file systems leave names out while others are being deleted; a second pass sees them.
+      if (attempt === REMOVE_ATTEMPTS || !isErrno(error, "ENOTEMPTY")) throw error;
+    }
+  }
+}
+
+/** Adds up what the tree below an open directory takes; files with several names count once. */
+export function measureTree(directory: Fd): TreeUsage {
+  const top = statFd(directory.number);
+  const seen = new Set<bigint>();
+  let usedBytes = top.allocatedBytes;
+  let inodes = 1;
+  using reader = new Fd(syscall("openat", directory.number, ".", OPEN_DIRECTORY));
+  walkTree(reader, {
+    visit(fd, name) {
+      const status = tryStatAt(fd, name);
+      // It may be gone by now: a container that runs changes its files meanwhile.
+      if (typeof status === "number") return false;
+      const isDirectory = (status.mode & S_IFMT) === S_IFDIR;
+      if (!isDirectory && status.nlink > 1) {
+        if (seen.has(status.ino)) return false;
+        seen.add(status.ino);
+      }
+      usedBytes += status.allocatedBytes;
+      inodes += 1;
+      return isDirectory;
+    },
+    leave: () => {},
+  });
+  return { usedBytes, inodes };
+}
+
+/** The names in an open directory (not O_PATH), NUL-terminated, without `.` and `..`. */
+export function* listDirectory(directory: Fd): Generator<Uint8Array> {
+  for (;;) {
+    const { names } = readNames(directory);
+    if (names.length === 0) return;
+    yield* names;
+  }
+}
+
+/**
+ * Depth first, parents left after their children. Only the deepest directories stay open; the way back
+ * up is `..`, taken only when it leads where the walk came from, since a live tree may be rearranged.
+ */
+function walkTree(top: Fd, visitor: TreeVisitor): void {
+  const stack: Frame[] = [
+    frameOf(new Fd(syscall("openat", top.number, ".", OPEN_DIRECTORY)), new Uint8Array()),
+  ];
+  try {
+    for (let frame = stack.at(-1); frame !== undefined; frame = stack.at(-1)) {
+      const name = nextName(frame);
+      if (name !== undefined) {
+        const child = visitor.visit(frame.fd.number, name) ? tryOpenDirectory(frame.fd, name) : undefined;
+        if (child === undefined) continue;
+        stack.push(frameOf(child, name));
+        const far = stack.at(-1 - MAX_OPEN_DIRECTORIES);
+        if (far !== undefined) park(far);
+        continue;
+      }
+      stack.pop();
+      using finished = frame.fd;
+      const parent = stack.at(-1);
+      if (parent === undefined || (!parent.fd.isOpen && !revive(parent, finished))) return;
+      visitor.leave(parent.fd.number, frame.name);
+    }
+  } finally {
+    for (const frame of stack) frame.fd.close();
+  }
+}
+
+function frameOf(fd: Fd, name: Uint8Array): Frame {
+  return { fd, name, identity: identityOf(fd), position: 0n, names: [] };
+}
+
+function identityOf(fd: Fd): string {
+  const { dev, ino } = statFd(fd.number);
+  return `${dev}:${ino}`;
+}
+
+function nextName(frame: Frame): Uint8Array | undefined {
+  if (frame.names.length === 0) {
+    const { names, position } = readNames(frame.fd);
+    frame.names = names.reverse();
+    frame.position = position;
+  }
+  return frame.names.pop();
+}
+
+function tryOpenDirectory(directory: Fd, name: Uint8Array): Fd | undefined {
+  const fd = trySyscall("openat", directory.number, name, OPEN_DIRECTORY);
+  if (fd >= 0) return new Fd(fd);
+  if (fd === -ERRNO.ENOENT || fd === -ERRNO.ENOTDIR || fd === -ERRNO.ELOOP) return undefined;
+  throw new SyscallError("openat", -fd);
+}
+
+function park(frame: Frame): void {
+  frame.fd.close();
+}
+
+function revive(frame: Frame, child: Fd): boolean {
+  const fd = trySyscall("openat", child.number, "..", OPEN_DIRECTORY);
+  if (fd < 0) return false;
+  frame.fd = new Fd(fd);
+  if (identityOf(frame.fd) !== frame.identity) {
+    frame.fd.close();
+    return false;
+  }
+  syscall("lseek", fd, frame.position, SEEK_SET);
+  return true;
+}
+
+// struct linux_dirent64 of getdents64(2).
+const OFF_OFFSET = 8;
+const RECLEN_OFFSET = 16;
+const NAME_OFFSET = 19;
+
+interface NameBatch {
+  readonly names: Uint8Array[];
+  readonly position: bigint;
+}
+
+/** The next names of a directory; none at its end. */
+function readNames(directory: Fd): NameBatch {
+  const buffer = new Uint8Array(DIRENT_BATCH_BYTES);
+  for (;;) {
+    const length = syscall("getdents64", directory.number, buffer, buffer.length);
+    const batch = decodeNames(buffer, length);
+    if (length === 0 || batch.names.length > 0) return batch;
+  }
+}
+
+function decodeNames(buffer: Uint8Array, length: number): NameBatch {
+  const view = new DataView(buffer.buffer);
+  const names: Uint8Array[] = [];
+  let position = 0n;
+  for (let offset = 0; offset < length; offset += view.getUint16(offset + RECLEN_OFFSET, true)) {
+    // A hash of up to 63 bits on some file systems: a number would lose its last digits.
+    position = view.getBigInt64(offset + OFF_OFFSET, true);
+    const start = offset + NAME_OFFSET;
+    const name = buffer.slice(start, buffer.indexOf(0, start) + 1);
+    const isDots = name[0] === 0x2e && (name.length === 2 || (name.length === 3 && name[1] === 0x2e));
+    if (!isDots) names.push(name);
+  }
+  return { names, position };
+}

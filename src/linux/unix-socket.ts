@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+import {
+  AF_UNIX,
+  CMSGHDR_BYTES,
+  MSG_CMSG_CLOEXEC,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  MSGHDR_BYTES,
+  rightsMessage,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  unixAddress,
+} from "./abi/socket.ts";
+import { Fd } from "./fd.ts";
+import { addressOf, keepAlive } from "./libc.ts";
+import { syscall } from "./syscall.ts";
+
+/** A datagram socket of the unix domain, close-on-exec. */
+export function unixDatagramSocket(): Fd {
+  return new Fd(syscall("socket", AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+}
+
+/** A connected pair of datagram sockets, close-on-exec. */
+export function unixDatagramPair(): [Fd, Fd] {
+  const pair = new Int32Array(2);
+  syscall("socketpair", AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, new Uint8Array(pair.buffer));
+  return [new Fd(pair[0] as number), new Fd(pair[1] as number)];
+}
+
+/** bind(2) to a path of at most 107 bytes. */
+export function bindUnix(fd: number, path: string): void {
+  const address = unixAddress(path);
+  syscall("bind", fd, address, address.length);
+}
+
+/** sendmsg(2) of `payload` and `fds` to the socket bound at `path`; EAGAIN when its queue is full. */
+export function sendWithFds(fd: number, path: string, payload: Uint8Array, fds: readonly number[]): void {
+  const name = unixAddress(path);
+  const control = rightsMessage(fds);
+  const iov = pointerAndLength(payload);
+  const header = messageHeader(name, iov, control);
+  syscall("sendmsg", fd, header, MSG_DONTWAIT | MSG_NOSIGNAL);
+  keepAlive(payload, name, iov, control);
+}
+
+/** recvmsg(2) without waiting: the descriptors that came with the next message. EAGAIN when none is there. */
+export function receiveFds(fd: number, limit: number): Fd[] {
+  const payload = new Uint8Array(64);
+  const control = new Uint8Array(CMSGHDR_BYTES + ((limit * 4 + 7) & ~7));
+  const iov = pointerAndLength(payload);
+  const header = messageHeader(new Uint8Array(0), iov, control);
+  syscall("recvmsg", fd, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  keepAlive(payload, iov, control);
+  const received = Number(new DataView(header.buffer).getBigUint64(40, true));
+  const count =
+    received < CMSGHDR_BYTES
+      ? 0
+      : (Number(new DataView(control.buffer).getBigUint64(0, true)) - CMSGHDR_BYTES) / 4;
+  const numbers = new DataView(control.buffer);
+  return Array.from(
+    { length: count },
+    (_, index) => new Fd(numbers.getInt32(CMSGHDR_BYTES + index * 4, true)),
+  );
+}
+
+/** struct iovec; the caller keeps `bytes` alive as long as it is used. */
+function pointerAndLength(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(new BigUint64Array([BigInt(addressOf(bytes)), BigInt(bytes.length)]).buffer);
+}
+
+/** struct msghdr of recvmsg(2); the buffers stay alive in the caller's frame until the call returned. */
+function messageHeader(name: Uint8Array, iov: Uint8Array, control: Uint8Array): Uint8Array {
+  const header = new Uint8Array(MSGHDR_BYTES);
+  const view = new DataView(header.buffer);
+  view.setBigUint64(0, BigInt(addressOf(name)), true);
+  view.setUint32(8, name.length, true);
+  view.setBigUint64(16, BigInt(addressOf(iov)), true);
+  view.setBigUint64(24, 1n, true);
+  view.setBigUint64(32, BigInt(addressOf(control)), true);
+  view.setBigUint64(40, BigInt(control.length), true);
+  return header;
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+import { FailedPreconditionError } from "../errors.ts";
+import { sleep } from "../lib/deadline.ts";
+import { IPV4_DEVCONF_FORWARDING, IPV4_DEVCONF_ROUTE_LOCALNET } from "../linux/abi/if-link.ts";
+import { NETLINK_ROUTE } from "../linux/abi/netlink.ts";
+import { RT_TABLE_MAIN, RTN_UNICAST } from "../linux/abi/rtnetlink.ts";
+import { withNetworkNamespace } from "../linux/namespace.ts";
+import {
+  addAddress,
+  addDefaultRoute,
+  configureLink,
+  createBridge,
+  createVeth,
+  decodeAddress,
+  decodeLink,
+  decodeRoute,
+  deleteLink,
+  getLink,
+  type Link,
+  listAddresses,
+  listLinks,
+  listRoutes,
+  setHairpin,
+  setLinkUp,
+} from "../linux/netlink/route.ts";
+import { NetlinkSocket } from "../linux/netlink/socket.ts";
+import { addressBytes, bytesOf, macOf, overlaps, type Subnet } from "./ipam.ts";
+
+/** The bridge as the configuration wants it. */
+export interface BridgeSettings {
+  readonly bridge: string;
+  readonly mtu: number;
+  readonly subnet: Subnet;
+}
+
+/** Name of a pod's interface, inside it. */
+export const POD_INTERFACE = "eth0";
+
+/** The interface of that name in the machine's namespace. */
+export async function findLink(name: string): Promise<Link | undefined> {
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  const answer = (await socket.execute([getLink({ name })]))[0]?.[0];
+  return answer === undefined ? undefined : decodeLink(answer);
+}
+
+/** All interfaces of the machine's namespace. */
+export async function listAll(): Promise<Link[]> {
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  return (await socket.dump(listLinks())).map(decodeLink);
+}
+
+/** The ports of a bridge. */
+export async function portsOf(bridge: Link): Promise<Link[]> {
+  return (await listAll()).filter((link) => link.master === bridge.index);
+}
+
+/** Removes an interface if it is there. */
+export async function removeLink(name: string): Promise<void> {
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  await socket.execute([deleteLink({ name })]);
+}
+
+/** Waits until the kernel has removed an interface; false when it is still there after `timeoutMs`. */
+export async function waitUntilGone(name: string, timeoutMs: number): Promise<boolean> {
+  const deadline = performance.now() + timeoutMs;
+  const longestPauseMs = 50;
+  for (
+    let pauseMs = 1;
+    (await findLink(name)) !== undefined;
+    pauseMs = Math.min(pauseMs * 2, longestPauseMs)
+  ) {
+    if (performance.now() + pauseMs > deadline) return false;
+    await sleep(pauseMs);
+  }
+  return true;
+}
+
+/**
+ * The bridge, made and configured where it is missing, adopted where a former daemon left it. A
+ * FailedPreconditionError names the configuration key when the name or the subnet is somebody else's.
+ */
+export async function ensureBridge(settings: BridgeSettings): Promise<Link> {
+  const { bridge: name, mtu, subnet } = settings;
+  const mac = macOf(subnet.gateway);
+  const present = await findLink(name);
+  if (present !== undefined && !isOwnBridge(present, subnet)) throw nameConflict(present);
+  await checkSubnet(settings, present?.index);
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  if (present === undefined) await socket.execute([createBridge({ name, mac, mtu })]);
+  const link = present ?? (await findLink(name));
+  if (link === undefined) throw new FailedPreconditionError(`bridge ${name} was removed while it was made`);
+  const options = new Map([
+    [IPV4_DEVCONF_FORWARDING, 1],
+    // Without it packets from 127.0.0.1 to a host port are dropped as martians.
+    [IPV4_DEVCONF_ROUTE_LOCALNET, 1],
+  ]);
+  const address = {
+    bytes: addressBytes(subnet.gateway),
+    prefixLength: subnet.prefixLength,
+    broadcast: bytesOf(subnet.broadcast),
+  };
+  await socket.execute([configureLink(link, options), addAddress(link, address), setLinkUp(link)]);
+  return link;
+}
+
+/** True for the bridge that podrt makes for this subnet: its hardware address says so. */
+export function isOwnBridge(link: Link, subnet: Subnet): boolean {
+  return link.kind === "bridge" && link.mac === macOf(subnet.gateway);
+}
+
+function nameConflict(present: Link): FailedPreconditionError {
+  const what = present.kind === "bridge" ? "a bridge that podrt did not make for this subnet" : "no bridge";
+  return new FailedPreconditionError(
+    `network.bridge ${present.name} is an interface of this machine already, and ${what}; set another name or remove it`,
+  );
+}
+
+/** Refuses a subnet that the machine uses otherwise; `own` is the index of the bridge where it exists. */
+export async function checkSubnet({ bridge, subnet }: BridgeSettings, own?: number): Promise<void> {
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  const addresses = (await socket.dump(listAddresses()))
+    .map(decodeAddress)
+    .map(({ address, ...rest }) => ({ ...rest, network: address, what: "the address" }));
+  const routes = (await socket.dump(listRoutes()))
+    .map(decodeRoute)
+    .filter(({ table, type, prefixLength }) => {
+      return table === RT_TABLE_MAIN && type === RTN_UNICAST && prefixLength > 0;
+    })
+    .map(({ destination, ...rest }) => ({ ...rest, network: destination, what: "the route" }));
+  const conflict = [...addresses, ...routes].find(({ network, prefixLength, index }) => {
+    return index !== own && overlaps(subnet, network, prefixLength);
+  });
+  if (conflict === undefined) return;
+  const taken = `${conflict.what} ${conflict.network.join(".")}/${conflict.prefixLength}`;
+  const where = await linkName(socket, conflict.index);
+  throw new FailedPreconditionError(
+    `network.subnet ${subnet.text} of ${bridge} overlaps ${taken}${where}; set network.subnet to one that is free`,
+  );
+}
+
+async function linkName(socket: NetlinkSocket, index: number): Promise<string> {
+  if (index === 0) return "";
+  const answer = (await socket.execute([getLink({ index })]))[0]?.[0];
+  return answer === undefined ? "" : ` of interface ${decodeLink(answer).name}`;
+}
+
+/**
+ * Makes a veth pair with one end in the bridge and the other in the namespace of `netnsFd`, there with
+ * an address and the default route. A failure may leave the pair; removing `name` removes both ends.
+ */
+export async function connect(
+  settings: BridgeSettings,
+  bridge: Link,
+  request: { name: string; netnsFd: number; address: string; hasHostPorts: boolean },
+): Promise<{ mac: string }> {
+  const { name, netnsFd, address } = request;
+  const { mtu, subnet } = settings;
+  const mac = macOf(address);
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  const [, , , answers] = await socket.execute([
+    createVeth({ name, master: bridge.index, mtu, peer: { name: POD_INTERFACE, mac, netnsFd } }),
+    configureLink({ name }, new Map()),
+    setLinkUp({ name }),
+    getLink({ name }),
+  ]);
+  const answer = answers?.[0];
+  if (answer === undefined) throw new FailedPreconditionError(`link ${name} was removed while it was made`);
+  const link = decodeLink(answer);
+  // Where the machine filters bridged packets (br_netfilter), a pod's packet to its own host port goes
+  // from the bridge straight back to it.
+  if (request.hasHostPorts) await socket.execute([setHairpin(link)]);
+  const inside = { name: POD_INTERFACE, index: link.peer };
+  using podSocket = withNetworkNamespace(netnsFd, () => new NetlinkSocket(NETLINK_ROUTE));
+  const podAddress = {
+    bytes: addressBytes(address),
+    prefixLength: subnet.prefixLength,
+    broadcast: bytesOf(subnet.broadcast),
+  };
+  await podSocket.execute([
+    addAddress(inside, podAddress),
+    setLinkUp({ index: inside.index }),
+    addDefaultRoute(inside, addressBytes(subnet.gateway)),
+  ]);
+  return { mac };
+}

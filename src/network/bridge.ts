@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHash } from "node:crypto";
+import { AlreadyExistsError, InternalError, messageOf, PodrtError } from "../errors.ts";
+import { Cleanup } from "../lib/cleanup.ts";
+import { KeyedLock } from "../lib/keyed-lock.ts";
+import { isErrno } from "../linux/syscall.ts";
+import type { Attachment, HostPort, NetworkStatus, PodNetwork } from "./attachment.ts";
+import { connect, POD_INTERFACE, removeLink, waitUntilGone } from "./bridge-link.ts";
+import { BridgeMachine, type BridgeNetworkDeps } from "./bridge-machine.ts";
+import { checkConflicts, checkHostPorts } from "./host-port.ts";
+import { type LeaseRecord, nextAddress } from "./ipam.ts";
+import { closeHostPorts, openHostPorts } from "./nat-table.ts";
+
+/** How long the kernel may take to remove a link after its namespace has died. */
+const LINK_REMOVAL_TIMEOUT_MS = 5000;
+/** Setting that holds the address leased last, from which the search for the next goes on. */
+const LAST_ADDRESS = "network.last_address";
+/** Lock key under which everything that changes the machine's side of the network happens, in turn. */
+const MACHINE = "machine";
+
+/**
+ * podrt's own network: a bridge, a veth pair and an address for each pod, masquerade and host ports in
+ * an nftables table, all over netlink. Bridge, table and forwarding come with the first pod and go with
+ * the last. Throws an InvalidArgumentError for a subnet that cannot be used.
+ */
+export function openBridgeNetwork(deps: BridgeNetworkDeps): PodNetwork {
+  return new BridgeNetwork(deps);
+}
+
+/** The machine's end of a sandbox's veth pair: `pv` and 44 bits of the hashed id, within 15 characters. */
+export function hostInterfaceOf(sandboxId: string): string {
+  return `pv${createHash("sha256").update(sandboxId).digest("hex").slice(0, 11)}`;
+}
+
+class BridgeNetwork implements PodNetwork {
+  readonly #deps: BridgeNetworkDeps;
+  readonly #machine: BridgeMachine;
+  readonly #lock = new KeyedLock();
+  /** Why pods cannot be attached, as last seen; looked at again while it lasts. */
+  #problem: string | undefined;
+  #isChecking = false;
+
+  constructor(deps: BridgeNetworkDeps) {
+    this.#deps = deps;
+    this.#machine = new BridgeMachine(deps);
+  }
+
+  status(): NetworkStatus {
+    if (this.#problem === undefined) return { ready: true, reason: "", message: "" };
+    void this.#checkAgain();
+    return { ready: false, reason: "NetworkPluginNotReady", message: this.#problem };
+  }
+
+  gatewayAddress(): string {
+    return this.#machine.settings.subnet.gateway;
+  }
+
+  async owned(): Promise<{ links: string[]; leases: string[] }> {
+    return { links: await this.#machine.links(), leases: [...this.#deps.leases.keys()] };
+  }
+
+  attach({ sandboxId, netnsFd, hostPorts }: Parameters<PodNetwork["attach"]>[0]): Promise<Attachment> {
+    const what = `attach sandbox ${sandboxId} to the network`;
+    return this.#lock.run(sandboxId, () =>
+      this.#onMachine(what, () => this.#attach(sandboxId, netnsFd, hostPorts)),
+    );
+  }
+
+  detach(sandboxId: string): Promise<void> {
+    return this.#lock.run(sandboxId, async () => {
+      const lease = this.#deps.leases.get(sandboxId);
+      if (lease !== undefined) await this.#detach(lease);
+    });
+  }
+
+  async reconcile(liveSandboxIds: ReadonlySet<string>): Promise<void> {
+    const { leases, log } = this.#deps;
+    await this.#onMachine("reconcile the pod network", async () => {
+      for (const lease of leases.list().filter(({ sandboxId }) => !liveSandboxIds.has(sandboxId))) {
+        log.info({ sandboxId: lease.sandboxId }, "freeing the lease of a sandbox that is gone");
+        await removeLink(lease.hostInterface);
+        leases.delete(lease.sandboxId);
+      }
+      await this.#machine.removeStrayLinks();
+      await this.#machine.removeWhenUnused();
+      await this.#noteProblem(async () => {
+        await this.#machine.checkSubnet();
+        if (leases.list().length === 0) return;
+        await this.#machine.prepare();
+        await this.#machine.writeTable();
+      });
+    });
+    if (this.#problem !== undefined) log.warn({ problem: this.#problem }, "the pod network is not ready");
+  }
+
+  async #attach(sandboxId: string, netnsFd: number, hostPorts: readonly HostPort[]): Promise<Attachment> {
+    const { leases, config, log } = this.#deps;
+    const { gateway, prefixLength } = this.#machine.settings.subnet;
+    if (leases.get(sandboxId) !== undefined) {
+      throw new AlreadyExistsError(
+        `sandbox ${sandboxId} is attached to the network already; detach it first`,
+      );
+    }
+    checkHostPorts(hostPorts);
+    checkConflicts(hostPorts, leases.list());
+    await using cleanup = new Cleanup((step, error) =>
+      log.warn({ sandboxId, error: messageOf(error) }, `cannot ${step}`),
+    );
+    cleanup.add("remove the bridge", () => this.#machine.removeWhenUnused());
+    const lease = this.#lease(sandboxId, hostPorts);
+    cleanup.add("free the lease", () => leases.delete(sandboxId));
+    const bridge = await this.#noteProblem(() => this.#machine.prepare(), true);
+    const { hostInterface, addresses } = lease;
+    cleanup.add("remove the link", () => removeLink(hostInterface));
+    const link = {
+      name: hostInterface,
+      netnsFd,
+      address: addresses[0] as string,
+      hasHostPorts: hostPorts.length > 0,
+    };
+    const { mac } = await connect(this.#machine.settings, bridge, link);
+    await openHostPorts(config.table, lease);
+    cleanup.release();
+    return { interfaceName: POD_INTERFACE, addresses, gateway, prefixLength, mac, hostInterface };
+  }
+
+  /** Chooses an address and writes the lease down, before anything uses it. */
+  #lease(sandboxId: string, hostPorts: readonly HostPort[]): LeaseRecord {
+    const { leases, settings } = this.#deps;
+    const taken = new Set(leases.list().flatMap(({ addresses }) => addresses));
+    const last = settings.get(LAST_ADDRESS);
+    const { subnet } = this.#machine.settings;
+    const address = nextAddress(subnet, taken, typeof last === "string" ? last : undefined);
+    const hostInterface = hostInterfaceOf(sandboxId);
+    const lease = { sandboxId, addresses: [address], hostPorts, hostInterface, isReleasing: false };
+    leases.put(sandboxId, lease);
+    settings.put(LAST_ADDRESS, address);
+    return lease;
+  }
+
+  async #detach(lease: LeaseRecord): Promise<void> {
+    const { leases, log, config } = this.#deps;
+    const { sandboxId, hostInterface } = lease;
+    const what = `detach sandbox ${sandboxId} from the network`;
+    await this.#onMachine(what, async () => {
+      // The ports are struck off the lease first: where the table disagrees, it is made anew from that.
+      leases.put(sandboxId, { ...lease, hostPorts: [], isReleasing: true });
+      try {
+        await closeHostPorts(config.table, lease);
+      } catch (error) {
+        if (!isErrno(error, "ENOENT")) throw error;
+        await this.#machine.writeTable();
+      }
+    });
+    // The address stays leased until nothing can answer to it any more.
+    if (!(await waitUntilGone(hostInterface, LINK_REMOVAL_TIMEOUT_MS))) {
+      log.warn(
+        { sandboxId, hostInterface },
+        "the pod's network namespace lives on; removing its link by name",
+      );
+      await this.#onMachine(what, () => removeLink(hostInterface));
+    }
+    await this.#onMachine(what, async () => {
+      leases.delete(sandboxId);
+      await this.#machine.removeWhenUnused();
+    });
+  }
+
+  /** Runs `work` in turn with all else that changes the machine; a raw kernel error gets `what` before it. */
+  #onMachine<T>(what: string, work: () => Promise<T>): Promise<T> {
+    return this.#lock.run(MACHINE, async () => {
+      try {
+        return await work();
+      } catch (error) {
+        if (error instanceof PodrtError) throw error;
+        throw new InternalError(`cannot ${what}: ${messageOf(error)}`, { cause: error });
+      }
+    });
+  }
+
+  /** Remembers for `status` whether `work` found the machine usable. */
+  async #noteProblem<T>(work: () => Promise<T>): Promise<T | undefined>;
+  async #noteProblem<T>(work: () => Promise<T>, rethrow: true): Promise<T>;
+  async #noteProblem<T>(work: () => Promise<T>, rethrow = false): Promise<T | undefined> {
+    try {
+      const result = await work();
+      this.#problem = undefined;
+      return result;
+    } catch (error) {
+      this.#problem = messageOf(error);
+      if (rethrow) throw error;
+      return undefined;
+    }
+  }
+
+  async #checkAgain(): Promise<void> {
+    if (this.#isChecking) return;
+    this.#isChecking = true;
+    await this.#lock.run(MACHINE, () => this.#noteProblem(() => this.#machine.checkSubnet()));
+    this.#isChecking = false;
+  }
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * The part of the OCI runtime configuration (runtime-spec, config.md and config-linux.md) that podrt
+ * writes: what a container is to be, with everything resolved. `launch/container-program.ts`
+ * compiles it; verbose status shows it.
+ */
+export interface RuntimeSpec {
+  readonly ociVersion: string;
+  readonly process: RuntimeProcess;
+  readonly root: { readonly path: string; readonly readonly: boolean };
+  readonly hostname?: string;
+  readonly mounts: readonly RuntimeMount[];
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly linux: RuntimeLinux;
+}
+
+export interface RuntimeProcess {
+  readonly terminal: boolean;
+  readonly user: { readonly uid: number; readonly gid: number; readonly additionalGids: readonly number[] };
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly capabilities: RuntimeCapabilities;
+  readonly noNewPrivileges: boolean;
+  readonly oomScoreAdj?: number;
+}
+
+/** Each a list of names as in `CAP_CHOWN`. */
+export interface RuntimeCapabilities {
+  readonly bounding: readonly string[];
+  readonly effective: readonly string[];
+  readonly permitted: readonly string[];
+  readonly inheritable: readonly string[];
+  readonly ambient: readonly string[];
+}
+
+export interface RuntimeMount {
+  /** Absolute path in the container. */
+  readonly destination: string;
+  /** A file system type, or `bind`. */
+  readonly type: string;
+  readonly source: string;
+  /** Flags (`ro`, `nosuid`, `rbind`, `rprivate`, …) and file system options (`size=64m`, …). */
+  readonly options: readonly string[];
+}
+
+export interface RuntimeDevice {
+  readonly path: string;
+  readonly type: "c" | "b";
+  readonly major: number;
+  readonly minor: number;
+  readonly fileMode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface RuntimeLinux {
+  /** A namespace without a path is new; one with a path is joined. */
+  readonly namespaces: readonly { readonly type: NamespaceType; readonly path?: string }[];
+  readonly devices: readonly RuntimeDevice[];
+  readonly cgroupsPath: string;
+  readonly resources: Readonly<Record<string, unknown>>;
+  readonly maskedPaths: readonly string[];
+  readonly readonlyPaths: readonly string[];
+  readonly seccomp?: unknown;
+  readonly sysctl?: Readonly<Record<string, string>>;
+}
+
+export type NamespaceType = "mount" | "pid" | "network" | "ipc" | "uts" | "cgroup" | "user";

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { settleExit } from "./container/exit.ts";
+import { newLiveContainer } from "./container/live.ts";
+import { containerConfig, launchTag, PAUSE_TAG } from "./container/records.ts";
+import { containersOf, nowNs, type Runtime, updateContainer } from "./container/runtime.ts";
+import { containerState } from "./container/status.ts";
+import { startPumps, takeBackStdio } from "./container/stdio.ts";
+import type { LaunchHistory } from "./launch/journal.ts";
+import { adoptMonitor, type Monitor, readJournal } from "./launch/monitor.ts";
+import { SIGNAL } from "./linux/abi/signal.ts";
+import { openCgroup } from "./linux/cgroup/cgroup.ts";
+import { unpinNamespace } from "./linux/namespace.ts";
+import { identify, signal } from "./linux/process.ts";
+import { podDir } from "./paths.ts";
+import { removeFiles, unmountShm } from "./sandbox/files.ts";
+import { removeCgroups } from "./sandbox/remove.ts";
+import { endOrphans, pauseDied, supervise } from "./sandbox/supervise.ts";
+import type { ContainerRecord } from "./state/containers.ts";
+import { isReady, type SandboxRecord } from "./state/sandboxes.ts";
+
+/*
+ * What a daemon does before it answers: it compares its records with the machine and settles the
+ * differences. A record without its completion mark is an intent, which is undone; a pod whose
+ * monitor lives goes on; what happened meanwhile is in the monitor's journal.
+ */
+
+/** Brings records and machine together; afterwards every sandbox and container is in a true state. */
+export async function recover(runtime: Runtime): Promise<void> {
+  for (const record of runtime.sandboxes.list()) {
+    try {
+      await recoverSandbox(runtime, record);
+    } catch (err) {
+      // One pod that cannot be taken up must not keep the others down: it stays listed, not ready.
+      runtime.log.error({ err, sandbox: record.id }, "cannot take up a sandbox; stop and remove it");
+      endSandbox(runtime, record, `podrt could not take it up again: ${String(err)}`);
+    }
+  }
+  await undoUnfinishedContainers(runtime);
+  await removeOrphanedSnapshots(runtime);
+  removeOrphanedDirectories(runtime);
+  const live = runtime.sandboxes.list().filter((record) => record.networkAttached);
+  await runtime.network.reconcile(new Set(live.map(({ id }) => id)));
+}
+
+async function recoverSandbox(runtime: Runtime, record: SandboxRecord): Promise<void> {
+  if (record.bootId !== runtime.bootId) {
+    endSandbox(runtime, record, "the machine was rebooted");
+    endOrphans(runtime, record.id, "the machine was rebooted");
+    return;
+  }
+  if (record.readyAtNs === undefined) return undoSandbox(runtime, record);
+  const dir = podDir(runtime.paths, record.id);
+  const monitor = record.monitor === undefined ? undefined : await adoptMonitor(dir, record.monitor);
+  if (monitor === undefined) return recoverWithoutMonitor(runtime, record, dir);
+  supervise(runtime, record.id, monitor);
+  for (const container of containersOf(runtime, record.id))
+    await recoverContainer(runtime, monitor, container);
+  const pauseExit = monitor.history(PAUSE_TAG)?.exit;
+  if (pauseExit !== undefined) await pauseDied(runtime, record.id, pauseExit);
+}
+
+function endSandbox(runtime: Runtime, record: SandboxRecord, reason: string): void {
+  if (!isReady(record)) return;
+  runtime.sandboxes.put(record.id, { ...record, end: { atNs: nowNs(), reason } });
+  runtime.log.warn({ sandbox: record.id, name: record.name }, `sandbox is not ready any more: ${reason}`);
+}
+
+/** The monitor is gone, but its journal says what its processes came to while it lived. */
+function recoverWithoutMonitor(runtime: Runtime, record: SandboxRecord, dir: string): void {
+  const reason = "the pod's monitor died";
+  if (isReady(record)) {
+    endSandbox(runtime, record, reason);
+    if (record.pause !== undefined) signal(record.pause, SIGNAL.SIGKILL);
+  }
+  const journal = readJournal(dir);
+  journal.advance();
+  for (const container of containersOf(runtime, record.id)) {
+    const exit = journal.history(launchTag(container.id))?.exit;
+    if (exit !== undefined && containerState(container) === "running")
+      void settleExit(runtime, container, exit);
+  }
+  journal.close();
+  endOrphans(runtime, record.id, reason);
+}
+
+async function recoverContainer(runtime: Runtime, monitor: Monitor, record: ContainerRecord): Promise<void> {
+  if (!record.created || containerState(record) === "exited") return;
+  const history = monitor.history(launchTag(record.id));
+  const running = settleStart(runtime, record, history);
+  if (running === undefined) return;
+  await resumeStdio(runtime, monitor, running);
+  if (history?.exit !== undefined) await settleExit(runtime, running, history.exit);
+}
+
+/** Decides whether a container whose start was under way has started: the journal knows. */
+function settleStart(
+  runtime: Runtime,
+  record: ContainerRecord,
+  history: LaunchHistory | undefined,
+): ContainerRecord | undefined {
+  if (containerState(record) === "running") return record;
+  if (record.startingAtNs === undefined) return undefined;
+  if (history !== undefined) {
+    const process = identify(history.pid) ?? { pid: history.pid, startTicks: "0" };
+    return updateContainer(runtime, record, { startedAtNs: record.startingAtNs, process });
+  }
+  // The launch never reached the monitor: the container can still be started.
+  const { startingAtNs: _, ...created } = record;
+  runtime.containers.put(record.id, created);
+  return undefined;
+}
+
+async function resumeStdio(runtime: Runtime, monitor: Monitor, record: ContainerRecord): Promise<void> {
+  const { tty, stdin } = containerConfig(record);
+  const live = newLiveContainer();
+  runtime.live.set(record.id, live);
+  const ends = await takeBackStdio(monitor, `container ${record.name}`, { tty, stdin }, record.heldFd);
+  startPumps(live, ends, record.logPath, tty);
+}
+
+/** A sandbox that was being made: everything of it is taken back, and its name is free. */
+async function undoSandbox(runtime: Runtime, record: SandboxRecord): Promise<void> {
+  runtime.log.info({ sandbox: record.id, name: record.name }, "undoing a sandbox that was being made");
+  const dir = podDir(runtime.paths, record.id);
+  if (record.pause !== undefined) signal(record.pause, SIGNAL.SIGKILL);
+  const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
+  if (cgroup.exists()) await cgroup.kill();
+  const monitor = record.monitor === undefined ? undefined : await adoptMonitor(dir, record.monitor);
+  await monitor?.end();
+  monitor?.disconnect();
+  unpinNamespace(join(dir, "netns"));
+  unmountShm(dir);
+  await runtime.network.detach(record.id);
+  await removeCgroups(runtime, record);
+  removeFiles(dir);
+  runtime.sandboxes.delete(record.id);
+}
+
+async function undoUnfinishedContainers(runtime: Runtime): Promise<void> {
+  for (const record of runtime.containers.list()) {
+    if (record.created && runtime.sandboxes.get(record.sandboxId) !== undefined) continue;
+    await runtime.snapshotter.remove(record.id);
+    runtime.containers.delete(record.id);
+  }
+}
+
+async function removeOrphanedSnapshots(runtime: Runtime): Promise<void> {
+  for (const key of runtime.snapshotter.listSnapshots()) {
+    if (runtime.containers.get(key) === undefined) await runtime.snapshotter.remove(key);
+  }
+}
+
+/** Run directories that no record owns: their mounts and pins go first. */
+function removeOrphanedDirectories(runtime: Runtime): void {
+  for (const name of readdirSync(runtime.paths.podsDir)) {
+    if (runtime.sandboxes.get(name) !== undefined) continue;
+    const dir = join(runtime.paths.podsDir, name);
+    unpinNamespace(join(dir, "netns"));
+    unmountShm(dir);
+    removeFiles(dir);
+  }
+}

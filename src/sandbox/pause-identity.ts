@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+import { seccompChoice, seccompFilter } from "../container/seccomp.ts";
+import { InvalidArgumentError } from "../errors.ts";
+import type { PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
+import type { Identity } from "../launch/identity.ts";
+
+// Nobody's id: containers of a pod with a shared pid namespace see the pause and must not own it.
+const PAUSE_ID = 65_535;
+
+/** The pause has no capability and can gain none; user and groups are the pod's where it names them. */
+export function identityForPause(config: PodSandboxConfig): Identity {
+  const security = config.linux?.securityContext;
+  if (security?.runAsGroup !== undefined && security.runAsUser === undefined) {
+    throw new InvalidArgumentError(
+      "config.linux.security_context.run_as_group",
+      "needs run_as_user beside it",
+    );
+  }
+  const none = new Set<never>();
+  const choice = seccompChoice(
+    security?.seccomp,
+    security?.seccompProfilePath ?? "",
+    security?.privileged ?? false,
+  );
+  return {
+    uid: security?.runAsUser === undefined ? PAUSE_ID : Number(security.runAsUser.value),
+    gid: security?.runAsGroup === undefined ? PAUSE_ID : Number(security.runAsGroup.value),
+    groups: (security?.supplementalGroups ?? []).map(Number),
+    bounding: none,
+    effective: none,
+    permitted: none,
+    inheritable: none,
+    ambient: none,
+    noNewPrivileges: true,
+    seccompFilter: seccompFilter(choice, none),
+  };
+}

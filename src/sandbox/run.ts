@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+import { join } from "node:path";
+import { type JsonValue, toJson } from "@bufbuild/protobuf";
+import { PAUSE_TAG } from "../container/records.ts";
+import { nowNs, type Runtime } from "../container/runtime.ts";
+import { AlreadyExistsError, InternalError, UnavailableError } from "../errors.ts";
+import {
+  NamespaceMode,
+  type PodSandboxConfig,
+  PodSandboxConfigSchema,
+  Protocol,
+} from "../gen/runtime/v1/api_pb.ts";
+import { placeIn } from "../launch/child.ts";
+import { type Monitor, startMonitor } from "../launch/monitor.ts";
+import { newPassedFds } from "../launch/passed-fds.ts";
+import { sandboxProgram } from "../launch/sandbox-program.ts";
+import { Cleanup } from "../lib/cleanup.ts";
+import { newId } from "../lib/id.ts";
+import { SIGNAL } from "../linux/abi/signal.ts";
+import { openCgroup } from "../linux/cgroup/cgroup.ts";
+import { openNamespace, pinNamespace, unpinNamespace } from "../linux/namespace.ts";
+import { identify, signal } from "../linux/process.ts";
+import { bringLoopbackUp, type HostPort } from "../network/attachment.ts";
+import { podDir } from "../paths.ts";
+import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
+import { makeFiles, removeFiles, unmountShm, writeHosts } from "./files.ts";
+import { identityForPause } from "./pause-identity.ts";
+import { removeCgroups } from "./remove.ts";
+import { pauseDied, supervise } from "./supervise.ts";
+import { sandboxSysctls } from "./sysctls.ts";
+
+const inFlight = new Map<string, Promise<string>>();
+const DEFAULT_OOM_SCORE = -998;
+
+/**
+ * Makes a pod sandbox and returns its id once it is ready: run directory, cgroup, monitor, pause
+ * with its namespaces, network. On failure every step is undone and the name is free again.
+ *
+ * A repeated call with the same metadata joins the one under way, or answers the id of the sandbox
+ * that it made.
+ */
+export async function runSandbox(
+  runtime: Runtime,
+  config: PodSandboxConfig,
+  runtimeHandler: string,
+): Promise<string> {
+  const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
+  const key = JSON.stringify([name, namespace, uid, attempt]);
+  const running = inFlight.get(key);
+  if (running !== undefined) return running;
+  const holder = runtime.sandboxes
+    .list()
+    .find((other) => JSON.stringify([other.name, other.namespace, other.uid, other.attempt]) === key);
+  if (holder !== undefined && isReady(holder)) return holder.id;
+  if (holder !== undefined) {
+    throw new AlreadyExistsError(
+      `sandbox ${namespace}/${name} (attempt ${attempt}) exists as ${holder.id} and is not ready: remove it or raise the attempt`,
+    );
+  }
+  const creation = run(runtime, config, runtimeHandler).finally(() => inFlight.delete(key));
+  inFlight.set(key, creation);
+  return creation;
+}
+
+async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: string): Promise<string> {
+  const intent = newRecord(runtime, config, runtimeHandler);
+  const { id } = intent;
+  const dir = podDir(runtime.paths, id);
+  const hostname = config.hostname || runtime.hostname;
+  let record = intent;
+  const note = (changes: Partial<SandboxRecord>) => {
+    record = { ...record, ...changes };
+    runtime.sandboxes.put(id, record);
+  };
+  await using cleanup = new Cleanup((step, err) =>
+    runtime.log.error({ err, step, sandbox: id }, "undo failed"),
+  );
+  note({});
+  cleanup.add("forget the sandbox", () => runtime.sandboxes.delete(id));
+  cleanup.add("remove the run directory", () => removeFiles(dir));
+  cleanup.add("unmount the shared memory", () => unmountShm(dir));
+  makeFiles(dir, config, hostname);
+  cleanup.add("remove the cgroups", () => removeCgroups(runtime, record));
+  const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
+  cgroup.create();
+  const monitor = await startMonitor(dir, id);
+  cleanup.add("end the monitor", () => monitor.end());
+  note({ monitor: monitor.identity });
+  cleanup.add("kill the pause", () => killPause(record));
+  note({ pause: await startPause(runtime, record, config, hostname, monitor) });
+  const namespaces = namespacesOf(config);
+  if (namespaces.network) {
+    using netns = openNamespace(record.pause?.pid ?? 0, "net");
+    const pin = join(dir, "netns");
+    cleanup.add("unpin the network namespace", () => unpinNamespace(pin));
+    pinNamespace(netns.number, pin);
+    await bringLoopbackUp(netns.number);
+    cleanup.add("detach from the network", () => detachAfterPause(runtime, record));
+    note({ networkAttached: true });
+    const attachment = await runtime.network.attach({
+      sandboxId: id,
+      netnsFd: netns.number,
+      hostPorts: hostPorts(config),
+    });
+    note({ addresses: attachment.addresses });
+    writeHosts(dir, config, hostname, attachment.addresses);
+  }
+  supervise(runtime, id, monitor);
+  note({ readyAtNs: nowNs() });
+  cleanup.release();
+  runtime.events.emit("created", id, id);
+  runtime.events.emit("started", id, id);
+  const early = monitor.history(PAUSE_TAG)?.exit;
+  if (early !== undefined) void pauseDied(runtime, id, early);
+  return id;
+}
+
+function newRecord(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: string): SandboxRecord {
+  const id = newId();
+  const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
+  const parent = config.linux?.cgroupParent ?? "";
+  const isOwn = parent === "";
+  return {
+    id,
+    name,
+    namespace,
+    uid,
+    attempt,
+    createdAtNs: nowNs(),
+    runtimeHandler,
+    config: toJson(PodSandboxConfigSchema, config) as JsonValue,
+    bootId: runtime.bootId,
+    cgroupPath: isOwn ? join(runtime.config.cgroup.parent, id, "pause") : join("/", parent, id),
+    ownsCgroupParent: isOwn,
+    addresses: [],
+    networkAttached: false,
+  };
+}
+
+/** Which namespaces of its own the pod has; the host name goes with the network. */
+function namespacesOf(config: PodSandboxConfig): {
+  network: boolean;
+  ipc: boolean;
+  uts: boolean;
+  pid: boolean;
+} {
+  const options = config.linux?.securityContext?.namespaceOptions;
+  const network = options?.network !== NamespaceMode.NODE;
+  return {
+    network,
+    ipc: options?.ipc !== NamespaceMode.NODE,
+    uts: network,
+    pid: (options?.pid ?? NamespaceMode.POD) === NamespaceMode.POD,
+  };
+}
+
+async function startPause(
+  runtime: Runtime,
+  record: SandboxRecord,
+  config: PodSandboxConfig,
+  hostname: string,
+  monitor: Monitor,
+): Promise<{ pid: number; startTicks: string }> {
+  const namespaces = namespacesOf(config);
+  using passed = newPassedFds();
+  const program = sandboxProgram(
+    {
+      label: `sandbox ${record.name}`,
+      tag: PAUSE_TAG,
+      newNamespaces: namespaces,
+      hostname,
+      sysctls: sandboxSysctls(config, namespaces),
+      oomScoreAdj: DEFAULT_OOM_SCORE,
+      identity: identityForPause(config),
+      existingCapabilities: runtime.capabilities,
+      cgroup: placeIn(openCgroup(runtime.cgroups, record.cgroupPath)),
+      rootMountPoint: runtime.paths.rootMountPoint,
+    },
+    passed,
+  );
+  await monitor.launch(program, passed.fds);
+  const pid = monitor.history(PAUSE_TAG)?.pid;
+  if (pid === undefined) throw new UnavailableError(`the monitor could not fork for sandbox ${record.name}`);
+  const identity = identify(pid);
+  if (identity === undefined)
+    throw new InternalError(`the pause of sandbox ${record.name} ended as soon as it was started`);
+  return identity;
+}
+
+function killPause(record: SandboxRecord): void {
+  if (record.pause !== undefined) signal(record.pause, SIGNAL.SIGKILL);
+}
+
+/** The namespace has to be on its way out before the network looks for what it left. */
+async function detachAfterPause(runtime: Runtime, record: SandboxRecord): Promise<void> {
+  killPause(record);
+  unpinNamespace(join(podDir(runtime.paths, record.id), "netns"));
+  await runtime.network.detach(record.id);
+}
+
+const PROTOCOLS: Readonly<Record<number, HostPort["protocol"]>> = {
+  [Protocol.TCP]: "tcp",
+  [Protocol.UDP]: "udp",
+  [Protocol.SCTP]: "sctp",
+};
+
+function hostPorts(config: PodSandboxConfig): HostPort[] {
+  return config.portMappings
+    .filter((mapping) => mapping.hostPort > 0)
+    .map((mapping) => ({
+      protocol: PROTOCOLS[mapping.protocol] ?? "tcp",
+      containerPort: mapping.containerPort,
+      hostPort: mapping.hostPort,
+      ...(mapping.hostIp === "" ? {} : { hostIp: mapping.hostIp }),
+    }));
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { sandboxConfig } from "../container/records.ts";
+import type { Runtime } from "../container/runtime.ts";
+import {
+  NamespaceOptionSchema,
+  type PodSandbox,
+  PodSandboxSchema,
+  PodSandboxState,
+  type PodSandboxStatus,
+  PodSandboxStatusSchema,
+} from "../gen/runtime/v1/api_pb.ts";
+import { podDir } from "../paths.ts";
+import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
+
+export type SandboxStateName = "ready" | "notready";
+
+/** Ready from the end of RunPodSandbox until the pause ends or somebody stops it; derived, never stored. */
+export function sandboxState(record: SandboxRecord): SandboxStateName {
+  return isReady(record) ? "ready" : "notready";
+}
+
+function stateOf(record: SandboxRecord): PodSandboxState {
+  return isReady(record) ? PodSandboxState.SANDBOX_READY : PodSandboxState.SANDBOX_NOTREADY;
+}
+
+function metadataOf(record: SandboxRecord) {
+  const { name, uid, namespace, attempt } = record;
+  return { name, uid, namespace, attempt };
+}
+
+/** A sandbox as ListPodSandbox shows it. */
+export function sandboxItem(record: SandboxRecord): PodSandbox {
+  const config = sandboxConfig(record);
+  return create(PodSandboxSchema, {
+    id: record.id,
+    metadata: metadataOf(record),
+    state: stateOf(record),
+    createdAt: BigInt(record.createdAtNs),
+    labels: config.labels,
+    annotations: config.annotations,
+    runtimeHandler: record.runtimeHandler,
+  });
+}
+
+/** A sandbox as PodSandboxStatus shows it; it has addresses only while it is ready. */
+export function sandboxStatus(_runtime: Runtime, record: SandboxRecord): PodSandboxStatus {
+  const config = sandboxConfig(record);
+  const [ip = "", ...additional] = isReady(record) ? record.addresses : [];
+  return create(PodSandboxStatusSchema, {
+    id: record.id,
+    metadata: metadataOf(record),
+    state: stateOf(record),
+    createdAt: BigInt(record.createdAtNs),
+    network: { ip, additionalIps: additional.map((address) => ({ ip: address })) },
+    linux: {
+      namespaces: {
+        options: config.linux?.securityContext?.namespaceOptions ?? create(NamespaceOptionSchema),
+      },
+    },
+    labels: config.labels,
+    annotations: config.annotations,
+    runtimeHandler: record.runtimeHandler,
+  });
+}
+
+/** What verbose status tells besides: the object behind the key `info`. */
+export function sandboxInfo(runtime: Runtime, record: SandboxRecord): object {
+  const config = sandboxConfig(record);
+  const dir = podDir(runtime.paths, record.id);
+  return {
+    pid: isReady(record) ? (record.pause?.pid ?? 0) : 0,
+    monitorPid: record.monitor?.pid ?? 0,
+    processStatus: isReady(record) ? "running" : "stopped",
+    reason: record.end?.reason ?? "",
+    netNamespacePath: record.networkAttached ? join(dir, "netns") : "",
+    netNamespaceClosed: !record.networkAttached,
+    addresses: record.addresses,
+    cgroupPath: record.cgroupPath,
+    image: "podrt/pause",
+    runtimeType: "podrt",
+    runtimeHandler: record.runtimeHandler,
+    sandboxMetadata: metadataOf(record),
+    overhead: config.linux?.overhead ?? {},
+    resources: config.linux?.resources ?? {},
+    config: record.config,
+  };
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+import { join } from "node:path";
+import { containersOf, nowNs, type Runtime } from "../container/runtime.ts";
+import { stopContainer } from "../container/stop.ts";
+import { SIGNAL } from "../linux/abi/signal.ts";
+import { unpinNamespace } from "../linux/namespace.ts";
+import { signal, waitGone } from "../linux/process.ts";
+import { podDir } from "../paths.ts";
+import { unmountShm } from "./files.ts";
+
+const PAUSE_TIMEOUT_MS = 5000;
+
+/**
+ * Ends a sandbox: its containers, its pause, its network, its mounts, its monitor. Any number of
+ * calls, also after one that failed half-way, come to the same; an unknown id is fine.
+ */
+export async function stopSandbox(runtime: Runtime, id: string): Promise<void> {
+  await runtime.locks.run(id, async () => {
+    const record = runtime.sandboxes.get(id);
+    if (record === undefined) return;
+    if (record.end === undefined) {
+      // Written down first: the death of the pause that follows is not news.
+      runtime.sandboxes.put(id, { ...record, end: { atNs: nowNs(), reason: "stopped on request" } });
+      runtime.events.emit("stopped", id, id);
+    }
+    await Promise.all(containersOf(runtime, id).map((container) => stopContainer(runtime, container.id, 0)));
+    if (record.pause !== undefined && signal(record.pause, SIGNAL.SIGKILL)) {
+      await waitGone(record.pause, PAUSE_TIMEOUT_MS);
+    }
+    const dir = podDir(runtime.paths, id);
+    unpinNamespace(join(dir, "netns"));
+    unmountShm(dir);
+    await endMonitor(runtime, id);
+    await detach(runtime, id);
+  });
+}
+
+async function endMonitor(runtime: Runtime, id: string): Promise<void> {
+  const monitor = runtime.monitors.get(id);
+  if (monitor === undefined) return;
+  await monitor.end();
+  runtime.monitors.delete(id);
+  monitor.disconnect();
+}
+
+async function detach(runtime: Runtime, id: string): Promise<void> {
+  const record = runtime.sandboxes.get(id);
+  if (record === undefined || !record.networkAttached) return;
+  await runtime.network.detach(id);
+  runtime.sandboxes.put(id, { ...record, networkAttached: false });
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+import { settleExit } from "../container/exit.ts";
+import { launchTag, PAUSE_TAG } from "../container/records.ts";
+import { containersOf, nowNs, type Runtime } from "../container/runtime.ts";
+import { containerState } from "../container/status.ts";
+import { stopContainer } from "../container/stop.ts";
+import type { ChildExit, LaunchHistory } from "../launch/journal.ts";
+import type { Monitor } from "../launch/monitor.ts";
+import { SIGNAL, signalName } from "../linux/abi/signal.ts";
+import { signal } from "../linux/process.ts";
+
+/** Takes a sandbox's monitor into the daemon's care: every exit it reaps, and its own end. */
+export function supervise(runtime: Runtime, sandboxId: string, monitor: Monitor): void {
+  runtime.monitors.set(sandboxId, monitor);
+  monitor.onExit((tag, history) => handleExit(runtime, sandboxId, tag, history));
+  monitor.onGone(() => void monitorGone(runtime, sandboxId));
+}
+
+function handleExit(runtime: Runtime, sandboxId: string, tag: number, history: LaunchHistory): void {
+  const { exit } = history;
+  if (exit === undefined) return;
+  if (tag === PAUSE_TAG) {
+    void pauseDied(runtime, sandboxId, exit);
+    return;
+  }
+  const waiting = runtime.execs.get(tag);
+  if (waiting !== undefined) {
+    waiting(exit);
+    return;
+  }
+  const container = containersOf(runtime, sandboxId).find((record) => launchTag(record.id) === tag);
+  // A container whose start has not returned yet is settled by the start itself.
+  if (container?.startedAtNs !== undefined) void settleExit(runtime, container, exit);
+}
+
+/** The pause is the pod: with it goes the sandbox, and what else runs in it is stopped. */
+export async function pauseDied(runtime: Runtime, sandboxId: string, exit: ChildExit): Promise<void> {
+  const record = runtime.sandboxes.get(sandboxId);
+  if (record === undefined || record.end !== undefined || record.readyAtNs === undefined) return;
+  const signo = exit.status & 0x7f;
+  const how = signo === 0 ? `exited with code ${(exit.status >> 8) & 0xff}` : `died of ${signalName(signo)}`;
+  runtime.sandboxes.put(sandboxId, { ...record, end: { atNs: String(exit.atNs), reason: `pause ${how}` } });
+  runtime.log.warn({ sandbox: sandboxId, name: record.name }, `pause ${how}; stopping the pod's containers`);
+  runtime.events.emit("stopped", sandboxId, sandboxId);
+  await Promise.allSettled(containersOf(runtime, sandboxId).map(({ id }) => stopContainer(runtime, id, 0)));
+}
+
+/** Without its monitor nobody reaps a pod's processes or knows their exit codes: the pod ends. */
+async function monitorGone(runtime: Runtime, sandboxId: string): Promise<void> {
+  runtime.monitors.delete(sandboxId);
+  const record = runtime.sandboxes.get(sandboxId);
+  if (record === undefined || record.end !== undefined) return;
+  const reason = "the pod's monitor died";
+  runtime.sandboxes.put(sandboxId, { ...record, end: { atNs: nowNs(), reason } });
+  runtime.log.error({ sandbox: sandboxId, name: record.name }, `${reason}; stopping the pod`);
+  if (record.pause !== undefined) signal(record.pause, SIGNAL.SIGKILL);
+  endOrphans(runtime, sandboxId, reason);
+  runtime.events.emit("stopped", sandboxId, sandboxId);
+}
+
+/** Kills and records the end of containers whose exit nobody can tell any more. */
+export function endOrphans(runtime: Runtime, sandboxId: string, reason: string): void {
+  for (const container of containersOf(runtime, sandboxId)) {
+    if (containerState(container) !== "running") continue;
+    if (container.process !== undefined) signal(container.process, SIGNAL.SIGKILL);
+    const changes = { finishedAtNs: nowNs(), exitCode: 255, reason: "Unknown", message: reason };
+    runtime.containers.put(container.id, { ...container, ...changes });
+    runtime.events.emit("stopped", container.id, sandboxId);
+  }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * Root file systems from layers.
+ *
+ * - A **layer** is one unpacked image layer on top of those below it, named by its chain id (the digest
+ *   over the diff ids from the bottom up to it, OCI image-spec config.md "Layer ChainID"). Once
+ *   committed it never changes.
+ * - A **snapshot** is what one container writes: named by a key (the container's id), stacked on layers.
+ *
+ * A snapshotter keeps directories and knows how they stack. It mounts nothing: the launcher does that
+ * with the directories of a `Snapshot`.
+ */
+export interface Snapshotter {
+  /**
+   * Makes the layer `chainId` from what `apply` writes to the empty directory it is given. All or
+   * nothing: the layer appears when its content is on disk, and nothing is left where `apply` fails.
+   * Does nothing when the layer exists; callers at the same time share one application.
+   */
+  commitLayer(chainId: string, apply: (directory: string) => Promise<LayerUsage>): Promise<void>;
+  hasLayer(chainId: string): boolean;
+  /** Bytes that an existing layer takes on disk; NotFoundError for an unknown one. */
+  layerSize(chainId: string): number;
+  /** The directories of layers, in the order given; NotFoundError names a missing one. */
+  layerDirs(chainIds: readonly string[]): string[];
+  /**
+   * Makes the snapshot `key` on `layers` (chain ids, bottom first), or finds it as it is.
+   * NotFoundError for a missing layer, AlreadyExistsError when the key stands on other layers.
+   */
+  prepare(key: string, layers: readonly string[]): Promise<Snapshot>;
+  get(key: string): Snapshot | undefined;
+  /** Deletes a snapshot and what was written to it; an unknown key is fine. It must not be mounted. */
+  remove(key: string): Promise<void>;
+  /**
+   * Deletes a layer; an unknown one is fine. FailedPreconditionError while a snapshot stands on it.
+   */
+  removeLayer(chainId: string): Promise<void>;
+  listLayers(): string[];
+  listSnapshots(): string[];
+  /** What all layers take on disk; from memory. */
+  usage(): Promise<DiskUsage>;
+  /** What has been written to a snapshot; NotFoundError for an unknown key. At most some seconds old. */
+  snapshotUsage(key: string): Promise<DiskUsage>;
+  /** Ends the threads that delete and measure; work under way is waited for. */
+  close(): Promise<void>;
+}
+
+export interface Snapshot {
+  readonly key: string;
+  /** Directories of the layers, TOP first, as overlayfs's `lowerdir` wants them. */
+  readonly lowerDirs: readonly string[];
+  readonly upperDir: string;
+  readonly workDir: string;
+}
+
+/** What a layer was found to take when it was unpacked. */
+export interface LayerUsage {
+  readonly sizeBytes: number;
+  readonly inodes: number;
+}
+
+export interface DiskUsage {
+  readonly usedBytes: number;
+  readonly inodesUsed: number;
+}
+
+/** What is kept of a layer, under its chain id, in the state table `layers`. */
+export interface LayerRecord {
+  /** Name of its directory below the layers directory; short, since overlayfs mount options are bounded. */
+  readonly directory: string;
+  readonly sizeBytes: number;
+  readonly inodes: number;
+  readonly createdAtNs: string;
+}

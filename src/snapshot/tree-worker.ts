@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY } from "../linux/abi/fcntl.ts";
+import { open } from "../linux/fd.ts";
+import { syscall } from "../linux/syscall.ts";
+import { measureTree, removeTree, type TreeUsage } from "../linux/tree.ts";
+import { serveJobs } from "../lib/worker-pool.ts";
+
+/** What the kernel may take long for, and is therefore not done on the daemon's thread. */
+export type TreeJob =
+  | { readonly kind: "measure"; readonly path: string }
+  /** Deletes `name` in `directory` and all below it. */
+  | { readonly kind: "remove"; readonly directory: string; readonly name: string }
+  /** Waits until the file system that `path` is on has written everything. */
+  | { readonly kind: "sync"; readonly path: string };
+
+export type TreeReply = TreeUsage | undefined;
+
+serveJobs<TreeJob, TreeReply>((job) => {
+  switch (job.kind) {
+    case "measure": {
+      using directory = open(job.path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+      return measureTree(directory);
+    }
+    case "remove": {
+      using directory = open(job.directory, O_PATH | O_DIRECTORY);
+      removeTree(directory.number, job.name);
+      return undefined;
+    }
+    case "sync": {
+      using file = open(job.path, O_RDONLY);
+      syscall("syncfs", file.number);
+      return undefined;
+    }
+  }
+});

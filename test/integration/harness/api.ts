@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type Client, createClient, type Transport } from "@connectrpc/connect";
+import { createFetchClient } from "@connectrpc/connect/protocol";
+import { createTransport } from "@connectrpc/connect/protocol-connect";
+import { ImageService, RuntimeService } from "../../../src/gen/runtime/v1/api_pb.ts";
+
+/** Both services of the interface, called with JSON over the unix socket as `curl --unix-socket` would. */
+export type Api = Client<typeof RuntimeService> & Client<typeof ImageService>;
+
+/** A client of the daemon behind the socket. */
+export function connectApi(socketPath: string): Api {
+  const transport = unixTransport(socketPath);
+  const services = [createClient(RuntimeService, transport), createClient(ImageService, transport)];
+  return Object.assign({}, ...services) as Api;
+}
+
+/** Connect with JSON over a unix socket; each call connects anew, so that a restart of the daemon needs no care. */
+export function unixTransport(socketPath: string): Transport {
+  const unixFetch = ((input: Request) =>
+    fetch(input, { unix: socketPath, keepalive: false })) as typeof fetch;
+  return createTransport({
+    httpClient: createFetchClient(unixFetch),
+    baseUrl: "http://localhost",
+    useBinaryFormat: false,
+    interceptors: [],
+    acceptCompression: [],
+    sendCompression: null,
+    compressMinBytes: 1024,
+    readMaxBytes: 16 * 1024 * 1024,
+    writeMaxBytes: 16 * 1024 * 1024,
+    defaultTimeoutMs: 60_000,
+  });
+}
+
+/** A raw reply of the daemon to a JSON request: what a person with curl sees. */
+export async function postJson(
+  socketPath: string,
+  method: string,
+  body: unknown,
+): Promise<{ readonly status: number; readonly body: Record<string, unknown> }> {
+  const service = method.includes("Image") ? "ImageService" : "RuntimeService";
+  const response = await fetch(`http://localhost/runtime.v1.${service}/${method}`, {
+    unix: socketPath,
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: typeof body === "string" ? body : JSON.stringify(body),
+    signal: AbortSignal.timeout(30_000),
+  });
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Client, createClient } from "@connectrpc/connect";
+import { PodService } from "../../../src/gen/podrt/v1/podrt_pb.ts";
+import { buildDir, projectDir } from "../../fixtures/images/packages.ts";
+import { type Api, connectApi, unixTransport } from "./api.ts";
+import { type CommandOptions, type CommandResult, outputOf, runCommand } from "./command.ts";
+import { eventually } from "./eventually.ts";
+import { forceAway } from "./force-away.ts";
+import { type Baseline, leftovers, takeBaseline } from "./leftovers.ts";
+
+/** The compiled program under test. */
+export const binary = join(projectDir, "dist/podrt");
+export const crictlBinary = join(buildDir, "bin/crictl");
+/** Clients written in Go exist only where Go is. */
+export const hasCrictl = existsSync(crictlBinary);
+
+const startTimeoutMs = 20_000;
+
+/** A compiled podrt that serves below a directory of its own. */
+export interface Daemon {
+  readonly root: string;
+  readonly socket: string;
+  readonly api: Api;
+  /** The pods that the daemon keeps from manifests. */
+  readonly pods: Client<typeof PodService>;
+  pid(): number;
+  /** What the daemon has written to stderr. */
+  log(): string;
+  /** A command of podrt, spoken to this daemon: the command's name first. */
+  podrt(...args: readonly string[]): Promise<CommandResult>;
+  podrtWith(options: CommandOptions, ...args: readonly string[]): Promise<CommandResult>;
+  /** crictl pointed at the socket; it must succeed; answers its stdout. */
+  crictl(...args: readonly string[]): Promise<string>;
+  crictlResult(...args: readonly string[]): Promise<CommandResult>;
+  /** Ends the daemon by SIGKILL; its pods go on. */
+  kill(): Promise<void>;
+  /** Starts it again. */
+  start(): Promise<void>;
+  leftovers(): Promise<string[]>;
+  /** Removes every pod and container; images stay. */
+  removeEverything(): Promise<void>;
+  /** Removes everything, ends the daemon by SIGTERM and fails if anything of it is left on the machine. */
+  close(): Promise<void>;
+}
+
+export interface DaemonOptions {
+  /** `127.0.0.1:PORT` of a registry that is to serve docker.io, registry.k8s.io and gcr.io. */
+  readonly mirror?: string;
+  /** More of config.toml. */
+  readonly config?: string;
+  /** An empty directory for everything of the daemon; a temporary one unless told. */
+  readonly root?: string;
+}
+
+export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> {
+  const root = options.root ?? mkdtempSync(join(tmpdir(), "prt-"));
+  writeFileSync(join(root, "config.toml"), configuration(options));
+  const baseline = await takeBaseline();
+  const process = daemonProcess(root);
+  try {
+    await process.start();
+  } catch (error) {
+    await process.end("SIGKILL");
+    rmSync(root, { recursive: true, force: true });
+    throw error;
+  }
+  return daemonAt(root, process, baseline);
+}
+
+function configuration({ mirror, config = "" }: DaemonOptions): string {
+  const hosts = mirror === undefined ? [] : ["docker.io", "registry.k8s.io", "gcr.io"];
+  const mirrors = hosts.map((host) => `[registries."${host}"]\nmirrors = ["http://${mirror}"]\n`);
+  const itself = mirror === undefined ? "" : `[registries."${mirror}"]\nplain_http = true\n`;
+  return `${mirrors.join("")}${itself}${config}`;
+}
+
+interface DaemonProcess {
+  pid(): number;
+  start(): Promise<void>;
+  /** Sends the signal and answers the exit code (128 + n when a signal ended it) once the process is gone. */
+  end(signal: "SIGKILL" | "SIGTERM"): Promise<number>;
+}
+
+function daemonProcess(root: string): DaemonProcess {
+  let child: ChildProcess | undefined;
+  const socket = join(root, "run/podrt.sock");
+  const killAtExit = () => child?.kill("SIGKILL");
+  return {
+    pid: () => child?.pid ?? 0,
+    async start() {
+      const log = openSync(join(root, "daemon.log"), "a");
+      const started = spawn(binary, ["serve", "--root", root], { cwd: "/", stdio: ["ignore", log, log] });
+      closeSync(log);
+      child = started;
+      process.on("exit", killAtExit);
+      const api = connectApi(socket);
+      const ready = async () => {
+        if (started.exitCode !== null) return true;
+        return (await api.version({})).runtimeName !== "";
+      };
+      await eventually("podrt serve answers on its socket", ready, startTimeoutMs);
+      if (started.exitCode !== null) {
+        const log = readFileSync(join(root, "daemon.log"), "utf8");
+        throw new Error(`podrt serve ended with ${started.exitCode}: ${log}`);
+      }
+    },
+    async end(signal) {
+      process.off("exit", killAtExit);
+      const ending = child;
+      child = undefined;
+      if (ending === undefined || ending.exitCode !== null) return ending?.exitCode ?? 0;
+      const ended = new Promise<number>((resolve) => {
+        ending.once("exit", (code, by) => resolve(code ?? (by === "SIGKILL" ? 137 : 143)));
+      });
+      ending.kill(signal);
+      return await Promise.race([ended, Bun.sleep(15_000).then(() => -1)]);
+    },
+  };
+}
+
+function daemonAt(root: string, process: DaemonProcess, baseline: Baseline): Daemon {
+  const socket = join(root, "run/podrt.sock");
+  const api = connectApi(socket);
+  const pods = createClient(PodService, unixTransport(socket));
+  const endpoint = ["--runtime-endpoint", `unix://${socket}`, "--timeout", "30s"];
+  const log = () => readFileSync(join(root, "daemon.log"), "utf8");
+  const podrtWith = (options: CommandOptions, ...args: readonly string[]) => {
+    const [command, ...rest] = args;
+    return runCommand(binary, [command!, "--root", root, ...rest], options);
+  };
+  const removeEverything = async () => {
+    for (const { name } of (await pods.listPods({})).pods) {
+      if (name !== undefined)
+        await pods.deletePod({ namespace: name.namespace, name: name.name, graceSeconds: 0 });
+    }
+    for (const { id } of (await api.listPodSandbox({})).items) {
+      await api.stopPodSandbox({ podSandboxId: id });
+      await api.removePodSandbox({ podSandboxId: id });
+    }
+  };
+  return {
+    root,
+    socket,
+    api,
+    pods,
+    pid: process.pid,
+    log,
+    podrt: (...args) => podrtWith({}, ...args),
+    podrtWith,
+    crictl: (...args) => outputOf(crictlBinary, [...endpoint, ...args]),
+    crictlResult: (...args) => runCommand(crictlBinary, [...endpoint, ...args]),
+    async kill() {
+      await process.end("SIGKILL");
+    },
+    start: process.start,
+    leftovers: () => leftovers(root, baseline, process.pid() === 0 ? undefined : process.pid()),
+    removeEverything,
+    async close() {
+      const problems: string[] = [];
+      try {
+        await removeEverything();
+        problems.push(...(await leftovers(root, baseline, process.pid())));
+        const code = await process.end("SIGTERM");
+        if (code !== 0) problems.push(`podrt serve exited with ${code} on SIGTERM`);
+        problems.push(...(await leftovers(root, baseline)));
+      } catch (error) {
+        problems.push(String(error));
+      }
+      await process.end("SIGKILL");
+      if (problems.length > 0) {
+        problems.push(...log().split("\n").slice(-20));
+        await forceAway(root, baseline);
+      }
+      rmSync(root, { recursive: true, force: true });
+      if (problems.length > 0) throw new Error(`left behind:\n${problems.join("\n")}`);
+    },
+  };
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+import { setTimeout as sleep } from "node:timers/promises";
+
+/**
+ * Calls `probe` until it answers something other than undefined or false, and answers that. What it throws
+ * counts as not yet; after the timeout the last of it is part of the error.
+ */
+export async function eventually<T>(
+  what: string,
+  probe: () => T | Promise<T>,
+  timeoutMs = 10_000,
+): Promise<Exclude<T, undefined | false | null>> {
+  const endMs = performance.now() + timeoutMs;
+  let last: unknown;
+  do {
+    try {
+      last = await probe();
+      if (last !== undefined && last !== false && last !== null) {
+        return last as Exclude<T, undefined | false | null>;
+      }
+    } catch (error) {
+      last = error;
+    }
+    await sleep(20);
+  } while (performance.now() < endMs);
+  const said = last instanceof Error ? last.message : JSON.stringify(last);
+  throw new Error(`not within ${timeoutMs} ms: ${what}${said === undefined ? "" : ` (${said})`}`);
+}

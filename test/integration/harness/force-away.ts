@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { runCommand } from "./command.ts";
+import { type Baseline, leftovers } from "./leftovers.ts";
+
+/** Takes away what a failed test left of an instance, so that the next test meets a clean machine. */
+export async function forceAway(root: string, baseline: Baseline): Promise<void> {
+  for (let round = 0; round < 3; round += 1) {
+    for (const line of await leftovers(root, baseline)) {
+      const pid = Number(/^process (\d+) /.exec(line)?.[1] ?? 0);
+      if (pid > 1) killQuietly(pid);
+    }
+    await Bun.sleep(100);
+  }
+  const mounts = readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[4] ?? "")
+    .filter((path) => path.startsWith(`${root}/`));
+  for (const path of mounts.reverse()) await runCommand("umount", ["-l", path]);
+  for (const line of await leftovers(root, baseline)) {
+    const [kind, ...words] = line.split(" ");
+    if (kind === "link") await runCommand("ip", ["link", "delete", words[0]!]);
+    if (kind === "nftables") await runCommand("nft", ["delete", "table", words[1]!, words[2]!]);
+    if (kind === "cgroup") removeGroup(words[0]!);
+  }
+  if (!(await leftovers(root, baseline)).some((line) => line.startsWith("net.ipv4.ip_forward"))) return;
+  writeFileSync("/proc/sys/net/ipv4/ip_forward", baseline.forwarding);
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+function removeGroup(dir: string): void {
+  try {
+    for (const name of readdirSync(dir)) {
+      if (statSync(join(dir, name)).isDirectory()) removeGroup(join(dir, name));
+    }
+    rmdirSync(dir);
+  } catch {
+    // It still has a process; the leftovers that are reported say so.
+  }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import { outputOf } from "./command.ts";
+import { allPids, procLink, procText } from "./proc.ts";
+
+/** What the machine had before the instance started, of things that do not bear the instance's name. */
+export interface Baseline {
+  readonly links: readonly string[];
+  readonly routes: readonly string[];
+  readonly rules: string;
+  readonly forwarding: string;
+}
+
+export async function takeBaseline(): Promise<Baseline> {
+  return {
+    links: await linkNames(),
+    routes: await routes(),
+    rules: await outputOf("ip", ["-j", "rule"]),
+    forwarding: procText("/proc/sys/net/ipv4/ip_forward"),
+  };
+}
+
+/** The name that the kernel-wide objects of the instance at this root bear. */
+export function instanceOf(root: string): string {
+  return createHash("sha256").update(resolve(root)).digest("hex").slice(0, 8);
+}
+
+/**
+ * Everything of the instance that is left on the machine, one line each: processes, mounts, links, routes, rules,
+ * tables, cgroups and files. It asks the kernel and the machine's own tools, nothing of podrt.
+ *
+ * @param daemonPid the daemon, while it runs: it may be there, with its socket and its lock
+ */
+export async function leftovers(root: string, baseline: Baseline, daemonPid?: number): Promise<string[]> {
+  const instance = instanceOf(root);
+  return [
+    ...processesOf(root, instance)
+      .filter(({ pid }) => pid !== daemonPid)
+      .map(({ text }) => text),
+    ...mountsBelow(root),
+    ...(await networkOf(instance, baseline)),
+    ...cgroupsOf(instance),
+    ...filesOf(root, daemonPid !== undefined),
+  ];
+}
+
+/** Processes that run from, work in, hold open or see mounted something below the root, or are in its cgroups. */
+function processesOf(root: string, instance: string): { pid: number; text: string }[] {
+  return allPids()
+    .filter((pid) => pid !== process.pid)
+    .map((pid) => ({ pid, why: tieOf(pid, root, instance) }))
+    .filter(({ why }) => why !== undefined)
+    .map(({ pid, why }) => ({
+      pid,
+      text: `process ${pid} (${procText(`/proc/${pid}/comm`).trim()}): ${why}`,
+    }));
+}
+
+function tieOf(pid: number, root: string, instance: string): string | undefined {
+  const base = `/proc/${pid}`;
+  if (procText(`${base}/cgroup`).includes(`podrt-${instance}`)) return "is in a cgroup of the instance";
+  for (const link of ["exe", "cwd", "root"]) {
+    if (procLink(`${base}/${link}`).startsWith(root)) return `its ${link} is below the root`;
+  }
+  for (const fd of fdsOf(pid)) {
+    if (procLink(`${base}/fd/${fd}`).startsWith(`${root}/`))
+      return `has ${procLink(`${base}/fd/${fd}`)} open`;
+  }
+  const mounted = procText(`${base}/mountinfo`)
+    .split("\n")
+    .find((line) => line.includes(`${root}/`));
+  const isOwnNamespace = procLink(`${base}/ns/mnt`) !== procLink("/proc/self/ns/mnt");
+  if (mounted !== undefined && isOwnNamespace) return `sees the mount ${mounted}`;
+  return undefined;
+}
+
+function fdsOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`);
+  } catch {
+    return [];
+  }
+}
+
+function mountsBelow(root: string): string[] {
+  return procText("/proc/self/mountinfo")
+    .split("\n")
+    .filter((line) => line.includes(`${root}/`))
+    .map((line) => `mount ${line}`);
+}
+
+async function linkNames(): Promise<string[]> {
+  const links = JSON.parse(await outputOf("ip", ["-j", "link"])) as { ifname: string }[];
+  return links.map(({ ifname }) => ifname);
+}
+
+async function routes(): Promise<string[]> {
+  const tables = ["main", "local"];
+  const texts = await Promise.all(tables.map((table) => outputOf("ip", ["route", "show", "table", table])));
+  return texts.flatMap((text) => text.trim().split("\n"));
+}
+
+async function networkOf(instance: string, baseline: Baseline): Promise<string[]> {
+  const ruleset = JSON.parse(await outputOf("nft", ["-j", "list", "tables"])) as {
+    nftables: { table?: { family: string; name: string } }[];
+  };
+  const tables = ruleset.nftables.flatMap(({ table }) => (table?.name.includes(instance) ? [table] : []));
+  const found = [
+    ...(await linkNames()).filter((name) => !baseline.links.includes(name)).map((name) => `link ${name}`),
+    ...(await routes()).filter((route) => !baseline.routes.includes(route)).map((route) => `route ${route}`),
+    ...tables.map(({ family, name }) => `nftables table ${family} ${name}`),
+  ];
+  if ((await outputOf("ip", ["-j", "rule"])) !== baseline.rules) found.push("an ip rule");
+  if (procText("/proc/sys/net/ipv4/ip_forward") !== baseline.forwarding) {
+    found.push(`net.ipv4.ip_forward, which was ${baseline.forwarding.trim()}`);
+  }
+  return found;
+}
+
+/** The groups of the instance in every hierarchy; its own one may stay, empty, while the daemon runs. */
+function cgroupsOf(instance: string): string[] {
+  const hierarchies = readdirSync("/sys/fs/cgroup").map((name) => join("/sys/fs/cgroup", name));
+  return ["/sys/fs/cgroup", ...hierarchies]
+    .map((dir) => join(dir, `podrt-${instance}`))
+    .filter((dir) => existsSync(dir))
+    .map((dir) => `cgroup ${dir}`);
+}
+
+/** Files of pods and containers. Images, the database and the configuration are meant to stay. */
+function filesOf(root: string, isServing: boolean): string[] {
+  const serving = isServing ? ["run/podrt.sock", "run/lock"] : ["run/lock"];
+  const meant = [...serving, "run/pods", "run/root", "lib/containers", "lib/ingest"];
+  return ["run", "lib/containers", "lib/ingest"]
+    .map((name) => join(root, name))
+    .filter((dir) => existsSync(dir))
+    .flatMap((dir) => readdirSync(dir, { recursive: true, encoding: "utf8" }).map((name) => join(dir, name)))
+    .map((path) => relative(root, path))
+    .filter((name) => !meant.includes(name))
+    .map((name) => `file ${name}${kindOf(join(root, name))}`);
+}
+
+function kindOf(path: string): string {
+  try {
+    return statSync(path).isDirectory() ? "/" : "";
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Config } from "../../src/config.ts";
+import type { Fd } from "../../src/linux/fd.ts";
+import { openNamespace } from "../../src/linux/namespace.ts";
+import type { PodNetwork } from "../../src/network/attachment.ts";
+import { openBridgeNetwork } from "../../src/network/bridge.ts";
+import type { LeaseRecord } from "../../src/network/ipam.ts";
+import { openDatabase } from "../../src/state/database.ts";
+import { openTable, type Table } from "../../src/state/table.ts";
+
+/** Runs a program and returns what it prints; its failure is thrown with what it said. */
+export function run(...command: string[]): string {
+  const { exitCode, stdout, stderr } = Bun.spawnSync(command);
+  if (exitCode !== 0) throw new Error(`${command.join(" ")}: exit ${exitCode}: ${stderr}`);
+  return stdout.toString();
+}
+
+/** A network namespace kept by a sleeping process. */
+export class TestPod implements AsyncDisposable {
+  readonly id = randomBytes(32).toString("hex");
+  readonly namespace: Fd;
+  readonly #process: Bun.Subprocess;
+
+  private constructor(process: Bun.Subprocess) {
+    this.#process = process;
+    this.namespace = openNamespace(process.pid, "net");
+  }
+
+  static async start(): Promise<TestPod> {
+    const process = Bun.spawn(["unshare", "-n", "sleep", "600"]);
+    const own = readlinkSync("/proc/self/ns/net");
+    for (let tries = 0; readlinkSync(`/proc/${process.pid}/ns/net`) === own; tries++) {
+      if (tries > 500) throw new Error("unshare did not make a network namespace");
+      await Bun.sleep(2);
+    }
+    return new TestPod(process);
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  /** Runs a program in the pod's network. */
+  run(...command: string[]): string {
+    return run("nsenter", "-t", `${this.pid}`, "-n", ...command);
+  }
+
+  /** What a GET from inside the pod answers, asked by a program of its own; undefined when nothing does. */
+  async get(url: string): Promise<string | undefined> {
+    const request = `fetch(${JSON.stringify(url)}, { signal: AbortSignal.timeout(2000) })`;
+    const program = `process.stdout.write(await (await ${request}).text())`;
+    const command = ["nsenter", "-t", `${this.pid}`, "-n", process.execPath, "-e", program];
+    const child = Bun.spawn(command, { env: {}, stdout: "pipe", stderr: "ignore" });
+    const text = await new Response(child.stdout).text();
+    return (await child.exited) === 0 ? text : undefined;
+  }
+
+  /** Ends the process, and with it the namespace. */
+  async end(): Promise<void> {
+    this.namespace.close();
+    this.#process.kill("SIGKILL");
+    await this.#process.exited;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
+  }
+}
+
+/** A pod network of its own name and subnet, with its state in a directory of its own. */
+export interface TestNetwork extends AsyncDisposable {
+  readonly network: PodNetwork;
+  readonly config: Config["network"];
+  readonly directory: string;
+  readonly leases: Table<LeaseRecord>;
+  readonly warnings: string[];
+}
+
+export function testConfig(overrides: Partial<Config["network"]> = {}): Config["network"] {
+  const suffix = randomBytes(3).toString("hex");
+  const third = 1 + (randomBytes(1).readUInt8() % 250);
+  return {
+    bridge: `prt${suffix}`,
+    subnet: `10.99.${third}.0/24`,
+    mtu: 1400,
+    masquerade: true,
+    table: `podrt_${suffix}`,
+    ...overrides,
+  };
+}
+
+/** Opens the network; state in `directory` where one is given, as a daemon that is started again does. */
+export function openTestNetwork(config = testConfig(), directory?: string): TestNetwork {
+  const place = directory ?? mkdtempSync(join(tmpdir(), "podrt-network-"));
+  const database = openDatabase(join(place, "podrt.db"));
+  const leases = openTable<LeaseRecord>(database, "leases");
+  const settings = openTable<unknown>(database, "settings");
+  const warnings: string[] = [];
+  const log = { info: () => {}, warn: (_: object, message: string) => warnings.push(message) };
+  const network = openBridgeNetwork({ config, leases, settings, log });
+  return {
+    network,
+    config,
+    directory: place,
+    leases,
+    warnings,
+    async [Symbol.asyncDispose]() {
+      await network.reconcile(new Set());
+      database.close();
+      if (directory === undefined) rmSync(place, { recursive: true });
+    },
+  };
+}
+
+/** What the machine shows of a network: its bridge, its table, its links, as the system's tools see them. */
+export function remainders({ bridge, table }: Config["network"], links: readonly string[] = []): string[] {
+  const present: string[] = (JSON.parse(run("ip", "-j", "link")) as { ifname: string }[]).map(
+    (link) => link.ifname,
+  );
+  const names = [bridge, ...links].filter((name) => present.includes(name));
+  return hasTable(table) ? [...names, `table ${table}`] : names;
+}
+
+export function hasTable(table: string): boolean {
+  return run("nft", "list", "tables").split("\n").includes(`table ip ${table}`);
+}
+
+/** True when another instance of podrt is in business, which then has a say in ip_forward. */
+export function hasOtherInstances(...own: string[]): boolean {
+  const tables = run("nft", "list", "tables").match(/podrt\S*/g) ?? [];
+  return tables.some((name) => !own.includes(name));
+}
+
+export function ipForward(): string {
+  return readFileSync("/proc/sys/net/ipv4/ip_forward", "utf8").trim();
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+import { expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { hostInterfaceOf } from "../../src/network/bridge.ts";
+import { ipForward, openTestNetwork, remainders, run, TestPod, testConfig } from "./network-harness.ts";
+
+const program = join(import.meta.dir, "network-killed.ts");
+
+/** Runs the program that kills itself; true when it came to its end. */
+async function isDone(what: string, ...rest: string[]): Promise<boolean> {
+  const child = Bun.spawn([process.execPath, program, what, ...rest], { stdout: "pipe", stderr: "inherit" });
+  const text = await new Response(child.stdout).text();
+  await child.exited;
+  if (child.exitCode !== 0 && child.signalCode !== "SIGKILL") throw new Error(`exit ${child.exitCode}`);
+  return text === "done\n";
+}
+
+/** A directory for a daemon's state that outlives the daemon. */
+function stateDirectory(): Disposable & { path: string } {
+  const path = mkdtempSync(join(tmpdir(), "podrt-network-"));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) };
+}
+
+test("a daemon killed after any step of attach leaves nothing that the next one does not remove", async () => {
+  const forwardBefore = ipForward();
+  let exchanges = 0;
+  for (let isComplete = false; !isComplete; exchanges++) {
+    using state = stateDirectory();
+    await using pod = await TestPod.start();
+    const config = testConfig();
+    const name = hostInterfaceOf(pod.id);
+    isComplete = await isDone(
+      ...["attach", JSON.stringify(config), state.path, pod.id, `${pod.pid}`, `${exchanges}`],
+    );
+    await using next = openTestNetwork(config, state.path);
+    await next.network.reconcile(new Set());
+    expect(remainders(config, [name])).toEqual([]);
+    expect(await next.network.owned()).toEqual({ links: [], leases: [] });
+    const request = { sandboxId: pod.id, netnsFd: pod.namespace.number, hostPorts: [] };
+    expect((await next.network.attach(request)).hostInterface).toBe(name);
+    await pod.end();
+    await next.network.detach(pod.id);
+    expect(remainders(config, [name])).toEqual([]);
+  }
+  expect(exchanges).toBeGreaterThan(8);
+  if (forwardBefore === "0") expect(ipForward()).toBe("0");
+}, 60_000);
+
+test("a daemon killed after any step of detach leaves nothing that the next one does not remove", async () => {
+  let exchanges = 0;
+  for (let isComplete = false; !isComplete; exchanges++) {
+    using state = stateDirectory();
+    await using pod = await TestPod.start();
+    const config = testConfig();
+    const place = [JSON.stringify(config), state.path, pod.id, `${pod.pid}`] as const;
+    expect(await isDone("attach", ...place, "1000")).toBe(true);
+    isComplete = await isDone("detach", ...place, `${exchanges}`);
+    await using next = openTestNetwork(config, state.path);
+    await next.network.reconcile(new Set());
+    expect(remainders(config, [hostInterfaceOf(pod.id)])).toEqual([]);
+    expect(await next.network.owned()).toEqual({ links: [], leases: [] });
+  }
+  expect(exchanges).toBeGreaterThan(4);
+}, 60_000);
+
+test("a daemon that starts again keeps the live sandbox's address and host ports, and frees the other's", async () => {
+  using state = stateDirectory();
+  await using live = await TestPod.start();
+  await using dead = await TestPod.start();
+  const config = testConfig();
+  const port = 35_000 + (process.pid % 1000);
+  const request = (pod: TestPod, hostPort: number) => ({
+    sandboxId: pod.id,
+    netnsFd: pod.namespace.number,
+    hostPorts: [{ protocol: "udp", containerPort: 53, hostPort } as const],
+  });
+  {
+    await using former = openTestNetwork(config, state.path);
+    await former.network.attach(request(live, port));
+    await former.network.attach(request(dead, port + 1));
+    former[Symbol.asyncDispose] = async () => {};
+  }
+  await using next = openTestNetwork(config, state.path);
+  const address = next.leases.get(live.id)?.addresses[0];
+  run("nft", "flush", "table", "ip", config.table);
+  await next.network.reconcile(new Set([live.id]));
+  expect(await next.network.owned()).toEqual({
+    links: expect.arrayContaining([config.bridge, hostInterfaceOf(live.id)]),
+    leases: [live.id],
+  });
+  expect(remainders(config, [hostInterfaceOf(dead.id)])).toEqual([config.bridge, `table ${config.table}`]);
+  const table = run("nft", "list", "table", "ip", config.table);
+  expect(table).toContain(`udp . ${port} : ${address} . 53`);
+  expect(table).not.toContain(`${port + 1}`);
+  expect(table).toContain("masquerade");
+  expect(live.run("ip", "-br", "addr", "show", "eth0")).toContain(`${address}/24`);
+});
