@@ -1,17 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 import { basename } from "node:path";
+import { parseArgs } from "node:util";
 
 /*
  * One file, three roles, chosen by argv: the sandbox init, the daemon, and the commands. Each loads
  * only its own modules, and this file alone ends the process.
  */
+const EXIT_FAILURE = 1;
+const EXIT_USAGE = 2;
+
 async function main(): Promise<number> {
-  const [role, ...rest] = process.argv.slice(2);
-  if (basename(process.argv0) === "pause")
-    return (await import("./cli/pause.ts")).execPause(process.argv.slice(2));
-  if (role === "pause" && !rest.includes("--help")) return (await import("./cli/pause.ts")).execPause(rest);
+  const words = process.argv.slice(2);
+  const [role, ...rest] = words;
+  if (basename(process.argv0) === "pause") return (await import("./cli/pause.ts")).execPause(words);
+  const asksForHelp = rest.includes("--help") || rest.includes("-h");
+  if (role === "pause" && !asksForHelp) return (await import("./cli/pause.ts")).execPause(rest);
+  if (role === "serve" && !asksForHelp) return serve(rest);
   const { runCli } = await import("./cli/program.ts");
-  return runCli(process.argv.slice(2));
+  return runCli(words);
 }
 
-process.exit(await main());
+async function serve(words: string[]): Promise<number> {
+  let options: { root?: string; config?: string };
+  try {
+    options = parseArgs({ args: words, options: { root: { type: "string" }, config: { type: "string" } } }).values;
+  } catch (error) {
+    return complain(`${(error as Error).message}; see podrt serve --help`, EXIT_USAGE);
+  }
+  return (await import("./cli/serve.ts")).serve(options);
+}
+
+function complain(message: string, exitCode: number): number {
+  process.stderr.write(`podrt: ${message}\n`);
+  return exitCode;
+}
+
+process.exit(
+  await main().catch((error: unknown) => complain(error instanceof Error ? error.message : String(error), EXIT_FAILURE)),
+);

@@ -66,8 +66,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   ...mechanisms,
   ...lifecycles,
   cri: doors,
-  cli: ["gen/machine-code", ...doors],
-  main: ["cri", "cli", "gen/machine-code", ...doors],
+  // `podrt serve` opens the other door.
+  cli: ["cri", "gen/machine-code", ...doors],
+  main: ["cli", "cri", "gen/machine-code", ...doors],
 };
 
 /** `src/image/pull.ts` is of `image`, `src/paths.ts` of `paths`, `src/gen/runtime/v1/api_pb.ts` of `gen/runtime`. */

@@ -30,6 +30,7 @@ interface Followed {
 export function followLogs(daemon: Daemon, io: Io, options: LogOptions): LogFollower {
   const followed = new Map<string, Followed>();
   const finished = new Set<string>();
+  let isFirstLook = true;
 
   const begin = async (container: Container): Promise<Followed | undefined> => {
     const path = await logPathOf(daemon, container.id);
@@ -37,7 +38,9 @@ export function followLogs(daemon: Daemon, io: Io, options: LogOptions): LogFoll
     const style = { prefix: options.prefixOf(container), showTimes: options.showTimes };
     const entry = { reader: openLog(path), printer: logPrinter(io, style) };
     followed.set(container.id, entry);
-    if (options.tail !== undefined) await entry.printer.print(await lastLines(entry.reader, options.tail));
+    if (isFirstLook && options.tail !== undefined) {
+      await entry.printer.print(await lastLines(entry.reader, options.tail));
+    }
     return entry;
   };
   const end = async (id: string) => {
@@ -55,6 +58,7 @@ export function followLogs(daemon: Daemon, io: Io, options: LogOptions): LogFoll
         if (entry !== undefined) await drain(entry);
         if (container.state !== ContainerState.CONTAINER_RUNNING) await end(container.id);
       }
+      isFirstLook = false;
       // One that was removed has no more to say; what it wrote last is still in the open file.
       const present = new Set(containers.map(({ id }) => id));
       for (const [id, entry] of followed) {

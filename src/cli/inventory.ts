@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError, NotFoundError } from "../errors.ts";
 import type { Pod } from "../gen/podrt/v1/podrt_pb.ts";
-import { type Container, ContainerState, type PodSandbox, PodSandboxState } from "../gen/runtime/v1/api_pb.ts";
+import {
+  type Container,
+  ContainerState,
+  type PodSandbox,
+  PodSandboxState,
+} from "../gen/runtime/v1/api_pb.ts";
 import { type Daemon, promptly } from "./client.ts";
 import { shortId } from "./human.ts";
 
@@ -74,8 +79,11 @@ export function isReadySandbox(sandbox: PodSandbox | undefined): sandbox is PodS
 
 /** The pod that `text` means: a name, NAMESPACE/NAME, or the beginning of a sandbox's id; undefined if none. */
 export function findPod(inventory: Inventory, text: string): PodEntry | undefined {
-  const named = inventory.pods.filter(({ namespace, name }) => text === name || text === `${namespace}/${name}`);
-  const found = named.length > 0 ? named : inventory.pods.filter(({ sandbox }) => isPrefix(text, sandbox?.id));
+  const named = inventory.pods.filter(
+    ({ namespace, name }) => text === name || text === `${namespace}/${name}`,
+  );
+  const found =
+    named.length > 0 ? named : inventory.pods.filter(({ sandbox }) => isPrefix(text, sandbox?.id));
   return onlyOne(found, text, (pod) => `${pod.namespace}/${pod.name} (${shortId(pod.sandbox?.id ?? "")})`);
 }
 

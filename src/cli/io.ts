@@ -1,5 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
+/** The terminal on standard input. */
+export interface Terminal {
+  /** Undefined where the terminal does not say. */
+  size(): { readonly width: number; readonly height: number } | undefined;
+  /** Calls `listener` after the size changed; the answer ends that. */
+  onResize(listener: () => void): () => void;
+  /** In raw mode each key is passed on as it is typed, Ctrl-C too. */
+  setRaw(isRaw: boolean): void;
+}
+
 /** What a command reads and writes: the process's own streams, or a test's. */
 export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -9,8 +19,12 @@ export interface Io {
   /** Whether standard output is a terminal. */
   readonly isTerminal: boolean;
   readonly stdin: AsyncIterable<Uint8Array>;
+  /** Undefined when standard input is none. */
+  readonly terminal: Terminal | undefined;
   /** Aborted by Ctrl-C (SIGINT), SIGTERM and SIGHUP. */
   readonly interrupted: AbortSignal;
+  /** Aborted by the second of these signals. */
+  readonly insisted: AbortSignal;
 }
 
 /** Standard output's reader has gone, as with `podrt logs x | head`; nothing to complain of. */
@@ -19,16 +33,38 @@ export class ReaderGoneError extends Error {}
 /** The streams and signals of this process. Call it once. */
 export function processIo(): Io {
   const interrupt = new AbortController();
+  const insistence = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(signal, () => interrupt.abort(signal));
+    process.on(signal, () => (interrupt.signal.aborted ? insistence : interrupt).abort());
   }
   return {
     env: process.env,
     out: (text) => write(process.stdout, text),
     err: (text) => write(process.stderr, text),
     isTerminal: process.stdout.isTTY === true,
-    stdin: process.stdin,
+    // Looked up late: merely touching it makes the process wait for input.
+    get stdin() {
+      return process.stdin;
+    },
+    get terminal() {
+      return process.stdin.isTTY ? processTerminal() : undefined;
+    },
     interrupted: interrupt.signal,
+    insisted: insistence.signal,
+  };
+}
+
+function processTerminal(): Terminal {
+  return {
+    size() {
+      const { columns: width, rows: height } = process.stdout;
+      return width > 0 && height > 0 ? { width, height } : undefined;
+    },
+    onResize(listener) {
+      process.on("SIGWINCH", listener);
+      return () => process.off("SIGWINCH", listener);
+    },
+    setRaw: (isRaw) => void process.stdin.setRawMode(isRaw),
   };
 }
 

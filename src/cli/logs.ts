@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { InvalidArgumentError, NotFoundError } from "../errors.ts";
+import { FailedPreconditionError, NotFoundError } from "../errors.ts";
 import { type Container, ContainerState } from "../gen/runtime/v1/api_pb.ts";
 import { sleep } from "../lib/deadline.ts";
-import { type Daemon, isNotFound, openDaemon, promptly } from "./client.ts";
+import { type Daemon, openDaemon, promptly } from "./client.ts";
 import { followLogs } from "./follow-logs.ts";
 import {
   containerName,
@@ -33,16 +33,22 @@ export async function logs({ io, socketPath }: Context, name: string, options: O
     showTimes: options.timestamps ?? false,
     ...(options.tail === undefined ? {} : { tail: options.tail }),
   });
-  let present = container === undefined ? newestOf(pod!) : [container];
-  await follower.advance(present.toReversed());
-  while (options.follow && !io.interrupted.aborted) {
-    const isOver = container === undefined ? isPodOver(pod!, present) : present.every(hasEnded);
-    if (isOver || present.length === 0) break;
+  let state = container === undefined ? stateOf(pod!) : containerLogs([container]);
+  if (!options.follow && state.containers.length === 0) throw nothingYet(pod!);
+  await follower.advance(state.containers);
+  while (options.follow && !state.isOver && !io.interrupted.aborted) {
     await sleep(FOLLOW_MS, io.interrupted).catch(() => {});
-    present = container === undefined ? await podContainers(daemon, pod!) : await oneContainer(daemon, container);
-    await follower.advance(present.toReversed());
+    state =
+      container === undefined ? await lookAtPod(daemon, pod!) : await lookAtContainer(daemon, container);
+    await follower.advance(state.containers);
   }
   return 0;
+}
+
+/** What there is to be read, oldest first, and whether no more will come. */
+interface LogState {
+  readonly containers: readonly Container[];
+  readonly isOver: boolean;
 }
 
 function chooseTarget(inventory: Inventory, name: string): { container?: Container; pod?: PodEntry } {
@@ -60,40 +66,43 @@ function prefixOf(pod: PodEntry): (container: Container) => string {
 }
 
 /** The newest attempt of each container: what earlier ones wrote is not what is asked for. */
-function newestOf({ containers }: PodEntry): Container[] {
+function stateOf({ kept, containers }: PodEntry): LogState {
   const names = new Set(containers.map(containerName));
-  return [...names].map((name) => containers.find((container) => containerName(container) === name)!);
+  const newest = [...names].map((name) => containers.find((other) => containerName(other) === name)!);
+  // A kept pod restarts its containers, so their end is not the pod's.
+  const isOver = kept === undefined ? newest.every(hasEnded) : OVER.has(kept.phase);
+  return { containers: newest.toReversed(), isOver };
+}
+
+const OVER: ReadonlySet<string> = new Set(["Succeeded", "Failed", "Stopped"]);
+
+function containerLogs(containers: readonly Container[]): LogState {
+  return { containers, isOver: containers.every(hasEnded) };
+}
+
+function nothingYet({ name, kept }: PodEntry): FailedPreconditionError {
+  const why = kept?.reason || kept?.containers.find(({ reason }) => reason !== "")?.reason || kept?.phase;
+  return new FailedPreconditionError(
+    `pod ${name} has no container yet${why === undefined ? "" : `: ${why}`}`,
+  );
 }
 
 async function requireLog(daemon: Daemon, { id, metadata }: Container): Promise<void> {
   const { status } = await daemon.runtime.containerStatus({ containerId: id }, promptly());
   if (status?.logPath) return;
-  throw new InvalidArgumentError("", `container ${metadata?.name} was made without a log file`);
+  throw new FailedPreconditionError(`container ${metadata?.name} was made without a log file`);
 }
 
 function hasEnded({ state }: Container): boolean {
   return state === ContainerState.CONTAINER_EXITED || state === ContainerState.CONTAINER_UNKNOWN;
 }
 
-/** A kept pod restarts its containers, so it goes on until podrt keeps it no more. */
-function isPodOver({ kept }: PodEntry, containers: readonly Container[]): boolean {
-  return kept === undefined && containers.every(hasEnded);
+async function lookAtPod(daemon: Daemon, { uid }: PodEntry): Promise<LogState> {
+  const pod = (await takeInventory(daemon)).pods.find((other) => other.uid === uid);
+  return pod === undefined ? { containers: [], isOver: true } : stateOf(pod);
 }
 
-async function podContainers(daemon: Daemon, pod: PodEntry): Promise<Container[]> {
-  const inventory = await takeInventory(daemon);
-  const found = inventory.pods.find(({ uid }) => uid === pod.uid);
-  if (found === undefined) return [];
-  const isKeptOver = ["Succeeded", "Failed", "Stopped"].includes(found.kept?.phase ?? "");
-  return isKeptOver ? newestOf(found).filter((container) => !hasEnded(container)) : newestOf(found);
-}
-
-async function oneContainer(daemon: Daemon, { id }: Container): Promise<Container[]> {
-  try {
-    const { containers } = await daemon.runtime.listContainers({ filter: { id } }, promptly());
-    return containers;
-  } catch (error) {
-    if (isNotFound(error)) return [];
-    throw error;
-  }
+async function lookAtContainer(daemon: Daemon, { id }: Container): Promise<LogState> {
+  const { containers } = await daemon.runtime.listContainers({ filter: { id } }, promptly());
+  return containerLogs(containers);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { openDaemon, type Daemon, isNotFound, promptly } from "./client.ts";
+import { type Daemon, isNotFound, openDaemon, promptly } from "./client.ts";
 import { age, shortId } from "./human.ts";
 import { isReadySandbox, isRunning, type PodEntry, takeInventory } from "./inventory.ts";
 import type { Context } from "./program.ts";
@@ -48,7 +48,11 @@ export async function podRow(daemon: Daemon, pod: PodEntry): Promise<PodRow> {
   const names = new Set(current.map(({ metadata }) => metadata?.name));
   const total = kept?.containers.length ?? names.size;
   const attempts = [...names].map((name) =>
-    Math.max(...current.filter(({ metadata }) => metadata?.name === name).map(({ metadata }) => metadata?.attempt ?? 0)),
+    Math.max(
+      ...current
+        .filter(({ metadata }) => metadata?.name === name)
+        .map(({ metadata }) => metadata?.attempt ?? 0),
+    ),
   );
   return {
     name: pod.name,
@@ -68,7 +72,9 @@ function statusOf({ kept, sandbox }: PodEntry): string {
   if (kept === undefined) return isReadySandbox(sandbox) ? "Ready" : "NotReady";
   if (kept.reason !== "") return kept.reason;
   if (kept.phase !== "Pending" && kept.phase !== "Running") return kept.phase;
-  return kept.containers.find(({ state, reason }) => state === "waiting" && reason !== "")?.reason ?? kept.phase;
+  return (
+    kept.containers.find(({ state, reason }) => state === "waiting" && reason !== "")?.reason ?? kept.phase
+  );
 }
 
 function messageOf({ kept }: PodEntry): string {

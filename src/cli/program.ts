@@ -98,8 +98,10 @@ function buildProgram(
   declarePodCommands(command);
   declareContainerCommands(command);
   declareImageCommands(command);
-  command("version", "print the versions of this program and of the daemon", async () =>
-    (await import("./version.ts")).version,
+  command(
+    "version",
+    "print the versions of this program and of the daemon",
+    async () => (await import("./version.ts")).version,
   ).addOption(outputOption());
   return program;
 }
@@ -125,8 +127,10 @@ function declareDaemonCommands(program: Command): void {
 }
 
 function declarePodCommands(command: Declare): void {
-  command("run <file>", "keep the pods of a manifest, show their logs until Ctrl-C, then remove them", async () =>
-    (await import("./run.ts")).run,
+  command(
+    "run <file>",
+    "keep the pods of a manifest, show their logs until Ctrl-C, then remove them",
+    async () => (await import("./run.ts")).run,
   )
     .usage("[options] <file | ->")
     .option("-d, --detach", "leave the pods running and return")
@@ -145,33 +149,45 @@ function declareContainerCommands(command: Declare): void {
   command("ps", "list running containers", async () => (await import("./ps.ts")).ps)
     .option("-a, --all", "also those that ended, and the pause of each pod")
     .addOption(outputOption());
-  command("logs <name>", "print the logs of a container, or of all containers of a pod", async () =>
-    (await import("./logs.ts")).logs,
+  command(
+    "logs <name>",
+    "print the logs of a container, or of all containers of a pod",
+    async () => (await import("./logs.ts")).logs,
   )
     .usage("[options] <container | pod>")
     .option("-f, --follow", "go on until it ends")
     .option("--tail <lines>", "begin with the last lines only", count)
     .option("--timestamps", "show when each line was written");
-  command("exec <container> <command...>", "run a command in a container", async () =>
-    (await import("./exec.ts")).exec,
+  command(
+    "exec <container> <command...>",
+    "run a command in a container",
+    async () => (await import("./exec.ts")).exec,
   )
     .usage("[options] <container> -- <command> [argument...]")
     .option("-i, --stdin", "pass standard input on")
     .option("-t, --tty", "give the command a terminal")
     .passThroughOptions();
-  command("attach <container>", "join the terminal or streams of a container; Ctrl-P Ctrl-Q leaves", async () =>
-    (await import("./attach.ts")).attach,
+  command(
+    "attach <container>",
+    "join the terminal or streams of a container; Ctrl-P Ctrl-Q leaves",
+    async () => (await import("./attach.ts")).attach,
   );
-  command("inspect <name>", "print everything about a pod, container or image as JSON", async () =>
-    (await import("./inspect.ts")).inspect,
+  command(
+    "inspect <name>",
+    "print everything about a pod, container or image as JSON",
+    async () => (await import("./inspect.ts")).inspect,
   ).usage("[options] <pod | container | image>");
 }
 
 function declareImageCommands(command: Declare): void {
-  command("images", "list images", async () => (await import("./images.ts")).images).addOption(outputOption());
+  command("images", "list images", async () => (await import("./images.ts")).images).addOption(
+    outputOption(),
+  );
   command("pull <reference>", "pull an image", async () => (await import("./pull.ts")).pull);
-  command("import <path>", "import an OCI layout, an OCI archive or a docker archive", async () =>
-    (await import("./import.ts")).importImage,
+  command(
+    "import <path>",
+    "import an OCI layout, an OCI archive or a docker archive",
+    async () => (await import("./import.ts")).importImage,
   ).option("--name <reference>", "call the image so");
 }
 

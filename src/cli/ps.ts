@@ -85,7 +85,9 @@ async function pauseRow(daemon: Daemon, sandbox: PodSandbox, pod: string): Promi
 }
 
 /** From the verbose answer; 0 when the object has been removed since it was listed. */
-async function pidOf(status: Promise<{ readonly info: Record<string, string> }> | undefined): Promise<number> {
+async function pidOf(
+  status: Promise<{ readonly info: Record<string, string> }> | undefined,
+): Promise<number> {
   if (status === undefined) return 0;
   try {
     const { info } = await status;

@@ -59,8 +59,7 @@ export class LogFile {
     try {
       while (written < length) written += writeSync(this.#fd, scratch, written, length - written);
     } catch {
-      const whole = scratch.lastIndexOf(LINE_FEED, written - 1) + 1;
-      const kept = written === 0 ? 0 : whole;
+      const kept = written === 0 ? 0 : scratch.lastIndexOf(LINE_FEED, written - 1) + 1;
       this.droppedBytes += length - kept;
       this.#removeTail(written - kept);
     }

@@ -1,11 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-import { describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import fc from "fast-check";
+import { answer, type Method, newRuntime, table } from "../../test/fixtures/cri-clients.ts";
+import { messageOfType } from "../../test/fixtures/message-arbitrary.ts";
+import type { Runtime } from "../container/runtime.ts";
 import { PodrtError } from "../errors.ts";
 import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
-import { messageOfType } from "./message-arbitrary.ts";
+import { logger } from "../lib/logger.ts";
 import { validateRequest } from "./validate.ts";
+
+const { level } = logger;
+
+beforeAll(() => {
+  logger.level = "silent";
+});
+
+afterAll(() => {
+  logger.level = level;
+});
 
 /** What validation says: accepted, or the kind of a clean error. Anything else it throws is a defect. */
 function kindOf(type: DescMessage, request: Message): string {
@@ -53,4 +67,42 @@ function hasLoneSurrogates(request: Message): boolean {
     return typeof part === "bigint" ? "" : part;
   });
   return found;
+}
+
+describe("on its way to the runtime any request gets an answer or a clean error", () => {
+  const dirty = [Code.Internal, Code.DataLoss, Code.Aborted, Code.Unavailable];
+  for (const method of [...RuntimeService.methods, ...ImageService.methods]) {
+    test(`from ${method.name}`, async () => {
+      await fc.assert(
+        fc.asyncProperty(messageOfType(method.input), async (message) => {
+          // Nothing here has a kernel: no sandbox can be made, and only what reads finds objects.
+          fc.pre(method.name !== "RunPodSandbox" || !isAccepted(method, message));
+          const { runtime } = newRuntime();
+          const empty = {
+            ...runtime,
+            sandboxes: table(new Map()),
+            containers: table(new Map()),
+          } as unknown as Runtime;
+          try {
+            await answer(method, message, /^(List|Stream)|Status$/.test(method.name) ? runtime : empty);
+          } catch (error) {
+            const { code, rawMessage } = ConnectError.from(error);
+            expect(dirty).not.toContain(code);
+            expect(rawMessage).not.toBe("");
+          }
+        }),
+        { numRuns: 100 },
+      );
+    });
+  }
+});
+
+function isAccepted(method: Method, message: Parameters<typeof validateRequest>[1]): boolean {
+  try {
+    toBinary(method.input, message as never);
+    validateRequest(method.input, message);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -16,7 +16,7 @@ import {
 } from "../linux/abi/fcntl.ts";
 import { type Fd, memfd, open, pipe, sealedMemfd } from "../linux/fd.ts";
 import { identify, isAlive, type ProcessIdentity } from "../linux/process.ts";
-import { isErrno } from "../linux/syscall.ts";
+import { isErrno, trySyscall } from "../linux/syscall.ts";
 import { bindUnix, sendWithFds, unixDatagramSocket } from "../linux/unix-socket.ts";
 import { spawnWithEngine } from "./engine.ts";
 import { type Journal, type LaunchHistory, openJournal } from "./journal.ts";
@@ -164,6 +164,7 @@ class MonitorClient implements Monitor {
     }
     if (this.#doorbell !== doorbell) return;
     this.#gone = true;
+    void reap(this.identity.pid);
     this.#readJournal();
     this.disconnect();
     this.#goneListener();
@@ -273,6 +274,18 @@ class MonitorClient implements Monitor {
     if (this.#directory.isOpen) this.#journal.close();
     this.#directory.close();
     this.#socket.close();
+  }
+}
+
+const WNOHANG = 1;
+const REAP_ATTEMPTS = 100;
+
+/** Takes the exit status of a monitor that is this daemon's child; init does so for an earlier daemon's. */
+async function reap(pid: number): Promise<void> {
+  // Its descriptors, whose end of file brought us here, are closed a moment before it can be waited for.
+  for (let attempt = 0; attempt < REAP_ATTEMPTS; attempt++) {
+    if (trySyscall("wait4", pid, 0, WNOHANG, 0) !== 0) return;
+    await Bun.sleep(5);
   }
 }
 

@@ -109,7 +109,7 @@ interface WorkerHandle<Request, Reply> {
 }
 
 function startWorker<Request, Reply>(entry: string): WorkerHandle<Request, Reply> {
-  const worker = new Worker(workerUrl(entry), { name: entry, smol: true });
+  const worker = new Worker(workerUrl(entry), { name: entry });
   let used = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
   return {

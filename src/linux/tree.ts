@@ -13,8 +13,8 @@ export interface TreeUsage {
 }
 
 interface TreeVisitor {
-  /** A name in an open directory; true asks to go into it, should it be a directory. */
-  visit(directoryFd: number, name: Uint8Array): boolean;
+  /** A name in an open directory: to be gone into, should it be a directory, or not; or all ends here. */
+  visit(directoryFd: number, name: Uint8Array): "enter" | "pass" | "stop";
   /** All below `name` has been visited. */
   leave(directoryFd: number, name: Uint8Array): void;
 }
@@ -50,9 +50,9 @@ export function removeTree(directoryFd: number, name: string | Uint8Array): void
       walkTree(directory, {
         visit(fd, child) {
           const removed = trySyscall("unlinkat", fd, child, 0);
-          if (removed === -ERRNO.EISDIR) return true;
+          if (removed === -ERRNO.EISDIR) return "enter";
           if (removed < 0 && removed !== -ERRNO.ENOENT) throw new SyscallError("unlinkat", -removed);
-          return false;
+          return "pass";
         },
         leave: (fd, child) => syscall("unlinkat", fd, child, AT_REMOVEDIR),
       });
@@ -67,6 +67,11 @@ export function removeTree(directoryFd: number, name: string | Uint8Array): void
 
 /** Adds up what the tree below an open directory takes; files with several names count once. */
 export function measureTree(directory: Fd): TreeUsage {
+  return measureSmallTree(directory, Number.POSITIVE_INFINITY) as TreeUsage;
+}
+
+/** As `measureTree`, but gives up (undefined) once it has seen more than `maxInodes`. */
+export function measureSmallTree(directory: Fd, maxInodes: number): TreeUsage | undefined {
   const top = statFd(directory.number);
   const seen = new Set<bigint>();
   let usedBytes = top.allocatedBytes;
@@ -76,19 +81,20 @@ export function measureTree(directory: Fd): TreeUsage {
     visit(fd, name) {
       const status = tryStatAt(fd, name);
       // It may be gone by now: a container that runs changes its files meanwhile.
-      if (typeof status === "number") return false;
+      if (typeof status === "number") return "pass";
       const isDirectory = (status.mode & S_IFMT) === S_IFDIR;
       if (!isDirectory && status.nlink > 1) {
-        if (seen.has(status.ino)) return false;
+        if (seen.has(status.ino)) return "pass";
         seen.add(status.ino);
       }
       usedBytes += status.allocatedBytes;
       inodes += 1;
-      return isDirectory;
+      if (inodes > maxInodes) return "stop";
+      return isDirectory ? "enter" : "pass";
     },
     leave: () => {},
   });
-  return { usedBytes, inodes };
+  return inodes > maxInodes ? undefined : { usedBytes, inodes };
 }
 
 /** The names in an open directory (not O_PATH), NUL-terminated, without `.` and `..`. */
@@ -112,7 +118,9 @@ function walkTree(top: Fd, visitor: TreeVisitor): void {
     for (let frame = stack.at(-1); frame !== undefined; frame = stack.at(-1)) {
       const name = nextName(frame);
       if (name !== undefined) {
-        const child = visitor.visit(frame.fd.number, name) ? tryOpenDirectory(frame.fd, name) : undefined;
+        const answer = visitor.visit(frame.fd.number, name);
+        if (answer === "stop") return;
+        const child = answer === "enter" ? tryOpenDirectory(frame.fd, name) : undefined;
         if (child === undefined) continue;
         stack.push(frameOf(child, name));
         const far = stack.at(-1 - MAX_OPEN_DIRECTORIES);

@@ -63,7 +63,7 @@ export async function removeLink(name: string): Promise<void> {
 /** Waits until the kernel has removed an interface; false when it is still there after `timeoutMs`. */
 export async function waitUntilGone(name: string, timeoutMs: number): Promise<boolean> {
   const deadline = performance.now() + timeoutMs;
-  const longestPauseMs = 50;
+  const longestPauseMs = 8;
   for (
     let pauseMs = 1;
     (await findLink(name)) !== undefined;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { serveJobs } from "../lib/worker-pool.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY } from "../linux/abi/fcntl.ts";
 import { open } from "../linux/fd.ts";
 import { syscall } from "../linux/syscall.ts";
 import { measureTree, removeTree, type TreeUsage } from "../linux/tree.ts";
-import { serveJobs } from "../lib/worker-pool.ts";
 
 /** What the kernel may take long for, and is therefore not done on the daemon's thread. */
 export type TreeJob =

@@ -4,50 +4,14 @@ import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:f
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Code, ConnectError, createClient, type ServiceImpl } from "@connectrpc/connect";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { MAX_MESSAGE_BYTES } from "../../src/cri/handler.ts";
 import { type CriServer, serveCri } from "../../src/cri/server.ts";
-import { NotFoundError } from "../../src/errors.ts";
 import { RuntimeService } from "../../src/gen/runtime/v1/api_pb.ts";
 import { sleep } from "../../src/lib/deadline.ts";
 import { logger } from "../../src/lib/logger.ts";
-
-/** Calls of ExecSync in progress: what a cancelled client must bring back to 0. */
-let waiting = 0;
-
-const implementation: Partial<ServiceImpl<typeof RuntimeService>> = {
-  version: () => ({
-    version: "0.1.0",
-    runtimeName: "podrt",
-    runtimeVersion: "1.2.3",
-    runtimeApiVersion: "v1",
-  }),
-  podSandboxStatus: ({ podSandboxId }) => {
-    throw new NotFoundError(`pod sandbox ${podSandboxId} does not exist`);
-  },
-  async execSync({ cmd }, { signal }) {
-    if (cmd[0] === "big") return { stdout: new Uint8Array(12 * 1024 * 1024).fill(65) };
-    if (cmd[0] === "too-big") return { stdout: new Uint8Array(MAX_MESSAGE_BYTES + 1) };
-    if (cmd[0] === "defect") throw new TypeError("x is not a function");
-    waiting++;
-    try {
-      await sleep(Number(cmd[1] ?? 60_000), signal);
-      return { exitCode: 7 };
-    } finally {
-      waiting--;
-    }
-  },
-  async *streamContainers(_request, { signal }) {
-    for (const id of ["a", "b", "c"]) yield { containers: [{ id }] };
-    if (signal.aborted) return;
-    throw new NotFoundError("container d vanished");
-  },
-  async *getContainerEvents(_request, { signal }) {
-    yield { containerId: "first" };
-    await sleep(60_000, signal);
-  },
-};
+import { implementation, waitingCalls } from "../fixtures/cri-service.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "podrt-cri-"));
 const socketPath = join(directory, "run", "podrt.sock");
@@ -95,11 +59,6 @@ async function codeOf(work: Promise<unknown>): Promise<Code | undefined> {
   } catch (error) {
     return ConnectError.from(error).code;
   }
-}
-
-async function settlesTo(expected: number, value: () => number): Promise<void> {
-  for (let round = 0; round < 200 && value() !== expected; round++) await sleep(10);
-  expect(value()).toBe(expected);
 }
 
 const { level } = logger;
@@ -266,10 +225,10 @@ describe("gRPC of connect-node", () => {
   test("stops the work of a call that the client cancels", async () => {
     const controller = new AbortController();
     const call = grpcClient().execSync({ containerId: "c", cmd: ["wait"] }, { signal: controller.signal });
-    await settlesTo(1, () => waiting);
+    await waitingCalls(1);
     controller.abort();
     expect(await codeOf(call)).toBe(Code.Canceled);
-    await settlesTo(0, () => waiting);
+    await waitingCalls(0);
   });
 });
 
@@ -358,7 +317,7 @@ describe("closing", () => {
     const call = client.execSync({ containerId: "c", cmd: ["wait", "300"] });
     const events = client.getContainerEvents({})[Symbol.asyncIterator]();
     expect((await events.next()).value?.containerId).toBe("first");
-    await settlesTo(1, () => waiting);
+    await waitingCalls(1);
     const startedAtMs = performance.now();
     const closed = closing.close();
     expect((await call).exitCode).toBe(7);
@@ -372,89 +331,9 @@ describe("closing", () => {
     const path = join(directory, "stuck.sock");
     const closing = await serve(path);
     const code = codeOf(grpcClient(path).execSync({ containerId: "c", cmd: ["wait"] }));
-    await settlesTo(1, () => waiting);
+    await waitingCalls(1);
     await closing.close();
     expect(await code).toBe(Code.Unavailable);
-    await settlesTo(0, () => waiting);
+    await waitingCalls(0);
   }, 10_000);
-});
-
-const go = Bun.which("go");
-if (go === null) console.log("skipped: calls of grpc-go, because Go is not installed");
-
-describe.skipIf(go === null)("gRPC of grpc-go", () => {
-  const program = join(directory, "grpc-client");
-
-  async function run(kind: string, count = 1) {
-    const child = Bun.spawn([program, socketPath, kind, String(count)], { stderr: "inherit" });
-    const text = await child.stdout.text();
-    expect(await child.exited).toBe(0);
-    return JSON.parse(text) as {
-      codes: Record<string, number>;
-      message: string;
-      bytes: number;
-      messages: number;
-    };
-  }
-
-  beforeAll(async () => {
-    const build = Bun.spawn([go!, "build", "-o", program, "."], {
-      cwd: join(import.meta.dir, "..", "grpc-client"),
-      stderr: "inherit",
-    });
-    if ((await build.exited) !== 0) throw new Error("the grpc-go client does not build");
-  }, 300_000);
-
-  test("gets 200 answers at once", async () => {
-    const outcome = await run("version", 200);
-    expect(outcome.codes).toEqual({ OK: 200 });
-    expect(outcome.bytes).toBe(200 * "podrt".length);
-  });
-
-  test("gets the code and sentence of an error", async () => {
-    const outcome = await run("status");
-    expect(outcome.codes).toEqual({ NotFound: 1 });
-    expect(outcome.message).toBe("pod sandbox absent does not exist");
-  });
-
-  test("is told which field of a request is wrong", async () => {
-    const outcome = await run("invalid");
-    expect(outcome.codes).toEqual({ InvalidArgument: 1 });
-    expect(outcome.message).toBe("config.metadata: must be set");
-  });
-
-  test("gets replies of 12 MiB, several at once", async () => {
-    const outcome = await run("big-reply", 4);
-    expect(outcome.codes).toEqual({ OK: 4 });
-    expect(outcome.bytes).toBe(4 * 12 * 1024 * 1024);
-  });
-
-  test("is refused with a request of more than 16 MiB", async () => {
-    expect((await run("big-request")).codes).toEqual({ ResourceExhausted: 1 });
-  });
-
-  test("gets DeadlineExceeded, and the work stops", async () => {
-    expect((await run("deadline")).codes).toEqual({ DeadlineExceeded: 1 });
-    await settlesTo(0, () => waiting);
-  });
-
-  test("may name a deadline further away than a timer reaches", async () => {
-    expect((await run("far-deadline")).codes).toEqual({ OK: 1 });
-  });
-
-  test("may cancel 500 calls at random moments, and their work stops", async () => {
-    expect((await run("cancel", 500)).codes).toEqual({ Canceled: 500 });
-    await settlesTo(0, () => waiting);
-    expect((await run("version")).codes).toEqual({ OK: 1 });
-  });
-
-  test("reads a stream up to the error that ends it", async () => {
-    const outcome = await run("stream");
-    expect(outcome.codes).toEqual({ NotFound: 1 });
-    expect(outcome.messages).toBe(3);
-  });
-
-  test("gets Unimplemented for a call that does not exist", async () => {
-    expect((await run("unknown")).codes).toEqual({ Unimplemented: 1 });
-  });
 });

@@ -150,7 +150,7 @@ test("podrt logs prints a container's output, and the output of commands execute
   const response = await fetch(`http://${pod.addresses[0]}/log-me`, { signal: AbortSignal.timeout(5000) });
   expect(response.status).toBe(404);
   const shown = await eventually("the request is logged", async () => {
-    const { stdout } = await daemon.podrt("logs", "shared-namespace-demo", "nginx");
+    const { stdout } = await daemon.podrt("logs", "shared-namespace-demo/nginx");
     return stdout.includes("GET /log-me") ? stdout : undefined;
   });
   expect(shown).toContain('"GET /log-me HTTP/1.1" 404');

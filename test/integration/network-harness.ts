@@ -78,6 +78,8 @@ export interface TestNetwork extends AsyncDisposable {
   readonly directory: string;
   readonly leases: Table<LeaseRecord>;
   readonly warnings: string[];
+  /** Closes the state and leaves the machine as it is, as a daemon that stops does. */
+  close(): void;
 }
 
 export function testConfig(overrides: Partial<Config["network"]> = {}): Config["network"] {
@@ -108,6 +110,7 @@ export function openTestNetwork(config = testConfig(), directory?: string): Test
     directory: place,
     leases,
     warnings,
+    close: () => database.close(),
     async [Symbol.asyncDispose]() {
       await network.reconcile(new Set());
       database.close();

@@ -56,6 +56,8 @@ test("a daemon killed after any step of detach leaves nothing that the next one 
     const config = testConfig();
     const place = [JSON.stringify(config), state.path, pod.id, `${pod.pid}`] as const;
     expect(await isDone("attach", ...place, "1000")).toBe(true);
+    // The namespace dies with its process, which the program kills.
+    pod.namespace.close();
     isComplete = await isDone("detach", ...place, `${exchanges}`);
     await using next = openTestNetwork(config, state.path);
     await next.network.reconcile(new Set());
@@ -76,12 +78,10 @@ test("a daemon that starts again keeps the live sandbox's address and host ports
     netnsFd: pod.namespace.number,
     hostPorts: [{ protocol: "udp", containerPort: 53, hostPort } as const],
   });
-  {
-    await using former = openTestNetwork(config, state.path);
-    await former.network.attach(request(live, port));
-    await former.network.attach(request(dead, port + 1));
-    former[Symbol.asyncDispose] = async () => {};
-  }
+  const former = openTestNetwork(config, state.path);
+  await former.network.attach(request(live, port));
+  await former.network.attach(request(dead, port + 1));
+  former.close();
   await using next = openTestNetwork(config, state.path);
   const address = next.leases.get(live.id)?.addresses[0];
   run("nft", "flush", "table", "ip", config.table);

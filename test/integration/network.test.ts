@@ -85,7 +85,7 @@ describe("three pods on one bridge", () => {
     expect(attachment.hostInterface.length).toBeLessThanOrEqual(15);
   });
 
-  test("addresses are distinct and written down", () => {
+  test("addresses are distinct and written down", async () => {
     const addresses = attachments.map(({ addresses }) => addresses[0]);
     expect(new Set(addresses).size).toBe(3);
     expect(net.leases.list().map((lease) => lease.addresses[0])).toEqual(addresses);

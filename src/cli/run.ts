@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+import { DeadlineExceededError, FailedPreconditionError, UnavailableError } from "../errors.ts";
+import type { PodName } from "../gen/podrt/v1/podrt_pb.ts";
+import type { Container } from "../gen/runtime/v1/api_pb.ts";
+import { sleep } from "../lib/deadline.ts";
+import { type Daemon, isNotFound, openDaemon } from "./client.ts";
+import { followLogs, type LogFollower } from "./follow-logs.ts";
+import { containerName, type Inventory, type PodEntry, podTitle, takeInventory } from "./inventory.ts";
+import type { Io } from "./io.ts";
+import { readManifest } from "./manifest-file.ts";
+import { podRow } from "./pods.ts";
+import type { Context } from "./program.ts";
+import { painter } from "./table.ts";
+import { UsageError } from "./usage-error.ts";
+
+interface Options {
+  readonly detach?: boolean;
+  /** Seconds. */
+  readonly wait?: number;
+}
+
+const LOOK_MS = 200;
+/** A daemon that restarts goes on with the pods, so its absence is waited out for so long. */
+const ABSENCE_MS = 30_000;
+
+export async function run({ io, socketPath }: Context, file: string, options: Options): Promise<number> {
+  if (options.wait !== undefined && !options.detach) throw new UsageError("--wait needs --detach");
+  const manifest = await readManifest(file, io);
+  using daemon = openDaemon(socketPath);
+  const { pods } = await daemon.pods.runPod({ manifest, fileName: file });
+  if (!options.detach) return await stay(daemon, io, pods);
+  for (const pod of pods) await io.out(`${podTitle(pod)}\n`);
+  if (options.wait !== undefined) await waitUntilRunning(daemon, io, pods, options.wait);
+  return 0;
+}
+
+/** Shows logs and troubles until Ctrl-C or until all pods are done, then removes them. */
+async function stay(daemon: Daemon, io: Io, names: readonly PodName[]): Promise<number> {
+  const paint = painter(io);
+  const titles = new Map<string, string>();
+  const prefixOf = (container: Container) => titles.get(container.id) ?? `${containerName(container)} | `;
+  await using follower = followLogs(daemon, io, { prefixOf, showTimes: false });
+  const watch = podWatch(daemon, io, names, follower, (pod, container) => {
+    const name = names.length === 1 ? containerName(container) : `${pod.name}/${containerName(container)}`;
+    titles.set(container.id, paint(`${name} | `, colorFor(name)));
+  });
+  let pods: readonly PodEntry[] = [];
+  try {
+    do {
+      await sleep(LOOK_MS, io.interrupted).catch(() => {});
+      pods = await watch();
+    } while (!io.interrupted.aborted && !pods.every(isDone));
+  } finally {
+    await removeAll(daemon, io, names, watch);
+  }
+  const failed = pods.filter(({ kept }) => kept?.phase === "Failed");
+  if (io.interrupted.aborted || failed.length === 0) return 0;
+  throw new FailedPreconditionError(failed.map(failureOf).join("\n"));
+}
+
+/** A function that looks at the pods once: prints what is new of their logs and of what ails them. */
+function podWatch(
+  daemon: Daemon,
+  io: Io,
+  names: readonly PodName[],
+  follower: LogFollower,
+  entitle: (pod: PodEntry, container: Container) => void,
+): () => Promise<PodEntry[]> {
+  const uids = new Set(names.map(({ uid }) => uid));
+  const told = new Map<string, string>();
+  let last: PodEntry[] = [];
+  let absentSinceMs: number | undefined;
+  return async () => {
+    let inventory: Inventory;
+    try {
+      inventory = await takeInventory(daemon);
+    } catch (error) {
+      if (!(error instanceof UnavailableError)) throw error;
+      absentSinceMs ??= performance.now();
+      if (performance.now() - absentSinceMs > ABSENCE_MS) throw error;
+      return last;
+    }
+    absentSinceMs = undefined;
+    last = inventory.pods.filter(({ uid }) => uids.has(uid));
+    for (const pod of last) {
+      for (const container of pod.containers) entitle(pod, container);
+      const { status, message } = await podRow(daemon, pod);
+      const line = message === "" ? "" : `podrt: ${podTitle(pod)}: ${status}: ${message}\n`;
+      if (line !== "" && line !== told.get(pod.uid)) await io.err(line);
+      told.set(pod.uid, line);
+    }
+    await follower.advance(last.flatMap(({ containers }) => containers).toReversed());
+    return last;
+  };
+}
+
+/** Removes the pods while their last words are shown; a second Ctrl-C kills them. */
+async function removeAll(
+  daemon: Daemon,
+  io: Io,
+  names: readonly PodName[],
+  watch: () => Promise<unknown>,
+): Promise<void> {
+  let isGone = false;
+  const remove = async (grace: { graceSeconds?: number }) => {
+    const results = await Promise.allSettled(
+      names.map(({ namespace, name }) => daemon.pods.deletePod({ namespace, name, ...grace })),
+    );
+    for (const result of results) {
+      if (result.status === "rejected" && !isNotFound(result.reason)) throw result.reason;
+    }
+  };
+  const removal = remove({}).finally(() => {
+    isGone = true;
+  });
+  removal.catch(() => {});
+  io.insisted.addEventListener("abort", () => void remove({ graceSeconds: 0 }).catch(() => {}), {
+    once: true,
+  });
+  while (!isGone) {
+    await watch().catch(() => {});
+    await Promise.race([removal.catch(() => {}), sleep(LOOK_MS)]);
+  }
+  await removal;
+}
+
+async function waitUntilRunning(
+  daemon: Daemon,
+  io: Io,
+  names: readonly PodName[],
+  seconds: number,
+): Promise<void> {
+  const endMs = performance.now() + seconds * 1000;
+  const uids = new Set(names.map(({ uid }) => uid));
+  for (;;) {
+    const pods = (await takeInventory(daemon)).pods.filter(({ uid }) => uids.has(uid));
+    const failed = pods.filter(({ kept }) => kept?.phase === "Failed");
+    if (failed.length > 0) throw new FailedPreconditionError(failed.map(failureOf).join("\n"));
+    const late = pods.filter((pod) => !isRunningWhole(pod));
+    if (late.length === 0) return;
+    if (performance.now() >= endMs || io.interrupted.aborted) {
+      const rows = await Promise.all(late.map((pod) => podRow(daemon, pod)));
+      const lines = rows.map(({ name, status, message }) =>
+        [name, status, message].filter(Boolean).join(": "),
+      );
+      throw new DeadlineExceededError(`after ${seconds} s, pod ${lines.join("\npod ")}`);
+    }
+    await sleep(LOOK_MS);
+  }
+}
+
+function isDone({ kept }: PodEntry): boolean {
+  return kept === undefined || kept.phase === "Succeeded" || kept.phase === "Failed";
+}
+
+function isRunningWhole({ kept }: PodEntry): boolean {
+  return kept?.containers.every(({ state }) => state === "running" || state === "terminated") ?? false;
+}
+
+function failureOf(pod: PodEntry): string {
+  const culprit = pod.kept?.containers.find(({ exitCode }) => exitCode !== 0);
+  const why =
+    culprit === undefined ? "" : `: container ${culprit.name} ended with exit code ${culprit.exitCode}`;
+  return `pod ${podTitle(pod)} failed${why}${culprit?.message ? ` (${culprit.message})` : ""}`;
+}
+
+const COLORS = ["cyan", "magenta", "green", "yellow", "blue"] as const;
+
+function colorFor(name: string): (typeof COLORS)[number] {
+  let sum = 0;
+  for (const character of name) sum = (sum * 31 + character.charCodeAt(0)) % 997;
+  return COLORS[sum % COLORS.length]!;
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { Code } from "@connectrpc/connect";
+import { clients, failure, id, newRuntime } from "../../../test/fixtures/cri-clients.ts";
+import { logger } from "../../lib/logger.ts";
+
+const { level } = logger;
+
+beforeAll(() => {
+  logger.level = "silent";
+});
+
+afterAll(() => {
+  logger.level = level;
+});
+
+describe("images", () => {
+  test("are listed, all or the one that a filter names", async () => {
+    const { images } = clients();
+    expect((await images.listImages({})).images).toHaveLength(3);
+    const named = await images.listImages({ filter: { image: { image: "docker.io/library/web:latest" } } });
+    expect(named.images.map((item) => item.id)).toEqual([`sha256:${id("web")}`]);
+    expect((await images.listImages({ filter: { image: { image: "absent" } } })).images).toEqual([]);
+    let streamed = 0;
+    for await (const reply of images.streamImages({})) streamed += reply.images.length;
+    expect(streamed).toBe(3);
+  });
+
+  test("have a uid, a user name, or neither", async () => {
+    const { images } = await clients().images.listImages({});
+    expect(images.map(({ uid, username }) => [uid?.value, username])).toEqual([
+      [1002n, ""],
+      [undefined, "www-data"],
+      [undefined, ""],
+    ]);
+    expect(images.every(({ size }) => size === 1234n)).toBe(true);
+  });
+
+  test("that are not there have no status, and no error", async () => {
+    expect((await clients().images.imageStatus({ image: { image: "absent" } })).image).toBeUndefined();
+  });
+
+  test("show their configuration and chain id when asked to be verbose", async () => {
+    const name = { image: { image: `sha256:${id("nginx")}` } };
+    expect((await clients().images.imageStatus(name)).info).toEqual({});
+    const { info } = await clients().images.imageStatus({ ...name, verbose: true });
+    expect(JSON.parse(info["info"]!)).toEqual({
+      chainID: "sha256:top",
+      imageSpec: { config: { User: "1002:5" } },
+    });
+  });
+
+  test("are pulled with the credentials given, or with none", async () => {
+    const { runtime, pulls } = newRuntime();
+    const { images } = clients(runtime);
+    const name = { image: "docker.io/library/web:latest" };
+    expect((await images.pullImage({ image: name })).imageRef).toBe(`sha256:${id("web")}`);
+    await images.pullImage({ image: name, auth: { username: "me", password: "secret", serverAddress: "r" } });
+    expect(pulls[0]?.auth).toBeUndefined();
+    expect(pulls[1]?.auth).toMatchObject({ username: "me", password: "secret", serverAddress: "r" });
+  });
+
+  test("of a registry that is down fail as the kubelet expects it", async () => {
+    const error = await failure(clients().images.pullImage({ image: { image: "absent" } }));
+    expect(error.code).toBe(Code.Unknown);
+    expect(error.rawMessage).toBe("RegistryUnavailable: cannot pull absent");
+  });
+
+  test("stop being pulled when the caller's time is up", async () => {
+    const pull = clients().images.pullImage({ image: { image: "slow" } }, { timeoutMs: 20 });
+    expect((await failure(pull)).code).toBe(Code.DeadlineExceeded);
+  });
+
+  test("are gone once removed, and may be removed again", async () => {
+    const { images } = clients();
+    const name = { image: { image: "docker.io/library/web:latest" } };
+    await images.removeImage(name);
+    await Promise.all([images.removeImage(name), images.removeImage(name)]);
+    expect((await images.imageStatus(name)).image).toBeUndefined();
+    expect((await images.listImages({})).images).toHaveLength(2);
+  });
+
+  test("take space on a file system that is told with the time", async () => {
+    const { imageFilesystems, containerFilesystems } = await clients().images.imageFsInfo({});
+    expect(imageFilesystems[0]).toMatchObject({
+      fsId: { mountpoint: "/var/lib/podrt" },
+      usedBytes: { value: 2n ** 40n },
+      inodesUsed: { value: 7n },
+    });
+    expect(imageFilesystems[0]!.timestamp).toBeGreaterThan(1_600_000_000_000_000_000n);
+    expect(containerFilesystems).toHaveLength(1);
+  });
+});

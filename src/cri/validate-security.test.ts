@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe } from "bun:test";
+import { check, containerSecurity, sandboxSecurity } from "../../test/fixtures/request-verdict.ts";
+import { NamespaceMode, SecurityProfile_ProfileType as ProfileType } from "../gen/runtime/v1/api_pb.ts";
+
+const security = "config.linux.security_context";
+
+describe("a sandbox's security context", () => {
+  check([
+    [
+      "may have the namespaces of a pod or of the host",
+      () =>
+        sandboxSecurity({
+          namespaceOptions: {
+            network: NamespaceMode.NODE,
+            pid: NamespaceMode.CONTAINER,
+            ipc: NamespaceMode.POD,
+          },
+        }),
+    ],
+    [
+      "may not have a network of each container's own",
+      () => sandboxSecurity({ namespaceOptions: { network: NamespaceMode.CONTAINER } }),
+      ["InvalidArgument", `${security}.namespace_options.network: must be POD or NODE`],
+    ],
+    [
+      "may not have an IPC namespace of a target",
+      () => sandboxSecurity({ namespaceOptions: { ipc: NamespaceMode.TARGET } }),
+      ["InvalidArgument", `${security}.namespace_options.ipc: must be POD or NODE`],
+    ],
+    [
+      "may not have the processes of a target",
+      () => sandboxSecurity({ namespaceOptions: { pid: NamespaceMode.TARGET, targetId: "a" } }),
+      ["InvalidArgument", `${security}.namespace_options.pid: TARGET is for containers only`],
+    ],
+    [
+      "may not have an unknown namespace mode",
+      () => sandboxSecurity({ namespaceOptions: { pid: 4 as never } }),
+      ["InvalidArgument", `${security}.namespace_options.pid: 4 is no value of NamespaceMode`],
+    ],
+    [
+      "may not have a user namespace yet",
+      () => sandboxSecurity({ namespaceOptions: { usernsOptions: { mode: NamespaceMode.POD } } }),
+      [
+        "Unimplemented",
+        `${security}.namespace_options.userns_options: user namespaces are not supported yet`,
+      ],
+    ],
+    [
+      "may name the host's user namespace",
+      () => sandboxSecurity({ namespaceOptions: { usernsOptions: { mode: NamespaceMode.NODE } } }),
+    ],
+    [
+      "may not map users of the host's user namespace",
+      () =>
+        sandboxSecurity({
+          namespaceOptions: { usernsOptions: { mode: NamespaceMode.NODE, uids: [{ length: 1 }] } },
+        }),
+      ["InvalidArgument", `${security}.namespace_options.userns_options.uids: must be empty`],
+    ],
+    [
+      "may not have a user namespace for each container",
+      () => sandboxSecurity({ namespaceOptions: { usernsOptions: { mode: NamespaceMode.CONTAINER } } }),
+      ["InvalidArgument", `${security}.namespace_options.userns_options.mode: must be POD or NODE`],
+    ],
+    [
+      "may not have a group without a user",
+      () => sandboxSecurity({ runAsGroup: { value: 1n } }),
+      ["InvalidArgument", `${security}.run_as_group: must not be set without run_as_user`],
+    ],
+    ["may have the highest user id", () => sandboxSecurity({ runAsUser: { value: 2n ** 32n - 2n } })],
+    [
+      "may not have the user id that means none",
+      () => sandboxSecurity({ runAsUser: { value: 2n ** 32n - 1n } }),
+      ["InvalidArgument", `${security}.run_as_user: must be between 0 and 4294967294`],
+    ],
+    [
+      "may not have a negative supplemental group",
+      () => sandboxSecurity({ supplementalGroups: [1n, -1n] }),
+      ["InvalidArgument", `${security}.supplemental_groups[1]: must be between 0 and`],
+    ],
+    [
+      "may be confined by AppArmor's default",
+      () => sandboxSecurity({ apparmor: { profileType: ProfileType.RuntimeDefault } }),
+    ],
+    [
+      "may not have an AppArmor profile of its own",
+      () => sandboxSecurity({ apparmor: { profileType: ProfileType.Localhost, localhostRef: "mine" } }),
+      ["FailedPrecondition", `${security}.apparmor: the AppArmor profile "mine" cannot be applied`],
+    ],
+    ["may have empty SELinux options", () => sandboxSecurity({ selinuxOptions: {} })],
+    [
+      "may not have SELinux labels",
+      () => sandboxSecurity({ selinuxOptions: { level: "s0:c1" } }),
+      ["Unimplemented", `${security}.selinux_options: SELinux labels are not supported yet`],
+    ],
+  ]);
+});
+
+describe("a container's security context", () => {
+  check([
+    [
+      "may have processes of a target",
+      () => containerSecurity({ namespaceOptions: { pid: 3, targetId: "a" } }),
+    ],
+    [
+      "needs the target's id",
+      () => containerSecurity({ namespaceOptions: { pid: NamespaceMode.TARGET } }),
+      ["InvalidArgument", `${security}.namespace_options.target_id: must not be empty`],
+    ],
+    [
+      "may not name a target without need",
+      () => containerSecurity({ namespaceOptions: { targetId: "a" } }),
+      ["InvalidArgument", `${security}.namespace_options.target_id: is for pid TARGET only`],
+    ],
+    [
+      "may not have a user by id and by name",
+      () => containerSecurity({ runAsUser: { value: 0n }, runAsUsername: "root" }),
+      ["InvalidArgument", `${security}.run_as_username: must not be set together with run_as_user`],
+    ],
+    [
+      "may have a group with a user name",
+      () => containerSecurity({ runAsUsername: "nobody", runAsGroup: { value: 5n } }),
+    ],
+    [
+      "may not have a group without a user",
+      () => containerSecurity({ runAsGroup: { value: 5n } }),
+      ["InvalidArgument", `${security}.run_as_group: must not be set without run_as_user or run_as_username`],
+    ],
+    [
+      "may not have a line of passwd as user name",
+      () => containerSecurity({ runAsUsername: "a:0" }),
+      ["InvalidArgument", `${security}.run_as_username: must not contain a colon`],
+    ],
+    [
+      "may have capabilities in either case, and all",
+      () =>
+        containerSecurity({
+          capabilities: { addCapabilities: ["net_admin", "SYS_TIME"], dropCapabilities: ["ALL"] },
+        }),
+    ],
+    [
+      "may not have an unknown capability",
+      () => containerSecurity({ capabilities: { dropCapabilities: ["CHOWN", "FLY"] } }),
+      ["InvalidArgument", `${security}.capabilities.drop_capabilities[1]: "FLY" is no capability`],
+    ],
+    [
+      "needs absolute masked paths",
+      () => containerSecurity({ maskedPaths: ["/proc/kcore", "proc"] }),
+      ["InvalidArgument", `${security}.masked_paths[1]: must be an absolute path`],
+    ],
+    [
+      "needs absolute read-only paths",
+      () => containerSecurity({ readonlyPaths: [""] }),
+      ["InvalidArgument", `${security}.readonly_paths[0]: must not be empty`],
+    ],
+    [
+      "may have a seccomp profile of its own",
+      () =>
+        containerSecurity({ seccomp: { profileType: ProfileType.Localhost, localhostRef: "/etc/p.json" } }),
+    ],
+    [
+      "needs the path of a seccomp profile",
+      () => containerSecurity({ seccomp: { profileType: ProfileType.Localhost, localhostRef: "p.json" } }),
+      ["InvalidArgument", `${security}.seccomp.localhost_ref: must be an absolute path`],
+    ],
+    [
+      "may not have a seccomp profile unused",
+      () => containerSecurity({ seccomp: { localhostRef: "/etc/p.json" } }),
+      ["InvalidArgument", `${security}.seccomp.localhost_ref: is for profile_type Localhost only`],
+    ],
+    [
+      "may not have an unknown kind of profile",
+      () => containerSecurity({ seccomp: { profileType: 9 as never } }),
+      ["InvalidArgument", `${security}.seccomp.profile_type: 9 is no value of ProfileType`],
+    ],
+    [
+      "may have a legacy seccomp profile",
+      () => containerSecurity({ seccompProfilePath: "localhost//etc/p.json" }),
+    ],
+    [
+      "may not have an unknown legacy seccomp profile",
+      () => containerSecurity({ seccompProfilePath: "strict" }),
+      ["InvalidArgument", `${security}.seccomp_profile_path: must be runtime/default`],
+    ],
+    [
+      "may not have an AppArmor profile of its own by the legacy field",
+      () => containerSecurity({ apparmorProfile: "localhost/mine" }),
+      ["FailedPrecondition", `${security}.apparmor_profile: the AppArmor profile "mine" cannot be applied`],
+    ],
+  ]);
+});

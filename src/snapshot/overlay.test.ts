@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+import { expect, test } from "bun:test";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describeSnapshotter } from "../../test/suite/snapshotter.ts";
+import { openDatabase } from "../state/database.ts";
+import { openTable } from "../state/table.ts";
+import { openOverlaySnapshotter } from "./overlay.ts";
+import type { LayerRecord, Snapshotter } from "./snapshotter.ts";
+
+function openAt(root: string) {
+  const paths = { layersDir: join(root, "layers"), containersDir: join(root, "containers") };
+  const database = openDatabase(join(root, "db"));
+  const open = () => openOverlaySnapshotter({ paths, layers: openTable<LayerRecord>(database, "layers") });
+  const fixture = {
+    snapshotter: open(),
+    async reopen(): Promise<Snapshotter> {
+      await fixture.snapshotter.close();
+      fixture.snapshotter = open();
+      return fixture.snapshotter;
+    },
+  };
+  return fixture;
+}
+
+describeSnapshotter(openAt);
+
+/** Waits for what a snapshotter deletes in the background when it is opened. */
+async function settled(condition: () => boolean): Promise<void> {
+  for (let i = 0; i < 500 && !condition(); i++) await Bun.sleep(10);
+  expect(condition()).toBe(true);
+}
+
+test("what a killed daemon left half done is deleted at the next start", async () => {
+  const root = mkdtempSync(join(tmpdir(), "podrt-overlay-"));
+  const fixture = openAt(root);
+  try {
+    const [layers, containers] = [join(root, "layers"), join(root, "containers")];
+    await fixture.snapshotter.commitLayer("sha256:a", async () => ({ sizeBytes: 0, inodes: 1 }));
+    await fixture.snapshotter.commitLayer("sha256:b", async () => ({ sizeBytes: 0, inodes: 1 }));
+    const [directory, lost] = fixture.snapshotter.layerDirs(["sha256:a", "sha256:b"]) as [string, string];
+    rmSync(lost, { recursive: true });
+    mkdirSync(join(layers, ".new-77/half/layer"), { recursive: true });
+    mkdirSync(join(layers, "78/renamed/but/no/row"), { recursive: true });
+    mkdirSync(join(containers, ".gone-9-c1/upper"), { recursive: true });
+    mkdirSync(join(containers, "c2/upper"), { recursive: true });
+    writeFileSync(join(containers, "c2/snapshot.json"), "");
+
+    const snapshotter = await fixture.reopen();
+    await settled(() => readdirSync(layers).length === 1 && readdirSync(containers).length === 1);
+    expect(snapshotter.layerDirs(["sha256:a"])).toEqual([directory]);
+    expect(snapshotter.hasLayer("sha256:b")).toBe(false);
+    expect(snapshotter.get("c2")).toBeUndefined();
+    await snapshotter.remove("c2");
+    expect(existsSync(join(containers, "c2"))).toBe(false);
+  } finally {
+    await fixture.snapshotter.close();
+    rmSync(root, { recursive: true });
+  }
+});

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import {
+  AlreadyExistsError,
+  FailedPreconditionError,
+  InvalidArgumentError,
+  NotFoundError,
+} from "../errors.ts";
+import type { Paths } from "../paths.ts";
+import type { Table } from "../state/table.ts";
+import { readSnapshots, type StoredSnapshot, writeSnapshot } from "./snapshot-directory.ts";
+import type { DiskUsage, LayerRecord, LayerUsage, Snapshot, Snapshotter } from "./snapshotter.ts";
+import { storageError } from "./storage-error.ts";
+import { startTreeKeeper, type TreeKeeper } from "./tree-keeper.ts";
+
+export interface OverlayDeps {
+  readonly paths: Pick<Paths, "layersDir" | "containersDir">;
+  /** Layers by chain id. */
+  readonly layers: Table<LayerRecord>;
+}
+
+/** Under this name a directory is being made, or waits for its deletion; both are deleted at the next start. */
+const UNFINISHED_PREFIX = ".new-";
+const DOOMED_PREFIX = ".gone-";
+const DIRECTORY_MODE = 0o755;
+const USAGE_MAX_AGE_MS = 10_000;
+const KEY_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$/;
+
+/**
+ * Layers as directories of overlayfs lower layers, `layersDir/NUMBER`, and snapshots as
+ * `containersDir/KEY/{upper,work}`. A layer exists when its row does; a snapshot, when its directory
+ * has its final name.
+ */
+export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshotter {
+  const { layersDir, containersDir } = paths;
+  const trees = startTreeKeeper();
+  mkdirSync(layersDir, { recursive: true, mode: 0o700 });
+  mkdirSync(containersDir, { recursive: true, mode: 0o700 });
+  let nextNumber = firstFreeNumber([layersDir, containersDir]);
+  settleLayers(layersDir, layers, trees);
+  sweep(containersDir, isTemporary, trees);
+  const snapshots = readSnapshots(containersDir);
+  const commits = new Map<string, Promise<void>>();
+  const measured = new Map<string, { at: number; usage: Promise<DiskUsage> }>();
+
+  function recordOf(chainId: string): LayerRecord {
+    const record = layers.get(chainId);
+    if (record === undefined) {
+      throw new NotFoundError(`layer ${chainId} is not unpacked; pull the image again`);
+    }
+    return record;
+  }
+
+  async function makeLayer(
+    chainId: string,
+    apply: (directory: string) => Promise<LayerUsage>,
+  ): Promise<void> {
+    const directory = String(nextNumber++);
+    const unfinished = join(layersDir, `${UNFINISHED_PREFIX}${directory}`);
+    try {
+      makeLayerDirectory(unfinished);
+      const { sizeBytes, inodes } = await apply(unfinished);
+      await trees.sync(unfinished);
+      renameSync(unfinished, join(layersDir, directory));
+      const createdAtNs = String(BigInt(Date.now()) * 1_000_000n);
+      layers.put(chainId, { directory, sizeBytes, inodes, createdAtNs });
+    } catch (error) {
+      await trees.remove(layersDir, existsSync(unfinished) ? `${UNFINISHED_PREFIX}${directory}` : directory);
+      throw error;
+    }
+  }
+
+  function snapshotOf(key: string, stored: StoredSnapshot): Snapshot {
+    const directory = join(containersDir, key);
+    return {
+      key,
+      lowerDirs: stored.layers.map((chainId) => join(layersDir, recordOf(chainId).directory)).reverse(),
+      upperDir: join(directory, "upper"),
+      workDir: join(directory, "work"),
+    };
+  }
+
+  function makeSnapshot(key: string, stored: StoredSnapshot): Snapshot {
+    const snapshot = snapshotOf(key, stored);
+    const [top] = snapshot.lowerDirs;
+    if (top === undefined) throw new InvalidArgumentError("layers", `snapshot ${key} stands on no layer`);
+    const unfinished = `${UNFINISHED_PREFIX}${nextNumber++}-${key}`;
+    try {
+      writeSnapshot(join(containersDir, unfinished), stored, top);
+      renameSync(join(containersDir, unfinished), join(containersDir, key));
+    } catch (error) {
+      sweep(containersDir, (name) => name === unfinished, trees);
+      throw storageError(`make snapshot ${key}`, error);
+    }
+    snapshots.set(key, stored);
+    return snapshot;
+  }
+
+  /** Gives a directory a name that no longer means anything; what is left to do is to delete it. */
+  function doom(parent: string, name: string): string {
+    const doomed = `${DOOMED_PREFIX}${nextNumber++}-${name}`;
+    try {
+      renameSync(join(parent, name), join(parent, doomed));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
+        throw storageError(`delete ${join(parent, name)}`, error);
+      }
+    }
+    return doomed;
+  }
+
+  return {
+    commitLayer(chainId, apply) {
+      if (layers.get(chainId) !== undefined) return Promise.resolve();
+      const running = commits.get(chainId);
+      if (running !== undefined) return running;
+      const commit = makeLayer(chainId, apply).finally(() => commits.delete(chainId));
+      commits.set(chainId, commit);
+      return commit;
+    },
+    hasLayer: (chainId) => layers.get(chainId) !== undefined,
+    layerSize: (chainId) => recordOf(chainId).sizeBytes,
+    layerDirs: (chainIds) => chainIds.map((chainId) => join(layersDir, recordOf(chainId).directory)),
+    async prepare(key, chainIds) {
+      checkKey(key);
+      const existing = snapshots.get(key);
+      if (existing !== undefined && existing.layers.join() !== chainIds.join()) {
+        throw new AlreadyExistsError(`snapshot ${key} exists and stands on other layers`);
+      }
+      return existing === undefined
+        ? makeSnapshot(key, { layers: [...chainIds] })
+        : snapshotOf(key, existing);
+    },
+    get(key) {
+      const stored = snapshots.get(key);
+      const isWhole = stored?.layers.every((chainId) => layers.get(chainId) !== undefined) ?? false;
+      return stored !== undefined && stored.layers.length > 0 && isWhole
+        ? snapshotOf(key, stored)
+        : undefined;
+    },
+    async remove(key) {
+      if (!snapshots.has(key)) return;
+      const doomed = doom(containersDir, key);
+      snapshots.delete(key);
+      measured.delete(key);
+      await trees.remove(containersDir, doomed);
+    },
+    async removeLayer(chainId) {
+      const record = layers.get(chainId);
+      if (record === undefined) return;
+      const user = [...snapshots].find(([, stored]) => stored.layers.includes(chainId));
+      if (user !== undefined) {
+        throw new FailedPreconditionError(`layer ${chainId} is in use by snapshot ${user[0]}`);
+      }
+      layers.delete(chainId);
+      await trees.remove(layersDir, doom(layersDir, record.directory));
+    },
+    listLayers: () => [...layers.keys()],
+    listSnapshots: () => [...snapshots.keys()],
+    async usage() {
+      const records = layers.list();
+      return {
+        usedBytes: records.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+        inodesUsed: records.reduce((sum, { inodes }) => sum + inodes, 0),
+      };
+    },
+    snapshotUsage(key) {
+      if (!snapshots.has(key)) return Promise.reject(new NotFoundError(`snapshot ${key} does not exist`));
+      const known = measured.get(key);
+      if (known !== undefined && performance.now() - known.at < USAGE_MAX_AGE_MS) return known.usage;
+      const usage = trees.measure(join(containersDir, key, "upper"));
+      measured.set(key, { at: performance.now(), usage });
+      usage.catch(() => measured.delete(key));
+      return usage;
+    },
+    close: () => trees.close(),
+  };
+}
+
+/**
+ * Makes directories and rows agree after a restart: what was being made or deleted goes, and so does a
+ * directory without a row. A row whose directory is gone is dropped, so that the layer is fetched anew.
+ */
+function settleLayers(layersDir: string, layers: Table<LayerRecord>, trees: TreeKeeper): void {
+  const owned = new Set<string>();
+  for (const chainId of [...layers.keys()]) {
+    const { directory } = layers.get(chainId) as LayerRecord;
+    const isThere = lstatSync(join(layersDir, directory), { throwIfNoEntry: false })?.isDirectory() ?? false;
+    if (isThere) owned.add(directory);
+    else layers.delete(chainId);
+  }
+  sweep(layersDir, (name) => !owned.has(name), trees);
+}
+
+/** Numbers are never given out twice, so that a name being deleted is not met again. */
+function firstFreeNumber(directories: readonly string[]): number {
+  const names = directories.flatMap((directory) => readdirSync(directory));
+  const numbers = names.map((name) =>
+    Number(/^(?:\.(?:new|gone)-)?([0-9]{1,15})(?:-|$)/.exec(name)?.[1] ?? 0),
+  );
+  return numbers.reduce((highest, number) => Math.max(highest, number), 0) + 1;
+}
+
+function makeLayerDirectory(path: string): void {
+  try {
+    mkdirSync(path);
+    chmodSync(path, DIRECTORY_MODE);
+  } catch (error) {
+    throw storageError(`make ${path}`, error);
+  }
+}
+
+/** Starts to delete what `isDoomed` picks; what cannot be deleted now is tried again at the next start. */
+function sweep(directory: string, isDoomed: (name: string) => boolean, trees: TreeKeeper): void {
+  for (const name of readdirSync(directory).filter(isDoomed)) {
+    trees.remove(directory, name).catch(() => {});
+  }
+}
+
+function isTemporary(name: string): boolean {
+  return name.startsWith(UNFINISHED_PREFIX) || name.startsWith(DOOMED_PREFIX);
+}
+
+function checkKey(key: string): void {
+  if (!KEY_PATTERN.test(key)) {
+    throw new InvalidArgumentError("", `${JSON.stringify(key)} cannot name a snapshot`);
+  }
+}

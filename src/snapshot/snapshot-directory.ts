@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import * as v from "valibot";
+
+/** What is kept beside a snapshot's `upper` and `work`, in the file `snapshot.json`. */
+const snapshotSchema = v.strictObject({
+  /** Chain ids, bottom first. */
+  layers: v.array(v.string()),
+});
+
+export type StoredSnapshot = Readonly<v.InferOutput<typeof snapshotSchema>>;
+
+const FILE_NAME = "snapshot.json";
+const PERMISSION_BITS = 0o7777;
+
+/** Makes the directory of a snapshot; the file system's root will look as the top layer's does. */
+export function writeSnapshot(directory: string, snapshot: StoredSnapshot, topLayerDir: string): void {
+  const { mode, uid, gid } = statSync(topLayerDir);
+  const upper = join(directory, "upper");
+  mkdirSync(directory, { mode: 0o700 });
+  mkdirSync(join(directory, "work"), { mode: 0o700 });
+  mkdirSync(upper);
+  chownSync(upper, uid, gid);
+  chmodSync(upper, mode & PERMISSION_BITS);
+  writeFileSync(join(directory, FILE_NAME), JSON.stringify(snapshot), { mode: 0o600 });
+}
+
+/** The snapshots below `containersDir`; one whose file a power loss left empty stands on no layers. */
+export function readSnapshots(containersDir: string): Map<string, StoredSnapshot> {
+  const snapshots = new Map<string, StoredSnapshot>();
+  for (const name of readdirSync(containersDir)) {
+    if (!name.startsWith(".")) snapshots.set(name, readStored(join(containersDir, name, FILE_NAME)));
+  }
+  return snapshots;
+}
+
+function readStored(file: string): StoredSnapshot {
+  try {
+    return v.parse(snapshotSchema, JSON.parse(readFileSync(file, "utf8")));
+  } catch {
+    return { layers: [] };
+  }
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+import { lstatSync } from "node:fs";
+import { join } from "node:path";
+import { startWorkerPool } from "../lib/worker-pool.ts";
+import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from "../linux/abi/fcntl.ts";
+import { open } from "../linux/fd.ts";
+import { isErrno } from "../linux/syscall.ts";
+import { measureSmallTree, removeTree, type TreeUsage } from "../linux/tree.ts";
+import type { DiskUsage } from "./snapshotter.ts";
+import { storageError } from "./storage-error.ts";
+import type { TreeJob, TreeReply } from "./tree-worker.ts";
+
+/** Deletes, measures and syncs directories: small ones at once, the others on a thread. */
+export interface TreeKeeper {
+  /** Deletes `name` in `directory` with all below it; what is not there is fine. */
+  remove(directory: string, name: string): Promise<void>;
+  measure(path: string): Promise<DiskUsage>;
+  /** syncfs(2) on the file system of `path`. */
+  sync(path: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What is deleted or measured without a thread: less than a millisecond's work, as most containers leave. */
+const SMALL_INODES = 64;
+const SMALL_BYTES = 16 << 20;
+const IDLE_MS = 30_000;
+
+export function startTreeKeeper(): TreeKeeper {
+  const pool = startWorkerPool<TreeJob, TreeReply>({
+    entry: "snapshot/tree-worker.ts",
+    workers: 1,
+    idleMs: IDLE_MS,
+  });
+
+  async function run(job: TreeJob, what: string): Promise<TreeReply> {
+    try {
+      return await pool.run(job);
+    } catch (error) {
+      throw storageError(what, error);
+    }
+  }
+
+  return {
+    async remove(directory, name) {
+      const path = join(directory, name);
+      const what = `delete ${path}`;
+      if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return;
+      const small = measureIfSmall(path);
+      if (small === undefined || small.usedBytes > SMALL_BYTES) {
+        await run({ kind: "remove", directory, name }, what);
+        return;
+      }
+      try {
+        using parent = open(directory, O_PATH | O_DIRECTORY);
+        removeTree(parent.number, name);
+      } catch (error) {
+        throw storageError(what, error);
+      }
+    },
+    async measure(path) {
+      const usage = measureIfSmall(path) ?? (await run({ kind: "measure", path }, `measure ${path}`));
+      return { usedBytes: usage?.usedBytes ?? 0, inodesUsed: usage?.inodes ?? 0 };
+    },
+    async sync(path) {
+      await run({ kind: "sync", path }, `write ${path} to disk`);
+    },
+    close: pool.close,
+  };
+}
+
+function measureIfSmall(path: string): TreeUsage | undefined {
+  try {
+    using directory = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    return measureSmallTree(directory, SMALL_INODES);
+  } catch (error) {
+    if (isErrno(error, "ENOTDIR", "ELOOP", "ENOENT")) return undefined;
+    throw storageError(`measure ${path}`, error);
+  }
+}
