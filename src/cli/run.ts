@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { DeadlineExceededError, FailedPreconditionError, UnavailableError } from "../errors.ts";
+import { DeadlineExceededError, FailedPreconditionError } from "../errors.ts";
 import type { PodName } from "../gen/podrt/v1/podrt_pb.ts";
 import type { Container } from "../gen/runtime/v1/api_pb.ts";
 import { sleep } from "../lib/deadline.ts";
-import { type Daemon, isNotFound, openDaemon } from "./client.ts";
+import { type Daemon, isAbsent, isNotFound, openDaemon } from "./client.ts";
 import { followLogs, type LogFollower } from "./follow-logs.ts";
 import { containerName, type Inventory, type PodEntry, podTitle, takeInventory } from "./inventory.ts";
 import type { Io } from "./io.ts";
@@ -75,7 +75,7 @@ function podWatch(
     try {
       inventory = await takeInventory(daemon);
     } catch (error) {
-      if (!(error instanceof UnavailableError)) throw error;
+      if (!isAbsent(error)) throw error;
       absentSinceMs ??= performance.now();
       if (performance.now() - absentSinceMs > ABSENCE_MS) throw error;
       return last;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import manifest from "../../package.json" with { type: "json" };
-import { UnavailableError } from "../errors.ts";
-import { openDaemon, promptly } from "./client.ts";
+import { isAbsent, openDaemon, promptly } from "./client.ts";
 import type { Context } from "./program.ts";
 
 /** A daemon that does not answer is no mistake here. */
@@ -26,7 +25,7 @@ async function daemonVersion(socketPath: string): Promise<{ version: string; api
     const { runtimeVersion, runtimeApiVersion } = await daemon.runtime.version({}, promptly());
     return { version: runtimeVersion, api: runtimeApiVersion };
   } catch (error) {
-    if (error instanceof UnavailableError) return undefined;
+    if (isAbsent(error)) return undefined;
     throw error;
   }
 }

@@ -36,6 +36,8 @@ export function rpcHandler(deps: HandlerDeps): (request: Request, response: Resp
     readMaxBytes: MAX_MESSAGE_BYTES,
     writeMaxBytes: MAX_MESSAGE_BYTES,
     acceptCompression: [compressionGzip],
+    // Compressed requests are understood, but no answer is: on a local socket that only costs time.
+    compressMinBytes: MAX_MESSAGE_BYTES + 1,
     // A misspelt key in JSON typed by a person is refused instead of being taken for a default.
     jsonOptions: { ignoreUnknownFields: false },
   });

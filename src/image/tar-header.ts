@@ -79,7 +79,7 @@ function prefixOf(block: Uint8Array, isPosix: boolean): string {
 }
 
 function verifyChecksum(block: Uint8Array): void {
-  const stated = number(block, CHECKSUM, "checksum");
+  const stated = octal(latin1(block, CHECKSUM));
   let unsigned = 0;
   let signed = 0;
   for (let i = 0; i < TAR_BLOCK_BYTES; i++) {

@@ -15,7 +15,7 @@ import {
   O_RDWR,
 } from "../linux/abi/fcntl.ts";
 import { type Fd, memfd, open, pipe, sealedMemfd } from "../linux/fd.ts";
-import { identify, isAlive, type ProcessIdentity } from "../linux/process.ts";
+import { identify, isAlive, type ProcessIdentity, waitGone } from "../linux/process.ts";
 import { isErrno, trySyscall } from "../linux/syscall.ts";
 import { bindUnix, sendWithFds, unixDatagramSocket } from "../linux/unix-socket.ts";
 import { spawnWithEngine } from "./engine.ts";
@@ -47,6 +47,7 @@ export function passedFd(index: number): number {
 
 const LAUNCH_TIMEOUT_MS = 20_000;
 const REPLY_RECORD_BYTES = 16;
+const END_TIMEOUT_MS = 5000;
 const JOURNAL_LIMIT_BYTES = 256 * 1024;
 const SEND_ATTEMPTS = 50;
 
@@ -262,8 +263,8 @@ class MonitorClient implements Monitor {
     try {
       await this.launch(program, []);
     } catch (error) {
-      // The answer to exit is silence.
-      if (this.isAlive()) throw error;
+      // The answer to exit is silence, heard a moment before the process is gone.
+      if (!(await waitGone(this.identity, END_TIMEOUT_MS))) throw error;
     }
   }
 

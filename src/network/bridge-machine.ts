@@ -12,7 +12,7 @@ import {
   portsOf,
   removeLink,
 } from "./bridge-link.ts";
-import { enableForwarding, holdsForwarding, restoreForwarding } from "./forwarding.ts";
+import { enableForwarding, holdsForwarding, isForwarding, restoreForwarding } from "./forwarding.ts";
 import { type LeaseRecord, parseSubnet } from "./ipam.ts";
 import { findTables, removeTable, writeTable } from "./nat-table.ts";
 
@@ -54,7 +54,8 @@ export class BridgeMachine {
     const isConfigured = present !== undefined && present.index === this.#configured;
     const bridge = isConfigured ? present : await ensureBridge(this.settings);
     this.#configured = bridge.index;
-    if (!holdsForwarding(this.#deps.settings) || !(await this.#hasTable())) await this.writeTable();
+    const isComplete = holdsForwarding(this.#deps.settings) && isForwarding() && (await this.#hasTable());
+    if (!isComplete) await this.writeTable();
     return bridge;
   }
 

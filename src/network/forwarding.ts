@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
 import type { Table } from "../state/table.ts";
 import { findTables } from "./nat-table.ts";
@@ -24,15 +25,20 @@ export async function enableForwarding(settings: Table<unknown>, table: string):
   const current = readFileSync(IP_FORWARD, "utf8").trim();
   const former = recorded(settings) ?? (await inherited(table)) ?? current;
   settings.put(SETTING, { bootId: bootId(), value: former } satisfies FormerForwarding);
-  if (current === "0") setForwarding("1");
+  if (current === "0") await setForwarding("1");
   return COMMENT_PREFIX + former;
 }
 
 /** Puts ip_forward back to what it was before podrt, once this instance's table is gone. */
 export async function restoreForwarding(settings: Table<unknown>, table: string): Promise<void> {
   const former = recorded(settings);
-  if (former === "0" && (await inherited(table)) === undefined) setForwarding("0");
+  if (former === "0" && (await inherited(table)) === undefined) await setForwarding("0");
   settings.delete(SETTING);
+}
+
+/** True when the machine forwards packets. */
+export function isForwarding(): boolean {
+  return readFileSync(IP_FORWARD, "utf8").trim() !== "0";
 }
 
 /** True while this instance holds ip_forward. */
@@ -52,9 +58,10 @@ async function inherited(table: string): Promise<string | undefined> {
   return comment?.slice(COMMENT_PREFIX.length);
 }
 
-function setForwarding(value: string): void {
+/** Every interface of the machine is changed, which takes the kernel tens of milliseconds. */
+async function setForwarding(value: string): Promise<void> {
   try {
-    writeFileSync(IP_FORWARD, value);
+    await writeFile(IP_FORWARD, value);
   } catch (error) {
     throw new FailedPreconditionError(
       `cannot set net.ipv4.ip_forward to ${value}, which pods need to reach other machines: ${messageOf(error)}`,

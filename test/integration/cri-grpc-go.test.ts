@@ -14,9 +14,9 @@ if (go === null) console.log("skipped: calls of grpc-go, because Go is not insta
 // Without Go there is no client to call with, as said above.
 describe.skipIf(go === null)("gRPC of grpc-go", () => {
   const { level } = logger;
-  const directory = mkdtempSync(join(tmpdir(), "podrt-grpc-go-"));
-  const program = join(directory, "grpc-client");
-  const socketPath = join(directory, "podrt.sock");
+  let directory: string;
+  let program: string;
+  let socketPath: string;
   let server: CriServer;
 
   async function run(kind: string, count = 1) {
@@ -33,6 +33,9 @@ describe.skipIf(go === null)("gRPC of grpc-go", () => {
 
   beforeAll(async () => {
     logger.level = "silent";
+    directory = mkdtempSync(join(tmpdir(), "podrt-grpc-go-"));
+    program = join(directory, "grpc-client");
+    socketPath = join(directory, "podrt.sock");
     server = await serveCri({
       socketPath,
       routes: (router) => {

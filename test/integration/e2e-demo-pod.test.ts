@@ -83,7 +83,7 @@ test("podrt pods and podrt ps show the pod, its containers and, with -a, its pau
 
 test("podrt stop ends the pod and leaves it listed, podrt rm removes it", async () => {
   const { daemon } = fixture;
-  expect((await daemon.podrt("stop", "demo-pod")).code).toBe(0);
+  expect((await daemon.podrt("stop", "--time", "1", "demo-pod")).code).toBe(0);
   expect((await daemon.podrt("pods")).stdout).toMatch(/demo-pod.*Stopped/i);
   expect((await containerStatus(daemon, app1)).exitCode).toBe(0);
   expect((await daemon.podrt("rm", "demo-pod")).code).toBe(0);

@@ -20,12 +20,16 @@ const O_RDWR_APPEND_CREAT = 0o2 | 0o2000 | 0o100;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const POLLIN = 1;
+const NO_CALL = 0xffff;
 const REPLY_TIMEOUT_MS = 5000;
 
 /** One system call of a table, written by hand: these tests know nothing of src/launch. */
 export type Entry = {
-  readonly call: SyscallName;
+  /** "none" calls nothing: its answer is its first argument. */
+  readonly call: SyscallName | "none";
   readonly args?: readonly (number | bigint)[];
+  /** Which arguments (0 is the first) are addresses of their values. */
+  readonly indirect?: readonly number[];
   /** Address the answer is stored at. */
   readonly result?: number;
   /** Up to two errno numbers that do not stop the table. */
@@ -65,9 +69,11 @@ export class Image {
   /** A launch table with its end mark, behind the two words that a callable engine reports in. */
   table(entries: readonly Entry[]): number {
     const words = [0n, 0n];
-    for (const { call, args = [], result = 0, tolerate = [] } of entries) {
+    for (const { call, args = [], indirect = [], result = 0, tolerate = [] } of entries) {
       const [first = 0, second = 0] = tolerate;
-      const op = BigInt(SYS[call]) | (BigInt(first) << 32n) | (BigInt(second) << 48n);
+      const number = call === "none" ? NO_CALL : SYS[call];
+      const flags = indirect.reduce((bits, argument) => bits | (1 << argument), 0);
+      const op = BigInt(number + flags * 0x10000) | (BigInt(first) << 32n) | (BigInt(second) << 48n);
       words.push(op, ...Array.from({ length: 6 }, (_, i) => BigInt(args[i] ?? 0)), BigInt(result));
     }
     return this.words(...words, -1n) + 16;

@@ -69,7 +69,7 @@ export function describeSnapshotter(open: (root: string) => SnapshotterFixture):
       mkdirSync(join(directory, "half/of/it"), { recursive: true });
       throw new Error("no more");
     });
-    expect(failing).rejects.toThrow("no more");
+    await expect(failing).rejects.toThrow("no more");
     await failing.catch(() => {});
     expect(snapshotter.hasLayer("sha256:a")).toBe(false);
     expect(listAll(root)).toEqual(before);
@@ -110,7 +110,7 @@ export function describeSnapshotter(open: (root: string) => SnapshotterFixture):
     writeFileSync(join(snapshot.upperDir, "written"), "kept");
     expect(await snapshotter.prepare("c1", ["sha256:a"])).toEqual(snapshot);
     expect(readFileSync(join(snapshot.upperDir, "written"), "utf8")).toBe("kept");
-    expect(snapshotter.prepare("c1", ["sha256:a", "sha256:b"])).rejects.toThrow(AlreadyExistsError);
+    await expect(snapshotter.prepare("c1", ["sha256:a", "sha256:b"])).rejects.toThrow(AlreadyExistsError);
   });
 
   test("the root of a snapshot looks like the top layer's", async () => {
@@ -123,14 +123,14 @@ export function describeSnapshotter(open: (root: string) => SnapshotterFixture):
   });
 
   test("missing layers and unusable keys are refused by name", async () => {
-    expect(snapshotter.prepare("c1", ["sha256:missing"])).rejects.toThrow("sha256:missing");
+    await expect(snapshotter.prepare("c1", ["sha256:missing"])).rejects.toThrow("sha256:missing");
     expect(() => snapshotter.layerSize("sha256:missing")).toThrow(NotFoundError);
     await commit("sha256:a");
     for (const key of ["", "..", ".hidden", "a/b", "../up"]) {
-      expect(snapshotter.prepare(key, ["sha256:a"])).rejects.toThrow("cannot name a snapshot");
+      await expect(snapshotter.prepare(key, ["sha256:a"])).rejects.toThrow("cannot name a snapshot");
     }
-    expect(snapshotter.prepare("c1", [])).rejects.toThrow("stands on no layer");
-    expect(snapshotter.snapshotUsage("c1")).rejects.toThrow(NotFoundError);
+    await expect(snapshotter.prepare("c1", [])).rejects.toThrow("stands on no layer");
+    await expect(snapshotter.snapshotUsage("c1")).rejects.toThrow(NotFoundError);
     expect(snapshotter.listSnapshots()).toEqual([]);
   });
 
@@ -156,7 +156,7 @@ export function describeSnapshotter(open: (root: string) => SnapshotterFixture):
   test("a layer under a snapshot cannot be removed", async () => {
     await commit("sha256:a");
     await snapshotter.prepare("c1", ["sha256:a"]);
-    expect(snapshotter.removeLayer("sha256:a")).rejects.toThrow(FailedPreconditionError);
+    await expect(snapshotter.removeLayer("sha256:a")).rejects.toThrow(FailedPreconditionError);
     await snapshotter.remove("c1");
     await snapshotter.removeLayer("sha256:a");
   });

@@ -34,13 +34,13 @@ export function status(
   };
 }
 
-/** crictl info and critest read `stateDir`; the pause is part of podrt, so no image is named for it. */
+/** crictl info and critest read `stateDir`; the pause is part of podrt, which has no image to pull. */
 function configInfo({ paths, config }: Runtime): object {
   return {
     stateDir: paths.stateDir,
     runDir: paths.runDir,
     socket: paths.socket,
-    sandboxImage: "",
+    sandboxImage: "podrt/pause",
     network: config.network,
     image: config.image,
     cgroup: config.cgroup,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { write } from "node:fs";
+import { close, write } from "node:fs";
 import { assert } from "../../lib/assert.ts";
 import { ByteReader, ByteWriter } from "../../lib/bytes.ts";
 import { ERRNO } from "../abi/errno.ts";
@@ -60,8 +60,9 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
+  /** Closing a socket of nf_tables waits until what it removed is destroyed, hence off the thread too. */
   [Symbol.dispose](): void {
-    this.#fd.close();
+    if (this.#fd.isOpen) close(this.#fd.release(), () => {});
   }
 
   /**

@@ -2,6 +2,7 @@
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { createFetchClient } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
+import { compressionGzip } from "@connectrpc/connect-node";
 import { ImageService, RuntimeService } from "../../../src/gen/runtime/v1/api_pb.ts";
 
 /** Both services of the interface, called with JSON over the unix socket as `curl --unix-socket` would. */
@@ -16,14 +17,15 @@ export function connectApi(socketPath: string): Api {
 
 /** Connect with JSON over a unix socket; each call connects anew, so that a restart of the daemon needs no care. */
 export function unixTransport(socketPath: string): Transport {
-  const unixFetch = ((input: Request) =>
-    fetch(input, { unix: socketPath, keepalive: false })) as typeof fetch;
+  // Otherwise fetch unpacks a compressed reply and hands it on with the header that says it is packed.
+  const options = { unix: socketPath, keepalive: false, decompress: false };
+  const unixFetch = ((input: Request) => fetch(input, options)) as typeof fetch;
   return createTransport({
     httpClient: createFetchClient(unixFetch),
     baseUrl: "http://localhost",
     useBinaryFormat: false,
     interceptors: [],
-    acceptCompression: [],
+    acceptCompression: [compressionGzip],
     sendCompression: null,
     compressMinBytes: 1024,
     readMaxBytes: 16 * 1024 * 1024,
