@@ -48,6 +48,7 @@ export type Ensure = (
 ) => Promise<void>;
 
 const INDEX_DEPTH_LIMIT = 3;
+const JOINS_LIMIT = 3;
 const LAYER_LIMIT_BYTES = 128 * 2 ** 30;
 
 /**
@@ -119,7 +120,7 @@ export async function unpackLayer(
   const { content, snapshotter, unpacker } = deps;
   const layer = layers[position] as ImageLayer;
   const below = layers.slice(0, position).map(({ chainId }) => chainId);
-  while (!snapshotter.hasLayer(layer.chainId)) {
+  for (let joined = 0; !snapshotter.hasLayer(layer.chainId); joined++) {
     let isOwnWork = false;
     try {
       await snapshotter.commitLayer(layer.chainId, async (targetDir) => {
@@ -141,7 +142,7 @@ export async function unpackLayer(
     } catch (error) {
       signal?.throwIfAborted();
       // What another pull failed at, perhaps because its caller left, is tried again on our own account.
-      if (isOwnWork) throw error;
+      if (isOwnWork || joined === JOINS_LIMIT) throw error;
     }
   }
 }

@@ -39,7 +39,7 @@ function open() {
   const content = openContentStore(paths);
   const snapshots = fakeSnapshots(paths.layersDir);
   const unpacker = fakeUnpacker();
-  const text = `[image]\nstall_timeout_ms = 2000\n[registries."${registry.host}"]\nplain_http = true\n`;
+  const text = `[image]\nstall_timeout_ms = 500\n[registries."${registry.host}"]\nplain_http = true\n`;
   const openAgain = (): Images =>
     openImages({
       paths,
@@ -548,7 +548,7 @@ test("images are there again after a restart, except those that lost a layer", a
   const record = await pull("app:v1");
   const kept = await pull("app:v2");
   expect(instance.openAgain().list()).toHaveLength(2);
-  instance.snapshots.layers.delete(record.layers[1]?.chainId as string);
+  await instance.snapshots.removeLayer(record.layers[1]?.chainId as string);
   const reopened = instance.openAgain();
   expect(reopened.list()).toEqual([kept]);
   expect((await reopened.pull(named("app:v1"))).id).toBe(record.id);

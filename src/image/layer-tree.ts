@@ -132,17 +132,22 @@ export function openLayerTree(
     const isNew = wasDeleted(path) || removedWhiteout;
     removedWhiteout = false;
     if (isNew) setOpaque(made.number);
-    using below = isNew ? undefined : lower?.find(path);
-    const status = below === undefined ? undefined : statFd(below.number);
-    if (below === undefined || status === undefined || (status.mode & S_IFMT) !== S_IFDIR) {
+    if (isNew || !copyFromBelow(made, path)) {
       applyStatus(made.number, { uid: 0, gid: 0, mode: DIRECTORY_MODE });
-      return;
     }
-    applyStatus(made.number, status);
+  }
+
+  function copyFromBelow(directory: Fd, path: string): boolean {
+    using below = lower?.find(path);
+    if (below === undefined) return false;
+    const status = statFd(below.number);
+    if ((status.mode & S_IFMT) !== S_IFDIR) return false;
+    applyStatus(directory.number, status);
     using readable = openBeneath(below.number, ".", O_RDONLY | O_DIRECTORY);
-    copyXattrs(readable.number, made.number);
+    copyXattrs(readable.number, directory.number);
     const { mtimeSeconds, mtimeNanoseconds } = status;
     self.setTimesLater(path, { mtimeSeconds: Number(mtimeSeconds), mtimeNanoseconds });
+    return true;
   }
 
   const self: LayerTree = {
@@ -198,6 +203,7 @@ export function openLayerTree(
       root.close();
     },
   };
+  copyFromBelow(root, "");
   return self;
 }
 

@@ -10,7 +10,7 @@ import { isOpaque } from "./xattr.ts";
 
 /** The layers below the one being unpacked, seen as overlayfs will stack them. */
 export interface LowerLayers extends Disposable {
-  /** An O_PATH descriptor of what is at `path` (not followed), or nothing; the caller closes it. */
+  /** An O_PATH descriptor of what is at `path` (not followed; "" is the top), or nothing; the caller closes it. */
   find(path: string): Fd | undefined;
   /** The names at the top of all layers, deleted ones too, as binary strings. */
   rootNames(): Set<string>;
@@ -44,7 +44,7 @@ export function isWhiteout(status: Pick<FileStatus, "mode" | "rdev">): boolean {
 
 function findIn(roots: readonly Fd[], path: string): Fd | undefined {
   for (const root of roots) {
-    const result = tryOpenWithoutLinks(root.number, cBytes(path), O_PATH | O_NOFOLLOW);
+    const result = tryOpenWithoutLinks(root.number, cBytes(path || "."), O_PATH | O_NOFOLLOW);
     if (result >= 0) {
       const found = new Fd(result);
       if (!isWhiteout(statFd(found.number))) return found;

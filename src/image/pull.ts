@@ -56,6 +56,8 @@ export interface Puller {
   open(request: PullRequest): Pull;
 }
 
+const JOINS_LIMIT = 3;
+
 type WantedBlob = Pick<Descriptor, "digest" | "size">;
 
 /** A puller shares downloads: the same blob is never fetched twice at a time from one registry. */
@@ -72,7 +74,7 @@ export function createPuller(deps: PullerDeps): Puller {
   ): Promise<void> => {
     // Not shared between registries: a slow one must not hold up the pulls from another.
     const key = `${host} ${wanted.digest}`;
-    for (;;) {
+    for (let joined = 0; ; joined++) {
       if (content.has(wanted.digest)) {
         return checkSize(wanted.digest, content.sizeBytes(wanted.digest), wanted.size);
       }
@@ -89,7 +91,7 @@ export function createPuller(deps: PullerDeps): Puller {
       } catch (error) {
         signal.throwIfAborted();
         // Another pull's credentials or caller may be why its download failed.
-        if (isOwnWork) throw error;
+        if (isOwnWork || joined === JOINS_LIMIT) throw error;
       }
     }
   };

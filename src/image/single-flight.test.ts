@@ -54,6 +54,7 @@ test("the last to give up ends the work and waits for its cleaning up", async ()
   const ends = leavers.map((leaver) =>
     leaver.catch((error: Error) => [error.message, shared.state.cleanups]),
   );
+  await Bun.sleep(1);
   controllers[0]?.abort(new Error("first"));
   controllers[1]?.abort(new Error("second"));
   expect(await Promise.all(ends)).toEqual([
@@ -67,6 +68,7 @@ test("one who comes while an abandoned run ends starts a new one", async () => {
   const abandoned = work();
   const controller = new AbortController();
   const leaver = flights.run("a", abandoned.run, { signal: controller.signal });
+  await Bun.sleep(1);
   controller.abort(new Error("bye"));
   const fresh = work();
   fresh.finish("fresh");
@@ -80,6 +82,7 @@ test("a failure reaches everyone, and progress too", async () => {
   const seen: number[] = [];
   const onProgress = (n: number) => seen.push(n);
   const runs = [flights.run("a", shared.run, { onProgress }), flights.run("a", shared.run, { onProgress })];
+  await Bun.sleep(1);
   shared.state.report(7);
   shared.fail(new Error("broken"));
   expect((await Promise.allSettled(runs)).map(({ status }) => status)).toEqual(["rejected", "rejected"]);

@@ -59,7 +59,11 @@ export class SingleFlight<Result, Progress = never> {
     const report = (progress: Progress) => {
       for (const passenger of passengers) passenger.onProgress?.(progress);
     };
-    const result = work({ signal: controller.signal, report });
+    // Begins once the first passenger is seated, so that none misses the first report.
+    const result = Promise.resolve().then(() => {
+      controller.signal.throwIfAborted();
+      return work({ signal: controller.signal, report });
+    });
     const flight: Flight<Result, Progress> = { result, controller, passengers };
     this.#flights.set(key, flight);
     const forget = () => this.#forget(key, flight);

@@ -6,7 +6,8 @@ import { parsePaxRecords } from "./tar-pax.ts";
 
 /** Who hears of the members: `entry`, then `data` until all is there, then `end`, for each in turn. */
 export interface TarSink {
-  entry(entry: TarEntry): void;
+  /** `contentOffset` is where the content starts in the archive. */
+  entry(entry: TarEntry, contentOffset: number): void;
   data(bytes: Uint8Array): void;
   end(): void;
 }
@@ -36,6 +37,7 @@ type State =
 export function createTarReader(sink: TarSink, limits: TarLimits = TAR_LIMITS): TarReader {
   const block = new Uint8Array(TAR_BLOCK_BYTES);
   let blockFill = 0;
+  let position = 0;
   let state: State = { kind: "header" };
   let remaining = 0;
   let extensions: TarExtensions = {};
@@ -75,7 +77,7 @@ export function createTarReader(sink: TarSink, limits: TarLimits = TAR_LIMITS): 
     extensions = {};
     remaining = contentBytes;
     state = { kind: "content", padding: paddingOf(remaining) };
-    sink.entry(entry);
+    sink.entry(entry, position);
     if (remaining === 0) endPart();
   }
 
@@ -99,12 +101,14 @@ export function createTarReader(sink: TarSink, limits: TarLimits = TAR_LIMITS): 
 
   function pushHeaderBytes(chunk: Uint8Array): number {
     if (blockFill === 0 && chunk.length >= TAR_BLOCK_BYTES) {
+      position += TAR_BLOCK_BYTES;
       onBlock(chunk.subarray(0, TAR_BLOCK_BYTES));
       return TAR_BLOCK_BYTES;
     }
     const taken = chunk.subarray(0, TAR_BLOCK_BYTES - blockFill);
     block.set(taken, blockFill);
     blockFill += taken.length;
+    position += taken.length;
     if (blockFill === TAR_BLOCK_BYTES) {
       blockFill = 0;
       onBlock(block);
@@ -117,6 +121,7 @@ export function createTarReader(sink: TarSink, limits: TarLimits = TAR_LIMITS): 
     if (state.kind === "content") sink.data(taken);
     if (state.kind === "extension") extensionParts.push(taken.slice());
     remaining -= taken.length;
+    position += taken.length;
     if (remaining === 0) endPart();
     return taken.length;
   }
@@ -139,6 +144,7 @@ export function createTarReader(sink: TarSink, limits: TarLimits = TAR_LIMITS): 
       if (state.kind !== "content" && state.kind !== "padding") return 0;
       const skipped = remaining + (state.kind === "content" ? state.padding : 0);
       remaining = 0;
+      position += skipped;
       if (state.kind === "content") sink.end();
       state = { kind: "header" };
       return skipped;

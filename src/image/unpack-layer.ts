@@ -107,7 +107,8 @@ async function unpack(
   return { diffId: `sha256:${hash.digest("hex")}`, ...writer.finish() };
 }
 
-function limitFor(compressedBytes: number, limits: UnpackLimits): number {
+/** To how many bytes `compressedBytes` may inflate. */
+export function limitFor(compressedBytes: number, limits: UnpackLimits = UNPACK_LIMITS): number {
   return Math.min(limits.uncompressedBytes, Math.max(limits.ratioFreeBytes, compressedBytes * limits.ratio));
 }
 

@@ -45,11 +45,9 @@ export function loadDeviceProgram(program: Uint8Array): Fd {
   const attributes = new DataView(new ArrayBuffer(64));
   attributes.setUint32(0, BPF_PROG_TYPE_CGROUP_DEVICE, true);
   attributes.setUint32(4, program.length / INSTRUCTION_BYTES, true);
-  // Both buffers are referenced below the call, so they outlive it.
   attributes.setBigUint64(8, BigInt(addressOf(program)), true);
   attributes.setBigUint64(16, BigInt(addressOf(LICENSE)), true);
-  const fd = bpf(BPF_PROG_LOAD, attributes);
-  return program.length > 0 ? new Fd(fd) : new Fd(-1);
+  return new Fd(bpf(BPF_PROG_LOAD, attributes, program, LICENSE));
 }
 
 /** Lets a device program judge for a cgroup of the cgroup2 hierarchy, beside those already there. */
@@ -64,12 +62,13 @@ export function detachDeviceProgram(cgroup: Fd, program: Fd): void {
 /** The device programs attached to the cgroup itself; the caller closes them. */
 export function attachedDevicePrograms(cgroup: Fd): Fd[] {
   const ids = new Uint32Array(MAX_PROGRAMS);
+  const idBytes = new Uint8Array(ids.buffer);
   const attributes = new DataView(new ArrayBuffer(32));
   attributes.setUint32(0, cgroup.number, true);
   attributes.setUint32(4, BPF_CGROUP_DEVICE, true);
-  attributes.setBigUint64(16, BigInt(addressOf(new Uint8Array(ids.buffer))), true);
+  attributes.setBigUint64(16, BigInt(addressOf(idBytes)), true);
   attributes.setUint32(24, MAX_PROGRAMS, true);
-  bpf(BPF_PROG_QUERY, attributes);
+  bpf(BPF_PROG_QUERY, attributes, idBytes);
   const count = attributes.getUint32(24, true);
   return [...ids.subarray(0, count)].map(programById);
 }
@@ -90,7 +89,11 @@ function attachment(cgroup: Fd, program: Fd, flags: number): DataView<ArrayBuffe
   return attributes;
 }
 
-function bpf(command: number, attributes: DataView<ArrayBuffer>): number {
+/**
+ * bpf(2). What the attributes point to is passed along, in registers that the call does not look at, so
+ * that it is still there when the kernel reads it.
+ */
+function bpf(command: number, attributes: DataView<ArrayBuffer>, ...pointedTo: Uint8Array[]): number {
   const bytes = new Uint8Array(attributes.buffer);
-  return syscall("bpf", command, bytes, bytes.length);
+  return syscall("bpf", command, bytes, bytes.length, ...pointedTo);
 }

@@ -17,6 +17,7 @@ import {
   deleteLink,
   getLink,
   type Link,
+  type LinkSelector,
   listAddresses,
   listLinks,
   listRoutes,
@@ -35,6 +36,8 @@ export interface BridgeSettings {
 
 /** Name of a pod's interface, inside it. */
 export const POD_INTERFACE = "eth0";
+
+const LINK_UP_TIMEOUT_MS = 1000;
 
 /** The interface of that name in the machine's namespace. */
 export async function findLink(name: string): Promise<Link | undefined> {
@@ -181,5 +184,23 @@ export async function connect(
     setLinkUp({ index: inside.index }),
     addDefaultRoute(inside, addressBytes(subnet.gateway)),
   ]);
+  await Promise.all([
+    waitUntilOperational(socket, [{ index: link.index }, { index: bridge.index }]),
+    waitUntilOperational(podSocket, [{ index: inside.index }]),
+  ]);
   return { mac };
+}
+
+/**
+ * The kernel drops what is sent over a link until a worker of its has noticed that both ends are up, which
+ * takes it some milliseconds while other links go; a pod whose first packet is lost waits a second for the
+ * next try. Not for ever: a link that stays down is no reason to fail.
+ */
+async function waitUntilOperational(socket: NetlinkSocket, links: readonly LinkSelector[]): Promise<void> {
+  const deadline = performance.now() + LINK_UP_TIMEOUT_MS;
+  while (performance.now() < deadline) {
+    const answers = (await socket.execute(links.map(getLink))).flat();
+    if (answers.every((answer) => decodeLink(answer).isOperational)) return;
+    await sleep(1);
+  }
 }

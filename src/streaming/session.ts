@@ -38,7 +38,7 @@ export async function startExec(
   request: ExecRequest,
 ): Promise<Session> {
   const exec = await launchExec(runtime, containerId, request);
-  const stdin = exec.stdin === undefined ? undefined : openStdinWriter(exec.stdin);
+  const stdin = exec.stdin === undefined ? undefined : openStdinWriter(exec.stdin, { terminal: request.tty });
   const output = readOutputs([
     { stream: "stdout", fd: exec.stdout },
     ...(exec.stderr === undefined ? [] : [{ stream: "stderr" as const, fd: exec.stderr }]),
@@ -75,7 +75,8 @@ export async function attach(runtime: Runtime, containerId: string): Promise<Ses
   const { stdinOnce, tty } = containerConfig(record);
   const queue = newOutputQueue();
   const unsubscribe = live.log.subscribe((stream, data) => queue.push({ stream, data }));
-  const stdin = live.stdin === undefined ? undefined : openStdinWriter(live.stdin.duplicate());
+  const stdin =
+    live.stdin === undefined ? undefined : openStdinWriter(live.stdin.duplicate(), { terminal: tty });
   let isClosed = false;
   const close = () => {
     if (isClosed) return;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeImageFiles } from "../fixtures/images/archives.ts";
 import { type FaultyRegistry, startFaultyRegistry } from "../fixtures/images/faulty-registry.ts";
+import { blobPath, type Descriptor } from "../fixtures/images/layout.ts";
 import { prepareImages } from "../fixtures/images/prepare.ts";
 import { outputOf } from "./harness/command.ts";
 import { type Daemon, startDaemon } from "./harness/daemon.ts";
@@ -31,6 +32,20 @@ afterAll(async () => {
 
 async function pull(daemon: Daemon, image: string): Promise<string> {
   return (await daemon.api.pullImage({ image: { image } })).imageRef;
+}
+
+/** The digest of an image's configuration, read from the layout that was pushed. */
+function configDigest(name: string, architecture: string): string {
+  const document = (digest: string) => JSON.parse(readFileSync(blobPath(layoutDir, digest), "utf8"));
+  const index = JSON.parse(readFileSync(join(layoutDir, "index.json"), "utf8")) as {
+    manifests: Descriptor[];
+  };
+  const named = index.manifests.find(
+    ({ annotations }) => annotations?.["org.opencontainers.image.ref.name"] === name,
+  )!;
+  const { manifests } = document(named.digest) as { manifests: Descriptor[] };
+  const manifest = manifests.find(({ platform }) => platform?.architecture === architecture)!;
+  return (document(manifest.digest) as { config: Descriptor }).config.digest;
 }
 
 /** Every name below the store, to see that a failed pull leaves it as it was. */
@@ -77,8 +92,7 @@ test("an image pulled by digest has no tag", async () => {
 
 test("an index gives the image of this machine's architecture, and a Docker manifest is understood", async () => {
   const id = await pull(fixture.daemon, "registry.k8s.io/e2e-test-images/busybox:1.29-2");
-  const { info } = await fixture.daemon.api.imageStatus({ image: { image: id }, verbose: true });
-  expect(info["info"]).toContain('"amd64"');
+  expect(id).toBe(configDigest("e2e-test-images/busybox:1.29-2", "amd64"));
   expect(await pull(fixture.daemon, "registry.k8s.io/e2e-test-images/nginx:1.14-2")).toMatch(/^sha256:/);
 });
 
@@ -104,7 +118,9 @@ test("layers keep modes, owners, times, links, attributes, devices and names, an
   const image = "registry.k8s.io/podrt/layer-cases";
   const sandboxId = await runSandbox(daemon, "layers");
   const id = await runContainer(daemon, sandboxId, { name: "layers", image: { image } });
-  const list = (await shellIn(daemon, id, "cd /cases && ls -A")).split("\n").sort();
+  const list = (await shellIn(daemon, id, "cd /cases && for name in *; do echo $name; done"))
+    .split("\n")
+    .sort();
   expect(list).toEqual(
     [
       "attributes",
@@ -242,9 +258,8 @@ for (const [fault, cause] of failures) {
 test("an image that does not exist and a registry that is not there are told apart", async () => {
   const missing = await fixture.daemon.podrt("pull", `${fixture.registry.host}/no/such-image:1`);
   expect(missing.code).toBe(1);
-  expect(missing.stderr).toMatch(
-    new RegExp(`${fixture.registry.host}/no/such-image:1.*not (found|exist)|does not exist`),
-  );
+  expect(missing.stderr).toContain(`${fixture.registry.host}/no/such-image:1`);
+  expect(missing.stderr).toMatch(/404.*manifest unknown/);
   const closed = await faultyDaemon.podrt("pull", "127.0.0.1:1/busybox:latest");
   expect(closed.code).toBe(1);
   expect(closed.stderr).toContain("127.0.0.1:1/busybox:latest");

@@ -10,6 +10,7 @@ export const IFLA_IFNAME = 3;
 export const IFLA_MTU = 4;
 export const IFLA_MASTER = 10;
 export const IFLA_PROTINFO = 12;
+export const IFLA_OPERSTATE = 16;
 export const IFLA_LINKINFO = 18;
 export const IFLA_NET_NS_FD = 28;
 export const IFLA_AF_SPEC = 26;
@@ -23,6 +24,8 @@ export const IN6_ADDR_GEN_MODE_NONE = 1;
 export const IPV4_DEVCONF_FORWARDING = 1;
 export const IPV4_DEVCONF_ROUTE_LOCALNET = 26;
 export const IFLA_LINK = 5;
+
+export const IF_OPER_UP = 6;
 
 /** sizeof(struct ifinfomsg). */
 export const IFINFOMSG_BYTES = 16;

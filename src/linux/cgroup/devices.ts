@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { InternalError, messageOf } from "../../errors.ts";
 import { O_DIRECTORY, O_RDONLY } from "../abi/fcntl.ts";
 import {
   attachDeviceProgram,
@@ -23,8 +24,19 @@ export function applyDeviceRules(
   rules: readonly DeviceRule[],
 ): void {
   const policy = devicePolicy(rules);
-  if (version === "v1") writeLists(directory, policy);
-  else attachProgram(directory, policy);
+  if (version === "v1") {
+    writeLists(directory, policy);
+    return;
+  }
+  try {
+    attachProgram(directory, policy);
+  } catch (cause) {
+    throw new InternalError(
+      `cannot restrict the devices of cgroup ${directory}: ${messageOf(cause)} ` +
+        "(that takes a BPF program of type cgroup_device, and CAP_BPF or CAP_SYS_ADMIN)",
+      { cause },
+    );
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError } from "../../errors.ts";
 import { exists } from "./files.ts";
-import type { CgroupDirectories, CgroupResources, Setting } from "./resources.ts";
+import { type CgroupDirectories, type CgroupResources, checkLimit, type Setting } from "./resources.ts";
 
 /**
  * The files that make the hugetlb controller follow `resources`. A machine without the controller is
@@ -17,10 +17,12 @@ export function hugetlbSettings(cgroup: CgroupDirectories, { hugepageLimits }: C
         `must be like 2MB, but is ${JSON.stringify(pageSize)}`,
       );
     }
+    checkLimit(`hugepageLimits[${index}].limitBytes`, limitBytes, 0);
+    const value = limitBytes === -1 && cgroup.version === "v2" ? "max" : `${limitBytes}`;
     const limit = cgroup.version === "v1" ? "limit_in_bytes" : "max";
     // Pages are charged when reserved (mmap) since Linux 5.7, and when touched: both have a limit.
     const reserved = `${directory}/hugetlb.${pageSize}.rsvd.${limit}`;
-    const used = { file: `${directory}/hugetlb.${pageSize}.${limit}`, value: `${limitBytes}` };
-    return exists(reserved) ? [used, { file: reserved, value: `${limitBytes}` }] : [used];
+    const used = { file: `${directory}/hugetlb.${pageSize}.${limit}`, value };
+    return exists(reserved) ? [used, { file: reserved, value }] : [used];
   });
 }

@@ -3,6 +3,7 @@ import { ByteReader, type ByteWriter } from "../../lib/bytes.ts";
 import type { ErrnoName } from "../abi/errno.ts";
 import {
   AF_BRIDGE,
+  IF_OPER_UP,
   IFF_UP,
   IFINFOMSG_BYTES,
   IFLA_ADDRESS,
@@ -18,6 +19,7 @@ import {
   IFLA_MASTER,
   IFLA_MTU,
   IFLA_NET_NS_FD,
+  IFLA_OPERSTATE,
   IFLA_PROTINFO,
   IFNAMSIZ,
   IN6_ADDR_GEN_MODE_NONE,
@@ -73,6 +75,8 @@ export interface Link {
   /** Lower-case hex with colons; empty where there is none. */
   readonly mac: string;
   readonly isUp: boolean;
+  /** True when it is up, its other end is too, and the kernel has taken note of both: packets pass. */
+  readonly isOperational: boolean;
   /** Index of the bridge it belongs to, 0 for none. */
   readonly master: number;
   /** Of a veth: the peer's index in the peer's network namespace. */
@@ -276,6 +280,7 @@ export function decodeLink({ payload }: NetlinkMessage): Link {
     kind: textOf(info.get(IFLA_INFO_KIND) ?? new Uint8Array()),
     mac: Array.from(attributes.get(IFLA_ADDRESS) ?? [], hex).join(":"),
     isUp: (flags & IFF_UP) !== 0,
+    isOperational: attributes.get(IFLA_OPERSTATE)?.[0] === IF_OPER_UP,
     master: number(IFLA_MASTER),
     peer: number(IFLA_LINK),
   };

@@ -115,15 +115,19 @@ test("a mistake is named by the file and the field's path", () => {
       { defaultAction: "ALLOW" },
       'defaultAction: must be an SCMP_ACT_ action that podrt knows (it is "ALLOW")',
     ],
+    [
+      { defaultAction: "SCMP_ACT_LOG", architectures: ["amd64"] },
+      "architectures[0]: must be an SCMP_ARCH_ name",
+    ],
     [rule({ action: "SCMP_ACT_NONE" }), "syscalls[1].action: must be an SCMP_ACT_ action"],
-    [rule({ errnoRet: 5000 }), "syscalls[1].errnoRet"],
+    [rule({ errnoRet: 5000 }), "syscalls[1].errnoRet: must be <=4095 (it is 5000)"],
     [rule({ args: [arg, { ...arg, op: "EQ" }] }), "syscalls[1].args[1].op: must be an SCMP_CMP_ operator"],
     [rule({ args: [{ ...arg, index: 6 }] }), "syscalls[1].args[0].index"],
     [rule({ args: [{ ...arg, value: -1 }] }), "syscalls[1].args[0].value: must be an integer of 0 or more"],
     [rule({ args: [{ ...arg, value: 1.5 }] }), "syscalls[1].args[0].value: must be an integer of 0 or more"],
     [rule({ includes: { minKernel: "six" } }), "syscalls[1].includes.minKernel: must be VERSION.PATCHLEVEL"],
     [{ defaultAction: "SCMP_ACT_ALLOW", flags: ["NEW_FLAG"] }, "flags[0]: must be a flag of seccomp(2)"],
-    [[], "must be an object"],
+    ["text", 'must be Object (it is "text")'],
   ] as const;
   for (const [document, message] of mistakes) expect(() => parse(document)).toThrow(`${PATH}: ${message}`);
 });

@@ -53,6 +53,14 @@ const OPERATORS = [
 ] as const;
 export type SeccompOperator = (typeof OPERATORS)[number];
 
+// runc refuses names that are no architecture, and passes over those of other machines.
+const ARCHITECTURES = (
+  "X86 X86_64 X32 ARM AARCH64 LOONGARCH64 M68K MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PARISC " +
+  "PARISC64 PPC PPC64 PPC64LE RISCV64 S390 S390X SH SHEB"
+)
+  .split(" ")
+  .map((name) => `SCMP_ARCH_${name}`);
+
 const FLAGS = [
   "SECCOMP_FILTER_FLAG_TSYNC",
   "SECCOMP_FILTER_FLAG_LOG",
@@ -77,6 +85,7 @@ const MAX_UINT64 = (1n << 64n) - 1n;
 const action = v.picklist(ACTIONS, "must be an SCMP_ACT_ action that podrt knows");
 const text = v.pipe(v.string(), v.maxLength(64));
 const errnoRet = v.nullish(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MAX_ERRNO)));
+const architecture = v.picklist(ARCHITECTURES, "must be an SCMP_ARCH_ name");
 const names = v.pipe(v.array(text), v.maxLength(MAX_NAMES));
 const uint64 = v.pipe(v.bigint("must be an integer of 0 or more"), v.maxValue(MAX_UINT64));
 
@@ -99,8 +108,11 @@ type Circumstances = v.InferOutput<typeof circumstances>;
 const schema = v.object({
   defaultAction: action,
   defaultErrnoRet: errnoRet,
-  architectures: v.nullish(names, []),
-  archMap: v.nullish(v.array(v.object({ architecture: text, subArchitectures: v.nullish(names, []) })), []),
+  architectures: v.nullish(v.array(architecture), []),
+  archMap: v.nullish(
+    v.array(v.object({ architecture, subArchitectures: v.nullish(v.array(architecture), []) })),
+    [],
+  ),
   flags: v.nullish(v.array(v.picklist(FLAGS, "must be a flag of seccomp(2) that podrt knows")), []),
   listenerPath: v.nullish(v.string(), ""),
   syscalls: v.nullish(
@@ -213,7 +225,8 @@ function refusal(issue: v.BaseIssue<unknown>, path: string): Error {
       `${where}: SCMP_ACT_NOTIFY needs a seccomp agent, which podrt does not have`,
     );
   }
-  const problem =
-    issue.received === "undefined" ? "is missing" : `${issue.message} (it is ${issue.received})`;
-  return new InvalidArgumentError(where, problem);
+  if (issue.received === "undefined") return new InvalidArgumentError(where, "is missing");
+  // valibot's own messages are for developers; those given in the schema begin in lower case.
+  const rule = issue.message.startsWith("Invalid") ? `must be ${issue.expected}` : issue.message;
+  return new InvalidArgumentError(where, `${rule} (it is ${issue.received})`);
 }

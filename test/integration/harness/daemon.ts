@@ -127,6 +127,9 @@ function daemonAt(root: string, process: DaemonProcess, baseline: Baseline): Dae
   const api = connectApi(socket);
   const pods = createClient(PodService, unixTransport(socket));
   const endpoint = ["--runtime-endpoint", `unix://${socket}`, "--timeout", "30s"];
+  // Not the machine's own configuration of crictl.
+  const crictlOptions = { env: { CRI_CONFIG_FILE: join(root, "crictl.yaml") } };
+  writeFileSync(join(root, "crictl.yaml"), "");
   const log = () => readFileSync(join(root, "daemon.log"), "utf8");
   const podrtWith = (options: CommandOptions, ...args: readonly string[]) => {
     const [command, ...rest] = args;
@@ -151,8 +154,8 @@ function daemonAt(root: string, process: DaemonProcess, baseline: Baseline): Dae
     log,
     podrt: (...args) => podrtWith({}, ...args),
     podrtWith,
-    crictl: (...args) => outputOf(crictlBinary, [...endpoint, ...args]),
-    crictlResult: (...args) => runCommand(crictlBinary, [...endpoint, ...args]),
+    crictl: (...args) => outputOf(crictlBinary, [...endpoint, ...args], crictlOptions),
+    crictlResult: (...args) => runCommand(crictlBinary, [...endpoint, ...args], crictlOptions),
     async kill() {
       await process.end("SIGKILL");
     },

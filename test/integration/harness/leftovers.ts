@@ -8,7 +8,6 @@ import { allPids, procLink, procText } from "./proc.ts";
 /** What the machine had before the instance started, of things that do not bear the instance's name. */
 export interface Baseline {
   readonly links: readonly string[];
-  readonly routes: readonly string[];
   readonly rules: string;
   readonly forwarding: string;
 }
@@ -16,7 +15,6 @@ export interface Baseline {
 export async function takeBaseline(): Promise<Baseline> {
   return {
     links: await linkNames(),
-    routes: await routes(),
     rules: await outputOf("ip", ["-j", "rule"]),
     forwarding: procText("/proc/sys/net/ipv4/ip_forward"),
   };
@@ -92,8 +90,17 @@ function mountsBelow(root: string): string[] {
 }
 
 async function linkNames(): Promise<string[]> {
-  const links = JSON.parse(await outputOf("ip", ["-j", "link"])) as { ifname: string }[];
-  return links.map(({ ifname }) => ifname);
+  return (await links()).map(({ ifname }) => ifname);
+}
+
+interface IpLink {
+  readonly ifname: string;
+  /** The bridge that it is a port of. */
+  readonly master?: string;
+}
+
+async function links(): Promise<IpLink[]> {
+  return JSON.parse(await outputOf("ip", ["-j", "link"])) as IpLink[];
 }
 
 async function routes(): Promise<string[]> {
@@ -102,18 +109,26 @@ async function routes(): Promise<string[]> {
   return texts.flatMap((text) => text.trim().split("\n"));
 }
 
+/** Other instances may come and go on the machine meanwhile: their bridges and what hangs on those is not counted. */
 async function networkOf(instance: string, baseline: Baseline): Promise<string[]> {
+  const bridge = `prt${instance}`;
+  const isOurs = ({ ifname, master }: IpLink) =>
+    ifname === bridge || master === bridge || (master === undefined && /^pv[0-9a-f]{11}$/.test(ifname));
   const ruleset = JSON.parse(await outputOf("nft", ["-j", "list", "tables"])) as {
     nftables: { table?: { family: string; name: string } }[];
   };
-  const tables = ruleset.nftables.flatMap(({ table }) => (table?.name.includes(instance) ? [table] : []));
+  const tables = ruleset.nftables.flatMap(({ table }) => (table?.name.startsWith("podrt") ? [table] : []));
+  const own = tables.filter(({ name }) => name.includes(instance));
+  const newLinks = (await links()).filter((link) => isOurs(link) && !baseline.links.includes(link.ifname));
+  const newRoutes = (await routes()).filter((route) => route.includes(bridge));
   const found = [
-    ...(await linkNames()).filter((name) => !baseline.links.includes(name)).map((name) => `link ${name}`),
-    ...(await routes()).filter((route) => !baseline.routes.includes(route)).map((route) => `route ${route}`),
-    ...tables.map(({ family, name }) => `nftables table ${family} ${name}`),
+    ...newLinks.map(({ ifname }) => `link ${ifname}`),
+    ...newRoutes.map((route) => `route ${route}`),
+    ...own.map(({ family, name }) => `nftables table ${family} ${name}`),
   ];
   if ((await outputOf("ip", ["-j", "rule"])) !== baseline.rules) found.push("an ip rule");
-  if (procText("/proc/sys/net/ipv4/ip_forward") !== baseline.forwarding) {
+  const forwarding = procText("/proc/sys/net/ipv4/ip_forward");
+  if (forwarding !== baseline.forwarding && tables.length === own.length) {
     found.push(`net.ipv4.ip_forward, which was ${baseline.forwarding.trim()}`);
   }
   return found;

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+import { stat } from "node:fs/promises";
+import {
+  FailedPreconditionError,
+  InternalError,
+  messageOf,
+  NotFoundError,
+  PodrtError,
+  ResourceExhaustedError,
+} from "../errors.ts";
+import { parseReference, repositoryOf } from "../oci/reference.ts";
+import type { Paths } from "../paths.ts";
+import type { ContentStore } from "./content-store.ts";
+import type { ImageRecord, Images } from "./images.ts";
+import { openArchiveSource } from "./import-archive.ts";
+import { isDockerArchive, readDockerArchive } from "./import-docker.ts";
+import { type ImportableImage, isLayout, readLayout } from "./import-layout.ts";
+import { chooseNames } from "./import-names.ts";
+import { type ImageSource, openDirectorySource } from "./import-source.ts";
+
+export interface ImportDeps {
+  readonly content: ContentStore;
+  readonly images: Pick<Images, "commit" | "hold">;
+  readonly paths: Pick<Paths, "ingestDir">;
+}
+
+export interface ImportOptions {
+  /** What to call the image, or, without a tag, the repository of all images in the archive. */
+  readonly name?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Takes in the images at `path`: the directory of an OCI layout, an archive of one, or what
+ * `docker save` wrote, plain or compressed with gzip or zstd. Every digest is verified. The errors name
+ * the path and what is wrong with it; images before the failing one stay.
+ */
+export async function importImage(
+  deps: ImportDeps,
+  path: string,
+  options: ImportOptions = {},
+): Promise<ImageRecord[]> {
+  const { signal } = options;
+  try {
+    await using source = await openSource(path, deps.paths.ingestDir, signal);
+    const importable = await readImages(source, deps.content);
+    const names = chooseNames(
+      importable.map((image) => image.names),
+      options.name,
+    );
+    const records: ImageRecord[] = [];
+    for (const [position, image] of importable.entries()) {
+      records.push(await importOne(deps, image, names[position] as string[], signal));
+    }
+    return records;
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw importError(path, error);
+  }
+}
+
+/** Held against the collector, since nothing refers to the blobs until they are an image. */
+function importOne(
+  { images }: ImportDeps,
+  image: ImportableImage,
+  repoTags: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<ImageRecord> {
+  return images.hold(async () => {
+    const digest = await image.ingest(signal);
+    signal?.throwIfAborted();
+    const repositories = new Set(repoTags.map((tag) => repositoryOf(parseReference(tag))));
+    const repoDigests = image.hasRegistryDigest ? [...repositories].map((name) => `${name}@${digest}`) : [];
+    return images.commit(digest, { repoTags, repoDigests });
+  });
+}
+
+async function openSource(
+  path: string,
+  temporaryDir: string,
+  signal: AbortSignal | undefined,
+): Promise<ImageSource> {
+  const status = await stat(path);
+  if (status.isDirectory()) return openDirectorySource(path);
+  if (status.isFile()) return openArchiveSource(path, temporaryDir, signal);
+  throw new FailedPreconditionError("it is neither a directory nor a file");
+}
+
+async function readImages(source: ImageSource, content: ContentStore): Promise<ImportableImage[]> {
+  // What a current Docker saves is both; as a layout it says more.
+  if (await isLayout(source)) return readLayout(source, content);
+  if (await isDockerArchive(source)) return readDockerArchive(source, content);
+  throw new FailedPreconditionError(
+    "it is no image: expected an OCI layout (oci-layout, index.json and blobs/) or what docker save writes (manifest.json)",
+  );
+}
+
+function importError(path: string, error: unknown): PodrtError {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  if (error instanceof PodrtError) {
+    return new PodrtError(error.kind, `cannot import ${path}: ${error.message}`, { cause: error });
+  }
+  if (code === "ENOENT")
+    return new NotFoundError(`cannot import ${path}: there is no such file or directory`);
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return new ResourceExhaustedError(`cannot import ${path}: no space left; free some or remove images`);
+  }
+  return new InternalError(`cannot import ${path}: ${messageOf(error)}`, { cause: error });
+}
