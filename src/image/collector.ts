@@ -2,6 +2,7 @@
 import { messageOf } from "../errors.ts";
 import { collect } from "../gc/collect.ts";
 import { createLeases, type Lease } from "../gc/leases.ts";
+import { sleep } from "../lib/deadline.ts";
 import { logger } from "../lib/logger.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { ContentStore } from "./content-store.ts";
@@ -11,7 +12,8 @@ import type { ImageRecords } from "./image-records.ts";
 export interface Collector {
   /** Sweeps all that is unreachable, or of that the `candidates`. */
   sweep(inUse: () => Set<string>, candidates?: ReadonlySet<string>): Promise<void>;
-  sweepSoon(): void;
+  /** Sweeps everything, and waits for that no longer than `waitMs`; it goes on behind the caller's back. */
+  sweepSoon(waitMs: number): Promise<void>;
   /** Runs `work` under a lease; what it had brought in is removed again when it fails. */
   leased<T>(work: (lease: Lease) => Promise<T>): Promise<T>;
   /** Runs `work` while nothing at all is swept. */
@@ -24,6 +26,9 @@ export interface CollectorDeps {
   readonly snapshotter: Snapshotter;
   readonly inUse: () => Set<string>;
 }
+
+/** Removing an image answers well within the 2 s that crictl waits; big layers are deleted behind its back. */
+export const SWEEP_WAIT_MS = 1000;
 
 export function createCollector({ records, content, snapshotter, inUse }: CollectorDeps): Collector {
   const leases = createLeases();
@@ -55,8 +60,11 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
     lastSweep = done.catch(() => {});
     return done;
   };
-  const sweepSoon = () => {
-    sweep(inUse).catch((error) => logger.warn({ error: messageOf(error) }, "cannot collect"));
+  const sweepSoon = async (waitMs: number) => {
+    const swept = sweep(inUse).catch((error) => logger.warn({ error: messageOf(error) }, "cannot collect"));
+    const patience = new AbortController();
+    await Promise.race([swept, sleep(waitMs, patience.signal).catch(() => {})]);
+    patience.abort();
   };
 
   return {
@@ -87,7 +95,7 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
         holds--;
         if (holds === 0 && isSweepDue) {
           isSweepDue = false;
-          sweepSoon();
+          await sweepSoon(SWEEP_WAIT_MS);
         }
       }
     },

@@ -116,14 +116,16 @@ test("what is absent is NotFound to readers and nothing to removers", async () =
   expect(store.has(digest)).toBe(false);
   expect(() => store.sizeBytes(digest)).toThrow(NotFoundError);
   await expect(store.read(digest, 1)).rejects.toBeInstanceOf(NotFoundError);
-  store.remove(digest);
+  await store.remove(digest);
 });
 
 test("a removed blob is gone at once", async () => {
   const { digest } = await store.ingest(chunks("hello"), {});
-  store.remove(digest);
+  const freed = store.remove(digest);
   expect(store.has(digest)).toBe(false);
   expect(existsSync(store.path(digest))).toBe(false);
+  await freed;
+  expectEmpty();
 });
 
 test.each(["sha256:../../etc/passwd", "md5:abc", `sha256:${"A".repeat(64)}`, "", `sha256:${"a".repeat(63)}`])(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash, randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
@@ -36,8 +36,11 @@ export interface ContentStore {
   ): Promise<{ digest: string; sizeBytes: number }>;
   /** The whole blob, verified again; FailedPreconditionError past `limitBytes` or when damaged on disk. */
   read(digest: string, limitBytes: number): Promise<Uint8Array>;
-  /** Removes a blob; one that is absent is no error. */
-  remove(digest: string): void;
+  /**
+   * Removes a blob; one that is absent is no error. It is gone when the call returns; when the promise
+   * resolves, so is what it took on disk.
+   */
+  remove(digest: string): Promise<void>;
   list(): string[];
 }
 
@@ -106,7 +109,18 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir">): 
       }
       return bytes;
     },
-    remove: (digest) => rmSync(path(digest), { force: true }),
+    remove(digest) {
+      const doomed = join(ingestDir, randomBytes(12).toString("hex"));
+      try {
+        renameSync(path(digest), doomed);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === "ENOENT") return Promise.resolve();
+        throw new InternalError(`cannot remove blob ${digest}: ${messageOf(error)}`, { cause: error });
+      }
+      // Unlinking a large file takes a fifth of a second a GiB: not on this thread. What cannot be
+      // unlinked now goes when the store is next opened.
+      return rm(doomed, { force: true }).catch(() => {});
+    },
     list: () =>
       algorithms().flatMap((algorithm) =>
         readdirSync(join(blobsDir, algorithm))

@@ -557,7 +557,7 @@ test("images are there again after a restart, except those that lost a layer", a
 test("a pull heals an image that has lost a blob", async () => {
   const record = await pull("app:v1");
   const lost = image.layers[0]?.digest as string;
-  instance.content.remove(lost);
+  await instance.content.remove(lost);
   await pull("app:v1");
   expect(instance.content.has(lost)).toBe(true);
   expect(instance.images.list().map(({ id }) => id)).toEqual([record.id]);

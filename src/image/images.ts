@@ -7,7 +7,7 @@ import { formatReference, parseReference, type Reference, repositoryOf } from ".
 import type { Paths } from "../paths.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Table } from "../state/table.ts";
-import { createCollector } from "./collector.ts";
+import { createCollector, SWEEP_WAIT_MS } from "./collector.ts";
 import { nodesOf, planImage, requirePresent, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
 import { type ImageNames, type ImageRecord, type ImageRecords, openImageRecords } from "./image-records.ts";
@@ -41,7 +41,10 @@ export interface Images {
    */
   find(reference: string): ImageRecord | undefined;
   list(): ImageRecord[];
-  /** Removes the image with all its names, whichever was given; absent is fine. Space is freed soon after. */
+  /**
+   * Removes the image with all its names, whichever was given; absent is fine. What
+   * it took on disk is freed by then, or soon after where that takes more than a second.
+   */
   remove(reference: string): Promise<void>;
   /**
    * Records an image whose blobs are all in the content store under `names`, unpacking its layers; the
@@ -118,7 +121,7 @@ export function openImages(deps: ImagesDeps): Images {
       const record = records.find(text);
       if (record === undefined) return;
       records.remove(record.id);
-      collector.sweepSoon();
+      await collector.sweepSoon(SWEEP_WAIT_MS);
     },
     commit: (manifestDigest, names) =>
       collector.leased(async (lease) => {

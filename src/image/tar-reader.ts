@@ -134,7 +134,9 @@ export function createTarReader(sink: TarSink, limits: TarLimits = TAR_LIMITS): 
       }
     },
     finish() {
-      const isAtBoundary = state.kind === "ended" || (state.kind === "header" && blockFill === 0);
+      // Some writers (umoci insert) leave out the end marks and even the padding of the last member.
+      const isAtBoundary =
+        state.kind === "header" ? blockFill === 0 : state.kind !== "content" && state.kind !== "extension";
       const hasPendingExtension = Object.keys(extensions).length > 0;
       if (!isAtBoundary || hasPendingExtension) {
         throw new InvalidArgumentError("", "the archive is truncated: it ends in the middle of a member");

@@ -7,6 +7,7 @@ import { isErrno } from "../linux/syscall.ts";
 import type { Attachment, HostPort, NetworkStatus, PodNetwork } from "./attachment.ts";
 import { connect, POD_INTERFACE, removeLink, waitUntilGone } from "./bridge-link.ts";
 import { BridgeMachine, type BridgeNetworkDeps } from "./bridge-machine.ts";
+import { forgetConnections } from "./connections.ts";
 import { checkConflicts, checkHostPorts } from "./host-port.ts";
 import { type LeaseRecord, nextAddress } from "./ipam.ts";
 import { closeHostPorts, openHostPorts } from "./nat-table.ts";
@@ -79,6 +80,7 @@ class BridgeNetwork implements PodNetwork {
       for (const lease of leases.list().filter(({ sandboxId }) => !liveSandboxIds.has(sandboxId))) {
         log.info({ sandboxId: lease.sandboxId }, "freeing the lease of a sandbox that is gone");
         await removeLink(lease.hostInterface);
+        await this.#forgetConnections(lease);
         leases.delete(lease.sandboxId);
       }
       await this.#machine.removeStrayLinks();
@@ -139,19 +141,10 @@ class BridgeNetwork implements PodNetwork {
   }
 
   async #detach(lease: LeaseRecord): Promise<void> {
-    const { leases, log, config } = this.#deps;
+    const { leases, log } = this.#deps;
     const { sandboxId, hostInterface } = lease;
     const what = `detach sandbox ${sandboxId} from the network`;
-    await this.#onMachine(what, async () => {
-      // The ports are struck off the lease first: where the table disagrees, it is made anew from that.
-      leases.put(sandboxId, { ...lease, hostPorts: [], isReleasing: true });
-      try {
-        await closeHostPorts(config.table, lease);
-      } catch (error) {
-        if (!isErrno(error, "ENOENT")) throw error;
-        await this.#machine.writeTable();
-      }
-    });
+    await this.#onMachine(what, () => this.#freeHostPorts(lease));
     // The address stays leased until nothing can answer to it any more.
     if (!(await waitUntilGone(hostInterface, LINK_REMOVAL_TIMEOUT_MS))) {
       log.warn(
@@ -164,6 +157,30 @@ class BridgeNetwork implements PodNetwork {
       leases.delete(sandboxId);
       await this.#machine.removeWhenUnused();
     });
+  }
+
+  async #freeHostPorts(lease: LeaseRecord): Promise<void> {
+    const { leases, config } = this.#deps;
+    const { sandboxId, hostPorts } = lease;
+    // The ports are struck off the lease first: where the table disagrees, it is made anew from that.
+    leases.put(sandboxId, { ...lease, hostPorts: [], isReleasing: true });
+    if (hostPorts.length === 0) return;
+    try {
+      await closeHostPorts(config.table, lease);
+    } catch (error) {
+      if (!isErrno(error, "ENOENT")) throw error;
+      await this.#machine.writeTable();
+    }
+    await this.#forgetConnections(lease);
+  }
+
+  async #forgetConnections({ sandboxId, addresses }: LeaseRecord): Promise<void> {
+    try {
+      for (const address of addresses) await forgetConnections(address);
+    } catch (error) {
+      const fields = { sandboxId, error: messageOf(error) };
+      this.#deps.log.warn(fields, "connections to the pod's host ports linger");
+    }
   }
 
   /** Runs `work` in turn with all else that changes the machine; a raw kernel error gets `what` before it. */

@@ -67,7 +67,7 @@ export function sandboxStatus(_runtime: Runtime, record: SandboxRecord): PodSand
 
 /** What verbose status tells besides: the object behind the key `info`. */
 export function sandboxInfo(runtime: Runtime, record: SandboxRecord): object {
-  const config = sandboxConfig(record);
+  const { linux } = record.config as { linux?: { overhead?: object; resources?: object } };
   const dir = podDir(runtime.paths, record.id);
   return {
     pid: isReady(record) ? (record.pause?.pid ?? 0) : 0,
@@ -82,8 +82,8 @@ export function sandboxInfo(runtime: Runtime, record: SandboxRecord): object {
     runtimeType: "podrt",
     runtimeHandler: record.runtimeHandler,
     sandboxMetadata: metadataOf(record),
-    overhead: config.linux?.overhead ?? {},
-    resources: config.linux?.resources ?? {},
+    overhead: linux?.overhead ?? {},
+    resources: linux?.resources ?? {},
     config: record.config,
   };
 }

@@ -71,6 +71,7 @@ function fileOf(cgroup: Cgroup, controller: string, name: string): string {
   return readFileSync(`${hierarchy?.mountPoint}${cgroup.path}/${name}`, "utf8").trim();
 }
 
+// Only root may make cgroups.
 describe.skipIf(host === undefined)("a cgroup on this machine (skipped unless root)", () => {
   test("is made in every hierarchy, joined, killed and removed", async () => {
     const cgroup = newCgroup();
@@ -179,6 +180,7 @@ describe.skipIf(host === undefined)("a cgroup on this machine (skipped unless ro
   });
 });
 
+// On a v2 machine there are no such files.
 describe.skipIf(!isV1)("limits on cgroup v1 (skipped unless root on v1 or hybrid)", () => {
   test("every limit arrives in its file", () => {
     const cgroup = newCgroup();
@@ -277,6 +279,7 @@ async function reachable(cgroup: Cgroup): Promise<string[]> {
   return (await new Response(child.stdout).text()).trim().split("\n").slice(1);
 }
 
+// Only root may make cgroups.
 describe.skipIf(host === undefined)("devices (skipped unless root)", () => {
   test("a container opens its own devices and no others", async () => {
     const cgroup = newCgroup();
@@ -294,6 +297,7 @@ describe.skipIf(host === undefined)("devices (skipped unless root)", () => {
   });
 });
 
+// The program needs root, and a cgroup2 hierarchy to be attached to.
 describe.skipIf(!host?.unified)("devices by a BPF program (skipped unless root with cgroup2 mounted)", () => {
   test("the program on the cgroup2 directory says the same", async () => {
     const onlyUnified = { ...(host as CgroupHost), version: "v2" as const, hierarchies: [], controllers: [] };

@@ -95,11 +95,11 @@ describe.skipIf(!hasCrictl)("crictl", () => {
     const pod = await demo();
     const { status, info } = await json<{
       status: { network: { ip: string }; state: string };
-      info: { pid: number; runtimeSpec: { linux: SpecLinux } };
+      info: { pid: number; netNamespacePath: string };
     }>("inspectp", pod.sandboxId);
     expect(status).toMatchObject({ state: "SANDBOX_READY", network: { ip: pod.addresses[0] } });
     expect(procText(`/proc/${info.pid}/cmdline`)).toBe("/pause\0");
-    const netns = info.runtimeSpec.linux.namespaces.find(({ type }) => type === "network")!.path!;
+    const netns = info.netNamespacePath;
     const inside = await fixture.daemon.crictl(
       "exec",
       "-s",

@@ -62,7 +62,11 @@ function sctpInit(sourcePort: number, port: number): Uint8Array {
 test("a host port of UDP leads to the pod and back, a new pod's at once", async () => {
   await using net = openTestNetwork();
   const hostPort = 36_000 + (process.pid % 1000);
+  // The client keeps its port, so the kernel takes what it sends to the second pod for more of the same.
   using client = datagramSocket(SOCK_DGRAM, IPPROTO_UDP);
+  // With another pod there the bridge stays, and the kernel does not forget connections for its sake.
+  await using other = await TestPod.start();
+  await net.network.attach({ sandboxId: other.id, netnsFd: other.namespace.number, hostPorts: [] });
   for (const name of ["first", "second"]) {
     await using pod = await TestPod.start();
     const hostPorts = [{ protocol: "udp", containerPort: 53, hostPort } as const];
@@ -80,6 +84,7 @@ test("a host port of UDP leads to the pod and back, a new pod's at once", async 
     await pod.end();
     await net.network.detach(pod.id);
   }
+  await other.end();
 });
 
 test("a host port of SCTP leads to the pod's port", async () => {

@@ -88,6 +88,7 @@ const NR = {
 
 const defaultFilter = () => defaultSeccompFilter(new Set(DEFAULT_CAPABILITIES)).instructions;
 
+// Without a C compiler there is no program to put under a filter.
 describe.skipIf(gcc === null)("the kernel under a filter of podrt's (skipped without gcc)", () => {
   test("accepts the default filter and follows it", async () => {
     const calls: [Call, number][] = [

@@ -19,7 +19,7 @@ import { type CgroupDirectories, type CgroupResources, directoryFor, type Settin
 import { writeAllOrNone } from "./transaction.ts";
 import { processesBelow, removeTree } from "./tree.ts";
 
-const REMOVE_TIMEOUT_MS = 5_000;
+const REMOVE_TIMEOUT_MS = 2_000;
 
 /** What a cgroup and those below it use; undefined where the machine lacks the controller. */
 export interface CgroupStats {
