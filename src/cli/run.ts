@@ -84,14 +84,31 @@ function podWatch(
     last = inventory.pods.filter(({ uid }) => uids.has(uid));
     for (const pod of last) {
       for (const container of pod.containers) entitle(pod, container);
-      const { status, message } = await podRow(daemon, pod);
-      const line = message === "" ? "" : `podrt: ${podTitle(pod)}: ${status}: ${message}\n`;
-      if (line !== "" && line !== told.get(pod.uid)) await io.err(line);
-      told.set(pod.uid, line);
+      for (const [source, line] of troublesOf(pod)) {
+        if (told.get(source) === line) continue;
+        told.set(source, line);
+        await io.err(`podrt: ${line}\n`);
+      }
     }
     await follower.advance(last.flatMap(({ containers }) => containers).toReversed());
     return last;
   };
+}
+
+/** What is amiss with a pod and each of its containers, by whose trouble it is. */
+function troublesOf(pod: PodEntry): [source: string, line: string][] {
+  const title = podTitle(pod);
+  const { kept } = pod;
+  if (kept === undefined) return [];
+  const own = [kept.reason, kept.message].filter((part) => part !== "").join(": ");
+  const containers = kept.containers.filter(({ state, message }) => state === "waiting" && message !== "");
+  return [
+    ...(own === "" ? [] : [[pod.uid, `${title}: ${own}`] satisfies [string, string]]),
+    ...containers.map(({ name, reason, message }): [string, string] => [
+      `${pod.uid} ${name}`,
+      `${title}/${name}: ${reason}: ${message}`,
+    ]),
+  ];
 }
 
 /** Removes the pods while their last words are shown; a second Ctrl-C kills them. */

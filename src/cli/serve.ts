@@ -85,11 +85,12 @@ function openRuntime(
   const layers = openTable<LayerRecord>(database, "layers", reportCorrupt("layers"));
   const snapshotter = openOverlaySnapshotter({ paths, layers });
   const unpacker = startUnpacker();
+  const content = openContentStore(paths);
   const images = openImages({
     paths,
     config,
     table: openTable<ImageRecord>(database, "images", reportCorrupt("images")),
-    content: openContentStore(paths),
+    content,
     snapshotter,
     unpacker,
     inUse: () => new Set(containers.list().map(({ imageId }) => imageId)),
@@ -101,6 +102,7 @@ function openRuntime(
     sandboxes: openSandboxes(database, reportCorrupt("sandboxes")),
     containers,
     images,
+    content,
     snapshotter,
     network: openBridgeNetwork({ config: config.network, leases, settings, log: logger }),
     cgroups: detectCgroups(),

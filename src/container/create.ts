@@ -20,9 +20,10 @@ import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import { newLiveContainer } from "./live.ts";
 import type { SandboxFiles } from "./mount-spec.ts";
+import { capabilitySet } from "./process-spec.ts";
 import { sandboxConfig } from "./records.ts";
 import { containersOf, nowNs, type Runtime, updateContainer } from "./runtime.ts";
-import { loadSeccompProfile, seccompChoice } from "./seccomp.ts";
+import { seccompChoice, seccompFilter } from "./seccomp.ts";
 import { runtimeSpec } from "./spec.ts";
 import { containerState } from "./status.ts";
 import { HELD_FDS } from "./stdio.ts";
@@ -93,7 +94,8 @@ async function create(runtime: Runtime, sandbox: SandboxRecord, config: Containe
     security?.seccompProfilePath ?? "",
     security?.privileged ?? false,
   );
-  loadSeccompProfile(choice, new Set(spec.process.capabilities.bounding.map((name) => name.slice(4))));
+  // A profile that cannot be compiled is found now, not at the start.
+  seccompFilter(choice, capabilitySet(spec.process.capabilities.bounding));
   const live = newLiveContainer();
   live.root = root;
   runtime.live.set(record.id, live);

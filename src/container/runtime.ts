@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Config } from "../config.ts";
+import type { ContentStore } from "../image/content-store.ts";
 import type { Images } from "../image/images.ts";
 import type { ChildExit } from "../launch/journal.ts";
 import type { Monitor } from "../launch/monitor.ts";
@@ -23,6 +24,8 @@ export interface Runtime {
   readonly sandboxes: Table<SandboxRecord>;
   readonly containers: Table<ContainerRecord>;
   readonly images: Images;
+  /** Blobs by digest; imports write to it. */
+  readonly content: ContentStore;
   readonly snapshotter: Snapshotter;
   readonly network: PodNetwork;
   readonly cgroups: CgroupHost;

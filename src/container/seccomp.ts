@@ -6,12 +6,11 @@ import {
   SecurityProfile_ProfileType as ProfileType,
   type SecurityProfile,
 } from "../gen/runtime/v1/api_pb.ts";
-import { compileSeccomp } from "../linux/seccomp/compile.ts";
 import { defaultSeccompProfile } from "../linux/seccomp/default-profile.ts";
+import { defaultSeccompFilter, type SeccompFilter, seccompFilterFrom } from "../linux/seccomp/filters.ts";
 import { parseSeccompProfile, type SeccompProfile } from "../linux/seccomp/profile.ts";
 
 const PROFILE_LIMIT_BYTES = 1024 * 1024;
-const CACHED_FILTERS = 64;
 
 /** What a container's system calls are filtered by, before the filter is compiled. */
 export type SeccompChoice = "unconfined" | { readonly localhost: string } | "runtime/default";
@@ -70,25 +69,12 @@ function readProfile(path: string): string {
   }
 }
 
-const filters = new Map<string, Uint8Array>();
-
-/**
- * The filter behind a choice, as struct sock_filter[]. The default profile is compiled once per set of
- * capabilities; a profile file is compiled each time, since it may have changed.
- */
+/** The compiled filter behind a choice; undefined for an unconfined process. */
 export function seccompFilter(
   choice: SeccompChoice,
   capabilities: ReadonlySet<string>,
-): Uint8Array | undefined {
-  if (choice !== "runtime/default") {
-    const profile = loadSeccompProfile(choice, capabilities);
-    return profile === undefined ? undefined : compileSeccomp(profile);
-  }
-  const key = [...capabilities].sort().join(",");
-  const known = filters.get(key);
-  if (known !== undefined) return known;
-  const filter = compileSeccomp(defaultSeccompProfile(capabilities));
-  if (filters.size >= CACHED_FILTERS) filters.clear();
-  filters.set(key, filter);
-  return filter;
+): SeccompFilter | undefined {
+  if (choice === "unconfined") return undefined;
+  if (choice === "runtime/default") return defaultSeccompFilter(capabilities);
+  return seccompFilterFrom(readProfile(choice.localhost), choice.localhost, capabilities);
 }

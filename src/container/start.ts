@@ -6,10 +6,11 @@ import { containerProgram } from "../launch/container-program.ts";
 import type { Identity } from "../launch/identity.ts";
 import { LaunchError } from "../launch/launch-error.ts";
 import type { Monitor } from "../launch/monitor.ts";
+import { makeLinkTarget } from "../launch/mount-point.ts";
 import { newPassedFds } from "../launch/passed-fds.ts";
 import { mountOverlay } from "../launch/rootfs.ts";
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
-import { DEFAULT_DEVICE_RULES } from "../linux/cgroup/device-rules.ts";
+import { ALL_DEVICES, DEFAULT_DEVICE_RULES } from "../linux/cgroup/device-rules.ts";
 import type { Fd } from "../linux/fd.ts";
 import { identify, openPidfd, type ProcessIdentity } from "../linux/process.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
@@ -76,8 +77,8 @@ function prepareCgroup(cgroup: Cgroup, record: ContainerRecord): void {
   const config = containerConfig(record);
   cgroup.create();
   cgroup.apply(cgroupResources(config.linux?.resources));
-  const rules = deviceSpec(config).rules;
-  if (rules !== undefined) cgroup.applyDevices([...DEFAULT_DEVICE_RULES, ...rules]);
+  const { rules } = deviceSpec(config);
+  cgroup.applyDevices(rules === undefined ? ALL_DEVICES : [...DEFAULT_DEVICE_RULES, ...rules]);
 }
 
 async function launch(
@@ -93,6 +94,8 @@ async function launch(
   live.log = openContainerLog(record.logPath, { tty: config.tty });
   const stdio = newStdio({ tty: config.tty, stdin: config.stdin }, record.heldFd);
   startPumps(live, stdio.daemon, record.logPath, config.tty);
+  const root = takeRoot(runtime, record, live);
+  for (const path of FILES_OF_POD) makeLinkTarget(root, path);
   using passed = newPassedFds();
   const program = containerProgram(
     {
@@ -101,7 +104,7 @@ async function launch(
       spec,
       identity: identityOf(spec, config.linux?.securityContext),
       existingCapabilities: runtime.capabilities,
-      root: takeRoot(runtime, record, live),
+      root,
       pause: openPause(sandbox),
       pidNamespace: openPidNamespace(spec),
       newPidNamespace: spec.linux.namespaces.some(({ type, path }) => type === "pid" && path === undefined),
@@ -118,6 +121,9 @@ async function launch(
     throw new UnavailableError(`the monitor could not fork for container ${record.name}`);
   return identify(pid) ?? { pid, startTicks: "0" };
 }
+
+/** Files that every container has bound and that an image may have as links to somewhere. */
+const FILES_OF_POD = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 function takeRoot(runtime: Runtime, record: ContainerRecord, live: LiveContainer): Fd {
   const prepared = live.root;

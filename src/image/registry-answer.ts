@@ -89,9 +89,9 @@ function checkExtent(endpoint: Endpoint, answer: Answer, size: number, offset: n
   }
   const length = answer.headers.get("content-length");
   if (length === null || Number(length) === size) return;
-  const how = Number(length) < size ? "truncated" : "overlong";
+  const how = Number(length) < size ? "a truncated" : "an overlong";
   throw new FailedPreconditionError(
-    `${endpoint.host} sends a ${how} blob, ${Number(length)} bytes where the manifest says ${size}`,
+    `${endpoint.host} sends ${how} blob, ${Number(length)} bytes where the manifest says ${size}`,
   );
 }
 

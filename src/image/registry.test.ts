@@ -170,7 +170,7 @@ test("a connection that breaks for ever is given up after five tries", async () 
 
 test.each([
   ["truncated", (bytes: Uint8Array) => bytes.subarray(0, 100), "sends a truncated blob, 100 bytes"],
-  ["overlong", (bytes: Uint8Array) => new Uint8Array([...bytes, 1]), "sends a overlong blob"],
+  ["overlong", (bytes: Uint8Array) => new Uint8Array([...bytes, 1]), "sends an overlong blob"],
 ])("a blob whose announced length is %s is refused before it is downloaded", async (_, change, problem) => {
   registry.blobs.set(wanted.digest, change(layer.bytes));
   const attempt = download(session().blob(wanted));

@@ -53,46 +53,21 @@ const MANIFEST_HEADERS = { accept: [...INDEX_TYPES, ...MANIFEST_TYPES].join(", "
 export function openSession(options: SessionOptions): RegistrySession {
   const { backoffMs = 250 } = options;
   const request = createRequester(options);
-  let endpoints = [...options.endpoints];
-
-  const pause = (tries: number, error: unknown, signal: AbortSignal | undefined) => {
+  const wait: Wait = (tries, error, signal) => {
     const asked = error instanceof BusyError ? error.retryAfterMs : 0;
     return sleep(Math.min(BACKOFF_LIMIT_MS, Math.max(asked, backoffMs * 2 ** (tries - 1))), signal);
   };
-
-  const prefer = (chosen: Endpoint) => {
-    // Once the registry has answered over https or http, the other scheme is out of the question.
-    const others = endpoints.filter((other) => other !== chosen && !(other.isRegistry && chosen.isRegistry));
-    endpoints = [chosen, ...others];
-  };
-
-  /** Runs `attempt` on one endpoint after the other until one succeeds. */
+  let endpoints: readonly Endpoint[] = options.endpoints;
   const anywhere = async <T>(
     signal: AbortSignal | undefined,
     attempt: (endpoint: Endpoint) => Promise<T>,
-  ): Promise<T> => {
-    const failures: Failure[] = [];
-    for (const endpoint of endpoints) {
-      if (isPointless(endpoint, failures)) continue;
-      for (let tries = 1; ; tries++) {
-        try {
-          const result = await attempt(endpoint);
-          prefer(endpoint);
-          return result;
-        } catch (error) {
-          signal?.throwIfAborted();
-          if (tries < TRIES_LIMIT && isTransient(error)) {
-            await pause(tries, error, signal);
-            continue;
-          }
-          failures.push({ endpoint, error });
-          break;
-        }
-      }
-    }
-    throw combined(failures);
+  ) => {
+    const { endpoint, result } = await firstToSucceed(endpoints, attempt, wait, signal);
+    // Once the registry has answered over https or http, the other scheme is out of the question.
+    const isOther = (other: Endpoint) => other !== endpoint && !(other.isRegistry && endpoint.isRegistry);
+    endpoints = [endpoint, ...endpoints.filter(isOther)];
+    return result;
   };
-
   return {
     hosts: () => endpoints.map(({ host }) => host),
     resolve: (tag, signal) =>
@@ -106,41 +81,85 @@ export function openSession(options: SessionOptions): RegistrySession {
       }),
     manifest: (tagOrDigest, signal) =>
       anywhere(signal, async (endpoint) => {
-        const path = `manifests/${tagOrDigest}`;
-        const answer = await request(endpoint, path, signal, { headers: MANIFEST_HEADERS });
+        const extra = { headers: MANIFEST_HEADERS };
+        const answer = await request(endpoint, `manifests/${tagOrDigest}`, signal, extra);
         if (answer.status !== 200) throw await failedAnswer(endpoint, answer);
         return readManifest(endpoint, answer, tagOrDigest);
       }),
-    async *blob(wanted, signal, skip = 0) {
-      const failures: Failure[] = [];
-      let offset = 0;
-      for (const endpoint of endpoints.slice(skip)) {
-        if (isPointless(endpoint, failures)) continue;
-        for (let tries = 1; ; tries++) {
-          const before = offset;
-          try {
-            const headers: Record<string, string> = offset === 0 ? {} : { range: `bytes=${offset}-` };
-            const answer = await request(endpoint, `blobs/${wanted.digest}`, signal, { headers });
-            if (answer.status !== 200 && answer.status !== 206) throw await failedAnswer(endpoint, answer);
-            for await (const chunk of readBlob(endpoint, answer, wanted.size, offset)) {
-              offset += chunk.length;
-              yield chunk;
-            }
-            return;
-          } catch (error) {
-            signal?.throwIfAborted();
-            if (offset - before >= PROGRESS_BYTES) tries = 0;
-            if (tries === TRIES_LIMIT || !(isTransient(error) || isInterruption(error, offset))) {
-              failures.push({ endpoint, error });
-              break;
-            }
-            await pause(Math.max(1, tries), error, signal);
-          }
-        }
-      }
-      throw combined(failures);
-    },
+    blob: (wanted, signal, skip = 0) => blobFromAny(endpoints.slice(skip), wanted, request, wait, signal),
   };
+}
+
+/** How long to leave an endpoint alone after its `tries`-th failure. */
+type Wait = (tries: number, error: unknown, signal: AbortSignal | undefined) => Promise<void>;
+type SendTo = ReturnType<typeof createRequester>;
+
+interface Failure {
+  readonly endpoint: Endpoint;
+  readonly error: unknown;
+}
+
+/** Tries one endpoint after the other, each again while what fails is transient. */
+async function firstToSucceed<T>(
+  endpoints: readonly Endpoint[],
+  attempt: (endpoint: Endpoint) => Promise<T>,
+  wait: Wait,
+  signal: AbortSignal | undefined,
+): Promise<{ endpoint: Endpoint; result: T }> {
+  const failures: Failure[] = [];
+  for (const endpoint of endpoints) {
+    if (isPointless(endpoint, failures)) continue;
+    for (let tries = 1; ; tries++) {
+      try {
+        return { endpoint, result: await attempt(endpoint) };
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (tries === TRIES_LIMIT || !isTransient(error)) {
+          failures.push({ endpoint, error });
+          break;
+        }
+        await wait(tries, error, signal);
+      }
+    }
+  }
+  throw combined(failures);
+}
+
+/** A blob's bytes, each once, from as many connections and endpoints as it takes. */
+async function* blobFromAny(
+  endpoints: readonly Endpoint[],
+  wanted: { readonly digest: string; readonly size: number },
+  request: SendTo,
+  wait: Wait,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  const failures: Failure[] = [];
+  let offset = 0;
+  for (const endpoint of endpoints) {
+    if (isPointless(endpoint, failures)) continue;
+    for (let tries = 1; ; tries++) {
+      const before = offset;
+      try {
+        const headers: Record<string, string> = offset === 0 ? {} : { range: `bytes=${offset}-` };
+        const answer = await request(endpoint, `blobs/${wanted.digest}`, signal, { headers });
+        if (answer.status !== 200 && answer.status !== 206) throw await failedAnswer(endpoint, answer);
+        for await (const chunk of readBlob(endpoint, answer, wanted.size, offset)) {
+          offset += chunk.length;
+          yield chunk;
+        }
+        return;
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (offset - before >= PROGRESS_BYTES) tries = 0;
+        if (tries === TRIES_LIMIT || !(isTransient(error) || isInterruption(error, offset))) {
+          failures.push({ endpoint, error });
+          break;
+        }
+        await wait(Math.max(1, tries), error, signal);
+      }
+    }
+  }
+  throw combined(failures);
 }
 
 /** Sends requests to one endpoint or another, and answers what each asks of credentials. */
@@ -174,11 +193,6 @@ function createRequester({ reference, endpoints, auth, stallTimeoutMs }: Session
   };
 }
 
-interface Failure {
-  readonly endpoint: Endpoint;
-  readonly error: unknown;
-}
-
 /** A fallback is for an endpoint that did not answer, not for one that said no. */
 function isPointless(endpoint: Endpoint, failures: readonly Failure[]): boolean {
   const last = failures.at(-1)?.error;
@@ -197,6 +211,9 @@ function isInterruption(error: unknown, offset: number): boolean {
 /** One error for all endpoints: of the kind the registry itself caused, with what each of them said. */
 function combined(failures: readonly Failure[]): PodrtError {
   const decisive = failures.findLast(({ endpoint }) => endpoint.isRegistry) ?? failures.at(-1);
-  const messages = new Set(failures.map(({ error }) => messageOf(error)));
+  // Where plain http was answered, that https was not spoken there explains nothing.
+  const isAnswered = decisive?.endpoint.isFallback && !(decisive.error instanceof NoAnswerError);
+  const told = failures.filter(({ endpoint }) => !isAnswered || !endpoint.isRegistry || endpoint.isFallback);
+  const messages = new Set(told.map(({ error }) => messageOf(error)));
   return restate(decisive?.error, [...messages].join("; "));
 }

@@ -172,6 +172,7 @@ describe("a container that ends", () => {
     await until(() => status().phase === phase, `the pod is ${phase}`);
     await until(() => !runtime.sandboxesOf(status().pod)[0]!.isReady, "the sandbox is stopped");
     expect(app()).toMatchObject({ state: "terminated", exitCode: code });
+    expect(status().message).toBe("");
     clock.pass(60_000);
     await quiet();
     expect(creations()).toHaveLength(1);

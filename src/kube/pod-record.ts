@@ -34,6 +34,8 @@ export interface PodRecord {
   readonly containers: Readonly<Record<string, ContainerMemory>>;
   /** Why the sandbox before the present one ended. */
   readonly lastSandboxEnd?: string;
+  /** The sandbox that was stopped because every container was done. */
+  readonly finishedSandboxId?: string;
   /** Set once the pod is to stop, or to go. */
   readonly ending?: { readonly graceSeconds: number; readonly remove: boolean };
 }

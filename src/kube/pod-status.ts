@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ContainerView, Lifecycle } from "./lifecycle.ts";
+import type { ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
 import type { Pod } from "./pod.ts";
 import type { PodRecord } from "./pod-record.ts";
 import type { Trouble } from "./pod-worker.ts";
@@ -51,7 +51,7 @@ export function podStatus(
     pod,
     phase: phaseOf(record, containers, sandbox?.isReady ?? false),
     reason: trouble?.reason ?? "",
-    message: trouble?.message ?? endMessage(record, sandbox?.endReason ?? ""),
+    message: trouble?.message ?? endMessage(record, sandbox),
     sandboxId: sandbox?.id ?? "",
     sandboxAttempt: sandbox?.attempt ?? 0,
     addresses: sandbox?.isReady ? sandbox.addresses : [],
@@ -104,8 +104,10 @@ function phaseOf(record: PodRecord, containers: readonly ContainerStatus[], isRe
   return haveAllStarted ? "Running" : "Pending";
 }
 
-function endMessage(record: PodRecord, endReason: string): string {
+/** Nothing where podrt itself stopped the sandbox. */
+function endMessage(record: PodRecord, sandbox: SandboxView | undefined): string {
   if (record.ending !== undefined) return "";
+  const endReason = sandbox?.id === record.finishedSandboxId ? "" : (sandbox?.endReason ?? "");
   if (endReason !== "") return `the sandbox ended: ${endReason}`;
   return record.lastSandboxEnd === undefined ? "" : `the sandbox was replaced: ${record.lastSandboxEnd}`;
 }

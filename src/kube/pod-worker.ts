@@ -147,7 +147,10 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     }
     if (isFinished(current)) {
       // The newest sandbox stays listed, stopped, so that its containers' ends and logs can be read.
-      if (current !== undefined) await stopOnce(current.id);
+      if (current !== undefined) {
+        save({ finishedSandboxId: current.id });
+        await stopOnce(current.id);
+      }
       for (const sandbox of found.slice(1)) await lifecycle.removeSandbox(sandbox.id);
       return;
     }

@@ -9,6 +9,7 @@ import {
   PR_SET_NO_NEW_PRIVS,
 } from "../linux/abi/prctl.ts";
 import { CAPABILITIES, type CapabilityName, capabilityMask } from "../linux/capability.ts";
+import type { SeccompFilter } from "../linux/seccomp/filters.ts";
 import type { Program, Table } from "./program.ts";
 
 /** Who a process is to be when it execs. */
@@ -23,8 +24,8 @@ export interface Identity {
   readonly inheritable: ReadonlySet<CapabilityName>;
   readonly ambient: ReadonlySet<CapabilityName>;
   readonly noNewPrivileges: boolean;
-  /** struct sock_filter[]; absent for an unconfined process. */
-  readonly seccompFilter: Uint8Array | undefined;
+  /** Absent for an unconfined process. */
+  readonly seccompFilter: SeccompFilter | undefined;
 }
 
 const SECCOMP_SET_MODE_FILTER = 1;
@@ -73,13 +74,13 @@ export function assumeIdentity(
   }
 }
 
-function installFilter(program: Program, table: Table, filter: Uint8Array | undefined): void {
+function installFilter(program: Program, table: Table, filter: SeccompFilter | undefined): void {
   if (filter === undefined) return;
   // struct sock_fprog of include/uapi/linux/filter.h: u16 length, padding, pointer.
   const header = new Uint8Array(16);
-  new DataView(header.buffer).setUint16(0, filter.length / SOCK_FILTER_BYTES, true);
-  const fprog = program.structure(header, [{ offset: 8, to: program.data(filter) }]);
-  table.step("install the seccomp filter", "seccomp", [SECCOMP_SET_MODE_FILTER, 0, fprog]);
+  new DataView(header.buffer).setUint16(0, filter.instructions.length / SOCK_FILTER_BYTES, true);
+  const fprog = program.structure(header, [{ offset: 8, to: program.data(filter.instructions) }]);
+  table.step("install the seccomp filter", "seccomp", [SECCOMP_SET_MODE_FILTER, filter.flags, fprog]);
 }
 
 /** struct __user_cap_header_struct for the calling thread. */

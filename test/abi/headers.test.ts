@@ -76,6 +76,7 @@ const SPELLED: Readonly<Record<string, string>> = {
 
 /** Facts that are in no header for user space. */
 const IN_NO_HEADER: ReadonlySet<string> = new Set([
+  "CTA_FILTER_F_CTA_IP_SRC", // the kernel's net/netfilter/nf_conntrack_netlink.c
   "LOOPBACK_INDEX", // LOOPBACK_IFINDEX of the kernel's include/net/flow.h
 ]);
 

@@ -81,7 +81,10 @@ test("pods at once have addresses of their own, and two instances do not meet", 
     );
     expect(new Set(ips).size).toBe(20);
     await other.removeEverything();
-    expect((await daemon.api.listPodSandbox({})).items).toHaveLength(10);
+    const left = (await daemon.api.listPodSandbox({})).items.filter(({ metadata }) =>
+      metadata?.name.startsWith("many-"),
+    );
+    expect(left).toHaveLength(10);
   } finally {
     await daemon.removeEverything();
     await other.close();

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { parseConfig } from "../../src/config.ts";
 import { type ContentStore, openContentStore } from "../../src/image/content-store.ts";
@@ -13,20 +13,26 @@ import { startUnpacker } from "../../src/image/unpack.ts";
 import { O_DIRECTORY, O_PATH } from "../../src/linux/abi/fcntl.ts";
 import { open } from "../../src/linux/fd.ts";
 import { removeTree } from "../../src/linux/tree.ts";
-import { digestOf } from "../../src/oci/digest.ts";
 import { hostPlatform } from "../../src/oci/manifest.ts";
 import { type Paths, pathsFor } from "../../src/paths.ts";
 import { openOverlaySnapshotter } from "../../src/snapshot/overlay.ts";
 import type { LayerRecord } from "../../src/snapshot/snapshotter.ts";
 import { openDatabase } from "../../src/state/database.ts";
 import { openTable } from "../../src/state/table.ts";
+import {
+  addBlob,
+  addIndex,
+  buildImage,
+  dockerFiles,
+  type Files,
+  layoutOf,
+  REF_NAME,
+  writeArchive as writeArchiveBelow,
+  writeLayout as writeLayoutBelow,
+} from "../fixtures/image-files.ts";
 import { type TarMember, tarOf } from "../fixtures/tar-writer.ts";
 
-const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 const INDEX = "application/vnd.oci.image.index.v1+json";
-const CONFIG = "application/vnd.oci.image.config.v1+json";
-const LAYER = "application/vnd.oci.image.layer.v1.tar";
-const REF_NAME = "org.opencontainers.image.ref.name";
 
 const hasRoot = process.getuid?.() === 0;
 const hasTools = Bun.which("skopeo") !== null && Bun.which("umoci") !== null;
@@ -87,95 +93,9 @@ function unpackedFiles({ layers }: ImageRecord): string[] {
   return directories.flatMap((directory) => readdirSync(directory)).sort();
 }
 
-type Files = Map<string, Uint8Array>;
-
-interface Built {
-  readonly files: Files;
-  readonly manifest: { mediaType: string; digest: string; size: number };
-}
-
-function addBlob(files: Files, bytes: Uint8Array | string, mediaType: string) {
-  const buffer = Buffer.from(bytes as string);
-  const digest = digestOf(buffer);
-  files.set(`blobs/${digest.replace(":", "/")}`, buffer);
-  return { mediaType, digest, size: buffer.length };
-}
-
-/** Blobs of an image with one file a layer. */
-function buildImage(
-  files: Files,
-  names: readonly string[],
-  architecture = hostPlatform().architecture,
-): Built {
-  const tars = names.map((name) => tarOf([{ name, content: name }]));
-  const config = JSON.stringify({
-    os: "linux",
-    architecture,
-    config: { Cmd: names },
-    rootfs: { type: "layers", diff_ids: tars.map(digestOf) },
-  });
-  const document = {
-    schemaVersion: 2,
-    mediaType: MANIFEST,
-    config: addBlob(files, config, CONFIG),
-    layers: tars.map((tar) => addBlob(files, gzipSync(tar), `${LAYER}+gzip`)),
-  };
-  return { files, manifest: addBlob(files, JSON.stringify(document), MANIFEST) };
-}
-
-function addIndex(files: Files, manifests: readonly object[]): Files {
-  files.set("oci-layout", Buffer.from('{"imageLayoutVersion":"1.0.0"}'));
-  files.set("index.json", Buffer.from(JSON.stringify({ schemaVersion: 2, manifests })));
-  return files;
-}
-
-/** A layout of images with one file each, called by their reference annotation. */
-function layoutOf(...references: string[]): Files {
-  const files: Files = new Map();
-  const manifests = references.map((reference, i) => ({
-    ...buildImage(files, [`file-${i}`]).manifest,
-    annotations: reference === "" ? {} : { [REF_NAME]: reference },
-  }));
-  return addIndex(files, manifests);
-}
-
-function writeLayout(files: Files): string {
-  const directory = mkdtempSync(join(base, "layout-"));
-  for (const [name, bytes] of files) {
-    mkdirSync(dirname(join(directory, name)), { recursive: true });
-    writeFileSync(join(directory, name), bytes);
-  }
-  return directory;
-}
-
-function writeArchive(
-  files: Files,
-  more: readonly TarMember[] = [],
-  pack = (tar: Buffer): Uint8Array => tar,
-): string {
-  const members = [...files].map(([name, bytes]): TarMember => ({ name, content: bytes }));
-  const file = join(base, `archive-${readdirSync(base).length}.tar`);
-  writeFileSync(file, pack(tarOf([...members, ...more])));
-  return file;
-}
-
-/** What `docker save` writes; members in the given order, `manifest.json` last as Docker has it. */
-function dockerFiles(tags: readonly string[] | null, layers: readonly Uint8Array[]): Files {
-  const files: Files = new Map();
-  const tars = layers.map((layer) => (layer[0] === 0x1f ? Bun.gunzipSync(Buffer.from(layer)) : layer));
-  const config = JSON.stringify({
-    os: "linux",
-    architecture: hostPlatform().architecture,
-    config: {},
-    rootfs: { type: "layers", diff_ids: tars.map(digestOf) },
-  });
-  const configName = `${digestOf(config).slice("sha256:".length)}.json`;
-  for (const [i, layer] of layers.entries()) files.set(`layer-${i}/layer.tar`, layer);
-  files.set(configName, Buffer.from(config));
-  const Layers = layers.map((_, i) => `layer-${i}/layer.tar`);
-  files.set("manifest.json", Buffer.from(JSON.stringify([{ Config: configName, RepoTags: tags, Layers }])));
-  return files;
-}
+const writeLayout = (files: Files) => writeLayoutBelow(base, files);
+const writeArchive = (files: Files, more?: readonly TarMember[], pack?: (tar: Buffer) => Uint8Array) =>
+  writeArchiveBelow(base, files, more, pack);
 
 suite("OCI layouts", () => {
   test("a directory, an archive and a compressed archive give the same image", async () => {

@@ -11,6 +11,7 @@ import {
   openTestNetwork,
   remainders,
   run,
+  type TestNetwork,
   TestPod,
   testConfig,
 } from "./network-harness.ts";
@@ -42,17 +43,19 @@ const tcp = (hostPort: number, hostIp?: string): HostPort => ({
 });
 
 describe("three pods on one bridge", () => {
-  const net = openTestNetwork();
   const ports = [30_000, 30_001, 30_002].map((port) => port + (process.pid % 1000) * 3);
   const [firstPort, localPort] = ports as [number, number];
   const mappings = [[tcp(firstPort)], [tcp(localPort, "127.0.0.1")], []];
-  const gateway = net.network.gatewayAddress();
   const pods: TestPod[] = [];
   const attachments: Attachment[] = [];
   const servers: Bun.Server<undefined>[] = [];
   let host: Bun.Server<undefined>;
+  let net: TestNetwork;
+  let gateway: string;
 
   beforeAll(async () => {
+    net = openTestNetwork();
+    gateway = net.network.gatewayAddress();
     for (const hostPorts of mappings) {
       const pod = await TestPod.start();
       pods.push(pod);

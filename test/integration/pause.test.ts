@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { version } from "../../package.json";
-import { MONITOR_ELF, PAUSE_ELF } from "../../src/gen/machine-code.ts";
+import { ENGINE_CODE, MONITOR_ELF, PAUSE_ELF } from "../../src/gen/machine-code.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 const WARNING = "pause: warning: not PID 1, so orphans of a pod are not handed to this process\n";
@@ -88,6 +88,20 @@ test("the committed machine code is what the assembly sources give", () => {
 test("pause fits in a kilobyte and the monitor in four", () => {
   expect(statSync(binary).size).toBeLessThanOrEqual(1024);
   expect(MONITOR_ELF.length).toBeLessThanOrEqual(4096);
+});
+
+test("pause/README.md states the real sizes", () => {
+  const readme = readFileSync(join(ROOT, "pause/README.md"), "utf8");
+  for (const [source, code] of [
+    ["pause", PAUSE_ELF],
+    ["monitor", MONITOR_ELF],
+    ["engine", ENGINE_CODE],
+  ] as const) {
+    const stated = new RegExp(`^\\| \`${source}\\.x86_64\\.S\` \\|.*\\| ([\\d,]+) \\|[^|]*\\|$`, "m").exec(
+      readme,
+    )?.[1];
+    expect(stated).toBe(code.length.toLocaleString("en"));
+  }
 });
 
 test("-v prints the version of podrt; any other argument gets the usage and exit code 2", () => {
