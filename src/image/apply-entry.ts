@@ -176,7 +176,10 @@ function hardLinkTarget(tree: LayerTree, entry: TarEntry): { place: Place; statu
   const path = cleanPath(entry.linkPath);
   const place = path === "" ? undefined : tree.existingPlace(path);
   const status = place === undefined ? -ERRNO.ENOENT : tryStatAt(place.directoryFd, place.name);
-  if (place !== undefined && typeof status !== "number") return { place, status };
+  if (place !== undefined && typeof status !== "number") {
+    if ((status.mode & S_IFMT) !== S_IFDIR) return { place, status };
+    throw new InvalidArgumentError("", `entry ${quoteName(entry.path)} is a hard link to a directory`);
+  }
   throw new InvalidArgumentError(
     "",
     `entry ${quoteName(entry.path)} is a hard link to ${quoteName(entry.linkPath)}, which the layer does not have before it`,

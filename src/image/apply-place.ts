@@ -47,10 +47,10 @@ export function cBytes(binary: string): Uint8Array {
   return Buffer.from(`${binary}\0`, "latin1");
 }
 
-/** What a failed system call means for the entry it was made for. */
+/** What a failed system call means for the entry it was made for; "" where it was for none of them. */
 export function entryError(path: string, error: unknown): unknown {
   if (!(error instanceof SyscallError)) return error;
-  const sentence = `entry ${quoteName(path)}: ${error.message}`;
+  const sentence = path === "" ? error.message : `entry ${quoteName(path)}: ${error.message}`;
   if (error.code === "ENOSPC" || error.code === "EDQUOT") {
     return new ResourceExhaustedError(`${sentence}: no space left; free some or remove images`, {
       cause: error,

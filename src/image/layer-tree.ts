@@ -36,6 +36,8 @@ export interface LayerTree extends Disposable {
 }
 
 const DIRECTORY_MODE = 0o755;
+/** Root, but for tests without privileges. */
+const OWN_USER = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
 const MAX_OPEN_DIRECTORIES = 128;
 const MEMORY_LIMIT_BYTES = 128 << 20;
 const MAP_ENTRY_BYTES = 100;
@@ -133,7 +135,7 @@ export function openLayerTree(
     removedWhiteout = false;
     if (isNew) setOpaque(made.number);
     if (isNew || !copyFromBelow(made, path)) {
-      applyStatus(made.number, { uid: 0, gid: 0, mode: DIRECTORY_MODE });
+      applyStatus(made.number, { ...OWN_USER, mode: DIRECTORY_MODE });
     }
   }
 

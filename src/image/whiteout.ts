@@ -81,7 +81,7 @@ export function createWhiteouts(lower: LowerLayers | undefined): Whiteouts {
     finish(tree) {
       if (opaque.has("")) hideWholeRoot(tree);
       // Nothing is merged with an opaque directory: deletions below it would be listed as files.
-      for (const path of deleted) if (hasAncestorIn(opaque, path)) removeWhiteout(path, tree);
+      for (const path of pathsBelow(opaque, deleted)) removeWhiteout(path, tree);
     },
   };
 }
@@ -119,9 +119,22 @@ function removeWhiteout(path: string, tree: LayerTree): void {
   if (typeof status !== "number" && isWhiteout(status)) tree.clear(place);
 }
 
-function hasAncestorIn(set: ReadonlySet<string>, path: string): boolean {
-  for (let ancestor = parentPath(path); ancestor !== ""; ancestor = parentPath(ancestor)) {
-    if (set.has(ancestor)) return true;
+/**
+ * Those of `paths` that lie below one of `directories`. Sorted with a slash at the end, all that is below
+ * a directory follows it, so one pass is enough however deep a hostile layer's names are.
+ */
+function pathsBelow(directories: ReadonlySet<string>, paths: ReadonlySet<string>): string[] {
+  if (directories.size === 0) return [];
+  const keys = [...new Set([...directories, ...paths])].map((path) => `${path}/`).sort();
+  const below: string[] = [];
+  let cover: string | undefined;
+  for (const key of keys) {
+    const path = key.slice(0, -1);
+    if (cover !== undefined && key.startsWith(cover)) {
+      if (paths.has(path)) below.push(path);
+    } else {
+      cover = path !== "" && directories.has(path) ? key : undefined;
+    }
   }
-  return false;
+  return below;
 }

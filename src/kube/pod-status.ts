@@ -2,8 +2,8 @@
 import type { ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
 import type { Pod } from "./pod.ts";
 import type { PodRecord } from "./pod-record.ts";
-import type { Trouble } from "./pod-worker.ts";
 import { NEVER_RAN, shouldStart } from "./restart.ts";
+import { POD, type Trouble } from "./troubles.ts";
 
 export type PodPhase = "Pending" | "Running" | "Succeeded" | "Failed" | "Stopping" | "Stopped" | "Deleting";
 
@@ -46,7 +46,7 @@ export function podStatus(
   const containers = pod.spec.containers.map((container) =>
     containerStatus(container, record, troubles.get(container.name), views),
   );
-  const trouble = troubles.get("");
+  const trouble = troubles.get(POD);
   return {
     pod,
     phase: phaseOf(record, containers, sandbox?.isReady ?? false),

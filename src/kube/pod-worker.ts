@@ -3,11 +3,13 @@ import { messageOf } from "../errors.ts";
 import type { Table } from "../state/table.ts";
 import type { ContainerSpec } from "./fields.ts";
 import type { Clock, ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
-import { type Pod, type PodHome, podKey } from "./pod.ts";
+import type { Pod, PodHome } from "./pod.ts";
 import { podImages, rootRefusal } from "./pod-images.ts";
-import type { ContainerMemory, PodRecord } from "./pod-record.ts";
-import { afterExit, type BackOff, failureDelayMs, NEVER_RAN, shouldStart } from "./restart.ts";
+import { podMemory } from "./pod-memory.ts";
+import type { PodRecord } from "./pod-record.ts";
+import { type BackOff, shouldStart } from "./restart.ts";
 import { containerConfig, sandboxConfig } from "./to-cri.ts";
+import { newTroubles, POD, type Trouble } from "./troubles.ts";
 import { prepareVolumes, pruneLogs, removePodFiles, writeHosts } from "./volumes.ts";
 
 export interface WorkerDeps {
@@ -18,14 +20,6 @@ export interface WorkerDeps {
   readonly backOff: BackOff;
   /** Hears of what a person who looks for a reason may want to know. */
   readonly log: (message: string, pod: Pod) => void;
-}
-
-/** What keeps a pod or one of its containers from running, and until when nothing is tried. */
-export interface Trouble {
-  readonly reason: string;
-  readonly message: string;
-  readonly failures: number;
-  readonly notBeforeMs: number;
 }
 
 /** Keeps one pod as its manifest wants it, one pass at a time. */
@@ -51,14 +45,13 @@ const END_BACK_OFF: BackOff = { firstMs: 500, maxMs: 30_000 };
  * state that the next pass could not find out, so a daemon that died at any point goes on here.
  */
 export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () => void): PodWorker {
-  const { lifecycle, table, clock, home, backOff } = deps;
+  const { lifecycle, clock, home, backOff } = deps;
   const { pod } = initial;
-  const key = podKey(pod);
   const abort = new AbortController();
-  const troubles = new Map<string, Trouble>();
+  const memory = podMemory(initial, deps);
+  const troubles = newTroubles(clock);
   const stopped = new Set<string>();
   const images = podImages(lifecycle, abort.signal, poke);
-  let record = initial;
   let running: Promise<void> | undefined;
   let isDue = false;
   let isClosed = false;
@@ -86,12 +79,13 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   }
 
   async function onePass(): Promise<void> {
-    if (troubles.get("")?.reason === "SyncError" && isWaiting("")) return;
+    if (troubles.get(POD)?.reason === "SyncError" && isWaiting(POD)) return;
+    const { ending } = memory.record();
     try {
-      await (record.ending === undefined ? keep() : finishEnding(record.ending));
-      if (troubles.get("")?.reason === "SyncError") troubles.delete("");
+      await (ending === undefined ? keep() : finishEnding(ending));
+      if (troubles.get(POD)?.reason === "SyncError") troubles.clear(POD);
     } catch (error) {
-      suffer("", "SyncError", messageOf(error), record.ending === undefined ? backOff : END_BACK_OFF);
+      suffer(POD, "SyncError", messageOf(error), ending === undefined ? backOff : END_BACK_OFF);
     }
   }
 
@@ -100,55 +94,37 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   }
 
   function suffer(name: string, reason: string, message: string, waits = backOff): void {
-    const failures = (troubles.get(name)?.failures ?? 0) + 1;
-    const notBeforeMs = clock.nowMs() + failureDelayMs(failures, waits);
-    troubles.set(name, { reason, message, failures, notBeforeMs });
-    wakeBy(notBeforeMs);
-    deps.log(`${name === "" ? "pod" : `container ${name}`}: ${reason}: ${message}`, pod);
+    wakeBy(troubles.add(name, reason, message, waits).notBeforeMs);
+    deps.log(`${name === POD ? "pod" : `container ${name}`}: ${reason}: ${message}`, pod);
   }
 
-  function save(change: Partial<PodRecord>): void {
-    record = { ...record, ...change };
-    table.put(key, record);
+  function isWaiting(name: string): boolean {
+    const untilMs = troubles.waitsUntilMs(name);
+    if (untilMs > 0) wakeBy(untilMs);
+    return untilMs > 0;
   }
 
-  function memoryOf(name: string): ContainerMemory {
-    return record.containers[name] ?? NEVER_RAN;
-  }
-
-  function remember(name: string, memory: ContainerMemory): void {
-    if (memory !== record.containers[name]) {
-      save({ containers: { ...record.containers, [name]: memory } });
-    }
+  function isEnding(): boolean {
+    return memory.record().ending !== undefined;
   }
 
   function sandboxes(): SandboxView[] {
     return lifecycle.sandboxesOf(pod).toSorted((a, b) => b.attempt - a.attempt);
   }
 
-  function noteExits(sandboxId: string, cause: "crash" | "sandbox"): void {
-    for (const container of lifecycle.containersOf(sandboxId).toSorted((a, b) => a.attempt - b.attempt)) {
-      if (container.state !== "exited" && container.state !== "unknown") continue;
-      const memory = memoryOf(container.name);
-      // Older attempts were noted in their time; noting them again would hide the newest exit.
-      if (container.attempt < (memory.lastExit?.attempt ?? 0)) continue;
-      remember(container.name, afterExit(memory, container, cause, clock.nowMs(), backOff));
-    }
-  }
-
   async function keep(): Promise<void> {
     const found = sandboxes();
     const current = found[0]?.isReady ? found[0] : undefined;
     const dead = found.filter((sandbox) => sandbox !== current);
-    if (current !== undefined) noteExits(current.id, "crash");
+    if (current !== undefined) memory.noteExits(current.id, "crash");
     for (const sandbox of dead) {
       await stopOnce(sandbox.id);
-      noteExits(sandbox.id, "sandbox");
+      memory.noteExits(sandbox.id, "sandbox");
     }
     if (isFinished(current)) {
       // The newest sandbox stays listed, stopped, so that its containers' ends and logs can be read.
       if (current !== undefined) {
-        save({ finishedSandboxId: current.id });
+        memory.save({ finishedSandboxId: current.id });
         await stopOnce(current.id);
       }
       for (const sandbox of found.slice(1)) await lifecycle.removeSandbox(sandbox.id);
@@ -156,9 +132,9 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     }
     for (const sandbox of dead) await replace(sandbox);
     const sandbox = current ?? (await makeSandbox());
-    if (sandbox === undefined || record.ending !== undefined) return;
+    if (sandbox === undefined || isEnding()) return;
     for (const container of pod.spec.containers) {
-      if (record.ending === undefined && !isClosed) await keepContainer(container, sandbox);
+      if (!isEnding() && !isClosed) await keepContainer(container, sandbox);
     }
   }
 
@@ -172,44 +148,38 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   function isFinished(current: SandboxView | undefined): boolean {
     const live = current === undefined ? [] : lifecycle.containersOf(current.id).filter(isLive);
     return pod.spec.containers.every(
-      ({ name }) => !live.some((view) => view.name === name) && !shouldStart(pod.spec, memoryOf(name)),
+      ({ name }) =>
+        !live.some((view) => view.name === name) && !shouldStart(pod.spec, memory.container(name)),
     );
   }
 
   async function replace(sandbox: SandboxView): Promise<void> {
     if (sandbox.endReason !== "") {
-      save({ lastSandboxEnd: sandbox.endReason });
+      memory.save({ lastSandboxEnd: sandbox.endReason });
       deps.log(`sandbox ${sandbox.id.slice(0, 13)} is replaced: ${sandbox.endReason}`, pod);
     }
     await lifecycle.removeSandbox(sandbox.id);
   }
 
   async function makeSandbox(): Promise<SandboxView | undefined> {
-    if (isWaiting("")) return undefined;
-    const attempt = record.nextSandboxAttempt;
+    if (isWaiting(POD)) return undefined;
+    const attempt = memory.record().nextSandboxAttempt;
     let step = "FailedMount";
     try {
       await prepareVolumes(pod, home);
       step = "CreatePodSandboxError";
-      save({ nextSandboxAttempt: attempt + 1 });
+      memory.save({ nextSandboxAttempt: attempt + 1 });
       const id = await lifecycle.runSandbox(sandboxConfig(pod, attempt, home));
       const sandbox = lifecycle.sandboxesOf(pod).find((view) => view.id === id);
       if (sandbox?.isReady) await writeHosts(pod, sandbox.addresses, home);
-      troubles.delete("");
+      troubles.clear(POD);
       // One that died at once is seen by the next pass.
       if (!sandbox?.isReady) poke();
       return sandbox?.isReady ? sandbox : undefined;
     } catch (error) {
-      suffer("", step, messageOf(error));
+      suffer(POD, step, messageOf(error));
       return undefined;
     }
-  }
-
-  function isWaiting(name: string): boolean {
-    const untilMs = troubles.get(name)?.notBeforeMs ?? 0;
-    if (untilMs <= clock.nowMs()) return false;
-    wakeBy(untilMs);
-    return true;
   }
 
   async function keepContainer(container: ContainerSpec, sandbox: SandboxView): Promise<void> {
@@ -220,16 +190,16 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       .toSorted((a, b) => b.attempt - a.attempt);
     const [newest] = views;
     if (newest?.state === "running") {
-      troubles.delete(name);
+      troubles.clear(name);
       return;
     }
     if (isWaiting(name)) return;
     if (newest?.state === "created") return start(name, newest.id);
-    const memory = memoryOf(name);
-    if (!shouldStart(pod.spec, memory)) return;
-    if (memory.notBeforeMs > clock.nowMs()) return wakeBy(memory.notBeforeMs);
+    const remembered = memory.container(name);
+    if (!shouldStart(pod.spec, remembered)) return;
+    if (remembered.notBeforeMs > clock.nowMs()) return wakeBy(remembered.notBeforeMs);
     if (newest?.state === "unknown") await lifecycle.stopContainer(newest.id, 0);
-    const attempt = Math.max(memory.nextAttempt, (newest?.attempt ?? -1) + 1);
+    const attempt = Math.max(remembered.nextAttempt, (newest?.attempt ?? -1) + 1);
     await create(container, sandbox, attempt, views);
   }
 
@@ -249,7 +219,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       const image = { id: answer.image.id, reference: container.image };
       const config = containerConfig(pod, container, attempt, image, home);
       const id = await lifecycle.createContainer(sandbox.id, config);
-      remember(name, { ...memoryOf(name), nextAttempt: attempt + 1 });
+      memory.noteAttempt(name, attempt);
       await start(name, id);
     } catch (error) {
       return suffer(name, "CreateContainerError", messageOf(error));
@@ -262,7 +232,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   async function start(name: string, id: string): Promise<void> {
     try {
       await lifecycle.startContainer(id);
-      troubles.delete(name);
+      troubles.clear(name);
     } catch (error) {
       suffer(name, "RunContainerError", messageOf(error));
     }
@@ -273,12 +243,12 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     await Promise.all(found.flatMap(({ id }) => stopContainers(id, graceSeconds)));
     for (const { id } of found) {
       await stopOnce(id);
-      noteExits(id, "sandbox");
+      memory.noteExits(id, "sandbox");
     }
-    if (record.ending?.remove !== true) return settle(false);
+    if (memory.record().ending?.remove !== true) return settle(false);
     for (const { id } of found) await lifecycle.removeSandbox(id);
     await removePodFiles(pod, home);
-    table.delete(key);
+    memory.forget();
     isClosed = true;
     onGone();
     settle(true);
@@ -296,16 +266,16 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   }
 
   function end(graceSeconds: number, remove: boolean): Promise<void> {
-    const before = record.ending;
+    const before = memory.record().ending;
     const isStopping = before !== undefined && running !== undefined;
-    save({
+    memory.save({
       ending: {
         graceSeconds: Math.min(graceSeconds, before?.graceSeconds ?? graceSeconds),
         remove: remove || before?.remove === true,
       },
     });
     abort.abort();
-    troubles.clear();
+    troubles.clearAll();
     if (isStopping && graceSeconds < before.graceSeconds) {
       // The pass in flight waits for longer; what a shorter stop cannot do, that pass reports.
       for (const { id } of sandboxes()) void Promise.allSettled(stopContainers(id, graceSeconds));
@@ -324,7 +294,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   }
 
   poke();
-  return { record: () => record, troubles: () => troubles, poke, end, close };
+  return { record: memory.record, troubles: troubles.all, poke, end, close };
 }
 
 /** Whether a container still has or may yet get a process. */

@@ -41,5 +41,8 @@ export function openContainers(
   database: Database,
   onCorrupt?: (key: string) => void,
 ): Table<ContainerRecord> {
-  return openTable<ContainerRecord>(database, "containers", onCorrupt);
+  return openTable<ContainerRecord>(database, "containers", onCorrupt, {
+    table: "container_specs",
+    fields: ["config", "runtimeSpec"],
+  });
 }

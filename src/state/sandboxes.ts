@@ -43,5 +43,8 @@ export function isReady(record: SandboxRecord): boolean {
 }
 
 export function openSandboxes(database: Database, onCorrupt?: (key: string) => void): Table<SandboxRecord> {
-  return openTable<SandboxRecord>(database, "sandboxes", onCorrupt);
+  return openTable<SandboxRecord>(database, "sandboxes", onCorrupt, {
+    table: "sandbox_configs",
+    fields: ["config"],
+  });
 }

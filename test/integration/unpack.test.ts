@@ -225,7 +225,7 @@ suite(`replacement and links`, () => {
         { name: "d", type: "5" },
         { name: "l", type: "1", linkName: "d" },
       ],
-      "linkat",
+      'entry "l" is a hard link to a directory',
     ],
   ])("%s is refused by name", async (_, members, sentence) => {
     expect(await bench.refusal(members)).toContain(sentence);

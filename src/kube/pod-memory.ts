@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Table } from "../state/table.ts";
+import type { Clock, Lifecycle } from "./lifecycle.ts";
+import { podKey } from "./pod.ts";
+import type { ContainerMemory, PodRecord } from "./pod-record.ts";
+import { afterExit, type BackOff, NEVER_RAN } from "./restart.ts";
+
+/** The record of one kept pod: what is changed is in the table before the call returns. */
+export interface PodMemory {
+  record(): PodRecord;
+  save(change: Partial<PodRecord>): void;
+  container(name: string): ContainerMemory;
+  /** The next container of this name gets the attempt after this one. */
+  noteAttempt(name: string, attempt: number): void;
+  /** Remembers how the containers of a sandbox ended, each once. */
+  noteExits(sandboxId: string, cause: "crash" | "sandbox"): void;
+  forget(): void;
+}
+
+export interface MemoryDeps {
+  readonly lifecycle: Pick<Lifecycle, "containersOf">;
+  readonly table: Table<PodRecord>;
+  readonly clock: Clock;
+  readonly backOff: BackOff;
+}
+
+export function podMemory(initial: PodRecord, deps: MemoryDeps): PodMemory {
+  const key = podKey(initial.pod);
+  let record = initial;
+  const save = (change: Partial<PodRecord>) => {
+    record = { ...record, ...change };
+    deps.table.put(key, record);
+  };
+  const container = (name: string) => record.containers[name] ?? NEVER_RAN;
+  const remember = (name: string, memory: ContainerMemory) => {
+    if (memory !== record.containers[name]) save({ containers: { ...record.containers, [name]: memory } });
+  };
+  return {
+    record: () => record,
+    save,
+    container,
+    noteAttempt: (name, attempt) => remember(name, { ...container(name), nextAttempt: attempt + 1 }),
+    noteExits(sandboxId, cause) {
+      const views = deps.lifecycle.containersOf(sandboxId).toSorted((a, b) => a.attempt - b.attempt);
+      for (const view of views) {
+        if (view.state !== "exited" && view.state !== "unknown") continue;
+        const memory = container(view.name);
+        // Older attempts were noted in their time; noting them again would hide the newest exit.
+        if (view.attempt < (memory.lastExit?.attempt ?? 0)) continue;
+        remember(view.name, afterExit(memory, view, cause, deps.clock.nowMs(), deps.backOff));
+      }
+    },
+    forget: () => deps.table.delete(key),
+  };
+}

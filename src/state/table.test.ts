@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Database } from "bun:sqlite";
+import { expect, test } from "bun:test";
+import { MIGRATIONS } from "./migrations.ts";
+import { openTable } from "./table.ts";
+
+function newDatabase(): Database {
+  const database = new Database(":memory:", { strict: true });
+  for (const statement of MIGRATIONS) database.run(statement);
+  return database;
+}
+
+const fixed = { table: "container_specs", fields: ["config"] } as const;
+
+interface Row {
+  readonly state: string;
+  readonly config: object;
+}
+
+test("what was put is there for whoever opens the table next", () => {
+  const database = newDatabase();
+  openTable<{ n: number }>(database, "images").put("a", { n: 1 });
+  const again = openTable<{ n: number }>(database, "images");
+  expect(again.get("a")).toEqual({ n: 1 });
+  again.delete("a");
+  expect(openTable(database, "images").list()).toEqual([]);
+});
+
+test("the fixed part of a record is written once and joined when loaded", () => {
+  const database = newDatabase();
+  const table = openTable<Row>(database, "containers", undefined, fixed);
+  const config = { image: "x" };
+  table.put("a", { state: "created", config });
+  table.put("a", { state: "running", config });
+  const { record } = database.query("SELECT record FROM containers").get() as { record: string };
+  expect(JSON.parse(record)).toEqual({ state: "running" });
+  const again = openTable<Row>(database, "containers", undefined, fixed);
+  expect(again.get("a")).toEqual({ state: "running", config });
+});
+
+test("a fixed part that is replaced is written again", () => {
+  const database = newDatabase();
+  const table = openTable<Row>(database, "containers", undefined, fixed);
+  table.put("a", { state: "s", config: { v: 1 } });
+  table.put("a", { state: "s", config: { v: 2 } });
+  expect(openTable<Row>(database, "containers", undefined, fixed).get("a")?.config).toEqual({ v: 2 });
+});
+
+test("a fixed part without its record, of a deletion cut short, is removed", () => {
+  const database = newDatabase();
+  openTable<Row>(database, "containers", undefined, fixed).put("a", { state: "s", config: {} });
+  database.run("DELETE FROM containers");
+  openTable<Row>(database, "containers", undefined, fixed);
+  expect(database.query("SELECT count(*) AS n FROM container_specs").get()).toEqual({ n: 0 });
+});
+
+test("a row that is no JSON is reported and the others are read", () => {
+  const database = newDatabase();
+  database.run("INSERT INTO images VALUES ('bad', '{'), ('good', '{\"n\":1}')");
+  const corrupt: string[] = [];
+  expect(openTable(database, "images", (key) => corrupt.push(key)).list()).toEqual([{ n: 1 }]);
+  expect(corrupt).toEqual(["bad"]);
+});
