@@ -82,11 +82,11 @@
 	.equ	MESSAGE_CONTROL, MESSAGE + 32
 	.equ	MESSAGE_CONTROLLEN, MESSAGE + 40
 	.equ	MESSAGE_FLAGS, MESSAGE + 48
-	.equ	CONTROL, 144			# struct cmsghdr and 60 descriptors; also scratch
+	.equ	CONTROL, 144			# struct cmsghdr and 90 descriptors; also scratch
 	.equ	CONTROL_LEVEL, CONTROL + 8
 	.equ	CONTROL_TYPE, CONTROL + 12
 	.equ	CONTROL_FDS, CONTROL + 16
-	.equ	CONTROL_SIZE, 16 + 60 * 4
+	.equ	CONTROL_SIZE, 16 + 90 * 4
 	.equ	FRAME_SIZE, CONTROL + CONTROL_SIZE
 
 	.macro	sys	number

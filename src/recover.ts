@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { settleExit } from "./container/exit.ts";
 import { newLiveContainer } from "./container/live.ts";
 import { containerConfig, launchTag, PAUSE_TAG } from "./container/records.ts";
-import { containersOf, nowNs, type Runtime, updateContainer } from "./container/runtime.ts";
+import { containersOf, imagesInUse, nowNs, type Runtime, updateContainer } from "./container/runtime.ts";
 import { containerState } from "./container/status.ts";
 import { startPumps, takeBackStdio } from "./container/stdio.ts";
 import type { LaunchHistory } from "./launch/journal.ts";
@@ -42,6 +42,7 @@ export async function recover(runtime: Runtime): Promise<void> {
   removeOrphanedDirectories(runtime);
   const live = runtime.sandboxes.list().filter((record) => record.networkAttached);
   await runtime.network.reconcile(new Set(live.map(({ id }) => id)));
+  await runtime.images.collect(() => imagesInUse(runtime));
 }
 
 async function recoverSandbox(runtime: Runtime, record: SandboxRecord): Promise<void> {

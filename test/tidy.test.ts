@@ -42,8 +42,8 @@ const formats = ["oci", "config", "paths", ...kernel];
 const mechanisms = {
   state: formats,
   snapshot: ["state", ...formats],
-  image: ["snapshot", "state", ...formats],
-  gc: ["image", "snapshot", "state", ...formats],
+  image: ["gc", "snapshot", "state", ...formats],
+  gc: foundations,
   network: ["state", ...formats],
   launch: ["gen/machine-code", ...formats],
 };

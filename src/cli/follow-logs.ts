@@ -52,6 +52,13 @@ export function followLogs(daemon: Daemon, io: Io, options: LogOptions): LogFoll
   };
   return {
     async advance(containers) {
+      // One that is gone has no more to say; what it wrote last is still in the open file, and comes first.
+      const present = new Set(containers.map(({ id }) => id));
+      for (const [id, entry] of followed) {
+        if (present.has(id)) continue;
+        await drain(entry);
+        await end(id);
+      }
       for (const container of containers) {
         if (finished.has(container.id) || container.state === ContainerState.CONTAINER_CREATED) continue;
         const entry = followed.get(container.id) ?? (await begin(container));
@@ -59,13 +66,6 @@ export function followLogs(daemon: Daemon, io: Io, options: LogOptions): LogFoll
         if (container.state !== ContainerState.CONTAINER_RUNNING) await end(container.id);
       }
       isFirstLook = false;
-      // One that was removed has no more to say; what it wrote last is still in the open file.
-      const present = new Set(containers.map(({ id }) => id));
-      for (const [id, entry] of followed) {
-        if (present.has(id)) continue;
-        await drain(entry);
-        await end(id);
-      }
     },
     async [Symbol.asyncDispose]() {
       for (const id of [...followed.keys()]) await end(id);
@@ -73,8 +73,9 @@ export function followLogs(daemon: Daemon, io: Io, options: LogOptions): LogFoll
   };
 }
 
+/** Prints what is there now: one that writes faster than can be printed must not hold up the others. */
 async function drain({ reader, printer }: Followed): Promise<void> {
-  for (;;) {
+  for (let reads = await reader.readsPending(); reads > 0; reads--) {
     const lines = await reader.read();
     if (lines.length === 0) return;
     await printer.print(lines);
@@ -83,11 +84,12 @@ async function drain({ reader, printer }: Followed): Promise<void> {
 
 async function lastLines(reader: LogReader, count: number): Promise<LogLine[]> {
   let last: LogLine[] = [];
-  for (;;) {
+  for (let reads = await reader.readsPending(); reads > 0; reads--) {
     const lines = await reader.read();
-    if (lines.length === 0) return last;
+    if (lines.length === 0) break;
     last = keepLast([...last, ...lines], count);
   }
+  return last;
 }
 
 /** The last `count` lines with all their parts; copied, so that what was read with them can be freed. */

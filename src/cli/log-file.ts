@@ -14,6 +14,8 @@ export interface LogLine {
 export interface LogReader extends AsyncDisposable {
   /** The lines written since the last call; none when there is nothing new. At most a megabyte at once. */
   read(): Promise<LogLine[]>;
+  /** How many reads deliver all that is there now; more may be written meanwhile. */
+  readsPending(): Promise<number>;
 }
 
 const CHUNK_BYTES = 1024 * 1024;
@@ -52,6 +54,12 @@ export function openLog(path: string): LogReader {
       const end = bytes.lastIndexOf(NEWLINE) + 1;
       rest = bytes.slice(end);
       return splitLines(bytes.subarray(0, end));
+    },
+    async readsPending() {
+      const size = (await file?.stat())?.size ?? 0;
+      // One more, and another file's worth, for a log that was set aside or is not open yet.
+      const next = (await stat(path).catch(() => undefined))?.size ?? 0;
+      return Math.ceil((Math.max(0, size - offset) + next) / CHUNK_BYTES) + 1;
     },
     async [Symbol.asyncDispose]() {
       await file?.close();

@@ -5,7 +5,7 @@ import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { type Config, loadConfig } from "../config.ts";
 import { newEvents } from "../container/events.ts";
-import type { Runtime } from "../container/runtime.ts";
+import { imagesInUse, type Runtime } from "../container/runtime.ts";
 import { podrtRoutes } from "../cri/podrt/routes.ts";
 import { criRoutes } from "../cri/routes.ts";
 import { serveCri } from "../cri/server.ts";
@@ -93,7 +93,7 @@ function openRuntime(
     content,
     snapshotter,
     unpacker,
-    inUse: () => new Set(containers.list().map(({ imageId }) => imageId)),
+    inUse: () => imagesInUse({ containers }),
   });
   const leases = openTable<LeaseRecord>(database, "leases", reportCorrupt("leases"));
   const runtime: Runtime = {

@@ -60,6 +60,11 @@ export function containersOf(runtime: Runtime, sandboxId: string): ContainerReco
   return runtime.containers.list().filter((container) => container.sandboxId === sandboxId);
 }
 
+/** The images that containers were made from: their layers are needed even when the image is removed. */
+export function imagesInUse(runtime: Pick<Runtime, "containers">): Set<string> {
+  return new Set(runtime.containers.list().map(({ imageId }) => imageId));
+}
+
 /** Replaces some fields of a stored record and answers the new one. */
 export function updateContainer(
   runtime: Runtime,

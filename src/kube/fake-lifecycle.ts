@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ContainerConfig, PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
-import type { Clock, ContainerView, ImageView, Lifecycle, SandboxView } from "./lifecycle.ts";
+import type { Clock, ContainerView, ImageView, Lifecycle, PodIdentity, SandboxView } from "./lifecycle.ts";
 
 /** A clock for tests: time passes only when told to. */
 export class FakeClock implements Clock {
@@ -66,7 +66,7 @@ export class FakeLifecycle implements Lifecycle {
     this.clock = clock;
   }
 
-  sandboxesOf({ uid }: { readonly uid: string }): SandboxView[] {
+  sandboxesOf({ uid }: PodIdentity): SandboxView[] {
     return [...this.sandboxes.values()].filter((sandbox) => sandbox.uid === uid).map((view) => ({ ...view }));
   }
 
@@ -140,6 +140,10 @@ export class FakeLifecycle implements Lifecycle {
   async removeContainer(id: string): Promise<void> {
     this.#call("removeContainer", id);
     this.containers.delete(id);
+  }
+
+  async reopenLog(id: string): Promise<void> {
+    this.#call("reopenLog", id);
   }
 
   async findImage(reference: string): Promise<ImageView | undefined> {

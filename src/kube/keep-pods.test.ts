@@ -95,6 +95,15 @@ describe("a pod that is run", () => {
     expect(keeper.list()).toHaveLength(1);
   });
 
+  test("is refused under the uid of another", () => {
+    const text = (name: string) =>
+      `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}, uid: u}\nspec: ${ONE}\n`;
+    expect(() => keeper.run(parseManifest(`${text("q")}---\n${text("r")}`, "f"))).toThrow(
+      "another pod has the uid u",
+    );
+    expect(keeper.list()).toEqual([]);
+  });
+
   test("pulls latest each time and other tags only when they are missing", async () => {
     runtime.images.set("x:1", { id: "i", user: "" });
     runtime.images.set("y", { id: "j", user: "" });

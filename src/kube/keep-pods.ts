@@ -86,6 +86,12 @@ export function keepPods(deps: KeeperDeps): Keeper {
           `pod ${podKey(pod)} exists; remove it first, as with \`podrt rm -f ${pod.name}\``,
         );
       }
+      const uids = new Set([...workers.values()].map((worker) => worker.record().pod.uid));
+      for (const { uid } of pods) {
+        if (uids.has(uid))
+          throw new AlreadyExistsError(`another pod has the uid ${uid}; leave metadata.uid out`);
+        uids.add(uid);
+      }
       if (workers.size + pods.length > MAX_PODS) {
         throw new ResourceExhaustedError(`no more than ${MAX_PODS} pods are kept; remove some first`);
       }

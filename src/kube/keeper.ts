@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { createContainer } from "../container/create.ts";
+import { reopenLog } from "../container/log-reopen.ts";
 import { removeContainer } from "../container/remove.ts";
 import { containersOf, type Runtime } from "../container/runtime.ts";
 import { startContainer } from "../container/start.ts";
@@ -45,10 +46,11 @@ function runtimeLifecycle(runtime: Runtime): Lifecycle {
   // A sandbox that is deleted can no longer be asked whose it was.
   const owners = new Map<string, string>();
   return {
-    sandboxesOf: ({ uid }) =>
+    sandboxesOf: ({ uid, name, namespace }) =>
       runtime.sandboxes
         .list()
-        .filter((record) => record.uid === uid && isListed(record))
+        .filter((record) => record.uid === uid && record.name === name && record.namespace === namespace)
+        .filter(isListed)
         .map(sandboxView),
     containersOf: (sandboxId) =>
       containersOf(runtime, sandboxId)
@@ -61,6 +63,7 @@ function runtimeLifecycle(runtime: Runtime): Lifecycle {
     startContainer: (id) => startContainer(runtime, id),
     stopContainer: (id, timeoutMs) => stopContainer(runtime, id, timeoutMs),
     removeContainer: (id) => removeContainer(runtime, id),
+    reopenLog: async (id) => reopenLog(runtime, id),
     async findImage(reference) {
       const image = runtime.images.find(reference);
       return image === undefined ? undefined : { id: image.id, user: image.config.User };

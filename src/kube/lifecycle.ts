@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ContainerConfig, PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
 
+/** What ties a sandbox to its pod. */
+export interface PodIdentity {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
 export interface SandboxView {
   readonly id: string;
   readonly attempt: number;
@@ -34,7 +41,7 @@ export interface ImageView {
  * removals of what is gone succeed.
  */
 export interface Lifecycle {
-  sandboxesOf(pod: { readonly uid: string }): SandboxView[];
+  sandboxesOf(pod: PodIdentity): SandboxView[];
   containersOf(sandboxId: string): ContainerView[];
   runSandbox(config: PodSandboxConfig): Promise<string>;
   stopSandbox(id: string): Promise<void>;
@@ -44,6 +51,8 @@ export interface Lifecycle {
   /** Returns when it has stopped; another call with less time takes effect at once. */
   stopContainer(id: string, timeoutMs: number): Promise<void>;
   removeContainer(id: string): Promise<void>;
+  /** Goes on in a new file at the log's path, the old one having been renamed. */
+  reopenLog(id: string): Promise<void>;
   findImage(reference: string): Promise<ImageView | undefined>;
   pullImage(reference: string, signal: AbortSignal): Promise<void>;
   /** Calls `listener` after anything happened to a sandbox of the pod or one of its containers. */

@@ -3,6 +3,7 @@ import { messageOf } from "../errors.ts";
 import type { Table } from "../state/table.ts";
 import type { ContainerSpec } from "./fields.ts";
 import type { Clock, ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
+import { rotateLog } from "./log-rotation.ts";
 import type { Pod, PodHome } from "./pod.ts";
 import { podImages, rootRefusal } from "./pod-images.ts";
 import { podMemory } from "./pod-memory.ts";
@@ -136,6 +137,20 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     for (const container of pod.spec.containers) {
       if (!isEnding() && !isClosed) await keepContainer(container, sandbox);
     }
+    await rotateLogs(sandbox);
+  }
+
+  async function rotateLogs(sandbox: SandboxView): Promise<void> {
+    for (const container of lifecycle.containersOf(sandbox.id)) {
+      if (container.state !== "running") continue;
+      await rotateLog({
+        pod,
+        home,
+        container,
+        nowMs: clock.nowMs(),
+        reopen: (id) => lifecycle.reopenLog(id),
+      });
+    }
   }
 
   /** A stopped sandbox never runs again, so a pod at rest costs nothing. */
@@ -159,6 +174,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       deps.log(`sandbox ${sandbox.id.slice(0, 13)} is replaced: ${sandbox.endReason}`, pod);
     }
     await lifecycle.removeSandbox(sandbox.id);
+    stopped.delete(sandbox.id);
   }
 
   async function makeSandbox(): Promise<SandboxView | undefined> {

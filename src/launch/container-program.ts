@@ -27,8 +27,8 @@ import { assumeIdentity, type Identity } from "./identity.ts";
 import { MONITOR_FD } from "./monitor.ts";
 import { compileMount, finishMounts, makeReadOnly, maskPath, sortByDepth } from "./mounts.ts";
 import type { PassedFds } from "./passed-fds.ts";
-import { newProgram, type Operand, type Program, type Table } from "./program.ts";
-import { attachMount, enterRoot, makeDirectories, makeFile, openPath, setMountAttributes } from "./rootfs.ts";
+import { newProgram, type Operand, type Program } from "./program.ts";
+import { enterRoot, openPath, type RootTree, rootTree, setMountAttributes } from "./rootfs.ts";
 
 /** One end of a container's stdio: what the child gets, what the monitor keeps for the daemon. */
 export interface LaunchStdio {
@@ -89,14 +89,15 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
   const [stdin, stdout, stderr] = launch.stdio.child.map((fd) => passed.add(fd)) as [number, number, number];
   child.step("clear the umask", "umask", [0]);
   const devpts = launch.stdio.devpts === undefined ? undefined : passed.add(launch.stdio.devpts);
+  const tree = rootTree(child);
   for (const mount of sortByDepth(spec.mounts)) {
-    compileMount(child, mount, passed, mount.type === "devpts" ? devpts : undefined);
+    compileMount(tree, mount, passed, mount.type === "devpts" ? devpts : undefined);
   }
-  makeDevices(child, spec.linux.devices);
-  if (launch.stdio.terminal) mountConsole(child, stdin);
+  makeDevices(tree, spec.linux.devices);
+  if (launch.stdio.terminal) mountConsole(tree, stdin);
   for (const path of spec.linux.readonlyPaths) makeReadOnly(child, path);
   for (const path of spec.linux.maskedPaths) maskPath(child, path);
-  makeDirectories(child, spec.process.cwd);
+  tree.makeDirectories(spec.process.cwd);
   finishMounts(child, spec.mounts);
   if (spec.root.readonly)
     setMountAttributes(child, "/", mountAttr(MOUNT_ATTR_RDONLY), "make the root read-only");
@@ -158,11 +159,13 @@ const DEVICE_LINKS = [
   ["pts/ptmx", "/dev/ptmx"],
 ] as const;
 
-function makeDevices(table: Table, devices: readonly RuntimeDevice[]): void {
+function makeDevices(tree: RootTree, devices: readonly RuntimeDevice[]): void {
+  const { table } = tree;
   for (const device of devices) {
     const at = device.path.lastIndexOf("/");
-    makeDirectories(table, device.path.slice(0, at));
-    const parent = openPath(table, device.path.slice(0, at) || "/");
+    const directory = device.path.slice(0, at) || "/";
+    tree.makeDirectories(directory);
+    const parent = tree.open(directory);
     const name = device.path.slice(at + 1);
     const mode = (device.type === "c" ? S_IFCHR : S_IFBLK) | device.fileMode;
     const number = deviceNumber(device.major, device.minor);
@@ -191,12 +194,12 @@ function deviceNumber(major: number, minor: number): number {
 }
 
 /** The terminal is also /dev/console: a bind of the very slave that stdio has, found by descriptor. */
-function mountConsole(table: Table, slave: Operand): void {
-  makeFile(table, "/dev/console");
-  const console = table.answer("copy the terminal's mount", "open_tree", [
+function mountConsole(tree: RootTree, slave: Operand): void {
+  tree.makeFile("/dev/console");
+  const console = tree.table.answer("copy the terminal's mount", "open_tree", [
     slave,
     "",
     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH,
   ]);
-  attachMount(table, console, "/dev/console", "mount the terminal on /dev/console");
+  tree.attach(console, "/dev/console", "mount the terminal on /dev/console");
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
-import { InternalError, UnavailableError } from "../errors.ts";
+import { InternalError, ResourceExhaustedError, UnavailableError } from "../errors.ts";
 import { MONITOR_ELF } from "../gen/machine-code.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
@@ -46,6 +46,8 @@ export function passedFd(index: number): number {
 }
 
 const LAUNCH_TIMEOUT_MS = 20_000;
+// What the monitor's buffer for descriptors has room for.
+const PASSED_FDS_LIMIT = 90;
 const REPLY_RECORD_BYTES = 16;
 const END_TIMEOUT_MS = 5000;
 const JOURNAL_LIMIT_BYTES = 256 * 1024;
@@ -196,6 +198,11 @@ class MonitorClient implements Monitor {
       new BigUint64Array([BigInt(image.bytes.length), BigInt(image.tableAddress)]).buffer,
     );
     const numbers = [memory, write, ...fds].map((fd) => fd.number);
+    if (numbers.length > PASSED_FDS_LIMIT) {
+      throw new ResourceExhaustedError(
+        `a launch takes at most ${PASSED_FDS_LIMIT} descriptors and this one needs ${numbers.length}: use fewer mounts`,
+      );
+    }
     await this.#sendWhenThereIsRoom(payload, numbers);
     write.close();
     await withDeadline(

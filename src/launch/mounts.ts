@@ -21,15 +21,7 @@ import { syscall } from "../linux/syscall.ts";
 import type { RuntimeMount } from "../oci/runtime-spec.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import type { Operand, Table } from "./program.ts";
-import {
-  attachMount,
-  makeDirectories,
-  makeFile,
-  mountFilesystem,
-  openPath,
-  setDetachedAttributes,
-  setMountAttributes,
-} from "./rootfs.ts";
+import { mountFilesystem, type RootTree, setDetachedAttributes, setMountAttributes } from "./rootfs.ts";
 
 const ATTRIBUTES: Readonly<Record<string, number>> = {
   ro: MOUNT_ATTR_RDONLY,
@@ -89,31 +81,45 @@ export function sortByDepth(mounts: readonly RuntimeMount[]): RuntimeMount[] {
  * travels by descriptor: inside the root no name of the host's exists any more. `prepared` is a file
  * system that was made beforehand, as that of a terminal is.
  */
-export function compileMount(table: Table, mount: RuntimeMount, passed: PassedFds, prepared?: Operand): void {
+export function compileMount(
+  tree: RootTree,
+  mount: RuntimeMount,
+  passed: PassedFds,
+  prepared?: Operand,
+): void {
   const options = parseOptions(mount.options);
-  const name = `mount ${mount.type === "bind" ? mount.source : mount.type} on ${mount.destination}`;
-  if (mount.options.includes(IMAGE_VOLUME)) {
-    makeDirectories(table, mount.destination);
-    const source = openPath(table, mount.destination, `${name}: find the volume`);
-    const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
-    const tree = table.answer(`${name}: copy the volume's mount`, "open_tree", [source, "", flags]);
-    // A mount of its own stays writable when the root is made read-only.
-    attachMount(table, tree, mount.destination, name);
-    return;
-  }
+  const { destination } = mount;
+  const name = `mount ${mount.type === "bind" ? mount.source : mount.type} on ${destination}`;
   if (mount.type === "bind") {
-    const source = openBindSource(mount, options);
-    const isDirectory = statSync(mount.source).isDirectory();
-    if (isDirectory) makeDirectories(table, mount.destination);
-    else makeFile(table, mount.destination);
-    attachMount(table, passed.add(source), mount.destination, name);
+    const source = mount.options.includes(IMAGE_VOLUME)
+      ? copyVolume(tree, destination, name)
+      : bindSource(tree, mount, options, passed);
+    tree.attach(source, destination, name);
+    tree.forget();
     return;
   }
-  makeDirectories(table, mount.destination);
+  tree.makeDirectories(destination);
   // A read-only tmpfs is made read-only at the end: mount points inside it have to be made first.
   const attributes = mount.type === "tmpfs" ? options.attributes & ~MOUNT_ATTR_RDONLY : options.attributes;
-  const filesystem = prepared ?? mountFilesystem(table, mount.type, options.data, attributes);
-  attachMount(table, filesystem, mount.destination, name);
+  tree.attach(
+    prepared ?? mountFilesystem(tree.table, mount.type, options.data, attributes),
+    destination,
+    name,
+  );
+}
+
+/** A mount of its own of what is at `path` stays writable when the root is made read-only. */
+function copyVolume(tree: RootTree, path: string, name: string): Operand {
+  tree.makeDirectories(path);
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
+  return tree.table.answer(`${name}: copy the volume's mount`, "open_tree", [tree.open(path), "", flags]);
+}
+
+function bindSource(tree: RootTree, mount: RuntimeMount, options: MountOptions, passed: PassedFds): Operand {
+  const source = openBindSource(mount, options);
+  if (statSync(mount.source).isDirectory()) tree.makeDirectories(mount.destination);
+  else tree.makeFile(mount.destination);
+  return passed.add(source);
 }
 
 /** Appends what has to wait until every mount is in its place. */

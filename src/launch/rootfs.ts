@@ -115,32 +115,84 @@ export function openPath(table: Table, path: string, name = `open ${path}`): Cel
   return table.answer(name, "openat2", [AT_FDCWD, path, RESOLVE, RESOLVE.length]);
 }
 
-/** Appends the steps that make every missing directory on the way to and including `path`. */
-export function makeDirectories(table: Table, path: string, mode = 0o755): void {
-  const parts = path.split("/").filter((part) => part !== "");
-  parts.forEach((part, index) => {
-    const parent = openPath(table, `/${parts.slice(0, index).join("/")}`);
-    table.step(`make directory /${parts.slice(0, index + 1).join("/")}`, "mkdirat", [parent, part, mode], {
-      tolerate: ["EEXIST"],
-    });
-  });
+/** The tree below the entered root while a program is compiled: what it has made and opened so far. */
+export interface RootTree {
+  readonly table: Table;
+  /** Appends what is missing for a directory at `path` and above it to exist. */
+  makeDirectories(path: string): void;
+  /** Appends what is missing for a file at `path` to exist, and the directories above it. */
+  makeFile(path: string): void;
+  /** An O_PATH descriptor of `path`, which exists; opened once, unless a mount has covered it since. */
+  open(path: string): Cell;
+  /** Appends the attachment of the detached mount `mount` on `path`, which exists. */
+  attach(mount: Operand, path: string, name: string): void;
+  /** Forgets what is known: a mount at a path that an image may have made a link covers who knows what. */
+  forget(): void;
 }
 
-/** Appends the steps that make an empty file at `path`, and its directories, unless something is there. */
-export function makeFile(table: Table, path: string): void {
-  const S_IFREG = 0o100000;
+/** Each directory is made and opened once: mount points share most of their way. */
+export function rootTree(table: Table): RootTree {
+  const made = new Set<string>(["/"]);
+  const opened = new Map<string, Cell>();
+  const open = (path: string): Cell => {
+    const known = opened.get(path);
+    if (known !== undefined) return known;
+    const cell = openPath(table, path);
+    opened.set(path, cell);
+    return cell;
+  };
+  const makeDirectories = (path: string): void => {
+    if (made.has(path)) return;
+    const { parent, name } = splitPath(path);
+    makeDirectories(parent);
+    table.step(`make directory ${path}`, "mkdirat", [open(parent), name, 0o755], { tolerate: ["EEXIST"] });
+    made.add(path);
+  };
+  return {
+    table,
+    open,
+    makeDirectories: (path) => makeDirectories(normalPath(path)),
+    makeFile(path) {
+      const { parent, name } = splitPath(normalPath(path));
+      makeDirectories(parent);
+      const S_IFREG = 0o100000;
+      table.step(`make file ${path}`, "mknodat", [open(parent), name, S_IFREG | 0o644, 0], {
+        tolerate: ["EEXIST"],
+      });
+    },
+    forget() {
+      opened.clear();
+      made.clear();
+      made.add("/");
+    },
+    attach(mount, path, name) {
+      const target = open(normalPath(path));
+      table.step(name, "move_mount", [
+        mount,
+        "",
+        target,
+        "",
+        MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
+      ]);
+      // What was made or opened at and below this path is underneath the mount now.
+      const isCovered = (known: string) =>
+        known === normalPath(path) || known.startsWith(`${normalPath(path)}/`);
+      for (const known of [...opened.keys()]) if (isCovered(known)) opened.delete(known);
+      for (const known of [...made]) if (known !== normalPath(path) && isCovered(known)) made.delete(known);
+    },
+  };
+}
+
+function normalPath(path: string): string {
+  return `/${path
+    .split("/")
+    .filter((part) => part !== "")
+    .join("/")}`;
+}
+
+function splitPath(path: string): { parent: string; name: string } {
   const at = path.lastIndexOf("/");
-  makeDirectories(table, path.slice(0, at));
-  const parent = openPath(table, path.slice(0, at) || "/");
-  table.step(`make file ${path}`, "mknodat", [parent, path.slice(at + 1), S_IFREG | 0o644, 0], {
-    tolerate: ["EEXIST"],
-  });
-}
-
-/** Appends the steps that attach the detached mount `mount` on what exists at `path`. */
-export function attachMount(table: Table, mount: Operand, path: string, name = `mount on ${path}`): void {
-  const target = openPath(table, path, `${name}: find the mount point`);
-  table.step(name, "move_mount", [mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH]);
+  return { parent: path.slice(0, at) || "/", name: path.slice(at + 1) };
 }
 
 /** Appends mount_setattr(2) on the mount at `path`. */

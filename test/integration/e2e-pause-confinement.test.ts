@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeAll, expect, test } from "bun:test";
+import { SecurityProfile_ProfileType } from "../../src/gen/runtime/v1/api_pb.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { pausePid, runContainer, runSandbox } from "./harness/pods.ts";
 import { cpuTicks, memoryOf, parentOf, procText, statusField } from "./harness/proc.ts";
 
 const fixture = useDaemon();
 const idleMs = 60_000;
+// What a kubelet asks for every sandbox.
+const securityContext = { seccomp: { profileType: SecurityProfile_ProfileType.RuntimeDefault } };
 let pause: number;
 let monitor: number;
 let bornMs: number;
 
 beforeAll(async () => {
-  const sandboxId = await runSandbox(fixture.daemon, "idle", { linux: {} });
+  const sandboxId = await runSandbox(fixture.daemon, "idle", { linux: { securityContext } });
   bornMs = performance.now();
   await runContainer(fixture.daemon, sandboxId, { name: "sleeper" });
   pause = await pausePid(fixture.daemon, sandboxId);

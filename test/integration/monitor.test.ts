@@ -137,15 +137,15 @@ test("descriptors that a program moves to 256 and above are held, all others are
   second.read.close();
 });
 
-test("sixty descriptors arrive in order; with sixty-one the request is refused and none stays open", () => {
+test("ninety descriptors arrive in order; with ninety-one the request is refused and none stays open", () => {
   using monitor = new TestMonitor();
   const before = monitor.descriptors();
   const image = new Image();
-  // The last descriptor, number 159, is the null device: writing to it works, reading gives nothing.
+  // The last descriptor, number 189, is the null device: writing to it works, reading gives nothing.
   const nullDevice = syscall("openat", -100, "/dev/null", O_CLOEXEC | 2, 0);
   const program = memfd("program", new Uint8Array(8));
-  const extra = [...Array(57).fill(program.number), nullDevice];
-  const table = image.table([{ call: "ioctl", args: [FIRST_PASSED_FD + 59, 0x5401, 0] }]);
+  const extra = [...Array(87).fill(program.number), nullDevice];
+  const table = image.table([{ call: "ioctl", args: [FIRST_PASSED_FD + 89, 0x5401, 0] }]);
   expect(monitor.run(image, table, extra)).toEqual([{ who: 0, index: 0, result: -ERRNO.ENOTTY }]);
   const refusal = [{ who: 0, index: REFUSED_INDEX, result: -ERRNO.EINVAL }];
   expect(monitor.run(image, table, [...extra, nullDevice])).toEqual(refusal);

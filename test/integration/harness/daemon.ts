@@ -58,7 +58,8 @@ export interface DaemonOptions {
 
 export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> {
   const root = options.root ?? mkdtempSync(join(tmpdir(), "prt-"));
-  writeFileSync(join(root, "config.toml"), configuration(options));
+  const subnet = await freeSubnet();
+  writeFileSync(join(root, "config.toml"), `${configuration(options)}\n[network]\nsubnet = "${subnet}"\n`);
   const baseline = await takeBaseline();
   const process = daemonProcess(root);
   try {
@@ -69,6 +70,15 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
     throw error;
   }
   return daemonAt(root, process, baseline);
+}
+
+/** One of the 2,048 subnets that instances take by their name, but none that another instance uses right now. */
+async function freeSubnet(): Promise<string> {
+  const taken = await outputOf("ip", ["route", "show", "table", "all"]);
+  for (;;) {
+    const [second, third] = [128 + Math.floor(Math.random() * 128), 16 * Math.floor(Math.random() * 16)];
+    if (!taken.includes(`10.${second}.${third}.`)) return `10.${second}.${third}.0/20`;
+  }
 }
 
 function configuration({ mirror, config = "" }: DaemonOptions): string {

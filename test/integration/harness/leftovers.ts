@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { outputOf } from "./command.ts";
-import { allPids, procLink, procText } from "./proc.ts";
+import { allPids, parentOf, procLink, procText, statusField } from "./proc.ts";
 
 /** What the machine had before the instance started, of things that do not bear the instance's name. */
 export interface Baseline {
@@ -47,13 +47,18 @@ export async function leftovers(root: string, baseline: Baseline, daemonPid?: nu
 /** Processes that run from, work in, hold open or see mounted something below the root, or are in its cgroups. */
 function processesOf(root: string, instance: string): { pid: number; text: string }[] {
   return allPids()
-    .filter((pid) => pid !== process.pid)
+    .filter((pid) => pid !== process.pid && !isLeftToInit(pid))
     .map((pid) => ({ pid, why: tieOf(pid, root, instance) }))
     .filter(({ why }) => why !== undefined)
     .map(({ pid, why }) => ({
       pid,
       text: `process ${pid} (${procText(`/proc/${pid}/comm`).trim()}): ${why}`,
     }));
+}
+
+/** A zombie whose parent has gone before it is reaped by the machine's init, sooner or later. */
+function isLeftToInit(pid: number): boolean {
+  return parentOf(pid) === 1 && statusField(pid, "State").startsWith("Z");
 }
 
 function tieOf(pid: number, root: string, instance: string): string | undefined {

@@ -34,7 +34,7 @@ export function namespaceOf(pid: number | "self", kind: NamespaceKind): string {
 
 /** One line of /proc/PID/status, without its name. */
 export function statusField(pid: number, name: string): string {
-  return new RegExp(`^${name}:\\s*(.*)$`, "m").exec(procText(`/proc/${pid}/status`))?.[1] ?? "";
+  return new RegExp(`^${name}:[ \\t]*(.*)$`, "m").exec(procText(`/proc/${pid}/status`))?.[1] ?? "";
 }
 
 export function parentOf(pid: number): number {

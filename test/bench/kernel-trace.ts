@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { outputOf, runCommand } from "../integration/harness/command.ts";
+
+/** When a process was made and became the program, after a mark was set; milliseconds of one clock. */
+export interface Launch {
+  readonly markToExecMs: number;
+  readonly cloneToExecMs: number;
+}
+
+/** The kernel's own record of clones and execs (tracefs), in an instance that disturbs no other tracer. */
+export interface KernelTrace extends AsyncDisposable {
+  /** Forgets what was recorded and sets a mark now. */
+  mark(): void;
+  /** The first exec of the program since the mark; undefined when there was none. */
+  launchOf(program: string): Launch | undefined;
+}
+
+const events = ["sched_process_fork", "sched_process_exec"];
+
+/** Starts recording; fails where the kernel has no tracefs or it cannot be mounted. */
+export async function startKernelTrace(): Promise<KernelTrace> {
+  const mountPoint = mkdtempSync(join(tmpdir(), "podrt-trace-"));
+  await outputOf("mount", ["-t", "tracefs", "tracefs", mountPoint]);
+  const dir = join(mountPoint, "instances", `podrt-${process.pid}`);
+  const stop = async () => {
+    if (existsSync(dir)) rmdirSync(dir);
+    await runCommand("umount", [mountPoint]);
+    rmdirSync(mountPoint);
+  };
+  try {
+    mkdirSync(dir);
+    writeFileSync(join(dir, "trace_clock"), "mono");
+    for (const event of events) writeFileSync(join(dir, "events/sched", event, "enable"), "1");
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    mark() {
+      writeFileSync(join(dir, "trace"), "");
+      writeFileSync(join(dir, "trace_marker"), "podrt-bench-mark");
+    },
+    launchOf: (program) => findLaunch(readFileSync(join(dir, "trace"), "utf8"), program),
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** Lines look like `task-pid [cpu] flags seconds.micros: event: fields`. */
+function findLaunch(text: string, program: string): Launch | undefined {
+  const lines = text.split("\n");
+  const timeOf = (line: string) => Number(/ (\d+\.\d+): /.exec(line)?.[1]) * 1000;
+  const mark = lines.find((line) => line.includes("podrt-bench-mark"));
+  const exec = lines.find((line) => line.includes(` sched_process_exec: filename=${program} `));
+  if (mark === undefined || exec === undefined) return undefined;
+  const pid = / pid=(\d+)/.exec(exec)![1]!;
+  const clone = lines.findLast(
+    (line) => line.includes("sched_process_fork:") && line.endsWith(` child_pid=${pid}`),
+  );
+  return {
+    markToExecMs: timeOf(exec) - timeOf(mark),
+    cloneToExecMs: clone === undefined ? Number.NaN : timeOf(exec) - timeOf(clone),
+  };
+}
