@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { settleExit } from "./container/exit.ts";
+import { releaseStdio, settleExit } from "./container/exit.ts";
 import { newLiveContainer } from "./container/live.ts";
 import { containerConfig, launchTag, PAUSE_TAG } from "./container/records.ts";
 import { containersOf, imagesInUse, nowNs, type Runtime, updateContainer } from "./container/runtime.ts";
@@ -87,7 +87,9 @@ function recoverWithoutMonitor(runtime: Runtime, record: SandboxRecord, dir: str
 }
 
 async function recoverContainer(runtime: Runtime, monitor: Monitor, record: ContainerRecord): Promise<void> {
-  if (!record.created || containerState(record) === "exited") return;
+  if (!record.created) return;
+  // The daemon may have died between the record of an exit and the release of what the monitor holds.
+  if (containerState(record) === "exited") return releaseStdio(runtime, monitor, record);
   const history = monitor.history(launchTag(record.id));
   const running = settleStart(runtime, record, history);
   if (running === undefined) return;

@@ -6,6 +6,7 @@ import { execProgram } from "../launch/exec-program.ts";
 import type { ChildExit } from "../launch/journal.ts";
 import { newPassedFds } from "../launch/passed-fds.ts";
 import { O_DIRECTORY, O_PATH, O_RDWR } from "../linux/abi/fcntl.ts";
+import { SIGNAL } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { type Fd, open, pipe, setNonBlocking } from "../linux/fd.ts";
 import { identify, isAlive, openPidfd, type ProcessIdentity } from "../linux/process.ts";
@@ -52,7 +53,9 @@ export async function startExec(runtime: Runtime, id: string, request: ExecReque
     if (history === undefined)
       throw new UnavailableError(`the monitor could not fork for an exec in container ${id}`);
     if (history.exit !== undefined) ended.resolve(history.exit);
+    const unsubscribe = giveUpWithContainer(runtime, id, history.pid, ended.resolve);
     const exited = ended.promise.then((exit) => {
+      unsubscribe();
       runtime.execs.delete(tag);
       monitor.forget(tag);
       return exitCodeOf(exit.status);
@@ -64,6 +67,22 @@ export async function startExec(runtime: Runtime, id: string, request: ExecReque
     for (const fd of Object.values(stdio.daemon)) fd?.close();
     throw error;
   }
+}
+
+// How long the monitor may take to report an exec that was killed with its container.
+const REPORT_TIMEOUT_MS = 1000;
+
+/** An exec ends with its container at the latest, also when the monitor that would tell has died. */
+function giveUpWithContainer(
+  runtime: Runtime,
+  id: string,
+  pid: number,
+  resolve: (exit: ChildExit) => void,
+): () => void {
+  return runtime.events.subscribe(({ type, containerId }) => {
+    if (type !== "stopped" || containerId !== id) return;
+    setTimeout(() => resolve({ pid, status: SIGNAL.SIGKILL, atNs: 0n }), REPORT_TIMEOUT_MS).unref();
+  });
 }
 
 function compile(

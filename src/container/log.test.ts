@@ -120,6 +120,20 @@ test("a line read in pieces is one full record, and an unterminated rest is a pa
   ]);
 });
 
+test("a line whose end takes its time is written as far as it goes, and ended by the next record", async () => {
+  const log = openContainerLog(path);
+  const stdout = attachPipe(log);
+  await stdout.write("password: ");
+  await Bun.sleep(500);
+  expect(written()).toEqual([["P", "password: "]]);
+  await stdout.write("secret\n");
+  expect(written()).toEqual([
+    ["P", "password: "],
+    ["F", "secret"],
+  ]);
+  await log.close();
+});
+
 test("a line of the limit is not split; one byte more is", async () => {
   const full = "x".repeat(LINE_LIMIT_BYTES);
   expect(await logged([`${full}\n${full}y\n`, full, "\n", full, "z\n", full])).toEqual([

@@ -36,6 +36,8 @@ export type ContainerLog = {
 };
 
 const CARRIAGE_RETURN = 13;
+/** A line that has had no end for this long is written as far as it goes. */
+const IDLE_LINE_MS = 100;
 
 /**
  * The log of one container in the CRI format, `<time> <stdout|stderr> <F|P> <content>\n`, appended to
@@ -132,6 +134,8 @@ class LineWriter {
   readonly #tty: boolean;
   readonly #file: LogFile | undefined;
   #carried: Buffer = Buffer.alloc(0);
+  #idleTimer: ReturnType<typeof setTimeout> | undefined;
+  #hasGrown = false;
 
   constructor(stream: LogStream, tty: boolean, file: LogFile | undefined) {
     this.#stream = stream;
@@ -162,10 +166,26 @@ class LineWriter {
     file.flush();
     // A copy, since a slice would keep the whole chunk.
     this.#carried = start === input.length ? Buffer.alloc(0) : Buffer.from(input.subarray(start));
+    this.#hasGrown = true;
+    if (this.#carried.length > 0) this.#idleTimer ??= setTimeout(() => this.#writeIdle(), IDLE_LINE_MS);
+  }
+
+  /**
+   * A prompt, or the beginning of a line whose end takes its time, is written as a partial record:
+   * somebody may be waiting to read it, and a daemon that is killed must not take it along.
+   */
+  #writeIdle(): void {
+    this.#idleTimer = undefined;
+    if (this.#carried.length === 0) return;
+    if (!this.#hasGrown) return this.end();
+    this.#hasGrown = false;
+    this.#idleTimer = setTimeout(() => this.#writeIdle(), IDLE_LINE_MS);
   }
 
   /** The stream has ended: what has no line feed is written as a partial record. */
   end(): void {
+    clearTimeout(this.#idleTimer);
+    this.#idleTimer = undefined;
     const rest = this.#carried;
     this.#carried = Buffer.alloc(0);
     if (this.#file === undefined || rest.length === 0) return;

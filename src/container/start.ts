@@ -9,10 +9,11 @@ import type { Monitor } from "../launch/monitor.ts";
 import { makeLinkTarget } from "../launch/mount-point.ts";
 import { newPassedFds } from "../launch/passed-fds.ts";
 import { mountOverlay } from "../launch/rootfs.ts";
+import { SIGNAL } from "../linux/abi/signal.ts";
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
 import { ALL_DEVICES, DEFAULT_DEVICE_RULES } from "../linux/cgroup/device-rules.ts";
 import type { Fd } from "../linux/fd.ts";
-import { identify, openPidfd, type ProcessIdentity } from "../linux/process.ts";
+import { identify, openPidfd, type ProcessIdentity, signal } from "../linux/process.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
@@ -184,6 +185,13 @@ async function recordFailedStart(
   });
   if (!(error instanceof LaunchError))
     runtime.log.error({ err: error, container: record.id }, "start failed");
+  // A launch that timed out may get through later, and nobody would know the process.
+  const tag = launchTag(record.id);
+  const launched = monitor.history(tag);
+  const process = launched?.exit === undefined && launched !== undefined ? identify(launched.pid) : undefined;
+  if (process !== undefined) signal(process, SIGNAL.SIGKILL);
+  if (cgroup.exists()) await cgroup.kill();
+  monitor.forget(tag);
   await releaseStdio(runtime, monitor, record);
   closeLive(live);
   runtime.live.delete(record.id);

@@ -149,13 +149,13 @@ async function runtimeRound(
 ): Promise<void> {
   trace?.mark();
   await samples.time(`${runtime.name} run --detach`, () => runtime.run());
-  noteLaunch(runtime.name, samples, trace);
+  noteLaunch(runtime.name, samples, trace, runtime.program);
   await runtime.remove();
 }
 
-function noteLaunch(name: string, samples: Samples, trace: KernelTrace | undefined): void {
-  const launch = trace?.launchOf(application);
+function noteLaunch(name: string, samples: Samples, trace: KernelTrace | undefined, launcher?: string): void {
+  const launch = trace?.launchOf(application, launcher);
   if (launch === undefined) return;
-  samples.add(`${name}: asked to execve`, launch.markToExecMs);
+  samples.add(`${name}: asked to execve`, launch.askedToExecMs);
   samples.add(`${name}: clone to execve`, launch.cloneToExecMs);
 }

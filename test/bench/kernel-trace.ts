@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { outputOf, runCommand } from "../integration/harness/command.ts";
 
-/** When a process was made and became the program, after a mark was set; milliseconds of one clock. */
+/** When a process was made and became the program, counted from an event before it; milliseconds of one clock. */
 export interface Launch {
-  readonly markToExecMs: number;
+  readonly askedToExecMs: number;
   readonly cloneToExecMs: number;
 }
 
@@ -14,10 +14,11 @@ export interface Launch {
 export interface KernelTrace extends AsyncDisposable {
   /** Forgets what was recorded and sets a mark now. */
   mark(): void;
-  /** The first exec of the program since the mark; undefined when there was none. */
-  launchOf(program: string): Launch | undefined;
+  /** The first exec of the program since the mark, or since the exec of the launcher; undefined without one. */
+  launchOf(program: string, launcher?: string): Launch | undefined;
 }
 
+const markText = "podrt-bench-mark";
 const events = ["sched_process_fork", "sched_process_exec"];
 
 /** Starts recording; fails where the kernel has no tracefs or it cannot be mounted. */
@@ -41,26 +42,28 @@ export async function startKernelTrace(): Promise<KernelTrace> {
   return {
     mark() {
       writeFileSync(join(dir, "trace"), "");
-      writeFileSync(join(dir, "trace_marker"), "podrt-bench-mark");
+      writeFileSync(join(dir, "trace_marker"), markText);
     },
-    launchOf: (program) => findLaunch(readFileSync(join(dir, "trace"), "utf8"), program),
+    launchOf: (program, launcher) => findLaunch(readFileSync(join(dir, "trace"), "utf8"), program, launcher),
     [Symbol.asyncDispose]: stop,
   };
 }
 
 /** Lines look like `task-pid [cpu] flags seconds.micros: event: fields`. */
-function findLaunch(text: string, program: string): Launch | undefined {
+function findLaunch(text: string, program: string, launcher?: string): Launch | undefined {
   const lines = text.split("\n");
   const timeOf = (line: string) => Number(/ (\d+\.\d+): /.exec(line)?.[1]) * 1000;
-  const mark = lines.find((line) => line.includes("podrt-bench-mark"));
-  const exec = lines.find((line) => line.includes(` sched_process_exec: filename=${program} `));
-  if (mark === undefined || exec === undefined) return undefined;
+  const execOf = (name: string) =>
+    lines.find((line) => line.includes(` sched_process_exec: filename=${name} `));
+  const asked = launcher === undefined ? lines.find((line) => line.includes(markText)) : execOf(launcher);
+  const exec = execOf(program);
+  if (asked === undefined || exec === undefined) return undefined;
   const pid = / pid=(\d+)/.exec(exec)![1]!;
   const clone = lines.findLast(
     (line) => line.includes("sched_process_fork:") && line.endsWith(` child_pid=${pid}`),
   );
   return {
-    markToExecMs: timeOf(exec) - timeOf(mark),
+    askedToExecMs: timeOf(exec) - timeOf(asked),
     cloneToExecMs: clone === undefined ? Number.NaN : timeOf(exec) - timeOf(clone),
   };
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Runtime } from "../../container/runtime.ts";
 import type { ImageProgress, PullRequest } from "../../gen/podrt/v1/podrt_pb.ts";
+import { formatReference, parseReference } from "../../oci/reference.ts";
 import { progressStream } from "./progress.ts";
 
 export function pullWithProgress(
@@ -18,6 +19,8 @@ export function pullWithProgress(
           totalBytes: BigInt(totalBytes),
         }),
     });
-    return [{ step: "pulled", image: { id: image.id, reference: image.repoTags[0] ?? reference } }];
+    return [
+      { step: "pulled", image: { id: image.id, reference: formatReference(parseReference(reference)) } },
+    ];
   });
 }
