@@ -177,9 +177,9 @@ class LineWriter {
   #writeIdle(): void {
     this.#idleTimer = undefined;
     if (this.#carried.length === 0) return;
-    if (!this.#hasGrown) return this.end();
+    if (this.#hasGrown) this.#idleTimer = setTimeout(() => this.#writeIdle(), IDLE_LINE_MS);
+    else this.end();
     this.#hasGrown = false;
-    this.#idleTimer = setTimeout(() => this.#writeIdle(), IDLE_LINE_MS);
   }
 
   /** The stream has ended: what has no line feed is written as a partial record. */

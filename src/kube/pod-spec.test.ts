@@ -263,7 +263,7 @@ describe("hostile text is bounded", () => {
   });
 
   test("depth", () => {
-    expect(refusal("[".repeat(500_000))).toMatch(/nested too deeply|pod\.yaml:1:/);
+    expect(refusal("[".repeat(500_000))).toContain("is nested too deeply");
   });
 
   test("any text is either read or refused with a position", () => {

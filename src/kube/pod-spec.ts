@@ -53,7 +53,8 @@ function parseDocuments(text: string, lineCounter: LineCounter, problems: Proble
   if (documents.length > MAX_DOCUMENTS) throw problems.single(`has more than ${MAX_DOCUMENTS} documents`);
   for (const document of documents) {
     for (const { pos, message } of [...document.errors, ...document.warnings]) {
-      problems.add(pos[0], "", message.split("\n")[0]!);
+      const isTooDeep = message.startsWith("Maximum call stack");
+      problems.add(pos[0], "", isTooDeep ? "is nested too deeply" : message.split("\n")[0]!);
     }
   }
   problems.throwIfAny();

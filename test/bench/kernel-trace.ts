@@ -1,5 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { outputOf, runCommand } from "../integration/harness/command.ts";
@@ -41,7 +50,8 @@ export async function startKernelTrace(): Promise<KernelTrace> {
   }
   return {
     mark() {
-      writeFileSync(join(dir, "trace"), "");
+      // Opening it for writing is what empties it.
+      closeSync(openSync(join(dir, "trace"), "w"));
       writeFileSync(join(dir, "trace_marker"), markText);
     },
     launchOf: (program, launcher) => findLaunch(readFileSync(join(dir, "trace"), "utf8"), program, launcher),
@@ -51,7 +61,13 @@ export async function startKernelTrace(): Promise<KernelTrace> {
 
 /** Lines look like `task-pid [cpu] flags seconds.micros: event: fields`. */
 function findLaunch(text: string, program: string, launcher?: string): Launch | undefined {
-  const lines = text.split("\n");
+  const all = text.split("\n");
+  const lines = all.slice(
+    Math.max(
+      0,
+      all.findLastIndex((line) => line.includes(markText)),
+    ),
+  );
   const timeOf = (line: string) => Number(/ (\d+\.\d+): /.exec(line)?.[1]) * 1000;
   const execOf = (name: string) =>
     lines.find((line) => line.includes(` sched_process_exec: filename=${name} `));
