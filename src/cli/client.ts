@@ -53,6 +53,11 @@ export function isNotFound(error: unknown): boolean {
   return ConnectError.from(error).code === Code.NotFound;
 }
 
+/** Whether `error` says that the caller gave up. */
+export function isCanceled(error: unknown): boolean {
+  return ConnectError.from(error).code === Code.Canceled;
+}
+
 /** Whether `error` says that there is no daemon to talk to, rather than what one said. */
 export function isAbsent(error: unknown): boolean {
   return ConnectError.from(error).cause instanceof UnavailableError;

@@ -14,8 +14,18 @@ export interface Context {
 
 const FAILURE = 1;
 const USAGE = 2;
-/** As a shell reports a process that died of SIGPIPE. */
+/** As a shell reports a process that died of SIGPIPE, or of SIGINT. */
 const READER_GONE = 141;
+const INTERRUPTED = 130;
+/** Commands that have something to do when they are interrupted; the others just end. */
+const FINISH_BY_THEMSELVES: ReadonlySet<string> = new Set([
+  "run",
+  "logs",
+  "exec",
+  "attach",
+  "pull",
+  "import",
+]);
 
 type Run = (context: Context, ...values: never[]) => Promise<number>;
 
@@ -27,8 +37,9 @@ export async function runCli(argv: readonly string[], io: Io = processIo()): Pro
   const output: Promise<void>[] = [];
   let exitCode = 0;
   const program = buildProgram(
-    async (run) => {
-      exitCode = await run(io);
+    async (name, run) => {
+      const finishes = FINISH_BY_THEMSELVES.has(name);
+      exitCode = await (finishes ? run(io) : Promise.race([run(io), interruption(io)]));
     },
     (text) => void output.push(io.out(text)),
     (text) => void output.push(io.err(text)),
@@ -47,17 +58,26 @@ export async function runCli(argv: readonly string[], io: Io = processIo()): Pro
   }
 }
 
+function interruption({ interrupted }: Io): Promise<number> {
+  return new Promise((resolve) => {
+    if (interrupted.aborted) resolve(INTERRUPTED);
+    interrupted.addEventListener("abort", () => resolve(INTERRUPTED), { once: true });
+  });
+}
+
 async function report(error: unknown, io: Io): Promise<number> {
   if (error instanceof ReaderGoneError) return READER_GONE;
   const isUsage = error instanceof UsageError;
-  const text = isUsage ? error.message : (await import("./client.ts")).sentenceOf(error);
+  const { isCanceled, sentenceOf } = await import("./client.ts");
+  if (io.interrupted.aborted && isCanceled(error)) return INTERRUPTED;
+  const text = isUsage ? error.message : sentenceOf(error);
   const lines = text.split("\n").map((line) => `podrt: ${line}\n`);
   await io.err(lines.join("")).catch(() => {});
   return isUsage ? USAGE : FAILURE;
 }
 
 function buildProgram(
-  execute: (run: (io: Io) => Promise<number>) => Promise<void>,
+  execute: (name: string, run: (io: Io) => Promise<number>) => Promise<void>,
   writeOut: (text: string) => void,
   writeErr: (text: string) => void,
 ): Command {
@@ -85,7 +105,7 @@ function buildProgram(
     declared.action(async (...values: unknown[]) => {
       const self = values.pop() as Command;
       const options = self.optsWithGlobals() as { root?: string; socket?: string; output?: "table" | "json" };
-      await execute(async (io) => {
+      await execute(self.name(), async (io) => {
         const socketPath = options.socket ?? socketOf(options.root, io.env);
         const context: Context = { io, socketPath, output: options.output ?? "table" };
         const run = (await load()) as (context: Context, ...values: unknown[]) => Promise<number>;

@@ -273,6 +273,7 @@ class MonitorClient implements Monitor {
       // The answer to exit is silence, heard a moment before the process is gone.
       if (!(await waitGone(this.identity, END_TIMEOUT_MS))) throw error;
     }
+    await reap(this.identity.pid);
   }
 
   disconnect(): void {

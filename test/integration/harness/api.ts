@@ -15,7 +15,10 @@ export function connectApi(socketPath: string): Api {
   return Object.assign({}, ...services) as Api;
 }
 
-/** Connect with JSON over a unix socket; each call connects anew, so that a restart of the daemon needs no care. */
+/**
+ * Connect over a unix socket, with JSON as a person with curl would send it. Each call connects anew, so that a
+ * restart of the daemon needs no care.
+ */
 export function unixTransport(socketPath: string): Transport {
   // Otherwise fetch unpacks a compressed reply and hands it on with the header that says it is packed.
   const options = { unix: socketPath, keepalive: false, decompress: false };
