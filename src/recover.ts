@@ -8,7 +8,7 @@ import { containersOf, imagesInUse, nowNs, type Runtime, updateContainer } from 
 import { containerState } from "./container/status.ts";
 import { startPumps, takeBackStdio } from "./container/stdio.ts";
 import type { LaunchHistory } from "./launch/journal.ts";
-import { adoptMonitor, type Monitor, readJournal } from "./launch/monitor.ts";
+import { adoptMonitor, findMonitor, type Monitor, readJournal } from "./launch/monitor.ts";
 import { SIGNAL } from "./linux/abi/signal.ts";
 import { openCgroup } from "./linux/cgroup/cgroup.ts";
 import { unpinNamespace } from "./linux/namespace.ts";
@@ -130,7 +130,11 @@ async function undoSandbox(runtime: Runtime, record: SandboxRecord): Promise<voi
   if (record.pause !== undefined) signal(record.pause, SIGNAL.SIGKILL);
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   if (cgroup.exists()) await cgroup.kill();
-  const monitor = record.monitor === undefined ? undefined : await adoptMonitor(dir, record.monitor);
+  const identity = record.monitor ?? findMonitor(record.id);
+  const monitor = identity === undefined ? undefined : await adoptMonitor(dir, identity);
+  const pause = monitor?.history(PAUSE_TAG);
+  const launched = pause === undefined || pause.exit !== undefined ? undefined : identify(pause.pid);
+  if (launched !== undefined) signal(launched, SIGNAL.SIGKILL);
   await monitor?.end();
   monitor?.disconnect();
   unpinNamespace(join(dir, "netns"));

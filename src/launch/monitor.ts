@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { InternalError, ResourceExhaustedError, UnavailableError } from "../errors.ts";
 import { MONITOR_ELF } from "../gen/machine-code.ts";
@@ -107,6 +108,23 @@ export async function startMonitor(dir: string, label: string): Promise<Monitor>
 export async function adoptMonitor(dir: string, identity: ProcessIdentity): Promise<Monitor | undefined> {
   if (!isAlive(identity)) return undefined;
   return connect(dir, identity);
+}
+
+/**
+ * The monitor that was started with `label`, looked for among the machine's processes: a daemon may
+ * have died between its start and the record of its pid.
+ */
+export function findMonitor(label: string): ProcessIdentity | undefined {
+  const commandLine = `podrt-monitor\0${label}\0`;
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      if (readFileSync(`/proc/${name}/cmdline`, "latin1") === commandLine) return identify(Number(name));
+    } catch {
+      // The process has ended since the directory was read.
+    }
+  }
+  return undefined;
 }
 
 /** The journal of a pod whose monitor is gone: what its processes came to. */

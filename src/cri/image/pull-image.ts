@@ -4,6 +4,7 @@ import type { Runtime } from "../../container/runtime.ts";
 import { PodrtError } from "../../errors.ts";
 import type { AuthConfig, PullImageRequest, PullImageResponseSchema } from "../../gen/runtime/v1/api_pb.ts";
 import type { RegistryAuth } from "../../image/registry-auth.ts";
+import { parseReference } from "../../oci/reference.ts";
 import { registryUnavailable } from "../errors.ts";
 import { required } from "../validate-fields.ts";
 
@@ -14,6 +15,8 @@ export async function pullImage(
   signal: AbortSignal,
 ): Promise<MessageInitShape<typeof PullImageResponseSchema>> {
   const { image } = required("image", request.image);
+  // Checked here too, for the field's name in the error.
+  parseReference(image, "image.image");
   const auth = request.auth === undefined ? {} : { auth: registryAuth(request.auth) };
   try {
     const { id } = await runtime.images.pull(image, { ...auth, signal });
