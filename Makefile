@@ -57,7 +57,7 @@ fmt: $(MODULES) ## Format the sources
 
 $(BINARY): $(MODULES) $(SOURCES)
 	@mkdir -p $(@D)
-	$(BUN) build --compile src/main.ts src/image/unpack-worker.ts src/snapshot/tree-worker.ts --outfile $@
+	$(BUN) build --compile --bytecode --format=esm src/main.ts src/image/unpack-worker.ts src/snapshot/tree-worker.ts --outfile $@
 
 # The dependencies pinned by package-lock.json. Without npm, a Bun that is already there reads the same file.
 $(MODULES): package.json package-lock.json
