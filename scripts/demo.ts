@@ -11,33 +11,41 @@ import { Page } from "./demo/page.ts";
 import { showPods, showRequests } from "./demo/pods.ts";
 
 const page = new Page();
+const keeps = process.env["KEEP"] === "1";
 if (process.getuid?.() !== 0) {
   page.complain("make demo: needs root, as every container runtime does");
   process.exit(1);
 }
-process.exitCode = await main().then(
-  () => 0,
-  (error: unknown) => {
-    page.complain(`make demo: ${error instanceof Error ? error.message : error}`);
-    return 1;
-  },
+// An unanswered name look-up would keep the process alive.
+process.exit(
+  await main().then(
+    () => 0,
+    (error: unknown) => {
+      page.complain(`make demo: ${error instanceof Error ? error.message : error}`);
+      return 1;
+    },
+  ),
 );
 
 async function main(): Promise<void> {
   const demo = await startDemo(page);
+  process.once("SIGINT", () => void demo.stop().finally(() => process.exit(130)));
   try {
     await showPods(page, demo);
     await showRequests(page, demo);
     await showKilledPause(page, demo);
   } catch (error) {
     page.note(`the daemon's log is ${demo.logFile}`);
-    if (process.env["KEEP"] !== "1") await demo.stop();
+    if (!keeps) await demo.stop();
     throw error;
   }
-  if (process.env["KEEP"] === "1") {
+  if (keeps) {
+    demo.daemon.leave();
     page.title("Still running");
     page.command(`${demo.binary} pods --root ${demo.root}`);
-    page.note(`stop it with: kill ${demo.daemonPid()}, after podrt rm -f of both pods`);
+    page.note("Stop it all with:");
+    page.command(`${demo.binary} rm --root ${demo.root} -f demo-pod shared-namespace-demo`);
+    page.command(`kill ${[demo.daemon.pid(), demo.registryPid].join(" ").trim()}`);
     return;
   }
   page.title("Everything is stopped and removed");

@@ -35,11 +35,15 @@ apt-cache show docker-registry >/dev/null 2>&1 || apt-get update -qq </dev/null
 
 echo "make: unpacking$packages in $dir"
 cd "$dir"
-# One word for each package. A list that is too old names files that are gone.
-# shellcheck disable=SC2046
-apt-get download -qq $(names) </dev/null || {
+# Downloading as root spares a warning about a directory that apt's own user may not enter. A list of packages that
+# is too old names files that are gone.
+download() {
+  # shellcheck disable=SC2046 # one word for each package
+  apt-get download -qq -o APT::Sandbox::User=root $(names) </dev/null
+}
+download || {
   apt-get update -qq </dev/null
-  apt-get download -qq $(names) </dev/null
+  download
 }
 for package in ./*.deb; do
   dpkg-deb -x "$package" root

@@ -6,7 +6,7 @@ import { newLiveContainer } from "./container/live.ts";
 import { containerConfig, launchTag, PAUSE_TAG } from "./container/records.ts";
 import { containersOf, imagesInUse, nowNs, type Runtime, updateContainer } from "./container/runtime.ts";
 import { containerState } from "./container/status.ts";
-import { startPumps, takeBackStdio } from "./container/stdio.ts";
+import { logPlace, startPumps, takeBackStdio } from "./container/stdio.ts";
 import type { LaunchHistory } from "./launch/journal.ts";
 import { adoptMonitor, findMonitor, type Monitor, readJournal } from "./launch/monitor.ts";
 import { SIGNAL } from "./linux/abi/signal.ts";
@@ -120,7 +120,7 @@ async function resumeStdio(runtime: Runtime, monitor: Monitor, record: Container
   const live = newLiveContainer();
   runtime.live.set(record.id, live);
   const ends = await takeBackStdio(monitor, `container ${record.name}`, { tty, stdin }, record.heldFd);
-  startPumps(live, ends, record.logPath, tty);
+  startPumps(live, ends, logPlace(runtime, record), tty);
 }
 
 /** A sandbox that was being made: everything of it is taken back, and its name is free. */

@@ -183,6 +183,13 @@ test("programs write to the terminal only from main and the commands", () => {
   expect(offences).toEqual([]);
 });
 
-test("the lock file names no host", () => {
+test("the lock file names no host, and has every package that it names, or npm ci refuses it", () => {
   expect(textOf("package-lock.json")).not.toContain('"resolved"');
+  const { packages } = JSON.parse(textOf("package-lock.json")) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
+  const missing = Object.values(packages)
+    .flatMap(({ optionalDependencies = {} }) => Object.keys(optionalDependencies))
+    .filter((name) => !Object.keys(packages).some((path) => path.endsWith(`node_modules/${name}`)));
+  expect(missing).toEqual([]);
 });

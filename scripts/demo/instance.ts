@@ -16,7 +16,8 @@ export interface Demo {
   readonly socket: string;
   readonly logFile: string;
   readonly daemon: Daemon;
-  daemonPid(): number;
+  /** The process to end when the demo is kept. */
+  readonly registryPid: number | undefined;
   removePods(): Promise<void>;
   leftovers(): Promise<string[]>;
   /** Removes the pods and ends the daemon and the registry. */
@@ -52,7 +53,7 @@ export async function startDemo(page: Page): Promise<Demo> {
     socket: daemon.socket,
     logFile: join(root, "daemon.log"),
     daemon,
-    daemonPid: daemon.pid,
+    registryPid: registry?.pid,
     removePods: daemon.removeEverything,
     leftovers: daemon.leftovers,
     async stop() {

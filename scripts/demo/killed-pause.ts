@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Code, ConnectError } from "@connectrpc/connect";
 import { eventually } from "../../test/integration/harness/eventually.ts";
 import { runningPod } from "../../test/integration/harness/manifests.ts";
-import { pausePid, sandboxInfo } from "../../test/integration/harness/pods.ts";
+import { pausePid } from "../../test/integration/harness/pods.ts";
 import type { Demo } from "./instance.ts";
 import type { Page } from "./page.ts";
 import { showCommand } from "./pods.ts";
@@ -13,11 +12,9 @@ export async function showKilledPause(page: Page, demo: Demo): Promise<void> {
   page.title("The pause of demo-pod is killed");
   const old = await runningPod(daemon, "demo-pod");
   const oldPause = await pausePid(daemon, old.sandboxId);
-  const reason = watchReason(demo, old.sandboxId);
   page.command(`kill -KILL ${oldPause}`);
   process.kill(oldPause, "SIGKILL");
   const startMs = performance.now();
-  page.output(`sandbox ${old.sandboxId.slice(0, 13)} is not ready: ${await reason}`);
   const fresh = await eventually(
     "demo-pod runs again",
     async () => {
@@ -28,22 +25,10 @@ export async function showKilledPause(page: Page, demo: Demo): Promise<void> {
   );
   const tookMs = performance.now() - startMs;
   const pause = await pausePid(daemon, fresh.sandboxId);
+  page.output(fresh.message);
   await showCommand(page, demo, "pods");
   page.result(
     pause !== oldPause,
     `back after ${tookMs.toFixed(0)} ms, with pause ${pause} in place of ${oldPause}`,
   );
-}
-
-/** Why the sandbox ended; it is listed only until the new one takes its place. */
-function watchReason(demo: Demo, sandboxId: string): Promise<string> {
-  return eventually("the sandbox is not ready", async () => {
-    try {
-      const { reason } = await sandboxInfo(demo.daemon, sandboxId);
-      return reason === "" ? undefined : String(reason);
-    } catch (error) {
-      if (ConnectError.from(error).code === Code.NotFound) return "it is gone already";
-      throw error;
-    }
-  });
 }

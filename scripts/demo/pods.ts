@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync, readFileSync } from "node:fs";
 import { relative } from "node:path";
-import { demoPod, runningPod, sharedNamespaceDemo } from "../../test/integration/harness/manifests.ts";
+import {
+  demoPod,
+  pageOf,
+  runningPod,
+  sharedNamespaceDemo,
+} from "../../test/integration/harness/manifests.ts";
 import { containerPid, pausePid } from "../../test/integration/harness/pods.ts";
 import { namespaceOf } from "../../test/integration/harness/proc.ts";
 import type { Demo } from "./instance.ts";
@@ -76,8 +81,7 @@ export async function showRequests(page: Page, demo: Demo): Promise<void> {
   const pod = await runningPod(demo.daemon, "demo-pod");
   const url = `http://${pod.addresses[0]}/`;
   page.command(`curl ${url}`);
-  const answer = await fetch(url, { signal: AbortSignal.timeout(5000) });
-  const text = await answer.text();
+  const text = await pageOf(pod);
   page.output(text);
   page.result(text.includes("Welcome to nginx!"), "the host reaches nginx at the pod's address");
   const inside = await showCommand(

@@ -2,9 +2,7 @@
 import { releaseHeldProgram } from "../launch/container-program.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import type { Runtime } from "./runtime.ts";
-
-/** Where the write end of stdin is among the held descriptors; container/stdio.ts. */
-const HELD_STDIN = 2;
+import { HELD_STDIN } from "./stdio.ts";
 
 /** Lets a container read the end of its stdin: every write end is closed, the monitor's too. */
 export async function closeStdin(runtime: Runtime, record: ContainerRecord): Promise<void> {

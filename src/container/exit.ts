@@ -35,6 +35,7 @@ async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit
   // In a pid namespace of its own the kernel has killed the rest; in a shared one they are still there.
   if (!ownsPidNamespace(record) && cgroup.exists()) await cgroup.kill();
   const live = runtime.live.get(record.id);
+  live?.log?.poke();
   if (live !== undefined) await drained(live.drained, live.cancelPumps);
   const exitCode = exitCodeOf(exit.status);
   const isOomKilled = exitCode !== 0 && cgroup.exists() && cgroup.oomKills() > 0;

@@ -33,6 +33,12 @@ export class LogFile {
     this.#fd = openForAppend(path);
   }
 
+  /** Which file it is and how large, before what is added next. */
+  status(): { readonly inode: number; readonly sizeBytes: number } {
+    const { ino, size } = fstatSync(this.#fd);
+    return { inode: ino, sizeBytes: size };
+  }
+
   /** Gives the records that follow the time now, and their stream. */
   begin(stream: LogStream): void {
     const prefix = recordPrefix(stream);

@@ -20,14 +20,13 @@ import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import { deviceSpec } from "./device-spec.ts";
 import { releaseStdio, settleExit } from "./exit.ts";
 import { closeLive, type LiveContainer, newLiveContainer } from "./live.ts";
-import { openContainerLog } from "./log.ts";
 import { capabilitySet } from "./process-spec.ts";
 import { containerConfig, launchTag, specOf } from "./records.ts";
 import { cgroupResources } from "./resources.ts";
 import { nowNs, type Runtime, updateContainer } from "./runtime.ts";
 import { seccompChoice, seccompFilter } from "./seccomp.ts";
 import { containerState } from "./status.ts";
-import { newStdio, startPumps } from "./stdio.ts";
+import { logPlace, newStdio, startPumps } from "./stdio.ts";
 
 /** Starts a created container; a failure is recorded as its end (exit code 128, StartError) and thrown. */
 export async function startContainer(runtime: Runtime, id: string): Promise<void> {
@@ -92,9 +91,8 @@ async function launch(
 ): Promise<ProcessIdentity> {
   const config = containerConfig(record);
   const spec = specOf(record);
-  live.log = openContainerLog(record.logPath, { tty: config.tty });
   const stdio = newStdio({ tty: config.tty, stdin: config.stdin }, record.heldFd);
-  startPumps(live, stdio.daemon, record.logPath, config.tty);
+  startPumps(live, stdio.daemon, logPlace(runtime, record), config.tty);
   const root = takeRoot(runtime, record, live);
   for (const path of FILES_OF_POD) makeLinkTarget(root, path);
   using passed = newPassedFds();

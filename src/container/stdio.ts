@@ -1,43 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { join } from "node:path";
 import type { LaunchStdio } from "../launch/container-program.ts";
 import { returnHeldProgram } from "../launch/container-program.ts";
 import type { Monitor } from "../launch/monitor.ts";
 import { O_RDWR } from "../linux/abi/fcntl.ts";
 import { type Fd, open, pipe, setNonBlocking } from "../linux/fd.ts";
+import { bytesIn, newStage } from "../linux/pipe.ts";
 import { newTerminalFilesystem } from "../linux/pty.ts";
 import { receiveFds, unixDatagramPair } from "../linux/unix-socket.ts";
+import { podDir } from "../paths.ts";
+import type { ContainerRecord } from "../state/containers.ts";
+import { undoOpenBatch } from "./batch-marker.ts";
 import type { LiveContainer } from "./live.ts";
 import { openContainerLog } from "./log.ts";
+import type { Runtime } from "./runtime.ts";
 
 /*
  * A container's stdio has three parties: the container, the daemon, and the monitor, which keeps a
  * duplicate of each of the daemon's ends. While the daemon is away, what the container writes stays
  * in the pipe, and nobody sees an end of file. The held descriptors have fixed places:
  *
- *   pipes      held + 0 stdout, + 1 stderr (read ends), + 2 stdin (write end; only with stdin)
- *   terminal   held + 0 the master
+ *   pipes      held + 0 stdout, + 1 stderr (read ends), + 2 and + 3 their stages (read ends), + 4 stdin
+ *              (write end; only with stdin)
+ *   terminal   held + 0 the master, + 1 its stage (read end)
  */
 
 /** Held descriptors of one container have this many numbers to themselves. */
-export const HELD_FDS = 4;
+export const HELD_FDS = 8;
+/** Where the write end of stdin is among them. */
+export const HELD_STDIN = 4;
 
 export interface StdioRequest {
   readonly tty: boolean;
   readonly stdin: boolean;
 }
 
+interface Output {
+  readonly stream: "stdout" | "stderr";
+  readonly fd: Fd;
+  /** Read end of the pipe in which its output waits; container/output-source.ts. */
+  readonly stage: Fd;
+}
+
 /** The ends that the daemon itself works with. */
 interface DaemonEnds {
-  readonly outputs: readonly { readonly stream: "stdout" | "stderr"; readonly fd: Fd }[];
+  readonly outputs: readonly Output[];
   readonly stdin: Fd | undefined;
   readonly terminal: Fd | undefined;
 }
 
 /** How many descriptors the monitor holds for such a container. */
 export function heldCount(request: StdioRequest): number {
-  if (request.tty) return 1;
-  return request.stdin ? 3 : 2;
+  if (request.tty) return 2;
+  return request.stdin ? 5 : 4;
 }
 
 /** Makes the pipes or the terminal of a new container. */
@@ -48,7 +64,8 @@ export function newStdio(request: StdioRequest, heldFd: number): { launch: Launc
   for (const { read } of [stdout, stderr]) setNonBlocking(read.number, true);
   const stdin = request.stdin ? pipe() : undefined;
   if (stdin !== undefined) setNonBlocking(stdin.write.number, true);
-  const held = [stdout.read, stderr.read, ...(stdin === undefined ? [] : [stdin.write])];
+  const stages = [stageEnd(), stageEnd()] as const;
+  const held = [stdout.read, stderr.read, ...stages, ...(stdin === undefined ? [] : [stdin.write])];
   return {
     launch: {
       terminal: false,
@@ -59,8 +76,8 @@ export function newStdio(request: StdioRequest, heldFd: number): { launch: Launc
     },
     daemon: {
       outputs: [
-        { stream: "stdout", fd: stdout.read },
-        { stream: "stderr", fd: stderr.read },
+        { stream: "stdout", fd: stdout.read, stage: stages[0] },
+        { stream: "stderr", fd: stderr.read, stage: stages[1] },
       ],
       stdin: stdin?.write,
       terminal: undefined,
@@ -73,21 +90,29 @@ function newTerminalStdio(
   heldFd: number,
 ): { launch: LaunchStdio; daemon: DaemonEnds } {
   const { master, slave, devpts } = newTerminalFilesystem();
+  const stage = stageEnd();
   return {
     launch: {
       terminal: true,
       child: [slave, slave.duplicate(), slave.duplicate()],
-      held: [master.duplicate()],
+      held: [master.duplicate(), stage.duplicate()],
       heldFd,
       devpts,
     },
-    daemon: terminalEnds(master, request),
+    daemon: terminalEnds(master, stage, request),
   };
 }
 
-function terminalEnds(master: Fd, request: StdioRequest): DaemonEnds {
+/** The write end is opened again by whoever fills the stage. */
+function stageEnd(): Fd {
+  const { read, write } = newStage();
+  write.close();
+  return read;
+}
+
+function terminalEnds(master: Fd, stage: Fd, request: StdioRequest): DaemonEnds {
   return {
-    outputs: [{ stream: "stdout", fd: master }],
+    outputs: [{ stream: "stdout", fd: master, stage }],
     stdin: request.stdin ? master.duplicate() : undefined,
     terminal: master.duplicate(),
   };
@@ -105,27 +130,47 @@ export async function takeBackStdio(
   using receiving = ours;
   using sending = theirs;
   await monitor.launch(returnHeldProgram(label, heldFd, count), [sending]);
-  const [first, second, third] = receiveFds(receiving.number, count);
-  if (first === undefined) throw new Error(`the monitor handed back no stdio of ${label}`);
-  if (request.tty) return terminalEnds(first, request);
+  const [first, second, third, fourth, fifth] = receiveFds(receiving.number, count);
+  if (first === undefined || second === undefined)
+    throw new Error(`the monitor handed back no stdio of ${label}`);
+  if (request.tty) return terminalEnds(first, second, request);
+  if (third === undefined || fourth === undefined)
+    throw new Error(`the monitor handed back no stages of ${label}`);
   return {
     outputs: [
-      { stream: "stdout", fd: first },
-      ...(second === undefined ? [] : [{ stream: "stderr" as const, fd: second }]),
+      { stream: "stdout", fd: first, stage: third },
+      { stream: "stderr", fd: second, stage: fourth },
     ],
-    stdin: third,
+    stdin: fifth,
     terminal: undefined,
   };
 }
 
-/** Starts reading the container's output into its log. */
-export function startPumps(live: LiveContainer, ends: DaemonEnds, logPath: string, tty: boolean): void {
-  live.log ??= openContainerLog(logPath, { tty });
-  const log = live.log;
+/** Where a container's log is, and where batches of it are noted. */
+export interface LogPlace {
+  readonly logPath: string;
+  readonly markerPath: string;
+}
+
+export function logPlace(runtime: Runtime, record: ContainerRecord): LogPlace {
+  return {
+    logPath: record.logPath,
+    markerPath: join(podDir(runtime.paths, record.sandboxId), `${record.id}.batch`),
+  };
+}
+
+/** Starts moving the container's output into its log, after what an earlier daemon may have left unfinished. */
+export function startPumps(live: LiveContainer, ends: DaemonEnds, place: LogPlace, tty: boolean): void {
+  undoOpenBatch(place.markerPath, place.logPath, (index) => {
+    const output = ends.outputs[index];
+    return output === undefined ? -1 : bytesIn(output.stage.number);
+  });
+  const log = openContainerLog(place.logPath, { tty, markerPath: place.markerPath });
+  live.log = log;
   live.stdin = ends.stdin;
   live.terminal = ends.terminal;
-  live.outputs = ends.outputs.map(({ fd }) => fd);
-  const sources = ends.outputs.map(({ stream, fd }) => log.attach(stream, fd.number));
+  live.outputs = ends.outputs.flatMap(({ fd, stage }) => [fd, stage]);
+  const sources = ends.outputs.map(({ stream, fd, stage }) => log.attach(stream, fd.number, stage.number));
   live.drained = Promise.allSettled(sources.map(({ done }) => done)).then(() => {
     for (const fd of live.outputs.splice(0)) fd.close();
   });

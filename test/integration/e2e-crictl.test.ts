@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { hasCrictl } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
-import { containerOf, demoPod, runDetached, runningPod } from "./harness/manifests.ts";
+import { containerOf, demoPod, pageOf, runDetached, runningPod } from "./harness/manifests.ts";
 import { namespaceOf, parentOf, procText } from "./harness/proc.ts";
 
 const fixture = useDaemon();
@@ -141,7 +141,9 @@ describe.skipIf(!hasCrictl)("crictl", () => {
   });
 
   test("exec -s: output, exit code, and a command that is not there", async () => {
-    const { containerId } = containerOf(await demo(), "app2");
+    const pod = await demo();
+    await pageOf(pod);
+    const { containerId } = containerOf(pod, "app2");
     const page = await fixture.daemon.crictl("exec", "-s", containerId, "wget", "-qO-", "http://localhost");
     expect(page).toContain("Welcome to nginx!");
     const failed = await fixture.daemon.crictlResult(
@@ -159,7 +161,7 @@ describe.skipIf(!hasCrictl)("crictl", () => {
 
   test("logs", async () => {
     const pod = await demo();
-    await fetch(`http://${pod.addresses[0]}/asked-for`, { signal: AbortSignal.timeout(5000) });
+    await pageOf(pod, "/asked-for");
     const { containerId } = containerOf(pod, "app1");
     await eventually("the request is in the log", async () =>
       (await fixture.daemon.crictl("logs", containerId)).includes("GET /asked-for"),

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { ContainerState, PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
-import { demoPod, runDetached, runningPod } from "./harness/manifests.ts";
+import { demoPod, pageOf, runDetached, runningPod } from "./harness/manifests.ts";
 import {
   busybox,
   containerPid,
@@ -34,8 +34,7 @@ test("pods go on while the daemon is dead, and it goes on with them", async () =
   const pause = await pausePid(daemon, before.sandboxId);
   await daemon.kill();
   expect(isAlive(pause)).toBe(true);
-  const page = await fetch(`http://${before.addresses[0]}/`, { signal: AbortSignal.timeout(5000) });
-  expect(await page.text()).toContain("Welcome to nginx!");
+  expect(await pageOf(before)).toContain("Welcome to nginx!");
   await daemon.start();
   const after = await runningPod(daemon, "demo-pod");
   expect(after.sandboxId).toBe(before.sandboxId);

@@ -5,7 +5,7 @@ import type { Pod } from "../../src/gen/podrt/v1/podrt_pb.ts";
 import { outputOf } from "./harness/command.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { instanceOf } from "./harness/leftovers.ts";
-import { containerOf, demoPod, runDetached, runningPod } from "./harness/manifests.ts";
+import { containerOf, demoPod, pageOf, runDetached, runningPod } from "./harness/manifests.ts";
 import { containerStatus, exited, nginx, runContainer, shellIn } from "./harness/pods.ts";
 
 const fixture = useDaemon();
@@ -18,6 +18,7 @@ beforeAll(async () => {
   pod = await runningPod(fixture.daemon, "demo-pod");
   app1 = containerOf(pod, "app1").containerId;
   app2 = containerOf(pod, "app2").containerId;
+  await pageOf(pod);
 });
 
 test("both containers see the same interfaces and the same address", async () => {
@@ -33,8 +34,7 @@ test("app2 reaches nginx over localhost", async () => {
 });
 
 test("the host reaches nginx at the pod's address", async () => {
-  const response = await fetch(`http://${pod.addresses[0]}/`, { signal: AbortSignal.timeout(5000) });
-  expect(await response.text()).toContain("Welcome to nginx!");
+  expect(await pageOf(pod)).toContain("Welcome to nginx!");
 });
 
 test("the pod reaches the host at the bridge's address, and its default route leads there", async () => {

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
-import { rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { outputOf, runCommand } from "./harness/command.ts";
 import { startDaemon } from "./harness/daemon.ts";
 import { useDaemon } from "./harness/fixture.ts";
+import { instanceOf } from "./harness/leftovers.ts";
 import { demoPod, runDetached, runningPod, sharedNamespaceDemo } from "./harness/manifests.ts";
 import { busybox, createContainer, nginx, runContainer, runSandbox } from "./harness/pods.ts";
 
@@ -50,6 +54,32 @@ test("what could not be started leaves nothing either", async () => {
   expect(unknownHandler).rejects.toThrow(/unheard-of/);
   await unknownHandler.catch(() => {});
   expect(await daemon.leftovers()).toEqual([]);
+});
+
+test("a pod whose network cannot be made leaves nothing, and the network is not ready until that changes", async () => {
+  const { daemon, registry } = fixture;
+  const root = mkdtempSync(join(tmpdir(), "prt-"));
+  const dummy = `du${instanceOf(root)}`;
+  await outputOf("ip", ["link", "add", dummy, "type", "bridge"]);
+  const other = await startDaemon({ mirror: registry.host, root });
+  try {
+    const subnet = /subnet = "([^"]+)"/.exec(readFileSync(join(root, "config.toml"), "utf8"))![1]!;
+    await outputOf("ip", ["addr", "add", subnet.replace(".0/20", ".9/24"), "dev", dummy]);
+    const failing = runSandbox(other, "no-network");
+    expect(failing).rejects.toThrow(/failed_precondition.*network\.subnet.*overlaps/);
+    await failing.catch(() => {});
+    expect((await other.api.listPodSandbox({})).items).toEqual([]);
+    expect(await other.leftovers()).toEqual([]);
+    const { status } = await other.api.status({});
+    const network = status!.conditions.find(({ type }) => type === "NetworkReady")!;
+    expect(network).toMatchObject({ status: false, reason: "NetworkPluginNotReady" });
+    await outputOf("ip", ["link", "delete", dummy]);
+    await runSandbox(other, "no-network");
+  } finally {
+    await runCommand("ip", ["link", "delete", dummy]);
+    await other.close();
+  }
+  expect((await daemon.api.listPodSandbox({})).items).toEqual([]);
 });
 
 test("a hundred pods come and go one after another", async () => {

@@ -7,7 +7,7 @@ import { outputOf } from "./harness/command.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { instanceOf } from "./harness/leftovers.ts";
-import { containerOf, demoPod, runDetached, runningPod } from "./harness/manifests.ts";
+import { containerOf, demoPod, pageOf, runDetached, runningPod } from "./harness/manifests.ts";
 import {
   containerPid,
   containerStatus,
@@ -77,8 +77,7 @@ test("podrt run brings a new sandbox with a new pause, and nothing of the old on
   expect(await pausePid(daemon, fresh.sandboxId)).not.toBe(oldPause);
   expect(fresh.sandboxAttempt).toBe(old.sandboxAttempt + 1);
   expect(containerOf(fresh, "app1").containerId).not.toBe(containerOf(old, "app1").containerId);
-  const page = await fetch(`http://${fresh.addresses[0]}/`, { signal: AbortSignal.timeout(5000) });
-  expect(await page.text()).toContain("Welcome to nginx!");
+  expect(await pageOf(fresh)).toContain("Welcome to nginx!");
 
   await eventually("the old sandbox is removed", async () => {
     const { items } = await daemon.api.listPodSandbox({});

@@ -43,6 +43,8 @@ export interface Daemon {
   leftovers(): Promise<string[]>;
   /** Removes every pod and container; images stay. */
   removeEverything(): Promise<void>;
+  /** Lets the daemon run on when this process ends. */
+  leave(): void;
   /** Removes everything, ends the daemon by SIGTERM and fails if anything of it is left on the machine. */
   close(): Promise<void>;
 }
@@ -91,6 +93,7 @@ function configuration({ mirror, config = "" }: DaemonOptions): string {
 interface DaemonProcess {
   pid(): number;
   start(): Promise<void>;
+  leave(): void;
   /** Sends the signal and answers the exit code (128 + n when a signal ended it) once the process is gone. */
   end(signal: "SIGKILL" | "SIGTERM"): Promise<number>;
 }
@@ -117,6 +120,9 @@ function daemonProcess(root: string): DaemonProcess {
         const log = readFileSync(join(root, "daemon.log"), "utf8");
         throw new Error(`podrt serve ended with ${started.exitCode}: ${log}`);
       }
+    },
+    leave() {
+      process.off("exit", killAtExit);
     },
     async end(signal) {
       process.off("exit", killAtExit);
@@ -170,6 +176,7 @@ function daemonAt(root: string, process: DaemonProcess, baseline: Baseline): Dae
       await process.end("SIGKILL");
     },
     start: process.start,
+    leave: process.leave,
     leftovers: () => leftovers(root, baseline, process.pid() === 0 ? undefined : process.pid()),
     removeEverything,
     async close() {

@@ -30,6 +30,14 @@ export function runningPod(daemon: Daemon, name: string, timeoutMs = 20_000): Pr
   );
 }
 
+/** What nginx answers at the pod's address, once it listens: a pod runs before its programs are ready. */
+export function pageOf(pod: Pod, path = "/"): Promise<string> {
+  const url = `http://${pod.addresses[0]}${path}`;
+  return eventually(`${url} answers`, async () =>
+    (await fetch(url, { signal: AbortSignal.timeout(2000) })).text(),
+  );
+}
+
 export async function keptPod(daemon: Daemon, name: string): Promise<Pod> {
   const pod = (await daemon.pods.listPods({})).pods.find((candidate) => candidate.name?.name === name);
   if (pod === undefined) throw new Error(`no pod ${name} is kept`);

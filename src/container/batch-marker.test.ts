@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { appendFileSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openBatchMarker, undoOpenBatch } from "./batch-marker.ts";
+
+let directory = "";
+let log = "";
+let path = "";
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "podrt-batch-"));
+  log = join(directory, "0.log");
+  path = join(directory, "marker");
+  writeFileSync(log, "first\n");
+});
+
+afterEach(() => rmSync(directory, { recursive: true }));
+
+/** A daemon that dies with a batch open whose records are in the log. */
+function dieInBatch(staged: number): void {
+  const marker = openBatchMarker(path);
+  marker.open(1, statSync(log).ino, statSync(log).size, staged);
+  appendFileSync(log, "second\n");
+  marker.close();
+}
+
+test("records whose bytes are still staged are taken back, to be written again", () => {
+  dieInBatch(7);
+  undoOpenBatch(path, log, (stream) => (stream === 1 ? 7 : 0));
+  expect(readFileSync(log, "utf8")).toBe("first\n");
+});
+
+test("records whose bytes have left the stage stay", () => {
+  dieInBatch(7);
+  undoOpenBatch(path, log, () => 0);
+  expect(readFileSync(log, "utf8")).toBe("first\nsecond\n");
+});
+
+test("a batch that was cleared is not undone, nor one that a later marker has replaced", () => {
+  dieInBatch(7);
+  openBatchMarker(path).close();
+  undoOpenBatch(path, log, () => 7);
+  expect(readFileSync(log, "utf8")).toBe("first\nsecond\n");
+});
+
+test("another file at the path, after a rotation, is left alone", () => {
+  dieInBatch(7);
+  renameSync(log, `${log}.old`);
+  writeFileSync(log, "a longer line than before\n");
+  undoOpenBatch(path, log, () => 7);
+  expect(readFileSync(log, "utf8")).toBe("a longer line than before\n");
+});
+
+test("without a marker or without a log there is nothing to do", () => {
+  undoOpenBatch(path, log, () => 7);
+  dieInBatch(7);
+  rmSync(log);
+  expect(() => undoOpenBatch(path, log, () => 7)).not.toThrow();
+});

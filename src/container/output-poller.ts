@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+import { O_NONBLOCK } from "../linux/abi/fcntl.ts";
+import { Fd } from "../linux/fd.ts";
+import { syscall, trySyscall } from "../linux/syscall.ts";
+
+/*
+ * Tells when containers have written, without reading: what is read is gone from its pipe, and a
+ * daemon that is killed would take it along. Idle pipes are armed to raise SIGIO (fcntl(2), F_SETOWN
+ * and O_ASYNC); an epoll descriptor then says which. One that has data is disarmed and looked at each
+ * millisecond until it has been quiet for a while, so that a busy writer costs no signals, and an idle
+ * machine no time at all.
+ */
+
+/** What a look at a source found. */
+export type PollResult = "data" | "empty" | "ended";
+
+const F_GETFL = 3;
+const F_SETFL = 4;
+const F_SETOWN = 8;
+const O_ASYNC = 0o20000;
+const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
+const EPOLLIN = 1;
+const EPOLL_CLOEXEC = 0o2000000;
+// struct epoll_event is packed on x86-64: u32 events, u64 data.
+const EVENT_BYTES = 12;
+const MAX_EVENTS = 256;
+
+const ACTIVE_INTERVAL_MS = 1;
+const QUIET_TICKS = 20;
+// A source with more than this to give waits for its turn after the others'.
+const POLLS_PER_TURN = 8;
+
+interface Source {
+  readonly token: number;
+  readonly fd: number;
+  readonly poll: () => PollResult;
+  quietTicks: number;
+}
+
+const sources = new Map<number, Source>();
+const active = new Set<Source>();
+let epoll: Fd | undefined;
+let nextToken = 1;
+let isTickDue = false;
+let isScanDue = false;
+
+/** A source under watch. */
+export interface Watch {
+  /** Looks at it now and for a while, as when its writer is known to have ended. */
+  poke(): void;
+  stop(): void;
+}
+
+/**
+ * Calls `poll` whenever the pipe or terminal `fd` may have something, until that answers `ended`. It
+ * throws where the descriptor cannot be watched.
+ */
+export function watchOutput(fd: number, poll: () => PollResult): Watch {
+  epoll ??= startEpoll();
+  const source: Source = { token: nextToken++, fd, poll, quietTicks: 0 };
+  syscall("epoll_ctl", epoll.number, EPOLL_CTL_ADD, fd, epollEvent(source.token));
+  syscall("fcntl", fd, F_SETOWN, process.pid);
+  sources.set(source.token, source);
+  activate(source);
+  return { poke: () => sources.has(source.token) && activate(source), stop: () => remove(source) };
+}
+
+function startEpoll(): Fd {
+  // Installed before the first descriptor is armed and never removed: SIGIO ends a process by default.
+  process.on("SIGIO", () => {
+    if (isScanDue) return;
+    isScanDue = true;
+    setImmediate(scan);
+  });
+  return new Fd(syscall("epoll_create1", EPOLL_CLOEXEC));
+}
+
+function epollEvent(token: number): Uint8Array {
+  const event = new Uint8Array(EVENT_BYTES);
+  const view = new DataView(event.buffer);
+  view.setUint32(0, EPOLLIN, true);
+  view.setBigUint64(4, BigInt(token), true);
+  return event;
+}
+
+/** Finds the sources that have something and makes them active. */
+function scan(): void {
+  isScanDue = false;
+  if (epoll === undefined) return;
+  const events = new Uint8Array(EVENT_BYTES * MAX_EVENTS);
+  const count = trySyscall("epoll_wait", epoll.number, events, MAX_EVENTS, 0);
+  const view = new DataView(events.buffer);
+  for (let index = 0; index < count; index++) {
+    const source = sources.get(Number(view.getBigUint64(index * EVENT_BYTES + 4, true)));
+    if (source !== undefined && !active.has(source)) activate(source);
+  }
+  // More were ready than fit: they are found by the next look.
+  if (count === MAX_EVENTS) setTimeout(scan, ACTIVE_INTERVAL_MS);
+}
+
+function activate(source: Source): void {
+  source.quietTicks = 0;
+  active.add(source);
+  setAsync(source.fd, false);
+  tickSoon(0);
+}
+
+function tickSoon(delayMs: number): void {
+  if (isTickDue) return;
+  isTickDue = true;
+  if (delayMs === 0) setImmediate(tick);
+  else setTimeout(tick, delayMs);
+}
+
+function tick(): void {
+  isTickDue = false;
+  let isBusy = false;
+  for (const source of [...active]) isBusy = turn(source) || isBusy;
+  if (active.size > 0) tickSoon(isBusy ? 0 : ACTIVE_INTERVAL_MS);
+}
+
+/** One source's turn; true when it has more to give. */
+function turn(source: Source): boolean {
+  for (let polls = 0; polls < POLLS_PER_TURN; polls++) {
+    const result = source.poll();
+    if (result === "ended") {
+      remove(source);
+      return false;
+    }
+    if (result === "empty") {
+      if (polls > 0) source.quietTicks = 0;
+      else if (++source.quietTicks >= QUIET_TICKS) rest(source);
+      return false;
+    }
+  }
+  source.quietTicks = 0;
+  return true;
+}
+
+/** Arms a quiet source again; what came just before that is found by a last look. */
+function rest(source: Source): void {
+  active.delete(source);
+  setAsync(source.fd, true);
+  const result = source.poll();
+  if (result === "ended") remove(source);
+  else if (result === "data") activate(source);
+}
+
+function remove(source: Source): void {
+  if (!sources.delete(source.token)) return;
+  active.delete(source);
+  setAsync(source.fd, false);
+  if (epoll !== undefined) trySyscall("epoll_ctl", epoll.number, EPOLL_CTL_DEL, source.fd, null);
+}
+
+function setAsync(fd: number, armed: boolean): void {
+  const flags = trySyscall("fcntl", fd, F_GETFL, 0);
+  if (flags < 0) return;
+  const wanted = (armed ? flags | O_ASYNC : flags & ~O_ASYNC) | O_NONBLOCK;
+  if (wanted !== flags) trySyscall("fcntl", fd, F_SETFL, wanted);
+}
