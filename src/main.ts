@@ -23,7 +23,10 @@ async function main(): Promise<number> {
 async function serve(words: string[]): Promise<number> {
   let options: { root?: string; config?: string };
   try {
-    options = parseArgs({ args: words, options: { root: { type: "string" }, config: { type: "string" } } }).values;
+    options = parseArgs({
+      args: words,
+      options: { root: { type: "string" }, config: { type: "string" } },
+    }).values;
   } catch (error) {
     return complain(`${(error as Error).message}; see podrt serve --help`, EXIT_USAGE);
   }
@@ -36,5 +39,7 @@ function complain(message: string, exitCode: number): number {
 }
 
 process.exit(
-  await main().catch((error: unknown) => complain(error instanceof Error ? error.message : String(error), EXIT_FAILURE)),
+  await main().catch((error: unknown) =>
+    complain(error instanceof Error ? error.message : String(error), EXIT_FAILURE),
+  ),
 );

@@ -15,7 +15,7 @@ import { unpinNamespace } from "./linux/namespace.ts";
 import { identify, signal } from "./linux/process.ts";
 import { podDir } from "./paths.ts";
 import { removeFiles, unmountShm } from "./sandbox/files.ts";
-import { removeCgroups } from "./sandbox/remove.ts";
+import { removeCgroups, removeTopCgroup } from "./sandbox/remove.ts";
 import { endOrphans, pauseDied, supervise } from "./sandbox/supervise.ts";
 import type { ContainerRecord } from "./state/containers.ts";
 import { isReady, type SandboxRecord } from "./state/sandboxes.ts";
@@ -143,6 +143,7 @@ async function undoSandbox(runtime: Runtime, record: SandboxRecord): Promise<voi
   await removeCgroups(runtime, record);
   removeFiles(dir);
   runtime.sandboxes.delete(record.id);
+  await removeTopCgroup(runtime);
 }
 
 async function undoUnfinishedContainers(runtime: Runtime): Promise<void> {

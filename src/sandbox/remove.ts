@@ -30,7 +30,7 @@ export async function removeCgroups(runtime: Runtime, record: SandboxRecord): Pr
 }
 
 /** The cgroup above all pods goes with the last of them. */
-async function removeTopCgroup(runtime: Runtime): Promise<void> {
+export async function removeTopCgroup(runtime: Runtime): Promise<void> {
   if (runtime.sandboxes.list().length > 0) return;
   const top = openCgroup(runtime.cgroups, runtime.config.cgroup.parent);
   await top.remove().catch((err) => runtime.log.debug({ err }, "the top cgroup is still in use"));

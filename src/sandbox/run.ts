@@ -25,7 +25,7 @@ import { podDir } from "../paths.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import { makeFiles, removeFiles, unmountShm, writeHosts } from "./files.ts";
 import { identityForPause } from "./pause-identity.ts";
-import { removeCgroups } from "./remove.ts";
+import { removeCgroups, removeTopCgroup } from "./remove.ts";
 import { pauseDied, supervise } from "./supervise.ts";
 import { sandboxSysctls } from "./sysctls.ts";
 
@@ -72,11 +72,20 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
     record = { ...record, ...changes };
     runtime.sandboxes.put(id, record);
   };
-  await using cleanup = new Cleanup((step, err) =>
-    runtime.log.error({ err, step, sandbox: id }, "undo failed"),
-  );
+  const failedUndos: string[] = [];
+  await using cleanup = new Cleanup((step, err) => {
+    failedUndos.push(step);
+    runtime.log.error({ err, step, sandbox: id }, "undo failed");
+  });
   note({});
-  cleanup.add("forget the sandbox", () => runtime.sandboxes.delete(id));
+  cleanup.add("forget the sandbox", async () => {
+    // What could not be undone stays listed as not ready, so that stopping and removing it tries again.
+    if (failedUndos.length === 0) {
+      runtime.sandboxes.delete(id);
+      await removeTopCgroup(runtime);
+    } else
+      note({ end: { atNs: nowNs(), reason: `it could not be made, nor undone: ${failedUndos.join(", ")}` } });
+  });
   cleanup.add("remove the run directory", () => removeFiles(dir));
   cleanup.add("unmount the shared memory", () => unmountShm(dir));
   makeFiles(dir, config, hostname);
@@ -84,7 +93,7 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   cgroup.create();
   const monitor = await startMonitor(dir, id);
-  cleanup.add("end the monitor", () => monitor.end());
+  cleanup.add("end the monitor", () => monitor.end().finally(() => monitor.disconnect()));
   note({ monitor: monitor.identity });
   cleanup.add("kill the pause", () => killPause(record));
   note({ pause: await startPause(runtime, record, config, hostname, monitor) });

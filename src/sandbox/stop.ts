@@ -2,10 +2,12 @@
 import { join } from "node:path";
 import { containersOf, nowNs, type Runtime } from "../container/runtime.ts";
 import { stopContainer } from "../container/stop.ts";
+import { adoptMonitor } from "../launch/monitor.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { unpinNamespace } from "../linux/namespace.ts";
 import { signal, waitGone } from "../linux/process.ts";
 import { podDir } from "../paths.ts";
+import type { SandboxRecord } from "../state/sandboxes.ts";
 import { unmountShm } from "./files.ts";
 
 const PAUSE_TIMEOUT_MS = 5000;
@@ -30,13 +32,17 @@ export async function stopSandbox(runtime: Runtime, id: string): Promise<void> {
     const dir = podDir(runtime.paths, id);
     unpinNamespace(join(dir, "netns"));
     unmountShm(dir);
-    await endMonitor(runtime, id);
+    await endMonitor(runtime, record);
     await detach(runtime, id);
   });
 }
 
-async function endMonitor(runtime: Runtime, id: string): Promise<void> {
-  const monitor = runtime.monitors.get(id);
+async function endMonitor(runtime: Runtime, record: SandboxRecord): Promise<void> {
+  const { id, monitor: identity } = record;
+  // One of a sandbox that failed half-made is not in the daemon's care yet.
+  const adopted = async () =>
+    identity === undefined ? undefined : adoptMonitor(podDir(runtime.paths, id), identity);
+  const monitor = runtime.monitors.get(id) ?? (await adopted());
   if (monitor === undefined) return;
   await monitor.end();
   runtime.monitors.delete(id);
