@@ -161,13 +161,13 @@ describe.skipIf(!hasCrictl)("crictl", () => {
 
   test("logs", async () => {
     const pod = await demo();
-    await pageOf(pod, "/asked-for");
+    await pageOf(pod, "/?asked-for");
     const { containerId } = containerOf(pod, "app1");
     await eventually("the request is in the log", async () =>
-      (await fixture.daemon.crictl("logs", containerId)).includes("GET /asked-for"),
+      (await fixture.daemon.crictl("logs", containerId)).includes("GET /?asked-for"),
     );
     const last = await fixture.daemon.crictl("logs", "--tail", "1", "--timestamps", containerId);
-    expect(last).toMatch(/^\d{4}-\d\d-\d\dT[^ ]+ .*GET \/asked-for/);
+    expect(last).toMatch(/^\d{4}-\d\d-\d\dT[^ ]+ .*GET \/\?asked-for/);
   });
 
   test("runp, create, start, stop, rm, stopp and rmp drive a pod of crictl's own", async () => {
