@@ -149,6 +149,7 @@ async function undoSandbox(runtime: Runtime, record: SandboxRecord): Promise<voi
 async function undoUnfinishedContainers(runtime: Runtime): Promise<void> {
   for (const record of runtime.containers.list()) {
     if (record.created && runtime.sandboxes.get(record.sandboxId) !== undefined) continue;
+    await openCgroup(runtime.cgroups, record.cgroupPath).remove();
     await runtime.snapshotter.remove(record.id);
     runtime.containers.delete(record.id);
   }

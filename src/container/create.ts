@@ -15,6 +15,7 @@ import { mountOverlay } from "../launch/rootfs.ts";
 import { Cleanup } from "../lib/cleanup.ts";
 import { newId } from "../lib/id.ts";
 import { signalNumber } from "../linux/abi/signal.ts";
+import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { podDir } from "../paths.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
@@ -22,6 +23,7 @@ import { newLiveContainer } from "./live.ts";
 import type { SandboxFiles } from "./mount-spec.ts";
 import { capabilitySet } from "./process-spec.ts";
 import { sandboxConfig } from "./records.ts";
+import { makeCgroup } from "./resources.ts";
 import { containersOf, nowNs, type Runtime, updateContainer } from "./runtime.ts";
 import { seccompChoice, seccompFilter } from "./seccomp.ts";
 import { runtimeSpec } from "./spec.ts";
@@ -74,6 +76,9 @@ async function create(runtime: Runtime, sandbox: SandboxRecord, config: Containe
     image.layers.map((layer) => layer.chainId),
   );
   cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(record.id));
+  const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
+  cleanup.add("remove the cgroup", () => cgroup.remove());
+  makeCgroup(cgroup, config);
   const root = mountOverlay(snapshot);
   cleanup.add("close the root", () => root.close());
   const user = containerUser(config, image, () => readUserDatabase(root));

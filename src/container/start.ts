@@ -11,18 +11,16 @@ import { newPassedFds } from "../launch/passed-fds.ts";
 import { mountOverlay } from "../launch/rootfs.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
-import { ALL_DEVICES, DEFAULT_DEVICE_RULES } from "../linux/cgroup/device-rules.ts";
 import type { Fd } from "../linux/fd.ts";
 import { identify, openPidfd, type ProcessIdentity, signal } from "../linux/process.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
-import { deviceSpec } from "./device-spec.ts";
 import { releaseStdio, settleExit } from "./exit.ts";
 import { closeLive, type LiveContainer, newLiveContainer } from "./live.ts";
 import { capabilitySet } from "./process-spec.ts";
 import { containerConfig, launchTag, specOf } from "./records.ts";
-import { cgroupResources } from "./resources.ts";
+import { makeCgroup } from "./resources.ts";
 import { nowNs, type Runtime, updateContainer } from "./runtime.ts";
 import { seccompChoice, seccompFilter } from "./seccomp.ts";
 import { containerState } from "./status.ts";
@@ -60,7 +58,8 @@ async function start(
   runtime.live.set(record.id, live);
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   try {
-    prepareCgroup(cgroup, record);
+    // Made with the container; a reboot has taken it away.
+    if (!cgroup.exists()) makeCgroup(cgroup, containerConfig(record));
     const pid = await launch(runtime, sandbox, monitor, record, live, cgroup);
     const running = updateContainer(runtime, record, { startedAtNs: nowNs(), process: pid });
     runtime.events.emit("started", record.id, record.sandboxId);
@@ -71,14 +70,6 @@ async function start(
     await recordFailedStart(runtime, monitor, record, live, cgroup, error);
     throw error;
   }
-}
-
-function prepareCgroup(cgroup: Cgroup, record: ContainerRecord): void {
-  const config = containerConfig(record);
-  cgroup.create();
-  cgroup.apply(cgroupResources(config.linux?.resources));
-  const { rules } = deviceSpec(config);
-  cgroup.applyDevices(rules === undefined ? ALL_DEVICES : [...DEFAULT_DEVICE_RULES, ...rules]);
 }
 
 async function launch(

@@ -7,8 +7,13 @@
  * usage: bun test/bench/bench.ts [ROUNDS]   (100)
  */
 import { readdirSync, statSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { ImageService, RuntimeService } from "../../src/gen/runtime/v1/api_pb.ts";
 import { startImageRegistry } from "../fixtures/images/prepare.ts";
+import type { Api } from "../integration/harness/api.ts";
 import { binary, type Daemon, startDaemon } from "../integration/harness/daemon.ts";
 import {
   busybox,
@@ -47,7 +52,8 @@ process.exitCode = await main().then(
 
 async function main(): Promise<void> {
   await using registry = await startImageRegistry();
-  const daemon = await startDaemon({ mirror: registry.host });
+  const started = await startDaemon({ mirror: registry.host });
+  const daemon = { ...started, api: grpcApi(started.socket) };
   try {
     await ensureImage(daemon, busybox);
     const memory = await measureMemory(daemon);
@@ -57,6 +63,19 @@ async function main(): Promise<void> {
   } finally {
     await daemon.close();
   }
+}
+
+/** One gRPC connection that stays open, as a kubelet has it. */
+function grpcApi(socketPath: string): Api {
+  const transport = createGrpcTransport({
+    baseUrl: "http://localhost",
+    nodeOptions: { createConnection: () => connect(socketPath) },
+  });
+  return Object.assign(
+    {},
+    createClient(RuntimeService, transport),
+    createClient(ImageService, transport),
+  ) as Api;
 }
 
 /** Proportional and private memory, in bytes, of an idle daemon and of what one pod keeps besides its application. */
