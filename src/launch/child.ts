@@ -2,11 +2,14 @@
 import { AT_FDCWD, O_CLOEXEC, O_WRONLY } from "../linux/abi/fcntl.ts";
 import { CLONE_INTO_CGROUP, CLONE_NEWPID } from "../linux/abi/sched.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
+import type { CapabilityName } from "../linux/capability.ts";
 import type { Cgroup } from "../linux/cgroup/cgroup.ts";
 import type { Fd } from "../linux/fd.ts";
+import { assumeIdentity, type Identity } from "./identity.ts";
 import { MONITOR_FD } from "./monitor.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import type { Block, Operand, Program, Table } from "./program.ts";
+import { openPath } from "./rootfs.ts";
 
 const CLONE_ARGS_BYTES = 88;
 const EXIT_SIGNAL_OFFSET = 32;
@@ -118,15 +121,39 @@ export function attachStdio(table: Table, stdin: Operand, stdout: Operand, stder
  * Appends the closing of everything but stdio and the reply pipe, which closes itself at execve: no
  * descriptor of the host's is there when names that an image chose are resolved, nor afterwards.
  */
-export function closeDescriptors(table: Table): void {
+function closeDescriptors(table: Table): void {
   const reply = MONITOR_FD.request + 1;
   table.step("close descriptors below the reply pipe", "close_range", [3, reply - 1, 0]);
   table.step("close descriptors above the reply pipe", "close_range", [reply + 1, LAST_FD, 0]);
   table.step("close the reply pipe at execve", "close_range", [reply, reply, CLOSE_RANGE_CLOEXEC]);
 }
 
+/** What a launched process is at its end: where it stands, who it is, what it executes. */
+export interface Application {
+  readonly cwd: string;
+  readonly identity: Identity;
+  readonly existingCapabilities: ReadonlySet<CapabilityName>;
+  readonly command: readonly string[];
+  readonly environment: readonly string[];
+}
+
+/**
+ * Appends the last steps of a launch: no descriptor is left that a working directory could lead
+ * through, privilege goes, and the application is executed.
+ */
+export function becomeApplication(program: Program, table: Table, application: Application): void {
+  const { cwd } = application;
+  closeDescriptors(table);
+  const directory = openPath(table, cwd, `open the working directory ${cwd}`);
+  table.step(`enter the working directory ${cwd}`, "fchdir", [directory]);
+  table.step("close the working directory", "close", [directory]);
+  table.step("set the umask", "umask", [0o022]);
+  assumeIdentity(program, table, application.identity, application.existingCapabilities);
+  executeInPath(program, table, application.command, application.environment);
+}
+
 /** Appends the search for `command` along `path` (the value of PATH), as execvp(3) does it. */
-export function executeInPath(
+function executeInPath(
   program: Program,
   table: Table,
   command: readonly string[],

@@ -16,19 +16,18 @@ import type { Fd } from "../linux/fd.ts";
 import type { RuntimeDevice, RuntimeSpec } from "../oci/runtime-spec.ts";
 import {
   attachStdio,
+  becomeApplication,
   type CgroupPlace,
-  closeDescriptors,
-  executeInPath,
   forkChild,
   joinCgroups,
   setOomScore,
 } from "./child.ts";
-import { assumeIdentity, type Identity } from "./identity.ts";
+import type { Identity } from "./identity.ts";
 import { MONITOR_FD } from "./monitor.ts";
 import { compileMount, finishMounts, makeReadOnly, maskPath, sortByDepth } from "./mounts.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Operand, type Program } from "./program.ts";
-import { enterRoot, openPath, type RootTree, rootTree, setMountAttributes } from "./rootfs.ts";
+import { enterRoot, type RootTree, rootTree, setMountAttributes } from "./rootfs.ts";
 
 /** One end of a container's stdio: what the child gets, what the monitor keeps for the daemon. */
 export interface LaunchStdio {
@@ -103,13 +102,13 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
     setMountAttributes(child, "/", mountAttr(MOUNT_ATTR_RDONLY), "make the root read-only");
   attachStdio(child, stdin, stdout, stderr);
   if (launch.stdio.terminal) child.step("take the terminal", "ioctl", [0, TIOCSCTTY, 0]);
-  closeDescriptors(child);
-  const cwd = openPath(child, spec.process.cwd, `open the working directory ${spec.process.cwd}`);
-  child.step(`enter the working directory ${spec.process.cwd}`, "fchdir", [cwd]);
-  child.step("close the working directory", "close", [cwd]);
-  child.step("set the umask", "umask", [0o022]);
-  assumeIdentity(program, child, launch.identity, launch.existingCapabilities);
-  executeInPath(program, child, spec.process.args, spec.process.env);
+  becomeApplication(program, child, {
+    cwd: spec.process.cwd,
+    identity: launch.identity,
+    existingCapabilities: launch.existingCapabilities,
+    command: spec.process.args,
+    environment: spec.process.env,
+  });
   return program;
 }
 

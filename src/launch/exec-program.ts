@@ -12,17 +12,15 @@ import type { CapabilityName } from "../linux/capability.ts";
 import type { Fd } from "../linux/fd.ts";
 import {
   attachStdio,
+  becomeApplication,
   type CgroupPlace,
-  closeDescriptors,
-  executeInPath,
   forkChild,
   joinCgroups,
   setOomScore,
 } from "./child.ts";
-import { assumeIdentity, type Identity } from "./identity.ts";
+import type { Identity } from "./identity.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Program } from "./program.ts";
-import { openPath } from "./rootfs.ts";
 
 /** A command to run inside a running container. */
 export interface ExecLaunch {
@@ -63,12 +61,12 @@ export function execProgram(launch: ExecLaunch, passed: PassedFds): Program {
   const [stdin, stdout, stderr] = launch.stdio.map((fd) => passed.add(fd)) as [number, number, number];
   attachStdio(child, stdin, stdout, stderr);
   if (launch.terminal) child.step("take the terminal", "ioctl", [0, TIOCSCTTY, 0]);
-  closeDescriptors(child);
-  const cwd = openPath(child, launch.cwd, `open the working directory ${launch.cwd}`);
-  child.step(`enter the working directory ${launch.cwd}`, "fchdir", [cwd]);
-  child.step("close the working directory", "close", [cwd]);
-  child.step("set the umask", "umask", [0o022]);
-  assumeIdentity(program, child, launch.identity, launch.existingCapabilities);
-  executeInPath(program, child, launch.command, launch.environment);
+  becomeApplication(program, child, {
+    cwd: launch.cwd,
+    identity: launch.identity,
+    existingCapabilities: launch.existingCapabilities,
+    command: launch.command,
+    environment: launch.environment,
+  });
   return program;
 }

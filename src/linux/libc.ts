@@ -2,10 +2,10 @@
 import { CFunction, dlopen, FFIType, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
 
 /**
- * The only file that imports bun:ffi: libc by name, and a raw system-call stub.
+ * The only file that imports bun:ffi: libc by name, and a raw system-call gate.
  *
- * The stub exists because libc reports failure through `errno`, a thread-local that the JavaScript
- * engine may overwrite between the call and the read. The stub returns -errno in the result itself.
+ * The gate exists because libc reports failure through `errno`, a thread-local that the JavaScript
+ * engine may overwrite between the call and the read. The gate returns -errno in the result itself.
  */
 const libc = dlopen("libc.so.6", {
   clone: { args: ["ptr", "ptr", "i32", "ptr"], returns: "i32" },
@@ -62,7 +62,7 @@ export function keepAlive(...buffers: Uint8Array[]): void {
 
 // x86-64 System V: nr, a1..a5 arrive in rdi, rsi, rdx, rcx, r8, r9 and a6 on the stack; the kernel
 // wants them in rax, rdi, rsi, rdx, r10, r8, r9 and leaves its answer in rax.
-const SYSCALL_STUB_X86_64 = Uint8Array.of(
+const SYSCALL_GATE_X86_64 = Uint8Array.of(
   ...[0x48, 0x89, 0xf8], // mov rax, rdi
   ...[0x48, 0x89, 0xf7], // mov rdi, rsi
   ...[0x48, 0x89, 0xd6], // mov rsi, rdx
@@ -75,7 +75,7 @@ const SYSCALL_STUB_X86_64 = Uint8Array.of(
 );
 
 const rawSyscall = CFunction({
-  ptr: loadMachineCode(SYSCALL_STUB_X86_64) as Pointer,
+  ptr: loadMachineCode(SYSCALL_GATE_X86_64) as Pointer,
   args: Array(7).fill(FFIType.i64_fast) as FFIType[],
   returns: FFIType.i64_fast,
 });
