@@ -4,6 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import { sandboxConfig } from "../container/records.ts";
 import type { Runtime } from "../container/runtime.ts";
 import {
+  NamespaceMode,
   NamespaceOptionSchema,
   type PodSandbox,
   PodSandboxSchema,
@@ -85,5 +86,24 @@ export function sandboxInfo(runtime: Runtime, record: SandboxRecord): object {
     overhead: linux?.overhead ?? {},
     resources: linux?.resources ?? {},
     config: record.config,
+    runtimeSpec: namespaceSpec(record, join(dir, "netns")),
   };
+}
+
+/** Where the pod's namespaces are found, in the form in which other runtimes' tools look for it. */
+function namespaceSpec(record: SandboxRecord, netnsPath: string): object {
+  const { hostname, linux } = sandboxConfig(record);
+  const options = linux?.securityContext?.namespaceOptions;
+  const ofPause = (type: string, file: string) => ({
+    type,
+    path: `/proc/${record.pause?.pid ?? 0}/ns/${file}`,
+  });
+  const hasNetwork = options?.network !== NamespaceMode.NODE;
+  const namespaces = [
+    ...(hasNetwork ? [{ type: "network", path: netnsPath }, ofPause("uts", "uts")] : []),
+    ...(options?.ipc === NamespaceMode.NODE ? [] : [ofPause("ipc", "ipc")]),
+    ...((options?.pid ?? NamespaceMode.POD) === NamespaceMode.POD ? [ofPause("pid", "pid")] : []),
+    ofPause("mount", "mnt"),
+  ];
+  return { ociVersion: "1.2.0", hostname, linux: { namespaces, cgroupsPath: record.cgroupPath } };
 }

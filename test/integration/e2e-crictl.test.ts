@@ -95,11 +95,18 @@ describe.skipIf(!hasCrictl)("crictl", () => {
     const pod = await demo();
     const { status, info } = await json<{
       status: { network: { ip: string }; state: string };
-      info: { pid: number; netNamespacePath: string };
+      info: {
+        pid: number;
+        netNamespacePath: string;
+        runtimeSpec: { linux: { namespaces: { type: string; path: string }[] } };
+      };
     }>("inspectp", pod.sandboxId);
     expect(status).toMatchObject({ state: "SANDBOX_READY", network: { ip: pod.addresses[0] } });
     expect(procText(`/proc/${info.pid}/cmdline`)).toBe("/pause\0");
     const netns = info.netNamespacePath;
+    const { namespaces } = info.runtimeSpec.linux;
+    expect(namespaces.find(({ type }) => type === "network")?.path).toBe(netns);
+    expect(namespaces.map(({ type }) => type).sort()).toEqual(["ipc", "mount", "network", "uts"]);
     const inside = await fixture.daemon.crictl(
       "exec",
       "-s",
