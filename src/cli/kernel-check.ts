@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
+import { release } from "node:os";
 import { FailedPreconditionError } from "../errors.ts";
 import { ERRNO } from "../linux/abi/errno.ts";
 import type { SyscallName } from "../linux/abi/syscall-numbers.ts";
+import { isAtLeast } from "../linux/kernel-release.ts";
 import { trySyscall } from "../linux/syscall.ts";
 
 /** System calls that everything here stands on, and the kernel that brought each. */
@@ -16,6 +18,9 @@ const NEEDED: readonly (readonly [SyscallName, string])[] = [
   ["mount_setattr", "5.12"],
 ];
 
+/** overlayfs takes its layers one by one (`lowerdir+` of fsconfig(2)) from here on. */
+const OVERLAY_SINCE = "6.5";
+
 /** FailedPreconditionError naming the first thing that this kernel lacks. */
 export function checkKernel(): void {
   for (const [name, since] of NEEDED) {
@@ -25,6 +30,11 @@ export function checkKernel(): void {
         `this kernel has no ${name}(2): podrt needs Linux ${since} or later for it`,
       );
     }
+  }
+  if (!isAtLeast(release(), OVERLAY_SINCE)) {
+    throw new FailedPreconditionError(
+      `this kernel is ${release()}: podrt needs Linux ${OVERLAY_SINCE} or later for its overlay mounts`,
+    );
   }
   if (!/\toverlay$/m.test(readFileSync("/proc/filesystems", "utf8"))) {
     throw new FailedPreconditionError(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import * as v from "valibot";
 import { InvalidArgumentError, UnimplementedError } from "../../errors.ts";
+import { isAtLeast } from "../kernel-release.ts";
 
 /** `linux.seccomp` of the OCI runtime specification, as far as podrt honours it. */
 export interface SeccompProfile {
@@ -189,12 +190,6 @@ function applies(includes: Circumstances, excludes: Circumstances, subject: Secc
   if (!excludes) return true;
   if (excludes.minKernel && isAtLeast(kernelRelease, excludes.minKernel)) return false;
   return !(excludes.caps ?? []).some(has) && !(excludes.arches ?? []).some(isNative);
-}
-
-function isAtLeast(release: string, wanted: string): boolean {
-  const [major = 0, minor = 0] = release.split(".").map((part) => Number.parseInt(part, 10));
-  const [wantedMajor = 0, wantedMinor = 0] = wanted.split(".").map(Number);
-  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
 }
 
 /** `value` and `valueTwo` become bigints from their digits, since doubles lose those past 2^53. */
