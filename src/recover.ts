@@ -69,7 +69,7 @@ function endSandbox(runtime: Runtime, record: SandboxRecord, reason: string): vo
 }
 
 /** The monitor is gone, but its journal says what its processes came to while it lived. */
-function recoverWithoutMonitor(runtime: Runtime, record: SandboxRecord, dir: string): void {
+async function recoverWithoutMonitor(runtime: Runtime, record: SandboxRecord, dir: string): Promise<void> {
   const reason = "the pod's monitor died";
   if (isReady(record)) {
     endSandbox(runtime, record, reason);
@@ -80,7 +80,7 @@ function recoverWithoutMonitor(runtime: Runtime, record: SandboxRecord, dir: str
   for (const container of containersOf(runtime, record.id)) {
     const exit = journal.history(launchTag(container.id))?.exit;
     if (exit !== undefined && containerState(container) === "running")
-      void settleExit(runtime, container, exit);
+      await settleExit(runtime, container, exit);
   }
   journal.close();
   endOrphans(runtime, record.id, reason);

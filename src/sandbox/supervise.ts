@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { settleExit } from "../container/exit.ts";
+import { ownsPidNamespace, settleExit } from "../container/exit.ts";
 import { launchTag, PAUSE_TAG } from "../container/records.ts";
 import { containersOf, nowNs, type Runtime } from "../container/runtime.ts";
 import { containerState } from "../container/status.ts";
@@ -7,7 +7,9 @@ import { stopContainer } from "../container/stop.ts";
 import type { ChildExit, LaunchHistory } from "../launch/journal.ts";
 import type { Monitor } from "../launch/monitor.ts";
 import { SIGNAL, signalName } from "../linux/abi/signal.ts";
+import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { signal } from "../linux/process.ts";
+import type { ContainerRecord } from "../state/containers.ts";
 
 /** Takes a sandbox's monitor into the daemon's care: every exit it reaps, and its own end. */
 export function supervise(runtime: Runtime, sandboxId: string, monitor: Monitor): void {
@@ -63,8 +65,19 @@ export function endOrphans(runtime: Runtime, sandboxId: string, reason: string):
   for (const container of containersOf(runtime, sandboxId)) {
     if (containerState(container) !== "running") continue;
     if (container.process !== undefined) signal(container.process, SIGNAL.SIGKILL);
+    void killRest(runtime, container);
     const changes = { finishedAtNs: nowNs(), exitCode: 255, reason: "Unknown", message: reason };
     runtime.containers.put(container.id, { ...container, ...changes });
     runtime.events.emit("stopped", container.id, sandboxId);
+  }
+}
+
+/** What a container without a pid namespace of its own has started goes by its cgroup. */
+async function killRest(runtime: Runtime, container: ContainerRecord): Promise<void> {
+  const cgroup = openCgroup(runtime.cgroups, container.cgroupPath);
+  try {
+    if (!ownsPidNamespace(container) && cgroup.exists()) await cgroup.kill();
+  } catch (err) {
+    runtime.log.error({ err, container: container.id }, "processes of a container could not be killed");
   }
 }

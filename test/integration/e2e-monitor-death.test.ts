@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+import { expect, test } from "bun:test";
+import { ContainerState, NamespaceMode, PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
+import type { Daemon } from "./harness/daemon.ts";
+import { eventually } from "./harness/eventually.ts";
+import { useDaemon } from "./harness/fixture.ts";
+import {
+  containerPid,
+  containerStatus,
+  pausePid,
+  runContainer,
+  runSandbox,
+  sandboxInfo,
+  sandboxStatus,
+} from "./harness/pods.ts";
+import { childrenOf, isAlive, parentOf } from "./harness/proc.ts";
+
+const fixture = useDaemon();
+
+/** A pod in the host's process namespace, so that nothing but podrt ends what its container started. */
+async function podOfTwoProcesses(daemon: Daemon, name: string) {
+  const security = { linux: { securityContext: { namespaceOptions: { pid: NamespaceMode.NODE } } } };
+  const sandboxId = await runSandbox(daemon, name, security);
+  const command = ["sh", "-c", "sleep 3600 & wait"];
+  const containerId = await runContainer(daemon, sandboxId, { name: "app", command, ...security });
+  const app = await containerPid(daemon, containerId);
+  const child = await eventually("the container's second process", () => childrenOf(app)[0]);
+  const pause = await pausePid(daemon, sandboxId);
+  return { sandboxId, containerId, pids: [app, child, pause], monitor: parentOf(pause) };
+}
+
+async function expectEnded(
+  daemon: Daemon,
+  pod: Awaited<ReturnType<typeof podOfTwoProcesses>>,
+): Promise<void> {
+  await eventually("all processes of the pod have ended", () => pod.pids.every((pid) => !isAlive(pid)));
+  expect((await sandboxStatus(daemon, pod.sandboxId)).state).toBe(PodSandboxState.SANDBOX_NOTREADY);
+  expect(await sandboxInfo(daemon, pod.sandboxId)).toMatchObject({ reason: "the pod's monitor died" });
+  const container = await containerStatus(daemon, pod.containerId);
+  expect(container).toMatchObject({
+    state: ContainerState.CONTAINER_EXITED,
+    exitCode: 255,
+    reason: "Unknown",
+  });
+  await daemon.api.stopPodSandbox({ podSandboxId: pod.sandboxId });
+  await daemon.api.removePodSandbox({ podSandboxId: pod.sandboxId });
+}
+
+test("a pod whose monitor is killed ends, with everything it started", async () => {
+  const { daemon } = fixture;
+  const pod = await podOfTwoProcesses(daemon, "watched");
+  process.kill(pod.monitor, "SIGKILL");
+  await eventually("the sandbox is not ready", async () => {
+    const { state } = await sandboxStatus(daemon, pod.sandboxId);
+    return state === PodSandboxState.SANDBOX_NOTREADY;
+  });
+  await expectEnded(daemon, pod);
+});
+
+test("so does one whose monitor was killed while the daemon was dead", async () => {
+  const { daemon } = fixture;
+  const pod = await podOfTwoProcesses(daemon, "unwatched");
+  await daemon.kill();
+  process.kill(pod.monitor, "SIGKILL");
+  await eventually("the monitor has ended", () => !isAlive(pod.monitor));
+  await daemon.start();
+  await expectEnded(daemon, pod);
+});
+
+test("an exit that the monitor had written down is kept, though both died before it was read", async () => {
+  const { daemon } = fixture;
+  const pod = await podOfTwoProcesses(daemon, "noted");
+  const [app = 0] = pod.pids;
+  await daemon.kill();
+  process.kill(app, "SIGTERM");
+  await eventually("the monitor has reaped the container", () => !childrenOf(pod.monitor).includes(app));
+  await Bun.sleep(50);
+  process.kill(pod.monitor, "SIGKILL");
+  await eventually("the monitor has ended", () => !isAlive(pod.monitor));
+  await daemon.start();
+  expect(await containerStatus(daemon, pod.containerId)).toMatchObject({
+    state: ContainerState.CONTAINER_EXITED,
+    exitCode: 143,
+    reason: "Error",
+  });
+  await daemon.api.removePodSandbox({ podSandboxId: pod.sandboxId });
+});
