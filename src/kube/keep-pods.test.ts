@@ -171,6 +171,17 @@ describe("a sandbox that dies", () => {
     expect(k.runtime.running("init")).toBeUndefined();
   });
 
+  test("a container that ends while another is made is not started again against its policy", async () => {
+    k.run("{restartPolicy: OnFailure, containers: [{name: app, image: 'x:1'}, {name: init, image: 'x:1'}]}");
+    await until(() => k.runtime.running("init"), "init runs");
+    k.runtime.exit(k.runtime.running("init")!.id, 0);
+    await until(() => k.runtime.running("app"), "app runs");
+    await quiet();
+    expect(k.runtime.calls.filter((call) => call.startsWith("startContainer init"))).toEqual([
+      "startContainer init/0",
+    ]);
+  });
+
   test("is tried again with growing waits when it cannot be made", async () => {
     k.runtime.failures.set("runSandbox", new Error("no address is left in 10.85.0.0/16"));
     k.run(ONE);

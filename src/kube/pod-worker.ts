@@ -200,6 +200,10 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
 
   async function keepContainer(container: ContainerSpec, sandbox: SandboxView): Promise<void> {
     const { name } = container;
+    // What ended while this pass dealt with other containers is noted first: it has a policy and a wait.
+    // If the whole sandbox has, the next pass sees to it.
+    if (!sandboxes().some(({ id, isReady }) => id === sandbox.id && isReady)) return;
+    memory.noteExits(sandbox.id, "crash");
     const views = lifecycle
       .containersOf(sandbox.id)
       .filter((view) => view.name === name)
