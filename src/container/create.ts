@@ -94,11 +94,7 @@ async function create(runtime: Runtime, sandbox: SandboxRecord, config: Containe
     available: runtime.capabilities,
   });
   const security = config.linux?.securityContext;
-  const choice = seccompChoice(
-    security?.seccomp,
-    security?.seccompProfilePath ?? "",
-    security?.privileged ?? false,
-  );
+  const choice = seccompChoice(security);
   // A profile that cannot be compiled is found now, not at the start.
   seccompFilter(choice, capabilitySet(spec.process.capabilities.bounding));
   const live = newLiveContainer();

@@ -48,6 +48,7 @@ export async function startExec(runtime: Runtime, id: string, request: ExecReque
   runtime.execs.set(tag, ended.resolve);
   try {
     using passed = newPassedFds();
+    for (const fd of stdio.child) passed.own(fd);
     await monitor.launch(compile(runtime, record, request, tag, stdio.child, passed), passed.fds);
     const history = monitor.history(tag);
     if (history === undefined)
@@ -104,8 +105,8 @@ function compile(
       oomScoreAdj: spec.process.oomScoreAdj,
       identity: identityOf(spec, containerConfig(record).linux?.securityContext),
       existingCapabilities: runtime.capabilities,
-      container: openProcess(record),
-      cgroup: placeIn(openCgroup(runtime.cgroups, record.cgroupPath)),
+      container: passed.own(openProcess(record)),
+      cgroup: placeIn(openCgroup(runtime.cgroups, record.cgroupPath), passed),
       terminal: request.tty,
       stdio,
     },

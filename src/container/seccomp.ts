@@ -3,6 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { release } from "node:os";
 import { FailedPreconditionError, InvalidArgumentError, messageOf } from "../errors.ts";
 import {
+  type LinuxContainerSecurityContext,
   SecurityProfile_ProfileType as ProfileType,
   type SecurityProfile,
 } from "../gen/runtime/v1/api_pb.ts";
@@ -15,14 +16,17 @@ const PROFILE_LIMIT_BYTES = 1024 * 1024;
 /** What a container's system calls are filtered by, before the filter is compiled. */
 export type SeccompChoice = "unconfined" | { readonly localhost: string } | "runtime/default";
 
+/** The fields that a sandbox's and a container's security context have in common for this. */
+type SeccompFields = Pick<LinuxContainerSecurityContext, "privileged" | "seccompProfilePath"> & {
+  readonly seccomp?: SecurityProfile | undefined;
+};
+
 /** Reads the choice from the profile field, or from the older path field where that is absent. */
-export function seccompChoice(
-  profile: SecurityProfile | undefined,
-  legacyPath: string,
-  privileged: boolean,
-): SeccompChoice {
-  if (privileged) return "unconfined";
-  if (profile === undefined) return legacyChoice(legacyPath);
+export function seccompChoice(security: SeccompFields | undefined): SeccompChoice {
+  if (security === undefined) return "unconfined";
+  const { seccomp: profile } = security;
+  if (security.privileged) return "unconfined";
+  if (profile === undefined) return legacyChoice(security.seccompProfilePath);
   switch (profile.profileType) {
     case ProfileType.RuntimeDefault:
       return "runtime/default";

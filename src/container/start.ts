@@ -82,11 +82,15 @@ async function launch(
 ): Promise<ProcessIdentity> {
   const config = containerConfig(record);
   const spec = specOf(record);
-  const stdio = newStdio({ tty: config.tty, stdin: config.stdin }, record.heldFd);
-  startPumps(live, stdio.daemon, logPlace(runtime, record), config.tty);
-  const root = takeRoot(runtime, record, live);
-  for (const path of FILES_OF_POD) makeLinkTarget(root, path);
+  // Owns all that is opened on the way: a launch that cannot be compiled leaves nothing open.
   using passed = newPassedFds();
+  const stdio = newStdio({ tty: config.tty, stdin: config.stdin }, record.heldFd);
+  const { child, held, devpts } = stdio.launch;
+  for (const fd of [...child, ...held, ...(devpts === undefined ? [] : [devpts])]) passed.own(fd);
+  startPumps(live, stdio.daemon, logPlace(runtime, record), config.tty);
+  const root = passed.own(takeRoot(runtime, record, live));
+  for (const path of FILES_OF_POD) makeLinkTarget(root, path);
+  const pidNamespace = openPidNamespace(spec);
   const program = containerProgram(
     {
       label: `container ${record.name}`,
@@ -95,10 +99,10 @@ async function launch(
       identity: identityOf(spec, config.linux?.securityContext),
       existingCapabilities: runtime.capabilities,
       root,
-      pause: openPause(sandbox),
-      pidNamespace: openPidNamespace(spec),
+      pause: passed.own(openPause(sandbox)),
+      pidNamespace: pidNamespace && passed.own(pidNamespace),
       newPidNamespace: spec.linux.namespaces.some(({ type, path }) => type === "pid" && path === undefined),
-      cgroup: placeIn(cgroup),
+      cgroup: placeIn(cgroup, passed),
       privateCgroupNamespace: spec.linux.namespaces.some(({ type }) => type === "cgroup"),
       stdio: stdio.launch,
       rootMountPoint: runtime.paths.rootMountPoint,
@@ -139,11 +143,7 @@ function openPidNamespace(spec: RuntimeSpec): Fd | undefined {
 export function identityOf(spec: RuntimeSpec, security: LinuxContainerSecurityContext | undefined): Identity {
   const { user, capabilities, noNewPrivileges } = spec.process;
   const bounding = capabilitySet(capabilities.bounding);
-  const choice = seccompChoice(
-    security?.seccomp,
-    security?.seccompProfilePath ?? "",
-    security?.privileged ?? false,
-  );
+  const choice = seccompChoice(security);
   return {
     uid: user.uid,
     gid: user.gid,

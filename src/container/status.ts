@@ -105,11 +105,7 @@ export function containerInfo(_runtime: Runtime, record: ContainerRecord): objec
   const spec = specOf(record);
   const config = containerConfig(record);
   const security = config.linux?.securityContext;
-  const choice = seccompChoice(
-    security?.seccomp,
-    security?.seccompProfilePath ?? "",
-    security?.privileged ?? false,
-  );
+  const choice = seccompChoice(security);
   const capabilities = new Set(spec.process.capabilities.bounding.map((name) => name.slice("CAP_".length)));
   const seccomp = loadSeccompProfile(choice, capabilities);
   return {

@@ -88,9 +88,11 @@ export interface CgroupPlace {
   readonly directory: Fd | undefined;
 }
 
-/** Opens what a launch into `cgroup` needs. */
-export function placeIn(cgroup: Cgroup): CgroupPlace {
-  return { joinTargets: cgroup.joinTargets(), directory: cgroup.directoryFd() };
+/** Opens what a launch into `cgroup` needs; `passed` closes it. */
+export function placeIn(cgroup: Cgroup, passed: PassedFds): CgroupPlace {
+  const joinTargets = cgroup.joinTargets().map(passed.own);
+  const directory = cgroup.directoryFd();
+  return { joinTargets, directory: directory && passed.own(directory) };
 }
 
 /** Appends the writes that put the child in the cgroups whose files `targets` are open for writing. */

@@ -22,7 +22,7 @@ import { bindUnix, sendWithFds, unixDatagramSocket } from "../linux/unix-socket.
 import { spawnWithEngine } from "./engine.ts";
 import { type Journal, type LaunchHistory, openJournal } from "./journal.ts";
 import { LaunchError } from "./launch-error.ts";
-import { type Image, newProgram, type Program } from "./program.ts";
+import { type Image, newProgram, PROGRAM_LIMIT_BYTES, type Program } from "./program.ts";
 
 /*
  * The client of a pod's monitor (pause/README.md has the monitor's side). A request is a datagram
@@ -208,6 +208,11 @@ class MonitorClient implements Monitor {
 
   async #send(image: Image, fds: readonly Fd[]): Promise<void> {
     if (this.#gone) throw new UnavailableError(`the monitor of ${this.#dir} has ended`);
+    if (image.bytes.length > PROGRAM_LIMIT_BYTES) {
+      throw new ResourceExhaustedError(
+        `a launch program takes at most ${PROGRAM_LIMIT_BYTES} bytes and this one needs ${image.bytes.length}: use fewer arguments and variables`,
+      );
+    }
     using memory = memfd("podrt-program", image.bytes);
     const reply = pipe(O_NONBLOCK);
     using answers = reply.read;

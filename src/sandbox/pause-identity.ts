@@ -17,11 +17,7 @@ export function identityForPause(config: PodSandboxConfig): Identity {
     );
   }
   const none = new Set<never>();
-  const choice = seccompChoice(
-    security?.seccomp,
-    security?.seccompProfilePath ?? "",
-    security?.privileged ?? false,
-  );
+  const choice = seccompChoice(security);
   return {
     uid: security?.runAsUser === undefined ? PAUSE_ID : Number(security.runAsUser.value),
     gid: security?.runAsGroup === undefined ? PAUSE_ID : Number(security.runAsGroup.value),

@@ -182,7 +182,7 @@ async function startPause(
       oomScoreAdj: DEFAULT_OOM_SCORE,
       identity: identityForPause(config),
       existingCapabilities: runtime.capabilities,
-      cgroup: placeIn(openCgroup(runtime.cgroups, record.cgroupPath)),
+      cgroup: placeIn(openCgroup(runtime.cgroups, record.cgroupPath), passed),
       rootMountPoint: runtime.paths.rootMountPoint,
     },
     passed,

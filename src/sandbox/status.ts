@@ -15,13 +15,7 @@ import {
 import { podDir } from "../paths.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 
-export type SandboxStateName = "ready" | "notready";
-
 /** Ready from the end of RunPodSandbox until the pause ends or somebody stops it; derived, never stored. */
-export function sandboxState(record: SandboxRecord): SandboxStateName {
-  return isReady(record) ? "ready" : "notready";
-}
-
 function stateOf(record: SandboxRecord): PodSandboxState {
   return isReady(record) ? PodSandboxState.SANDBOX_READY : PodSandboxState.SANDBOX_NOTREADY;
 }
