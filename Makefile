@@ -14,13 +14,13 @@ MODULES := node_modules/.stamp
 PACKAGES := .build/packages/stamp
 SOURCES := $(shell find src -name '*.ts' ! -name '*.test.ts' 2>/dev/null)
 
-.PHONY: help build demo test check bench install clean gen fmt crictl
+.PHONY: help build demo test conformance check bench install clean gen fmt crictl
 
 help: ## Print this help
 	@echo 'podrt: a container runtime for Kubernetes pods in one file'
 	@echo
 	@echo 'usage: make TARGET'
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' Makefile
 
 build: $(BINARY) ## Build dist/podrt, one file that runs from any directory
 
@@ -29,6 +29,12 @@ demo: $(BINARY) $(PACKAGES) crictl ## Run two pods from manifests and show what 
 
 test: $(BINARY) $(PACKAGES) crictl ## Run every test; the end-to-end ones need root
 	@$(BUN) scripts/test.ts
+
+conformance: $(BINARY) $(PACKAGES) ## Run critest; FOCUS='words' PARALLEL=4 WEBSOCKET=1 REPEAT=2 (root)
+	@scripts/require.sh gcc:gcc make:make bzip2:bzip2 ipcmk:util-linux-extra
+	@scripts/build-busybox.sh .build/busybox
+	@scripts/build-cri-tools.sh .build/bin critest ginkgo
+	@$(BUN) test/conformance/run.ts
 
 check: $(MODULES) ## Types, lint, layers, and that generated code is up to date
 	@scripts/require.sh as:binutils
@@ -77,4 +83,4 @@ $(PACKAGES): scripts/require.sh scripts/fetch-packages.sh
 	@touch $@
 
 crictl: $(MODULES)
-	@scripts/build-crictl.sh .build/bin
+	@scripts/build-cri-tools.sh .build/bin crictl

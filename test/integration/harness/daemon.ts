@@ -50,7 +50,7 @@ export interface Daemon {
 }
 
 export interface DaemonOptions {
-  /** `127.0.0.1:PORT` of a registry that is to serve docker.io, registry.k8s.io and gcr.io. */
+  /** `127.0.0.1:PORT` of a registry that is to serve docker.io, registry.k8s.io, gcr.io and k8s.gcr.io. */
   readonly mirror?: string;
   /** More of config.toml. */
   readonly config?: string;
@@ -84,7 +84,7 @@ async function freeSubnet(): Promise<string> {
 }
 
 function configuration({ mirror, config = "" }: DaemonOptions): string {
-  const hosts = mirror === undefined ? [] : ["docker.io", "registry.k8s.io", "gcr.io"];
+  const hosts = mirror === undefined ? [] : ["docker.io", "registry.k8s.io", "gcr.io", "k8s.gcr.io"];
   const mirrors = hosts.map((host) => `[registries."${host}"]\nmirrors = ["http://${mirror}"]\n`);
   const itself = mirror === undefined ? "" : `[registries."${mirror}"]\nplain_http = true\n`;
   return `${mirrors.join("")}${itself}${config}`;

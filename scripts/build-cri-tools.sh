@@ -1,0 +1,39 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# usage: build-cri-tools.sh DIR PROGRAM...
+#
+# Builds crictl, critest or ginkgo (which runs critest in several processes) in DIR from the Go module in
+# test/cri-tools, unless they are newer than the module.
+
+set -eu
+
+dir=$(mkdir -p "$1" && cd "$1" && pwd)
+shift
+module=$(dirname "$0")/../test/cri-tools
+
+if ! command -v go >/dev/null; then
+  echo "make: go is not here: what needs $* is skipped"
+  exit 0
+fi
+
+build() {
+  case "$1" in
+    crictl) go build -trimpath -o "$dir/$1" sigs.k8s.io/cri-tools/cmd/crictl ;;
+    critest) go test -c -trimpath -o "$dir/$1" sigs.k8s.io/cri-tools/cmd/critest ;;
+    ginkgo) go build -trimpath -o "$dir/$1" github.com/onsi/ginkgo/v2/ginkgo ;;
+    *) echo "build-cri-tools.sh: no program $1" >&2; exit 2 ;;
+  esac
+}
+
+export CGO_ENABLED=0
+for program in "$@"; do
+  if [ -e "$dir/$program" ] && [ -z "$(find "$module/go.mod" -newer "$dir/$program")" ]; then
+    continue
+  fi
+  echo "make: building $program"
+  (cd "$module" && build "$program") || {
+    echo "make: $program could not be built: what needs it is skipped" >&2
+    rm -f "$dir/$program"
+  }
+done
