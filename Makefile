@@ -31,9 +31,9 @@ test: $(BINARY) $(PACKAGES) crictl ## Run every test; the end-to-end ones need r
 	@$(BUN) scripts/test.ts
 
 conformance: $(BINARY) $(PACKAGES) ## Run critest; FOCUS='words' PARALLEL=4 WEBSOCKET=1 REPEAT=2 (root)
-	@scripts/require.sh gcc:gcc make:make bzip2:bzip2 ipcmk:util-linux-extra
-	@scripts/build-busybox.sh .build/busybox
 	@scripts/build-cri-tools.sh .build/bin critest ginkgo
+	@test ! -e .build/bin/critest || scripts/require.sh gcc:gcc bzip2:bzip2 ipcmk:util-linux
+	@test ! -e .build/bin/critest || scripts/build-busybox.sh .build/busybox
 	@$(BUN) test/conformance/run.ts
 
 check: $(MODULES) ## Types, lint, layers, and that generated code is up to date

@@ -13,14 +13,15 @@ import { type Daemon, startDaemon } from "../integration/harness/daemon.ts";
 import { knownFailures, type Machine } from "./known-failures.ts";
 import { removeSharedMemory, sharedMemoryIds } from "./shared-memory.ts";
 import { criTest, logFile, prepareSuite, runSuite, type SuiteOptions } from "./suite.ts";
+import { takeTurn } from "./turn.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
 if (process.getuid?.() !== 0) {
   console.error("make conformance: needs root, as every container runtime does");
   process.exit(1);
 }
+// The build has said why.
 if (!existsSync(criTest)) {
-  console.log("make conformance: critest was not built, so there is nothing to run");
   console.log("0 passed, 0 failed, 0 skipped");
   process.exit(0);
 }
@@ -34,6 +35,7 @@ process.exit(
 async function main(): Promise<number> {
   const { layoutDir } = await prepareImages(suiteImages);
   prepareSuite(imageDigest(layoutDir, "k8s-staging-cri-tools/test-image-digest:latest"));
+  using _turn = await takeTurn();
   const segments = sharedMemoryIds();
   await using registry = await startImageRegistry(suiteImages);
   const daemon = await startDaemon({ mirror: registry.host });
@@ -90,7 +92,8 @@ function show({ passed, known, unexpected }: Verdict): void {
   }
   for (const { result, problem } of unexpected) {
     console.log(`✗ ${result.name}`);
-    for (const line of problem.trim().split("\n").slice(0, 12)) console.log(`    ${line}`);
+    // What follows is the error once more, field by field.
+    for (const line of problem.trim().split("\n").slice(0, 3)) console.log(`    ${line}`);
   }
   const slow = [...passed].sort((a, b) => b.durationMs - a.durationMs).slice(0, 3);
   const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
