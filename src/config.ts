@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { parse } from "smol-toml";
 import * as v from "valibot";
 import { InvalidArgumentError, messageOf } from "./errors.ts";
+import { formatReference, parseReference } from "./oci/reference.ts";
 import type { Paths } from "./paths.ts";
 
 const milliseconds = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(86_400_000));
@@ -13,6 +14,23 @@ const registrySchema = v.strictObject({
   /** Speak http to the registry itself. */
   plain_http: v.optional(v.boolean(), false),
 });
+
+/** An image reference, answered in its normal form: with host, path and tag or digest. */
+const reference = v.pipe(
+  v.string(),
+  v.rawTransform(({ dataset, addIssue, NEVER }) => {
+    try {
+      return formatReference(parseReference(dataset.value, ""));
+    } catch (error) {
+      addIssue({ message: messageOf(error) });
+      return NEVER;
+    }
+  }),
+);
+const prefix = v.pipe(
+  v.string(),
+  v.regex(/^[^*\s]+\*$/, "is no image reference, nor the beginning of some and *"),
+);
 
 const configSchema = v.strictObject({
   network: v.optional(
@@ -32,6 +50,10 @@ const configSchema = v.strictObject({
       max_concurrent_downloads: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(64)), 3),
       /** A registry that sends nothing for so long is given up. */
       stall_timeout_ms: v.optional(milliseconds, 30_000),
+      /** Its entrypoint is run in each pod in place of the built-in pause. */
+      sandbox_image: v.optional(reference),
+      /** Images that a kubelet must not collect: references, or how they begin followed by `*`. */
+      pinned: v.optional(v.array(v.union([prefix, reference])), []),
     }),
     {},
   ),
@@ -65,7 +87,12 @@ export interface Config {
   readonly registries: Readonly<
     Record<string, { readonly mirrors: readonly string[]; readonly plain_http: boolean }>
   >;
-  readonly image: { readonly max_concurrent_downloads: number; readonly stall_timeout_ms: number };
+  readonly image: {
+    readonly max_concurrent_downloads: number;
+    readonly stall_timeout_ms: number;
+    readonly sandbox_image?: string | undefined;
+    readonly pinned: readonly string[];
+  };
   readonly pods: { readonly restart_backoff_ms: number; readonly restart_backoff_max_ms: number };
   readonly cgroup: { readonly parent: string };
 }

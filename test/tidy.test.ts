@@ -42,7 +42,7 @@ const formats = ["oci", "config", "paths", ...kernel];
 const mechanisms = {
   state: formats,
   snapshot: ["state", ...formats],
-  image: ["gc", "snapshot", "state", ...formats],
+  image: ["gc", "snapshot", "state", "gen/machine-code", ...formats],
   gc: foundations,
   network: ["state", ...formats],
   launch: ["gen/machine-code", ...formats],
@@ -62,7 +62,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   linux: foundations,
   oci: kernel,
   paths: kernel,
-  config: ["paths", ...kernel],
+  config: ["oci", "paths", ...kernel],
   ...mechanisms,
   ...lifecycles,
   cri: doors,

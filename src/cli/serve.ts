@@ -10,6 +10,7 @@ import { podrtRoutes } from "../cri/podrt/routes.ts";
 import { criRoutes } from "../cri/routes.ts";
 import { serveCri } from "../cri/server.ts";
 import { FailedPreconditionError, PermissionDeniedError } from "../errors.ts";
+import { addBuiltInPause } from "../image/built-in-pause.ts";
 import { openContentStore } from "../image/content-store.ts";
 import { type ImageRecord, openImages } from "../image/images.ts";
 import { startUnpacker } from "../image/unpack.ts";
@@ -52,6 +53,9 @@ export async function serve(options: ServeOptions): Promise<number> {
   const database = openDatabase(paths.database);
   const { runtime, close } = openRuntime(paths, config, database);
   await recover(runtime);
+  await addBuiltInPause(runtime.images, runtime.content).catch((err) =>
+    logger.warn({ err }, "the built-in pause is not listed as an image; pods have it all the same"),
+  );
   const keeper = startKeeper(runtime, openPods(database, reportCorrupt("pods")));
   const server = await serveCri({
     socketPath: paths.socket,

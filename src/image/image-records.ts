@@ -23,7 +23,6 @@ export interface ImageRecord {
   readonly layers: ImageLayer[];
   /** Made by whoever made the image: never to be trusted. */
   readonly config: ImageConfig;
-  readonly pinned: boolean;
   readonly createdAtNs: string;
 }
 
@@ -116,7 +115,6 @@ export function openImageRecords(
         blobs: union(former?.blobs.filter(hasBlob), plan.blobs),
         layers: [...plan.layers],
         config: plan.spec.config,
-        pinned: former?.pinned ?? false,
         createdAtNs: former?.createdAtNs ?? (BigInt(Date.now()) * 1_000_000n).toString(),
       };
       table.put(record.id, record);

@@ -48,7 +48,6 @@ test("an image is pulled, unpacked from the bottom up and recorded", async () =>
     repoDigests: [named(`app@${appV1.manifestDigest}`)],
     manifestDigest: appV1.manifestDigest,
     sizeBytes: sizes.reduce((sum, size) => sum + size, appV1.manifest.length),
-    pinned: false,
   });
   expect(record.config).toMatchObject({ User: "33", Labels: { a: "b" }, Env: [] });
   const [bottom, top] = appV1.layers.map(({ diffId }) => diffId) as [string, string];

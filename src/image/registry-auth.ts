@@ -86,8 +86,11 @@ export function createAuthorizer(
         renewal = undefined;
       });
       const renewed = await renewal;
-      // Basic credentials do not get better by being sent again.
-      if (renewed === used) return false;
+      if (renewed === used) {
+        // Basic credentials do not get better by being sent again.
+        if (renewed.startsWith("Basic ")) throw refused(endpoint, own);
+        return false;
+      }
       header = renewed;
       return true;
     },

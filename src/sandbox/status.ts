@@ -12,6 +12,7 @@ import {
   type PodSandboxStatus,
   PodSandboxStatusSchema,
 } from "../gen/runtime/v1/api_pb.ts";
+import { BUILT_IN_PAUSE } from "../image/built-in-pause.ts";
 import { podDir } from "../paths.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 
@@ -73,7 +74,7 @@ export function sandboxInfo(runtime: Runtime, record: SandboxRecord): object {
     netNamespaceClosed: !record.networkAttached,
     addresses: record.addresses,
     cgroupPath: record.cgroupPath,
-    image: "podrt/pause",
+    image: BUILT_IN_PAUSE,
     runtimeType: "podrt",
     runtimeHandler: record.runtimeHandler,
     sandboxMetadata: metadataOf(record),

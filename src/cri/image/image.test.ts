@@ -46,8 +46,32 @@ describe("images", () => {
     const { info } = await clients().images.imageStatus({ ...name, verbose: true });
     expect(JSON.parse(info["info"]!)).toEqual({
       chainID: "sha256:top",
-      imageSpec: { config: { User: "1002:5" } },
+      imageSpec: { os: "linux", of: `sha256:${id("nginx")}` },
     });
+  });
+
+  test("that are removed while their configuration is read are not there", async () => {
+    const { runtime } = newRuntime();
+    const name = `sha256:${id("nginx")}`;
+    const read = async () => {
+      await runtime.images.remove(name);
+      throw new Error("blob is missing");
+    };
+    const { images } = clients({ ...runtime, content: { ...runtime.content, read } });
+    expect(await images.imageStatus({ image: { image: name }, verbose: true })).toMatchObject({ info: {} });
+    const damaged = { ...newRuntime().runtime, content: { ...runtime.content, read } };
+    damaged.images = { ...damaged.images, remove: async () => {} };
+    const status = clients(damaged).images.imageStatus({ image: { image: name }, verbose: true });
+    expect((await failure(status)).code).toBe(Code.Internal);
+  });
+
+  test("are pinned where the configuration says so", async () => {
+    const { images } = await clients().images.listImages({});
+    expect(images.map(({ repoTags, pinned }) => [repoTags[0]!, pinned])).toEqual([
+      ["docker.io/library/nginx:latest", false],
+      ["docker.io/library/web:latest", false],
+      ["docker.io/library/plain:latest", true],
+    ]);
   });
 
   test("are pulled with the credentials given, or with none", async () => {

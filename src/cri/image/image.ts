@@ -3,18 +3,19 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Runtime } from "../../container/runtime.ts";
 import type { ImageFilter, ImageSchema } from "../../gen/runtime/v1/api_pb.ts";
 import type { ImageRecord } from "../../image/images.ts";
+import { isPinned } from "../../image/pinned.ts";
 
 type ImageInit = MessageInitShape<typeof ImageSchema>;
 
 /** An image as the interface shows it. */
-export function imageItem(record: ImageRecord): ImageInit {
+export function imageItem({ config }: Pick<Runtime, "config">, record: ImageRecord): ImageInit {
   return {
     id: record.id,
     repoTags: [...record.repoTags],
     repoDigests: [...record.repoDigests],
     size: BigInt(record.sizeBytes),
     spec: {},
-    pinned: record.pinned,
+    pinned: isPinned(record, config.image),
     ...userOf(record.config.User ?? ""),
   };
 }
@@ -22,9 +23,9 @@ export function imageItem(record: ImageRecord): ImageInit {
 /** A filter names one image as a lookup would; none selects all. */
 export function selectImages(runtime: Runtime, filter: ImageFilter | undefined): ImageInit[] {
   const name = filter?.image?.image ?? "";
-  if (name === "") return runtime.images.list().map(imageItem);
+  if (name === "") return runtime.images.list().map((record) => imageItem(runtime, record));
   const record = runtime.images.find(name);
-  return record === undefined ? [] : [imageItem(record)];
+  return record === undefined ? [] : [imageItem(runtime, record)];
 }
 
 /** The kubelet's runAsNonRoot reads a number as uid, anything else as a name; the group does not count. */

@@ -2,6 +2,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Runtime } from "../../container/runtime.ts";
 import type { StatusRequest, StatusResponseSchema } from "../../gen/runtime/v1/api_pb.ts";
+import { BUILT_IN_PAUSE } from "../../image/built-in-pause.ts";
 import { verboseInfo } from "../info.ts";
 import { RUNTIME_HANDLERS } from "../validate-fields.ts";
 
@@ -34,13 +35,13 @@ export function status(
   };
 }
 
-/** crictl info and critest read `stateDir`; the pause is part of podrt, which has no image to pull. */
+/** crictl info and critest read `stateDir`. */
 function configInfo({ paths, config }: Runtime): object {
   return {
     stateDir: paths.stateDir,
     runDir: paths.runDir,
     socket: paths.socket,
-    sandboxImage: "podrt/pause",
+    sandboxImage: config.image.sandbox_image ?? BUILT_IN_PAUSE,
     network: config.network,
     image: config.image,
     cgroup: config.cgroup,
