@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { recoverExecCgroups } from "./container/exec-cgroup.ts";
 import { releaseStdio, settleExit } from "./container/exit.ts";
 import { newLiveContainer } from "./container/live.ts";
 import { containerConfig, launchTag, PAUSE_TAG } from "./container/records.ts";
@@ -94,6 +95,7 @@ async function recoverContainer(runtime: Runtime, monitor: Monitor, record: Cont
   const running = settleStart(runtime, record, history);
   if (running === undefined) return;
   await resumeStdio(runtime, monitor, running);
+  recoverExecCgroups(runtime, monitor, running);
   if (history?.exit !== undefined) await settleExit(runtime, running, history.exit);
 }
 

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { CanceledError, DeadlineExceededError } from "../errors.ts";
 import { sleep } from "../lib/deadline.ts";
-import { SIGNAL } from "../linux/abi/signal.ts";
 import type { Fd } from "../linux/fd.ts";
-import { signal } from "../linux/process.ts";
-import { killTree } from "../linux/process-tree.ts";
 import { type Exec, startExec } from "./exec.ts";
 import type { Runtime } from "./runtime.ts";
+
+export interface ExecSyncRequest {
+  readonly command: readonly string[];
+  /** 0 for no limit. */
+  readonly timeoutMs: number;
+}
 
 export interface ExecSyncResult {
   readonly stdout: Uint8Array;
@@ -15,94 +18,119 @@ export interface ExecSyncResult {
 }
 
 // A reply may have 16 MiB altogether; what goes beyond is dropped, as clients expect.
-const OUTPUT_LIMIT_BYTES = 8 * 1024 * 1024 - 64 * 1024;
+const OUTPUT_LIMIT_BYTES = 16 * 1024 * 1024 - 64 * 1024;
 // Time for output to arrive after the process has ended: longer means that a child of it holds the pipe.
 const DRAIN_TIMEOUT_MS = 1000;
 
 /**
- * Runs a command in a container to its end. `timeoutMs` is total, 0 for none: past it everything
- * that the command started is killed, and DeadlineExceededError says so.
+ * Runs a command in a container to its end. `timeoutMs` is total, from the start of the launch to the
+ * last byte of output: past it, or when the caller gives up, everything that the command has started is
+ * killed, and a DeadlineExceededError or CanceledError says so. The container itself goes on.
+ *
+ * A command that has ended in time has a result, even when something it left running still has its output
+ * open: then with what had arrived a second later.
  */
 export async function execSync(
   runtime: Runtime,
   id: string,
-  request: { command: readonly string[]; timeoutMs: number },
-  signalFromCaller?: AbortSignal,
+  request: ExecSyncRequest,
+  caller?: AbortSignal,
 ): Promise<ExecSyncResult> {
-  const exec = await startExec(runtime, id, { command: request.command, tty: false, stdin: false });
-  const stdout = collect(exec.stdout);
-  const stderr = collect(exec.stderr as Fd);
+  using limit = startLimit(request, caller);
+  const starting = startExec(runtime, id, { command: request.command, tty: false, stdin: false });
+  let exec: Exec;
   try {
-    const exitCode = await exitWithin(exec, request, signalFromCaller);
-    const timer = new AbortController();
-    await Promise.race([
-      Promise.all([stdout.done, stderr.done]),
-      sleep(DRAIN_TIMEOUT_MS, timer.signal).catch(() => {}),
-    ]);
-    timer.abort();
-    return { stdout: stdout.bytes(), stderr: stderr.bytes(), exitCode };
+    exec = await Promise.race([starting, limit.passed]);
+  } catch (error) {
+    // The launch cannot be called back: what it brings is killed when it is there.
+    void starting.then(discard, () => {});
+    throw error;
+  }
+  const output = collect(exec);
+  try {
+    const exitCode = await Promise.race([exec.exited, limit.passed]);
+    await output.drained(limit.passed);
+    return { ...output.result(), exitCode };
+  } catch (error) {
+    await exec.kill();
+    throw error;
   } finally {
-    await Promise.all([stdout.stop(), stderr.stop()]);
+    await output.stop();
   }
 }
 
-async function exitWithin(
-  exec: Exec,
-  request: { command: readonly string[]; timeoutMs: number },
-  caller: AbortSignal | undefined,
-): Promise<number> {
-  const over = Promise.withResolvers<"timeout" | "canceled">();
-  const timer =
-    request.timeoutMs > 0 ? setTimeout(() => over.resolve("timeout"), request.timeoutMs) : undefined;
-  const onAbort = () => over.resolve("canceled");
+async function discard(exec: Exec): Promise<void> {
+  for (const fd of [exec.stdout, exec.stderr]) fd?.close();
+  await exec.kill();
+}
+
+interface Limit extends Disposable {
+  /** Rejects once the time is over or the caller has given up. */
+  readonly passed: Promise<never>;
+}
+
+function startLimit({ command, timeoutMs }: ExecSyncRequest, caller: AbortSignal | undefined): Limit {
+  const shown = command.join(" ").slice(0, 200);
+  const { promise, reject } = Promise.withResolvers<never>();
+  // Whoever waits for it hears of it; nobody may be waiting.
+  promise.catch(() => {});
+  const onTimeout = () =>
+    reject(new DeadlineExceededError(`exec of ${shown} did not end within ${timeoutMs} ms and was killed`));
+  const onAbort = () => reject(new CanceledError(`exec of ${shown} was canceled by its caller`));
+  const timer = timeoutMs > 0 ? setTimeout(onTimeout, timeoutMs) : undefined;
   caller?.addEventListener("abort", onAbort, { once: true });
   if (caller?.aborted) onAbort();
-  try {
-    const outcome = await Promise.race([exec.exited, over.promise]);
-    if (typeof outcome === "number") return outcome;
-    killTree(exec.process);
-    signal(exec.process, SIGNAL.SIGKILL);
-    await exec.exited;
-    const command = request.command.join(" ").slice(0, 200);
-    if (outcome === "canceled") throw new CanceledError(`exec of ${command} was canceled by its caller`);
-    throw new DeadlineExceededError(
-      `exec of ${command} did not end within ${request.timeoutMs} ms and was killed`,
-    );
-  } finally {
-    clearTimeout(timer);
-    caller?.removeEventListener("abort", onAbort);
-  }
+  return {
+    passed: promise,
+    [Symbol.dispose]() {
+      clearTimeout(timer);
+      caller?.removeEventListener("abort", onAbort);
+    },
+  };
 }
 
 interface Collection {
-  readonly done: Promise<void>;
-  bytes(): Uint8Array;
-  /** Stops reading and closes the descriptor. */
+  /** Waits for the end of both streams, a second at most, and not beyond `limit`. */
+  drained(limit: Promise<never>): Promise<void>;
+  result(): { readonly stdout: Uint8Array; readonly stderr: Uint8Array };
+  /** Stops reading and closes the descriptors. */
   stop(): Promise<void>;
 }
 
-/** Reads a pipe into memory up to the limit, and to its end without keeping more. */
-function collect(fd: Fd): Collection {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  const reader = Bun.file(fd.number).stream().getReader();
-  const read = async () => {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      const room = OUTPUT_LIMIT_BYTES - size;
-      if (room > 0) chunks.push(value.subarray(0, room));
-      size += Math.min(room, value.length);
-    }
+/** Reads both outputs into memory up to the limit, and to their end without keeping more. */
+function collect(exec: Exec): Collection {
+  let room = OUTPUT_LIMIT_BYTES;
+  const read = (fd: Fd) => {
+    const chunks: Uint8Array[] = [];
+    const reader = Bun.file(fd.number).stream().getReader();
+    const run = async () => {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        if (room > 0) chunks.push(value.subarray(0, room));
+        room -= Math.min(room, value.length);
+      }
+    };
+    return { fd, chunks, reader, done: run().catch(() => {}) };
   };
-  const done = read().catch(() => {});
+  const stdout = read(exec.stdout);
+  const stderr = read(exec.stderr as Fd);
+  const streams = [stdout, stderr];
   return {
-    done,
-    bytes: () => Buffer.concat(chunks),
+    async drained(limit) {
+      const timer = new AbortController();
+      const expiry = sleep(DRAIN_TIMEOUT_MS, timer.signal).catch(() => {});
+      const ends = Promise.all(streams.map(({ done }) => done));
+      await Promise.race([ends, expiry, limit.catch(() => {})]);
+      timer.abort();
+    },
+    result: () => ({ stdout: Buffer.concat(stdout.chunks), stderr: Buffer.concat(stderr.chunks) }),
     async stop() {
-      await reader.cancel().catch(() => {});
-      await done;
-      fd.close();
+      for (const { fd, reader, done } of streams) {
+        await reader.cancel().catch(() => {});
+        await done;
+        fd.close();
+      }
     },
   };
 }

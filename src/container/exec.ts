@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomInt } from "node:crypto";
-import { FailedPreconditionError, NotFoundError, UnavailableError } from "../errors.ts";
-import { placeIn } from "../launch/child.ts";
+import { FailedPreconditionError, InternalError, NotFoundError, UnavailableError } from "../errors.ts";
 import { execProgram } from "../launch/exec-program.ts";
 import type { ChildExit } from "../launch/journal.ts";
-import { newPassedFds } from "../launch/passed-fds.ts";
+import type { Monitor } from "../launch/monitor.ts";
+import { newPassedFds, type PassedFds } from "../launch/passed-fds.ts";
 import { O_DIRECTORY, O_PATH, O_RDWR } from "../linux/abi/fcntl.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
-import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { type Fd, open, pipe, setNonBlocking } from "../linux/fd.ts";
-import { identify, isAlive, openPidfd, type ProcessIdentity } from "../linux/process.ts";
+import { identify, isAlive, openPidfd, type ProcessIdentity, signal } from "../linux/process.ts";
+import { killTree } from "../linux/process-tree.ts";
 import { openTerminalIn } from "../linux/pty.ts";
 import type { ContainerRecord } from "../state/containers.ts";
+import { type ExecCgroup, makeExecCgroup, placeExec } from "./exec-cgroup.ts";
+import { commandFailure, explain } from "./exec-failure.ts";
 import { exitCodeOf } from "./exit.ts";
 import { containerConfig, specOf } from "./records.ts";
 import type { Runtime } from "./runtime.ts";
@@ -33,45 +35,134 @@ export interface Exec {
   readonly stderr: Fd | undefined;
   readonly stdin: Fd | undefined;
   readonly terminal: Fd | undefined;
-  /** Resolves with the exit code, 128 plus the signal for a killed process. */
+  /**
+   * Resolves with the exit code, 128 plus the signal for a killed process. A command that is not there
+   * has 127, one that cannot be executed 126, as in a shell, and its stderr says why.
+   */
   readonly exited: Promise<number>;
+  /**
+   * Kills everything that the command has started, also what is in a session of its own. Resolves when
+   * it is gone, or some seconds later with a line in the log. Once the command has ended nothing is
+   * killed: what it left running is the container's.
+   */
+  kill(): Promise<void>;
 }
 
-/** Runs a command in a container with the container's identity, namespaces, cgroup and environment. */
+/** Runs a command in a container with the container's identity, namespaces, limits and environment. */
 export async function startExec(runtime: Runtime, id: string, request: ExecRequest): Promise<Exec> {
   const record = runningContainer(runtime, id);
   const monitor = runtime.monitors.get(record.sandboxId);
   if (monitor === undefined) throw new UnavailableError(`the monitor of sandbox ${record.sandboxId} is gone`);
   const stdio = request.tty ? terminalStdio(record, request) : pipeStdio(request);
-  const tag = newTag();
-  const ended = Promise.withResolvers<ChildExit>();
-  runtime.execs.set(tag, ended.resolve);
   try {
     using passed = newPassedFds();
     for (const fd of stdio.child) passed.own(fd);
-    await monitor.launch(compile(runtime, record, request, tag, stdio.child, passed), passed.fds);
-    const history = monitor.history(tag);
-    if (history === undefined)
-      throw new UnavailableError(`the monitor could not fork for an exec in container ${id}`);
-    if (history.exit !== undefined) ended.resolve(history.exit);
-    const unsubscribe = giveUpWithContainer(runtime, id, history.pid, ended.resolve);
-    const exited = ended.promise.then((exit) => {
-      unsubscribe();
-      runtime.execs.delete(tag);
-      monitor.forget(tag);
-      return exitCodeOf(exit.status);
-    });
-    const process = identify(history.pid) ?? { pid: history.pid, startTicks: "0" };
-    return { process, exited, ...stdio.daemon };
+    return { ...(await launchExec(runtime, monitor, record, request, stdio.child, passed)), ...stdio.daemon };
   } catch (error) {
-    runtime.execs.delete(tag);
     for (const fd of Object.values(stdio.daemon)) fd?.close();
     throw error;
   }
 }
 
+async function launchExec(
+  runtime: Runtime,
+  monitor: Monitor,
+  record: ContainerRecord,
+  request: ExecRequest,
+  stdio: readonly [Fd, Fd, Fd],
+  passed: PassedFds,
+): Promise<Omit<Exec, keyof DaemonEnds>> {
+  const tag = newTag();
+  const ended = Promise.withResolvers<ChildExit>();
+  runtime.execs.set(tag, ended.resolve);
+  let cgroup: ExecCgroup | undefined;
+  try {
+    cgroup = makeExecCgroup(runtime, record, tag, passed);
+    const program = compile(runtime, record, { ...request, tag, stdio, cgroup }, passed);
+    const failure = await monitor.launch(program, passed.fds).then(
+      () => undefined,
+      (error: unknown) => {
+        const code = commandFailure(error);
+        if (code === undefined) throw error;
+        explain(error, stdio[2]);
+        return code;
+      },
+    );
+    const history = monitor.history(tag);
+    if (history === undefined)
+      throw new UnavailableError(`the monitor could not fork for an exec in container ${record.id}`);
+    if (history.exit !== undefined) ended.resolve(history.exit);
+    return watch(runtime, monitor, record, { tag, pid: history.pid, cgroup, failure, ended });
+  } catch (error) {
+    abandon(runtime, monitor, tag, cgroup);
+    throw error;
+  }
+}
+
+interface Launched {
+  readonly tag: number;
+  readonly pid: number;
+  readonly cgroup: ExecCgroup | undefined;
+  /** The exit code of a command that could not be executed. */
+  readonly failure: number | undefined;
+  readonly ended: PromiseWithResolvers<ChildExit>;
+}
+
+function watch(
+  runtime: Runtime,
+  monitor: Monitor,
+  record: ContainerRecord,
+  { tag, pid, cgroup, failure, ended }: Launched,
+): Omit<Exec, keyof DaemonEnds> {
+  const process = identify(pid) ?? { pid, startTicks: "0" };
+  const unsubscribe = giveUpWithContainer(runtime, record.id, pid, ended.resolve);
+  let hasEnded = false;
+  const exited = ended.promise.then((exit) => {
+    hasEnded = true;
+    unsubscribe();
+    runtime.execs.delete(tag);
+    monitor.forget(tag);
+    cgroup?.release();
+    return failure ?? exitCodeOf(exit.status);
+  });
+  const kill = async () => {
+    if (hasEnded) return;
+    try {
+      if (cgroup === undefined) killTree(process);
+      // Also one that has left its cgroup, as root in a privileged container can.
+      signal(process, SIGNAL.SIGKILL);
+      const isEmpty = (await cgroup?.kill()) ?? true;
+      const isReaped = await Promise.race([exited.then(() => true), Bun.sleep(REAP_TIMEOUT_MS)]);
+      if (!isEmpty || !isReaped) throw new InternalError(`process ${pid} or a child of it does not end`);
+    } catch (err) {
+      runtime.log.warn({ err, container: record.id }, "an exec was killed and is still there");
+    }
+  };
+  return { process, exited, kill };
+}
+
+/**
+ * Lets go of an exec that failed. Its child may still be on its way out; a launch that timed out and gets
+ * through later finds no cgroup to be born into.
+ */
+function abandon(runtime: Runtime, monitor: Monitor, tag: number, cgroup: ExecCgroup | undefined): void {
+  const forget = () => {
+    runtime.execs.delete(tag);
+    monitor.forget(tag);
+  };
+  const history = monitor.history(tag);
+  if (history === undefined || history.exit !== undefined) forget();
+  else runtime.execs.set(tag, forget);
+  void cgroup
+    ?.kill()
+    .catch((err) => runtime.log.warn({ err, tag }, "an exec that failed is still there"))
+    .then(cgroup.release);
+}
+
 // How long the monitor may take to report an exec that was killed with its container.
 const REPORT_TIMEOUT_MS = 1000;
+// How long after SIGKILL a process that is not stuck in the kernel may take.
+const REAP_TIMEOUT_MS = 2000;
 
 /** An exec ends with its container at the latest, also when the monitor that would tell has died. */
 function giveUpWithContainer(
@@ -86,19 +177,18 @@ function giveUpWithContainer(
   });
 }
 
-function compile(
-  runtime: Runtime,
-  record: ContainerRecord,
-  request: ExecRequest,
-  tag: number,
-  stdio: readonly [Fd, Fd, Fd],
-  passed: ReturnType<typeof newPassedFds>,
-) {
+interface CompiledExec extends ExecRequest {
+  readonly tag: number;
+  readonly stdio: readonly [Fd, Fd, Fd];
+  readonly cgroup: ExecCgroup | undefined;
+}
+
+function compile(runtime: Runtime, record: ContainerRecord, request: CompiledExec, passed: PassedFds) {
   const spec = specOf(record);
   return execProgram(
     {
       label: `exec in container ${record.name}`,
-      tag,
+      tag: request.tag,
       command: request.command,
       environment: request.tty ? withTerm(spec.process.env) : spec.process.env,
       cwd: spec.process.cwd,
@@ -106,9 +196,9 @@ function compile(
       identity: identityOf(spec, containerConfig(record).linux?.securityContext),
       existingCapabilities: runtime.capabilities,
       container: passed.own(openProcess(record)),
-      cgroup: placeIn(openCgroup(runtime.cgroups, record.cgroupPath), passed),
+      cgroup: placeExec(runtime, record, request.cgroup, passed),
       terminal: request.tty,
-      stdio,
+      stdio: request.stdio,
     },
     passed,
   );

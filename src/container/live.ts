@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Subgroup } from "../linux/cgroup/subgroup.ts";
 import type { Fd } from "../linux/fd.ts";
 import type { ContainerLog } from "./log.ts";
 
@@ -15,10 +16,12 @@ export interface LiveContainer {
   /** Settles when everything the container wrote is in its log. */
   drained: Promise<void>;
   cancelPumps: () => void;
+  /** Cgroups of execs that have ended and left processes behind; container/exec-cgroup.ts. */
+  readonly keptExecCgroups: Set<Subgroup>;
 }
 
 export function newLiveContainer(): LiveContainer {
-  return { outputs: [], drained: Promise.resolve(), cancelPumps: () => {} };
+  return { outputs: [], drained: Promise.resolve(), cancelPumps: () => {}, keptExecCgroups: new Set() };
 }
 
 /** Closes every descriptor; nothing of the container's own ends by it. */

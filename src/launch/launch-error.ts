@@ -26,13 +26,16 @@ export class LaunchError extends InternalError {
   readonly errno: number;
   /** 0 when the first table failed, 1 and more for the children's. */
   readonly depth: number;
+  /** The system call that failed, as `execve`. */
+  readonly call: string | undefined;
 
-  constructor(step: string, errno: number, depth: number) {
+  constructor(step: string, errno: number, depth: number, call?: string) {
     const name = errnoName(errno);
     const meaning = MEANINGS[name];
     super(`${step}: ${name}${meaning === undefined ? "" : ` (${meaning})`}`);
     this.step = step;
     this.errno = errno;
     this.depth = depth;
+    this.call = call;
   }
 }

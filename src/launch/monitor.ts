@@ -201,8 +201,12 @@ class MonitorClient implements Monitor {
   async launch(program: Program, fds: readonly Fd[]): Promise<void> {
     const image = program.build();
     // One request at a time: the monitor's queue of datagrams is short, and a program runs in ~1 ms.
-    await this.#requests.run("", () => this.#send(image, fds));
-    this.#readJournal();
+    try {
+      await this.#requests.run("", () => this.#send(image, fds));
+    } finally {
+      // A launch that failed may have had a child too.
+      if (this.#directory.isOpen) this.#readJournal();
+    }
     if (this.#journal.sizeBytes > JOURNAL_LIMIT_BYTES) await this.#rotateJournal();
   }
 
@@ -332,8 +336,9 @@ async function readReply(answers: Fd, image: Image): Promise<void> {
     const depth = bytes.readUInt32LE(at);
     const result = Number(bytes.readBigInt64LE(at + 8));
     if (depth === 0) answered = true;
-    if (result < 0)
-      failure ??= new LaunchError(image.stepName(depth, bytes.readUInt32LE(at + 4)), -result, depth);
+    if (result >= 0) continue;
+    const index = bytes.readUInt32LE(at + 4);
+    failure ??= new LaunchError(image.stepName(depth, index), -result, depth, image.stepCall(depth, index));
   }
   if (failure !== undefined) throw failure;
   if (!answered) throw new UnavailableError("the monitor ended before it had answered");

@@ -79,6 +79,8 @@ export interface Image {
   readonly tableAddress: number;
   /** The name of step `index` of the table at clone depth `depth`, with the system call. */
   stepName(depth: number, index: number): string;
+  /** The system call of that step. */
+  stepCall(depth: number, index: number): SyscallName | undefined;
 }
 
 export interface Program {
@@ -223,11 +225,13 @@ function layOut(
     view.setUint32(at, END_OF_TABLE, true);
     view.setUint32(at + 4, END_OF_TABLE, true);
   });
+  const tableAt = (depth: number) => tables.find((candidate) => candidate.depth === depth);
   return {
     bytes,
     tableAddress: address + TABLE_PREFIX_BYTES,
+    stepCall: (depth, index) => tableAt(depth)?.steps[index]?.syscall,
     stepName(depth, index) {
-      const table = tables.find((candidate) => candidate.depth === depth);
+      const table = tableAt(depth);
       const step = table?.steps[index];
       if (table === undefined || step === undefined) return `step ${index} at depth ${depth}`;
       return `${table.name}: ${step.name}`;

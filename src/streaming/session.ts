@@ -6,8 +6,6 @@ import { containerConfig } from "../container/records.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { exited } from "../container/stop.ts";
 import { FailedPreconditionError } from "../errors.ts";
-import { SIGNAL } from "../linux/abi/signal.ts";
-import { signal } from "../linux/process.ts";
 import { resizeTerminal } from "../linux/pty.ts";
 import { newOutputQueue, type OutputChunk, readOutputs } from "./output.ts";
 import { openStdinWriter } from "./stdin-writer.ts";
@@ -61,7 +59,7 @@ export async function startExec(
     },
     exited: ended,
     close: () => {
-      signal(exec.process, SIGNAL.SIGKILL);
+      void exec.kill();
       output.stop();
     },
   };

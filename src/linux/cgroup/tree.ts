@@ -86,8 +86,8 @@ export async function removeTree(path: string, deadline: number): Promise<void> 
   );
 }
 
-/** False while it is busy, or got a new directory since it was listed. */
-function removeDirectory(path: string): boolean {
+/** Removes one directory; false while it is busy, or got a new directory since it was listed. */
+export function removeDirectory(path: string): boolean {
   const result = trySyscall("rmdir", path);
   if (result >= 0 || result === -ERRNO.ENOENT || result === -ERRNO.ENODEV) return true;
   if (result === -ERRNO.EBUSY || result === -ERRNO.ENOTEMPTY) return false;

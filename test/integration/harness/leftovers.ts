@@ -142,10 +142,12 @@ async function networkOf(instance: string, baseline: Baseline): Promise<string[]
 /** The groups of the instance in every hierarchy; its own one may stay, empty, while the daemon runs. */
 function cgroupsOf(instance: string): string[] {
   const hierarchies = readdirSync("/sys/fs/cgroup").map((name) => join("/sys/fs/cgroup", name));
-  return ["/sys/fs/cgroup", ...hierarchies]
-    .map((dir) => join(dir, `podrt-${instance}`))
-    .filter((dir) => existsSync(dir))
-    .map((dir) => `cgroup ${dir}`);
+  // Beside v1 the cgroup2 hierarchy is flat: its names begin with the instance's and hold the rest of the path.
+  return ["/sys/fs/cgroup", ...hierarchies].flatMap((dir) =>
+    readdirSync(dir)
+      .filter((name) => name.startsWith(`podrt-${instance}`))
+      .map((name) => `cgroup ${join(dir, name)}`),
+  );
 }
 
 /** Files of pods and containers. Images, the database and the configuration are meant to stay. */
