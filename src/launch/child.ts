@@ -167,6 +167,15 @@ function executeInPath(
   const candidates = file.includes("/")
     ? [file]
     : searchPath(environment).map((directory) => `${directory}/${file}`);
+  // Two rounds, since an entry lets at most two errors pass: the first goes past what is not there and
+  // what this user may not look into, the second ends at the error that execvp(3) would report.
+  if (candidates.length > 1) {
+    for (const candidate of candidates) {
+      table.step(`execute ${candidate}`, "execve", [candidate, argv, envp], {
+        tolerate: ["ENOENT", "EACCES"],
+      });
+    }
+  }
   candidates.forEach((candidate, index) => {
     const isLast = index === candidates.length - 1;
     const name =

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeAll, describe, expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { RuntimeService } from "../../src/gen/runtime/v1/api_pb.ts";
@@ -9,7 +10,7 @@ import { outputOf } from "./harness/command.ts";
 import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
-import { containerStatus, execIn, runContainer, runSandbox, shellIn } from "./harness/pods.ts";
+import { containerStatus, execIn, runContainer, runSandbox, secured, shellIn } from "./harness/pods.ts";
 import { allPids, procText } from "./harness/proc.ts";
 
 const fixture = useDaemon();
@@ -155,6 +156,24 @@ describe("a command that cannot be executed", () => {
     const terminal = await daemon.podrt("exec", "-t", container, "--", "/words");
     expect(terminal).toMatchObject({ code: 126, stdout: expect.stringMatching(/\/words: EACCES.*\r\n$/) });
   });
+});
+
+test("a directory of PATH that the user may not look into is passed over, and told of when nothing is found", async () => {
+  const { daemon } = fixture;
+  const hostPath = join(daemon.root, "locked");
+  mkdirSync(hostPath, { mode: 0o700 });
+  const sandboxId = await runSandbox(daemon, "path");
+  const id = await runContainer(daemon, sandboxId, {
+    name: "app",
+    command: ["sleep", "3600"],
+    envs: [{ key: "PATH", value: Buffer.from("/locked:/bin:/usr/bin:/nowhere") }],
+    mounts: [{ hostPath, containerPath: "/locked" }],
+    ...secured({ runAsUser: { value: 1000n }, capabilities: { dropCapabilities: ["ALL"] } }),
+  });
+  expect(await execIn(daemon, id, "id", "-u")).toEqual({ code: 0, stdout: "1000\n", stderr: "" });
+  const missing = await execIn(daemon, id, "no-such");
+  expect([missing.code, missing.stderr]).toEqual([126, expect.stringContaining("/locked/no-such: EACCES")]);
+  await daemon.api.removePodSandbox({ podSandboxId: sandboxId });
 });
 
 test("both outputs together are bounded by what a message may hold, and the rest is dropped", async () => {
