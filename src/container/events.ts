@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { SandboxRecord } from "../state/sandboxes.ts";
 
 /** Something happened to a container or, when both ids are equal, to a sandbox; its state shows it already. */
 export interface LifecycleEvent {
   readonly type: "created" | "started" | "stopped" | "deleted";
   readonly containerId: string;
   readonly sandboxId: string;
+  /** What a sandbox was, for the event that it has been removed. */
+  readonly removedSandbox?: SandboxRecord | undefined;
 }
 
 type Listener = (event: LifecycleEvent) => void;
 
 export interface Events {
-  emit(type: LifecycleEvent["type"], containerId: string, sandboxId: string): void;
+  emit(
+    type: LifecycleEvent["type"],
+    containerId: string,
+    sandboxId: string,
+    removedSandbox?: SandboxRecord,
+  ): void;
   /** Calls `listener` for each event from now on; the answer ends that. */
   subscribe(listener: Listener): () => void;
 }
@@ -19,10 +27,10 @@ export interface Events {
 export function newEvents(onFailure: (error: unknown) => void): Events {
   const listeners = new Set<Listener>();
   return {
-    emit(type, containerId, sandboxId) {
+    emit(type, containerId, sandboxId, removedSandbox) {
       for (const listener of [...listeners]) {
         try {
-          listener({ type, containerId, sandboxId });
+          listener({ type, containerId, sandboxId, removedSandbox });
         } catch (error) {
           onFailure(error);
         }

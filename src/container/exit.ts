@@ -28,6 +28,11 @@ export function settleExit(runtime: Runtime, record: ContainerRecord, exit: Chil
   return work;
 }
 
+/** True while the end of a container's first process is known and its output is still being read. */
+export function isSettling(id: string): boolean {
+  return settling.has(id);
+}
+
 async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit): Promise<void> {
   const current = runtime.containers.get(record.id);
   if (current === undefined || current.finishedAtNs !== undefined) return;

@@ -194,7 +194,6 @@ const UNSUPPORTED = [
   "CheckpointContainer",
   "CheckpointPod",
   "RestorePod",
-  "GetContainerEvents",
   "ListMetricDescriptors",
   "ListPodSandboxMetrics",
   "StreamPodSandboxMetrics",

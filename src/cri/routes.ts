@@ -4,6 +4,7 @@ import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
 import type { Runtime } from "../container/runtime.ts";
 import { UnimplementedError } from "../errors.ts";
 import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
+import { openEventFeed } from "./event-feed.ts";
 import { imageFsInfo } from "./image/image-fs-info.ts";
 import { imageStatus } from "./image/image-status.ts";
 import { listImages } from "./image/list-images.ts";
@@ -13,6 +14,7 @@ import { streamImages } from "./image/stream-images.ts";
 import { containerStatus } from "./runtime/container-status.ts";
 import { createContainer } from "./runtime/create-container.ts";
 import { execSync } from "./runtime/exec-sync.ts";
+import { getContainerEvents } from "./runtime/get-container-events.ts";
 import { listContainers } from "./runtime/list-containers.ts";
 import { listPodSandbox } from "./runtime/list-pod-sandbox.ts";
 import { podSandboxStatus } from "./runtime/pod-sandbox-status.ts";
@@ -39,6 +41,7 @@ export function criRoutes(runtime: Runtime): (router: ConnectRouter) => void {
 
 /** What is not listed here, or in `imageService`, is answered with Unimplemented by name. */
 function runtimeService(runtime: Runtime): Partial<ServiceImpl<typeof RuntimeService>> {
+  const events = openEventFeed(runtime);
   return {
     version,
     status: (request) => status(runtime, request),
@@ -57,6 +60,7 @@ function runtimeService(runtime: Runtime): Partial<ServiceImpl<typeof RuntimeSer
     streamContainers: (request) => streamContainers(runtime, request),
     containerStatus: (request) => containerStatus(runtime, request),
     execSync: (request, { signal }) => execSync(runtime, request, signal),
+    getContainerEvents: (_request, { signal }) => getContainerEvents(events, signal),
     reopenContainerLog: (request) => reopenContainerLog(runtime, request),
   };
 }

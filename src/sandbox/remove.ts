@@ -18,7 +18,7 @@ export async function removeSandbox(runtime: Runtime, id: string): Promise<void>
     await removeCgroups(runtime, record);
     removeFiles(podDir(runtime.paths, id));
     runtime.sandboxes.delete(id);
-    runtime.events.emit("deleted", id, id);
+    runtime.events.emit("deleted", id, id, record);
     await removeTopCgroup(runtime);
   });
 }

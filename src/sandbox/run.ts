@@ -83,8 +83,11 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
     if (failedUndos.length === 0) {
       runtime.sandboxes.delete(id);
       await removeTopCgroup(runtime);
-    } else
+    } else {
       note({ end: { atNs: nowNs(), reason: `it could not be made, nor undone: ${failedUndos.join(", ")}` } });
+      runtime.events.emit("created", id, id);
+      runtime.events.emit("stopped", id, id);
+    }
   });
   cleanup.add("remove the run directory", () => removeFiles(dir));
   cleanup.add("unmount the shared memory", () => unmountShm(dir));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { ownsPidNamespace, settleExit } from "../container/exit.ts";
+import { isSettling, ownsPidNamespace, settleExit } from "../container/exit.ts";
 import { launchTag, PAUSE_TAG } from "../container/records.ts";
 import { containersOf, nowNs, type Runtime } from "../container/runtime.ts";
 import { containerState } from "../container/status.ts";
@@ -63,7 +63,7 @@ async function monitorGone(runtime: Runtime, sandboxId: string): Promise<void> {
 /** Kills and records the end of containers whose exit nobody can tell any more. */
 export function endOrphans(runtime: Runtime, sandboxId: string, reason: string): void {
   for (const container of containersOf(runtime, sandboxId)) {
-    if (containerState(container) !== "running") continue;
+    if (containerState(container) !== "running" || isSettling(container.id)) continue;
     if (container.process !== undefined) signal(container.process, SIGNAL.SIGKILL);
     void killRest(runtime, container);
     const changes = { finishedAtNs: nowNs(), exitCode: 255, reason: "Unknown", message: reason };

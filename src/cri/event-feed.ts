@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+import { create } from "@bufbuild/protobuf";
+import type { LifecycleEvent } from "../container/events.ts";
+import { containersOf, nowNs, type Runtime } from "../container/runtime.ts";
+import { containerStatus } from "../container/status.ts";
+import { ResourceExhaustedError } from "../errors.ts";
+import {
+  type ContainerEventResponse,
+  ContainerEventResponseSchema,
+  ContainerEventType,
+} from "../gen/runtime/v1/api_pb.ts";
+import { type BoundedQueue, newBoundedQueue } from "../lib/bounded-queue.ts";
+import { sandboxStatus } from "../sandbox/status.ts";
+
+// A subscriber that is so far behind does not read any more; it has to list anyhow.
+const QUEUE_LIMIT = 1000;
+const MAX_SUBSCRIBERS = 64;
+
+/** The lifecycle events of all sandboxes and containers, for any number of clients at a time up to a bound. */
+export interface EventFeed {
+  /**
+   * Every event from this call on, until `signal` aborts: then it ends with the signal's reason. One that
+   * falls too far behind ends with a ResourceExhaustedError.
+   */
+  subscribe(signal: AbortSignal): AsyncIterable<ContainerEventResponse>;
+}
+
+/** Each event is made once, as it happens, and only while somebody listens. */
+export function openEventFeed(runtime: Runtime): EventFeed {
+  const queues = new Set<BoundedQueue<ContainerEventResponse>>();
+  let unsubscribe = () => {};
+  const onEvent = (event: LifecycleEvent) => {
+    try {
+      const message = eventMessage(runtime, event);
+      for (const queue of queues) queue.push(message);
+    } catch (error) {
+      // Nobody may believe to have seen everything.
+      for (const queue of queues) queue.fail(error);
+    }
+  };
+  return {
+    subscribe(signal) {
+      if (queues.size >= MAX_SUBSCRIBERS) {
+        throw new ResourceExhaustedError(
+          `events already go to ${MAX_SUBSCRIBERS} clients, which is the most: end one of those`,
+        );
+      }
+      const leave = () => {
+        signal.removeEventListener("abort", onAbort);
+        if (queues.delete(queue) && queues.size === 0) unsubscribe();
+      };
+      const queue = newBoundedQueue<ContainerEventResponse>(QUEUE_LIMIT, () => {
+        leave();
+        return new ResourceExhaustedError(
+          `more than ${QUEUE_LIMIT} events were not read in time and are lost: list everything, and subscribe again`,
+        );
+      });
+      const onAbort = () => {
+        queue.fail(signal.reason);
+        leave();
+      };
+      if (queues.size === 0) unsubscribe = runtime.events.subscribe(onEvent);
+      queues.add(queue);
+      signal.addEventListener("abort", onAbort, { once: true });
+      if (signal.aborted) onAbort();
+      return drain(queue, leave);
+    },
+  };
+}
+
+async function* drain<T>(queue: BoundedQueue<T>, leave: () => void): AsyncGenerator<T> {
+  try {
+    yield* queue.items;
+  } finally {
+    leave();
+  }
+}
+
+const TYPES: Readonly<Record<LifecycleEvent["type"], ContainerEventType>> = {
+  created: ContainerEventType.CONTAINER_CREATED_EVENT,
+  started: ContainerEventType.CONTAINER_STARTED_EVENT,
+  stopped: ContainerEventType.CONTAINER_STOPPED_EVENT,
+  deleted: ContainerEventType.CONTAINER_DELETED_EVENT,
+};
+
+/** The event with its sandbox and all containers of that as they are now, or, of a removed sandbox, were. */
+function eventMessage(runtime: Runtime, event: LifecycleEvent): ContainerEventResponse {
+  const sandbox = runtime.sandboxes.get(event.sandboxId) ?? event.removedSandbox;
+  const containers = containersOf(runtime, event.sandboxId).filter(({ created }) => created);
+  return create(ContainerEventResponseSchema, {
+    containerId: event.containerId,
+    containerEventType: TYPES[event.type],
+    createdAt: BigInt(nowNs()),
+    ...(sandbox === undefined ? {} : { podSandboxStatus: sandboxStatus(runtime, sandbox) }),
+    containersStatuses: containers.map((container) => containerStatus(runtime, container)),
+  });
+}
