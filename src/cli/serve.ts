@@ -6,6 +6,7 @@ import { hostname } from "node:os";
 import { type Config, loadConfig } from "../config.ts";
 import { newEvents } from "../container/events.ts";
 import { imagesInUse, type Runtime } from "../container/runtime.ts";
+import { openSecurityModules, type SecurityModules } from "../container/security-modules.ts";
 import { podrtRoutes } from "../cri/podrt/routes.ts";
 import { criRoutes } from "../cri/routes.ts";
 import { serveCri } from "../cri/server.ts";
@@ -51,7 +52,8 @@ export async function serve(options: ServeOptions): Promise<number> {
   makeDirectories(paths);
   using _lock = lockInstance(paths);
   const database = openDatabase(paths.database);
-  const { runtime, close } = openRuntime(paths, config, database);
+  const securityModules = await openSecurityModules(logger);
+  const { runtime, close } = openRuntime(paths, config, database, securityModules);
   await recover(runtime);
   await addBuiltInPause(runtime.images, runtime.content).catch((err) =>
     logger.warn({ err }, "the built-in pause is not listed as an image; pods have it all the same"),
@@ -83,6 +85,7 @@ function openRuntime(
   paths: Paths,
   config: Config,
   database: Database,
+  securityModules: SecurityModules,
 ): { runtime: Runtime; close: () => Promise<void> } {
   const containers = openContainers(database, reportCorrupt("containers"));
   const settings = openTable<unknown>(database, "settings", reportCorrupt("settings"));
@@ -118,6 +121,7 @@ function openRuntime(
     bootId: bootId(),
     hostname: hostname(),
     capabilities: daemonCapabilities(),
+    securityModules,
     log: logger,
   };
   const close = async () => {

@@ -19,13 +19,14 @@ import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { podDir } from "../paths.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
+import { apparmorProfile } from "./apparmor.ts";
 import { newLiveContainer } from "./live.ts";
 import type { SandboxFiles } from "./mount-spec.ts";
 import { capabilitySet } from "./process-spec.ts";
 import { sandboxConfig } from "./records.ts";
 import { makeCgroup } from "./resources.ts";
 import { containersOf, nowNs, type Runtime, updateContainer } from "./runtime.ts";
-import { seccompChoice, seccompFilter } from "./seccomp.ts";
+import { readSeccompProfile, seccompChoice, seccompFilter } from "./seccomp.ts";
 import { runtimeSpec } from "./spec.ts";
 import { containerState } from "./status.ts";
 import { HELD_FDS } from "./stdio.ts";
@@ -66,6 +67,10 @@ async function create(runtime: Runtime, sandbox: SandboxRecord, config: Containe
     throw new FailedPreconditionError(`cannot create ${label}: sandbox ${sandbox.id} is not ready`);
   }
   checkPrivilege(config, sandboxConfig(sandbox), label);
+  const security = config.linux?.securityContext;
+  const choice = seccompChoice(security);
+  const seccomp = readSeccompProfile(choice);
+  const apparmor = apparmorProfile("config.linux.security_context", security, runtime.securityModules);
   const image = findImage(runtime, config, label);
   await using cleanup = new Cleanup((step, error) => runtime.log.error({ err: error, step }, "undo failed"));
   let record = newRecord(runtime, sandbox, config, image);
@@ -92,11 +97,11 @@ async function create(runtime: Runtime, sandbox: SandboxRecord, config: Containe
     pausePid: sandbox.pause.pid,
     pidNamespace: pidNamespace(runtime, sandbox, config),
     available: runtime.capabilities,
+    ...(seccomp === undefined ? {} : { seccomp }),
+    ...(apparmor === undefined ? {} : { apparmorProfile: apparmor }),
   });
-  const security = config.linux?.securityContext;
-  const choice = seccompChoice(security);
   // A profile that cannot be compiled is found now, not at the start.
-  seccompFilter(choice, capabilitySet(spec.process.capabilities.bounding));
+  seccompFilter(choice, seccomp, capabilitySet(spec.process.capabilities.bounding));
   const live = newLiveContainer();
   live.root = root;
   runtime.live.set(record.id, live);

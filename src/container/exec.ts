@@ -193,7 +193,7 @@ function compile(runtime: Runtime, record: ContainerRecord, request: CompiledExe
       environment: request.tty ? withTerm(spec.process.env) : spec.process.env,
       cwd: spec.process.cwd,
       oomScoreAdj: spec.process.oomScoreAdj,
-      identity: identityOf(spec, containerConfig(record).linux?.securityContext),
+      identity: identityOf(spec, containerConfig(record).linux?.securityContext, runtime.securityModules),
       existingCapabilities: runtime.capabilities,
       container: passed.own(openProcess(record)),
       cgroup: placeExec(runtime, record, request.cgroup, passed),

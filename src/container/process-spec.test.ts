@@ -70,6 +70,27 @@ test("capabilities: the default set, then ALL, then single names, dropping last"
   );
 });
 
+test("ambient capabilities are in every set, unless they are dropped too; added ones are not inheritable", () => {
+  const sets = (add: string[], drop: string[], ambient: string[]) =>
+    spec({
+      linux: {
+        securityContext: {
+          capabilities: { addCapabilities: add, dropCapabilities: drop, addAmbientCapabilities: ambient },
+        },
+      },
+    }).capabilities;
+  const raised = ["CAP_NET_ADMIN"];
+  expect(sets([], ["ALL"], ["net_admin"])).toEqual({
+    bounding: raised,
+    effective: raised,
+    permitted: raised,
+    inheritable: raised,
+    ambient: raised,
+  });
+  expect(sets([], ["ALL", "NET_ADMIN"], ["NET_ADMIN"])).toMatchObject({ permitted: [], ambient: [] });
+  expect(sets(["NET_ADMIN"], ["ALL"], [])).toMatchObject({ permitted: raised, inheritable: [], ambient: [] });
+});
+
 test("what the daemon itself lacks is not given, not even to a privileged container", () => {
   const few = new Set<CapabilityName>(["CHOWN", "KILL"]);
   const { bounding } = spec({ linux: { securityContext: { privileged: true } } }, few).capabilities;

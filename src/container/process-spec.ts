@@ -77,8 +77,10 @@ function workingDirectory(config: ContainerConfig, image: ImageConfig): string {
 const ALL = Object.keys(CAPABILITIES) as CapabilityName[];
 
 /**
- * The capability sets: the default list, then ALL, then single names, dropping last. What the daemon
- * itself lacks cannot be given, so ALL and privileged are clipped to what it has.
+ * The capability sets: the default list, then ALL, then single names, dropping last. Ambient ones count as added
+ * and are inheritable too; nothing else is inheritable, or files with inheritable capabilities would
+ * hand them to users who were not to have them. What the daemon itself lacks cannot be given, so ALL and
+ * privileged are clipped to what it has.
  */
 function capabilities(
   security: LinuxContainerSecurityContext | undefined,
@@ -87,21 +89,17 @@ function capabilities(
   const request = security?.capabilities;
   const add = request?.addCapabilities ?? [];
   const drop = request?.dropCapabilities ?? [];
+  const field = "config.linux.security_context.capabilities";
+  const ambient = named(request?.addAmbientCapabilities ?? [], `${field}.add_ambient_capabilities`);
   let set = new Set<CapabilityName>(security?.privileged ? ALL : DEFAULT_CAPABILITIES);
   if (!security?.privileged) {
     if (includesAll(add)) set = new Set(ALL);
     if (includesAll(drop)) set = new Set();
-    const field = "config.linux.security_context.capabilities";
-    for (const name of named(add, `${field}.add_capabilities`)) set.add(name);
+    for (const name of [...named(add, `${field}.add_capabilities`), ...ambient]) set.add(name);
     for (const name of named(drop, `${field}.drop_capabilities`)) set.delete(name);
   }
-  const ambient = named(
-    request?.addAmbientCapabilities ?? [],
-    "config.linux.security_context.capabilities.add_ambient_capabilities",
-  );
-  for (const name of ambient) set.add(name);
   const granted = ALL.filter((name) => set.has(name) && available.has(name)).map((name) => `CAP_${name}`);
-  const raised = ambient.filter((name) => available.has(name)).map((name) => `CAP_${name}`);
+  const raised = granted.filter((name) => ambient.some((raise) => name === `CAP_${raise}`));
   return { bounding: granted, effective: granted, permitted: granted, inheritable: raised, ambient: raised };
 }
 

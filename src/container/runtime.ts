@@ -16,6 +16,7 @@ import type { SandboxRecord } from "../state/sandboxes.ts";
 import type { Table } from "../state/table.ts";
 import type { Events } from "./events.ts";
 import type { LiveContainer } from "./live.ts";
+import type { SecurityModules } from "./security-modules.ts";
 
 /** Everything the lifecycles of sandboxes and containers work with; one per daemon. */
 export interface Runtime {
@@ -43,6 +44,8 @@ export interface Runtime {
   readonly hostname: string;
   /** What the daemon itself may do; no container gets more. */
   readonly capabilities: ReadonlySet<CapabilityName>;
+  /** What confines processes beyond the namespaces, as this machine has it. */
+  readonly securityModules: SecurityModules;
   readonly log: Logger;
 }
 

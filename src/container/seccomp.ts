@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFileSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { release } from "node:os";
 import { FailedPreconditionError, InvalidArgumentError, messageOf } from "../errors.ts";
 import {
@@ -10,6 +10,7 @@ import {
 import { defaultSeccompProfile } from "../linux/seccomp/default-profile.ts";
 import { defaultSeccompFilter, type SeccompFilter, seccompFilterFrom } from "../linux/seccomp/filters.ts";
 import { parseSeccompProfile, type SeccompProfile } from "../linux/seccomp/profile.ts";
+import type { RuntimeSeccomp } from "../oci/runtime-spec.ts";
 
 const PROFILE_LIMIT_BYTES = 1024 * 1024;
 
@@ -52,33 +53,52 @@ function legacyChoice(path: string): SeccompChoice {
   );
 }
 
-/** The profile behind a choice; undefined for an unconfined process. */
-export function loadSeccompProfile(
+/** The text of a Localhost profile, as it is now; undefined for any other choice. */
+export function readSeccompProfile(choice: SeccompChoice): RuntimeSeccomp | undefined {
+  if (typeof choice === "string") return undefined;
+  return { path: choice.localhost, text: readProfile(choice.localhost) };
+}
+
+/** The profile behind a choice, a Localhost one from `text`; undefined for an unconfined process. */
+export function seccompProfile(
   choice: SeccompChoice,
+  localhost: RuntimeSeccomp | undefined,
   capabilities: ReadonlySet<string>,
 ): SeccompProfile | undefined {
   if (choice === "unconfined") return undefined;
   if (choice === "runtime/default") return defaultSeccompProfile(capabilities);
-  const text = readProfile(choice.localhost);
-  return parseSeccompProfile(text, choice.localhost, { capabilities, kernelRelease: release() });
+  const { text, path } = localhost ?? { text: readProfile(choice.localhost), path: choice.localhost };
+  return parseSeccompProfile(text, path, { capabilities, kernelRelease: release() });
 }
 
-function readProfile(path: string): string {
-  try {
-    const { size } = statSync(path);
-    if (size > PROFILE_LIMIT_BYTES) throw new Error(`it is larger than ${PROFILE_LIMIT_BYTES} bytes`);
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    throw new FailedPreconditionError(`cannot read the seccomp profile ${path}: ${messageOf(error)}`);
-  }
-}
-
-/** The compiled filter behind a choice; undefined for an unconfined process. */
+/** The same, compiled. */
 export function seccompFilter(
   choice: SeccompChoice,
+  localhost: RuntimeSeccomp | undefined,
   capabilities: ReadonlySet<string>,
 ): SeccompFilter | undefined {
   if (choice === "unconfined") return undefined;
   if (choice === "runtime/default") return defaultSeccompFilter(capabilities);
-  return seccompFilterFrom(readProfile(choice.localhost), choice.localhost, capabilities);
+  const { text, path } = localhost ?? { text: readProfile(choice.localhost), path: choice.localhost };
+  return seccompFilterFrom(text, path, capabilities);
+}
+
+/** What is at `path` may be anything: nothing that would wait, and no more than the limit, is read. */
+function readProfile(path: string): string {
+  let file: number | undefined;
+  try {
+    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    if (!fstatSync(file).isFile()) throw new Error("it is not a regular file");
+    const bytes = Buffer.alloc(PROFILE_LIMIT_BYTES + 1);
+    let length = 0;
+    for (let count = -1; count !== 0 && length < bytes.length; length += count) {
+      count = readSync(file, bytes, length, bytes.length - length, null);
+    }
+    if (length > PROFILE_LIMIT_BYTES) throw new Error(`it is larger than ${PROFILE_LIMIT_BYTES} bytes`);
+    return bytes.toString("utf8", 0, length);
+  } catch (error) {
+    throw new FailedPreconditionError(`cannot read the seccomp profile ${path}: ${messageOf(error)}`);
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
 }

@@ -3,7 +3,7 @@ import type { ContainerConfig } from "../gen/runtime/v1/api_pb.ts";
 import { IMAGE_VOLUME } from "../launch/mounts.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import type { ImageConfig } from "../oci/image-spec.ts";
-import type { NamespaceType, RuntimeMount, RuntimeSpec } from "../oci/runtime-spec.ts";
+import type { NamespaceType, RuntimeMount, RuntimeSeccomp, RuntimeSpec } from "../oci/runtime-spec.ts";
 import { deviceSpec } from "./device-spec.ts";
 import { mountSpec, type SandboxFiles } from "./mount-spec.ts";
 import { processSpec } from "./process-spec.ts";
@@ -21,6 +21,10 @@ export interface SpecContext {
   /** `/proc/PID/ns/pid` to join; undefined for a new namespace; `host` for none. */
   readonly pidNamespace: string | undefined | "host";
   readonly available: ReadonlySet<CapabilityName>;
+  /** Absent but for a Localhost profile. */
+  readonly seccomp?: RuntimeSeccomp;
+  /** Absent for a container that AppArmor does not confine. */
+  readonly apparmorProfile?: string;
 }
 
 /** Resolves a container into an OCI runtime configuration; the launch program is compiled from it. */
@@ -30,7 +34,10 @@ export function runtimeSpec(config: ContainerConfig, context: SpecContext): Runt
   const devices = deviceSpec(config);
   return {
     ociVersion: "1.2.0",
-    process: processSpec(config, context.image, context),
+    process: {
+      ...processSpec(config, context.image, context),
+      ...(context.apparmorProfile === undefined ? {} : { apparmorProfile: context.apparmorProfile }),
+    },
     root: { path: context.rootPath, readonly: security?.readonlyRootfs ?? false },
     hostname: context.hostname,
     mounts: mountSpec(config, { files: context.files, privileged, volumes: imageVolumes(context.image) }),
@@ -42,6 +49,7 @@ export function runtimeSpec(config: ContainerConfig, context: SpecContext): Runt
       resources: { devices: devices.rules ?? [{ allow: true, type: "a", access: "rwm" }] },
       maskedPaths: privileged ? [] : (security?.maskedPaths ?? []),
       readonlyPaths: privileged ? [] : (security?.readonlyPaths ?? []),
+      ...(context.seccomp === undefined ? {} : { seccomp: context.seccomp }),
     },
   };
 }

@@ -16,6 +16,7 @@ import { identify, openPidfd, type ProcessIdentity, signal } from "../linux/proc
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
+import { apparmorLabels } from "./apparmor.ts";
 import { releaseStdio, settleExit } from "./exit.ts";
 import { closeLive, type LiveContainer, newLiveContainer } from "./live.ts";
 import { capabilitySet } from "./process-spec.ts";
@@ -23,6 +24,7 @@ import { containerConfig, launchTag, specOf } from "./records.ts";
 import { makeCgroup } from "./resources.ts";
 import { nowNs, type Runtime, updateContainer } from "./runtime.ts";
 import { seccompChoice, seccompFilter } from "./seccomp.ts";
+import type { SecurityModules } from "./security-modules.ts";
 import { containerState } from "./status.ts";
 import { logPlace, newStdio, startPumps } from "./stdio.ts";
 
@@ -96,7 +98,7 @@ async function launch(
       label: `container ${record.name}`,
       tag: launchTag(record.id),
       spec,
-      identity: identityOf(spec, config.linux?.securityContext),
+      identity: identityOf(spec, config.linux?.securityContext, runtime.securityModules),
       existingCapabilities: runtime.capabilities,
       root,
       pause: passed.own(openPause(sandbox)),
@@ -140,7 +142,11 @@ function openPidNamespace(spec: RuntimeSpec): Fd | undefined {
 }
 
 /** Whom a container's processes are, for its launch and for every exec in it. */
-export function identityOf(spec: RuntimeSpec, security: LinuxContainerSecurityContext | undefined): Identity {
+export function identityOf(
+  spec: RuntimeSpec,
+  security: LinuxContainerSecurityContext | undefined,
+  { apparmor }: SecurityModules,
+): Identity {
   const { user, capabilities, noNewPrivileges } = spec.process;
   const bounding = capabilitySet(capabilities.bounding);
   const choice = seccompChoice(security);
@@ -154,7 +160,8 @@ export function identityOf(spec: RuntimeSpec, security: LinuxContainerSecurityCo
     inheritable: capabilitySet(capabilities.inheritable),
     ambient: capabilitySet(capabilities.ambient),
     noNewPrivileges,
-    seccompFilter: seccompFilter(choice, bounding),
+    seccompFilter: seccompFilter(choice, spec.linux.seccomp, bounding),
+    execLabels: apparmorLabels(spec.process.apparmorProfile, apparmor),
   };
 }
 

@@ -13,7 +13,7 @@ import {
 import type { ContainerRecord } from "../state/containers.ts";
 import { containerConfig, specOf } from "./records.ts";
 import type { Runtime } from "./runtime.ts";
-import { loadSeccompProfile, seccompChoice } from "./seccomp.ts";
+import { seccompChoice, seccompProfile } from "./seccomp.ts";
 import { stopSignalOf } from "./stop-signal.ts";
 
 /*
@@ -107,7 +107,7 @@ export function containerInfo(_runtime: Runtime, record: ContainerRecord): objec
   const security = config.linux?.securityContext;
   const choice = seccompChoice(security);
   const capabilities = new Set(spec.process.capabilities.bounding.map((name) => name.slice("CAP_".length)));
-  const seccomp = loadSeccompProfile(choice, capabilities);
+  const seccomp = seccompProfile(choice, spec.linux.seccomp, capabilities);
   return {
     sandboxID: record.sandboxId,
     pid: containerState(record) === "running" ? (record.process?.pid ?? 0) : 0,

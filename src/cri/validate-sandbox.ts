@@ -138,5 +138,5 @@ function checkSysctl(path: string, name: string, value: string, linux: LinuxPodS
 
 function isIpcSetting(words: readonly string[]): boolean {
   if (words[0] === "fs" && words[1] === "mqueue") return words.length === 3;
-  return words[0] === "kernel" && words.length === 2 && /^(shm|msg|sem$)/.test(words[1]!);
+  return words[0] === "kernel" && words.length === 2 && /^(shm|msg|sem$|sem_next_id$)/.test(words[1]!);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe } from "bun:test";
-import { check, containerSecurity, sandboxSecurity } from "../../test/fixtures/request-verdict.ts";
+import { check, containerSecurity, type Row, sandboxSecurity } from "../../test/fixtures/request-verdict.ts";
 import { NamespaceMode, SecurityProfile_ProfileType as ProfileType } from "../gen/runtime/v1/api_pb.ts";
 
 const security = "config.linux.security_context";
@@ -84,15 +84,42 @@ describe("a sandbox's security context", () => {
       () => sandboxSecurity({ apparmor: { profileType: ProfileType.RuntimeDefault } }),
     ],
     [
-      "may not have an AppArmor profile of its own",
+      "may have an AppArmor profile of its own",
       () => sandboxSecurity({ apparmor: { profileType: ProfileType.Localhost, localhostRef: "mine" } }),
-      ["FailedPrecondition", `${security}.apparmor: the AppArmor profile "mine" cannot be applied`],
+    ],
+    [
+      "needs the name of an AppArmor profile",
+      () => sandboxSecurity({ apparmor: { profileType: ProfileType.Localhost, localhostRef: "localhost/" } }),
+      ["InvalidArgument", `${security}.apparmor.localhost_ref: must not be empty`],
+    ],
+    [
+      "may not have lines in the name of an AppArmor profile",
+      () => sandboxSecurity({ apparmor: { profileType: ProfileType.Localhost, localhostRef: "a\nexec b" } }),
+      ["InvalidArgument", `${security}.apparmor.localhost_ref: must not contain control characters`],
+    ],
+    [
+      "may not have an AppArmor profile unused",
+      () => sandboxSecurity({ apparmor: { localhostRef: "mine" } }),
+      ["InvalidArgument", `${security}.apparmor.localhost_ref: is for profile_type Localhost only`],
     ],
     ["may have empty SELinux options", () => sandboxSecurity({ selinuxOptions: {} })],
+    ...["s0", "s0:c1", "s0:c4,c5", "s0-s15:c0.c1023", "s0:c1-s1:c1,c3.c5"].map(
+      (level): Row => [
+        `may have the SELinux level ${level}`,
+        () => sandboxSecurity({ selinuxOptions: { level } }),
+      ],
+    ),
+    ...["s0,c4,c5", "c1", "s0:", "s0:c1,", "s0:c1:c2", "s0 ", "SystemLow", `s0:c1${",c1".repeat(100)}`].map(
+      (level): Row => [
+        `may not have the SELinux level ${level.slice(0, 20)}`,
+        () => sandboxSecurity({ selinuxOptions: { level } }),
+        ["InvalidArgument", `${security}.selinux_options.level: must be a level`],
+      ],
+    ),
     [
-      "may not have SELinux labels",
-      () => sandboxSecurity({ selinuxOptions: { level: "s0:c1" } }),
-      ["Unimplemented", `${security}.selinux_options: SELinux labels are not supported yet`],
+      "may not have an SELinux type with a colon",
+      () => sandboxSecurity({ selinuxOptions: { type: "a:b" } }),
+      ["InvalidArgument", `${security}.selinux_options.type: must be a name of the policy's, but is "a:b"`],
     ],
   ]);
 });
@@ -184,9 +211,26 @@ describe("a container's security context", () => {
       ["InvalidArgument", `${security}.seccomp_profile_path: must be runtime/default`],
     ],
     [
-      "may not have an AppArmor profile of its own by the legacy field",
+      "may have an AppArmor profile of its own by the legacy field",
       () => containerSecurity({ apparmorProfile: "localhost/mine" }),
-      ["FailedPrecondition", `${security}.apparmor_profile: the AppArmor profile "mine" cannot be applied`],
+    ],
+    [
+      "may not have another word in the legacy field",
+      () => containerSecurity({ apparmorProfile: "mine" }),
+      [
+        "InvalidArgument",
+        `${security}.apparmor_profile: must be runtime/default, unconfined or localhost/NAME`,
+      ],
+    ],
+    [
+      "may not mask the root",
+      () => containerSecurity({ maskedPaths: ["/./"] }),
+      ["InvalidArgument", `${security}.masked_paths[0]: must not be the root, but is "/./"`],
+    ],
+    [
+      "may not have more masked paths than a launch has room for",
+      () => containerSecurity({ maskedPaths: Array(2049).fill("/proc/kcore") }),
+      ["InvalidArgument", `${security}.masked_paths: must not have more than 2048 entries`],
     ],
   ]);
 });

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { FailedPreconditionError } from "../errors.ts";
 import {
   type LinuxContainerSecurityContext,
   type LinuxSandboxSecurityContext,
@@ -24,6 +23,13 @@ import {
 /** NGROUPS_MAX (linux/limits.h). */
 const MAX_GROUPS = 65_536;
 const MAX_USER_NAME_BYTES = 256;
+/** Each path takes up to ten system calls of a launch, which has room for some 60,000. */
+const MAX_PATHS = 2048;
+/** AppArmor's own bound is what one write to procfs may have, a page. */
+const MAX_PROFILE_NAME_BYTES = 4000;
+/** One level or a range of two: sensitivity, then categories, single or from one to another (selinux(8), mcs(8)). */
+const LEVEL =
+  /^(?!.{256})s\d{1,2}(:c\d{1,4}(\.c\d{1,4})?(,c\d{1,4}(\.c\d{1,4})?)*)?(-s\d{1,2}(:c\d{1,4}(\.c\d{1,4})?(,c\d{1,4}(\.c\d{1,4})?)*)?)?$/;
 const LEGACY_DEFAULT_PROFILES: readonly string[] = ["", "runtime/default", "docker/default", "unconfined"];
 
 export function checkSandboxSecurity(path: string, context: LinuxSandboxSecurityContext): void {
@@ -51,12 +57,8 @@ export function checkContainerSecurity(path: string, context: LinuxContainerSecu
   checkCapabilities(`${path}.capabilities.add_capabilities`, addCapabilities, ["ALL", "CAP_ALL"]);
   checkCapabilities(`${path}.capabilities.drop_capabilities`, dropCapabilities, ["ALL", "CAP_ALL"]);
   checkCapabilities(`${path}.capabilities.add_ambient_capabilities`, addAmbientCapabilities, []);
-  for (const [index, masked] of context.maskedPaths.entries()) {
-    checkAbsolutePath(`${path}.masked_paths[${index}]`, masked);
-  }
-  for (const [index, readonly] of context.readonlyPaths.entries()) {
-    checkAbsolutePath(`${path}.readonly_paths[${index}]`, readonly);
-  }
+  checkPaths(`${path}.masked_paths`, context.maskedPaths);
+  checkPaths(`${path}.readonly_paths`, context.readonlyPaths);
   checkLegacyAppArmor(`${path}.apparmor_profile`, context.apparmorProfile);
   checkCommonSecurity(path, context);
 }
@@ -122,6 +124,14 @@ function checkCapabilities(path: string, names: readonly string[], wildcards: re
   }
 }
 
+function checkPaths(path: string, values: readonly string[]): void {
+  if (values.length > MAX_PATHS) invalid(path, `must not have more than ${MAX_PATHS} entries`);
+  for (const [index, value] of values.entries()) {
+    checkAbsolutePath(`${path}[${index}]`, value);
+    if (/^\/[/.]*$/.test(value)) invalid(`${path}[${index}]`, `must not be the root, but is ${shown(value)}`);
+  }
+}
+
 function checkSeccomp(path: string, profile: SecurityProfile): void {
   if (profile.profileType === ProfileType.Localhost) {
     checkAbsolutePath(`${path}.localhost_ref`, profile.localhostRef);
@@ -139,8 +149,11 @@ function checkLegacySeccomp(path: string, value: string): void {
 }
 
 function checkAppArmor(path: string, profile: SecurityProfile): void {
-  if (profile.profileType === ProfileType.Localhost) refuseAppArmor(path, profile.localhostRef);
-  if (profile.localhostRef !== "") invalid(`${path}.localhost_ref`, "is for profile_type Localhost only");
+  if (profile.profileType === ProfileType.Localhost) {
+    checkProfileName(`${path}.localhost_ref`, profile.localhostRef.replace(/^localhost\//, ""));
+  } else if (profile.localhostRef !== "") {
+    invalid(`${path}.localhost_ref`, "is for profile_type Localhost only");
+  }
 }
 
 function checkLegacyAppArmor(path: string, value: string): void {
@@ -148,19 +161,26 @@ function checkLegacyAppArmor(path: string, value: string): void {
   if (!value.startsWith("localhost/")) {
     invalid(path, `must be runtime/default, unconfined or localhost/NAME, but is ${shown(value)}`);
   }
-  refuseAppArmor(path, value);
+  checkProfileName(path, value.slice("localhost/".length));
 }
 
-function refuseAppArmor(path: string, profile: string): never {
-  const name = profile.startsWith("localhost/") ? profile.slice("localhost/".length) : profile;
+/** The name of a profile of AppArmor's; whether it is loaded is for the machine to say. */
+function checkProfileName(path: string, name: string): void {
   checkNotEmpty(path, name);
   checkPrintable(path, name);
-  throw new FailedPreconditionError(
-    `${path}: the AppArmor profile ${shown(name)} cannot be applied: podrt does not load AppArmor profiles yet`,
-  );
+  if (Buffer.byteLength(name) > MAX_PROFILE_NAME_BYTES) {
+    invalid(path, `must not exceed ${MAX_PROFILE_NAME_BYTES} bytes`);
+  }
 }
 
+/** The parts of a context that the machine's policy may know; whether it does is for the machine to say. */
 function checkSelinux(path: string, options: SELinuxOption): void {
-  const { user, role, type, level } = options;
-  if ([user, role, type, level].some((part) => part !== "")) unsupported(path, "SELinux labels are");
+  for (const field of ["user", "role", "type"] as const) {
+    const value = options[field];
+    if (value === "" || /^[A-Za-z_][A-Za-z0-9_.-]{0,254}$/.test(value)) continue;
+    invalid(`${path}.${field}`, `must be a name of the policy's, but is ${shown(value)}`);
+  }
+  if (options.level !== "" && !LEVEL.test(options.level)) {
+    invalid(`${path}.level`, `must be a level as in s0:c1,c2, but is ${shown(options.level)}`);
+  }
 }

@@ -22,9 +22,11 @@ import {
   joinCgroups,
   setOomScore,
 } from "./child.ts";
+import { labelExec } from "./exec-label.ts";
 import type { Identity } from "./identity.ts";
+import { makeReadOnly, maskPaths } from "./masks.ts";
 import { MONITOR_FD } from "./monitor.ts";
-import { compileMount, finishMounts, makeReadOnly, maskPath, sortByDepth } from "./mounts.ts";
+import { compileMount, finishMounts, sortByDepth } from "./mounts.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Operand, type Program } from "./program.ts";
 import { enterRoot, type RootTree, rootTree, setMountAttributes } from "./rootfs.ts";
@@ -76,6 +78,7 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
     cgroupDirectory: launch.cgroup.directory && passed.add(launch.cgroup.directory),
   });
   child.step("become a session leader", "setsid", []);
+  labelExec(child, launch.identity.execLabels);
   joinCgroups(child, launch.cgroup.joinTargets, passed);
   if (spec.process.oomScoreAdj !== undefined) setOomScore(child, spec.process.oomScoreAdj);
   child.step("join the pod's namespaces", "setns", [
@@ -94,8 +97,8 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
   }
   makeDevices(tree, spec.linux.devices);
   if (launch.stdio.terminal) mountConsole(tree, stdin);
-  for (const path of spec.linux.readonlyPaths) makeReadOnly(child, path);
-  for (const path of spec.linux.maskedPaths) maskPath(child, path);
+  makeReadOnly(child, spec.linux.readonlyPaths);
+  maskPaths(child, spec.linux.maskedPaths, passed);
   tree.makeDirectories(spec.process.cwd);
   finishMounts(child, spec.mounts);
   if (spec.root.readonly)

@@ -18,6 +18,7 @@ import {
   joinCgroups,
   setOomScore,
 } from "./child.ts";
+import { labelExec } from "./exec-label.ts";
 import type { Identity } from "./identity.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Program } from "./program.ts";
@@ -52,6 +53,7 @@ export function execProgram(launch: ExecLaunch, passed: PassedFds): Program {
     cgroupDirectory: launch.cgroup.directory && passed.add(launch.cgroup.directory),
   });
   child.step("become a session leader", "setsid", []);
+  labelExec(child, launch.identity.execLabels);
   joinCgroups(child, launch.cgroup.joinTargets, passed);
   if (launch.oomScoreAdj !== undefined) setOomScore(child, launch.oomScoreAdj);
   child.step("join the container's namespaces", "setns", [

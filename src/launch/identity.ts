@@ -10,6 +10,7 @@ import {
 } from "../linux/abi/prctl.ts";
 import { CAPABILITIES, type CapabilityName, capabilityMask } from "../linux/capability.ts";
 import type { SeccompFilter } from "../linux/seccomp/filters.ts";
+import type { ExecLabel } from "./exec-label.ts";
 import type { Program, Table } from "./program.ts";
 
 /** Who a process is to be when it execs. */
@@ -26,6 +27,8 @@ export interface Identity {
   readonly noNewPrivileges: boolean;
   /** Absent for an unconfined process. */
   readonly seccompFilter: SeccompFilter | undefined;
+  /** What the machine's security modules are asked for; none for an unconfined process. */
+  readonly execLabels: readonly ExecLabel[];
 }
 
 const SECCOMP_SET_MODE_FILTER = 1;

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { statSync } from "node:fs";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
-import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW } from "../linux/abi/fcntl.ts";
+import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE } from "../linux/abi/fcntl.ts";
 import {
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
-  MS_BIND,
   MS_PRIVATE,
-  MS_REC,
   MS_SHARED,
   MS_SLAVE,
   mountAttr,
@@ -153,37 +151,4 @@ function openBindSource(mount: RuntimeMount, options: MountOptions): Fd {
       { cause: error },
     );
   }
-}
-
-/** Appends the steps that hide `path`: a file behind /dev/null, a directory behind an empty read-only tmpfs. */
-export function maskPath(table: Table, path: string): void {
-  const missing = ["ENOENT", "ENOTDIR"] as const;
-  table.step(`mask ${path} with /dev/null`, "mount", ["/dev/null", path, 0, MS_BIND, 0], {
-    tolerate: missing,
-  });
-  // On a directory the first step has failed with ENOTDIR and this one takes; on a file the reverse.
-  const attributes = "mode=0755,size=0k,nr_inodes=1";
-  table.step(
-    `mask ${path} with an empty directory`,
-    "mount",
-    ["tmpfs", path, "tmpfs", 0x1 | 0x2 | 0x4 | 0x8, attributes],
-    {
-      tolerate: missing,
-    },
-  );
-}
-
-/** Appends the steps that make what is at `path` read-only, submounts included; nothing where nothing is. */
-export function makeReadOnly(table: Table, path: string): void {
-  table.step(`bind ${path} on itself`, "mount", [path, path, 0, MS_BIND | MS_REC, 0], {
-    tolerate: ["ENOENT", "ENOTDIR"],
-  });
-  setMountAttributes(
-    table,
-    path,
-    mountAttr(MOUNT_ATTR_RDONLY),
-    `make ${path} read-only`,
-    AT_SYMLINK_NOFOLLOW,
-    ["ENOENT", "ENOTDIR"],
-  );
 }

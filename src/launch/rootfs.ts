@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { ErrnoName } from "../linux/abi/errno.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -111,8 +112,13 @@ export function enterRoot(table: Table, root: Operand, mountPoint: string): void
 const RESOLVE = openHow(O_PATH | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS);
 
 /** Appends an open of `path` that no link into /proc can lead astray. */
-export function openPath(table: Table, path: string, name = `open ${path}`): Cell {
-  return table.answer(name, "openat2", [AT_FDCWD, path, RESOLVE, RESOLVE.length]);
+export function openPath(
+  table: Table,
+  path: string,
+  name = `open ${path}`,
+  tolerate: readonly ErrnoName[] = [],
+): Cell {
+  return table.answer(name, "openat2", [AT_FDCWD, path, RESOLVE, RESOLVE.length], { tolerate });
 }
 
 /** The tree below the entered root while a program is compiled: what it has made and opened so far. */
@@ -202,7 +208,7 @@ export function setMountAttributes(
   attributes: Uint8Array,
   name: string,
   flags = 0,
-  tolerate: readonly ("ENOENT" | "EINVAL" | "ENOTDIR")[] = [],
+  tolerate: readonly ErrnoName[] = [],
 ): void {
   table.step(name, "mount_setattr", [AT_FDCWD, path, flags, attributes, attributes.length], { tolerate });
 }

@@ -11,6 +11,7 @@ import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS } f
 import type { CapabilityName } from "../linux/capability.ts";
 import { type Fd, sealedMemfd } from "../linux/fd.ts";
 import { type CgroupPlace, forkChild, joinCgroups, setOomScore } from "./child.ts";
+import { labelExec } from "./exec-label.ts";
 import { assumeIdentity, type Identity } from "./identity.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Program, type Table } from "./program.ts";
@@ -54,6 +55,7 @@ export function sandboxProgram(launch: SandboxLaunch, passed: PassedFds): Progra
     cgroupDirectory: launch.cgroup.directory && passed.add(launch.cgroup.directory),
   });
   child.step("become a session leader", "setsid", []);
+  labelExec(child, launch.identity.execLabels);
   joinCgroups(child, launch.cgroup.joinTargets, passed);
   setOomScore(child, launch.oomScoreAdj);
   if (launch.newNamespaces.uts) {

@@ -24,6 +24,8 @@ export interface RuntimeProcess {
   readonly capabilities: RuntimeCapabilities;
   readonly noNewPrivileges: boolean;
   readonly oomScoreAdj?: number;
+  /** Name of a profile of AppArmor's; absent for an unconfined process. */
+  readonly apparmorProfile?: string;
 }
 
 /** Each a list of names as in `CAP_CHOWN`. */
@@ -63,8 +65,14 @@ export interface RuntimeLinux {
   readonly resources: Readonly<Record<string, unknown>>;
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
-  readonly seccomp?: unknown;
+  readonly seccomp?: RuntimeSeccomp;
   readonly sysctl?: Readonly<Record<string, string>>;
+}
+
+/** A seccomp profile of a file of the host's: where it was read, and its text as it was then. */
+export interface RuntimeSeccomp {
+  readonly path: string;
+  readonly text: string;
 }
 
 export type NamespaceType = "mount" | "pid" | "network" | "ipc" | "uts" | "cgroup" | "user";

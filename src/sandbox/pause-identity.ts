@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { seccompChoice, seccompFilter } from "../container/seccomp.ts";
+import { apparmorLabels, apparmorProfile } from "../container/apparmor.ts";
+import { readSeccompProfile, seccompChoice, seccompFilter } from "../container/seccomp.ts";
+import type { SecurityModules } from "../container/security-modules.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
 import type { Identity } from "../launch/identity.ts";
@@ -8,8 +10,10 @@ import type { Identity } from "../launch/identity.ts";
 const PAUSE_ID = 65_535;
 
 /** The pause has no capability and can gain none; user and groups are the pod's where it names them. */
-export function identityForPause(config: PodSandboxConfig): Identity {
-  const security = config.linux?.securityContext;
+export function identityForPause(config: PodSandboxConfig, modules: SecurityModules): Identity {
+  const context = config.linux?.securityContext;
+  // A privileged pod is one whose containers may be: its pause needs nothing for that.
+  const security = context && { ...context, privileged: false };
   if (security?.runAsGroup !== undefined && security.runAsUser === undefined) {
     throw new InvalidArgumentError(
       "config.linux.security_context.run_as_group",
@@ -18,6 +22,7 @@ export function identityForPause(config: PodSandboxConfig): Identity {
   }
   const none = new Set<never>();
   const choice = seccompChoice(security);
+  const apparmor = apparmorProfile("config.linux.security_context", security, modules);
   return {
     uid: security?.runAsUser === undefined ? PAUSE_ID : Number(security.runAsUser.value),
     gid: security?.runAsGroup === undefined ? PAUSE_ID : Number(security.runAsGroup.value),
@@ -28,6 +33,7 @@ export function identityForPause(config: PodSandboxConfig): Identity {
     inheritable: none,
     ambient: none,
     noNewPrivileges: true,
-    seccompFilter: seccompFilter(choice, none),
+    seccompFilter: seccompFilter(choice, readSeccompProfile(choice), none),
+    execLabels: apparmorLabels(apparmor, modules.apparmor),
   };
 }

@@ -11,6 +11,7 @@ import {
   Protocol,
 } from "../gen/runtime/v1/api_pb.ts";
 import { placeIn } from "../launch/child.ts";
+import type { Identity } from "../launch/identity.ts";
 import { type Monitor, startMonitor } from "../launch/monitor.ts";
 import { newPassedFds } from "../launch/passed-fds.ts";
 import { sandboxProgram } from "../launch/sandbox-program.ts";
@@ -63,6 +64,7 @@ export async function runSandbox(
 }
 
 async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: string): Promise<string> {
+  const identity = identityForPause(config, runtime.securityModules);
   const intent = newRecord(runtime, config, runtimeHandler);
   const { id } = intent;
   const dir = podDir(runtime.paths, id);
@@ -99,7 +101,7 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   cleanup.add("end the monitor", () => monitor.end().finally(() => monitor.disconnect()));
   note({ monitor: monitor.identity });
   cleanup.add("kill the pause", () => killPause(record));
-  note({ pause: await startPause(runtime, record, config, hostname, monitor) });
+  note({ pause: await startPause(runtime, record, config, { hostname, identity }, monitor) });
   const namespaces = namespacesOf(config);
   if (namespaces.network) {
     using netns = openNamespace(record.pause?.pid ?? 0, "net");
@@ -170,7 +172,7 @@ async function startPause(
   runtime: Runtime,
   record: SandboxRecord,
   config: PodSandboxConfig,
-  hostname: string,
+  pause: { readonly hostname: string; readonly identity: Identity },
   monitor: Monitor,
 ): Promise<{ pid: number; startTicks: string }> {
   const namespaces = namespacesOf(config);
@@ -180,10 +182,10 @@ async function startPause(
       label: `sandbox ${record.name}`,
       tag: PAUSE_TAG,
       newNamespaces: namespaces,
-      hostname,
+      hostname: pause.hostname,
       sysctls: sandboxSysctls(config, namespaces),
       oomScoreAdj: DEFAULT_OOM_SCORE,
-      identity: identityForPause(config),
+      identity: pause.identity,
       existingCapabilities: runtime.capabilities,
       cgroup: placeIn(openCgroup(runtime.cgroups, record.cgroupPath), passed),
       rootMountPoint: runtime.paths.rootMountPoint,

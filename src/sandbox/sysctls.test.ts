@@ -13,9 +13,9 @@ function sysctls(requested: Record<string, string>, namespaces = own) {
 
 test("dots and slashes name the same parameter", () => {
   expect(sysctls({ "net.core.somaxconn": "1" }).at(-1)).toEqual(["net/core/somaxconn", "1"]);
-  expect(sysctls({ "net/ipv4/conf/eth0.1/forwarding": "1" }).at(-1)?.[0]).toBe(
-    "net/ipv4/conf/eth0.1/forwarding",
-  );
+  const ofVlan = "net/ipv4/conf/eth0.1/forwarding";
+  expect(sysctls({ [ofVlan]: "1" }).at(-1)?.[0]).toBe(ofVlan);
+  expect(sysctls({ "net.ipv4.conf.eth0/1.forwarding": "1" }).at(-1)?.[0]).toBe(ofVlan);
 });
 
 test("a pod with a network of its own may bind low ports and ping", () => {

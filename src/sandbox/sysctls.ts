@@ -5,7 +5,7 @@ import type { PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
 /** Which kernel parameters belong to which of a pod's namespaces (namespaces(7), proc_sys(5)). */
 const NAMESPACED: readonly { readonly pattern: RegExp; readonly namespace: "network" | "ipc" }[] = [
   { pattern: /^net\//, namespace: "network" },
-  { pattern: /^kernel\/(shm[a-z_]*|msg[a-z_]*|sem)$/, namespace: "ipc" },
+  { pattern: /^kernel\/(shm[a-z_]*|msg[a-z_]*|sem|sem_next_id)$/, namespace: "ipc" },
   { pattern: /^fs\/mqueue\//, namespace: "ipc" },
 ];
 
@@ -27,7 +27,7 @@ export function sandboxSysctls(
     const path = sysctlPath(name);
     const field = `config.linux.sysctls[${name}]`;
     const known = NAMESPACED.find(({ pattern }) => pattern.test(path));
-    if (known === undefined || /(^|\/)\.\.?(\/|$)/.test(path)) {
+    if (known === undefined || /(^|\/)\.{0,2}(\/|$)/.test(path)) {
       throw new InvalidArgumentError(field, "is no kernel parameter of a pod's own namespaces");
     }
     if (!namespaces[known.namespace]) {
@@ -41,7 +41,11 @@ export function sandboxSysctls(
   return [...(namespaces.network ? NETWORK_DEFAULTS : []), ...requested];
 }
 
-/** `net.ipv4.ip_forward` and `net/ipv4/ip_forward` are the same; sysctl(8). */
+/**
+ * `net.ipv4.conf.eth0/1.forwarding` and `net/ipv4/conf/eth0.1/forwarding` are the same: what comes first
+ * separates, the other one is a dot within a name (sysctl(8)).
+ */
 function sysctlPath(name: string): string {
-  return name.includes("/") ? name : name.replaceAll(".", "/");
+  const separator = /[./]/.exec(name)?.[0];
+  return separator === "." ? name.replace(/[./]/g, (found) => (found === "." ? "/" : ".")) : name;
 }

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+import { FailedPreconditionError } from "../errors.ts";
+import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE } from "../linux/abi/fcntl.ts";
+import {
+  MNT_DETACH,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  MOVE_MOUNT_T_EMPTY_PATH,
+  mountAttr,
+  OPEN_TREE_CLOEXEC,
+  OPEN_TREE_CLONE,
+} from "../linux/abi/mount.ts";
+import { S_IFMT } from "../linux/abi/stat.ts";
+import { Fd } from "../linux/fd.ts";
+import { statFd } from "../linux/path.ts";
+import { syscall } from "../linux/syscall.ts";
+import type { PassedFds } from "./passed-fds.ts";
+import type { Cell, Operand, Table } from "./program.ts";
+import { mountFilesystem, openPath, setMountAttributes } from "./rootfs.ts";
+
+/*
+ * Masked and read-only paths, inside the entered root. An image, or a volume that another container
+ * writes to, decides what is at such a path and at /dev/null. So no source is ever named by a path
+ * of the container's, every path is resolved once without /proc's magic links, and what is put over
+ * a path is checked to be there.
+ *
+ * A path that does not exist is passed over: its descriptor is then an errno, and every step on it
+ * ends with EBADF, which is tolerated.
+ */
+
+const MISSING = ["ENOENT", "ENOTDIR"] as const;
+const S_IFCHR = 0o020000;
+const S_IFREG = 0o100000;
+const CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+const BY_DESCRIPTOR = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+
+/** Appends the steps that hide `paths`: a file behind the null device, a directory behind an empty one. */
+export function maskPaths(table: Table, paths: readonly string[], passed: PassedFds): void {
+  if (paths.length === 0) return;
+  const covers = attachCovers(table, passed.add(openNullDevice()));
+  for (const path of paths) {
+    const target = openPath(table, path, `mask ${path}: open it`, MISSING);
+    // One of the two fits, and EINVAL says of the other that it does not; without either, the last step fails.
+    for (const cover of ["empty", "null"]) {
+      const copy = table.answer(`mask ${path}: copy the cover`, "open_tree", [covers, cover, CLONE]);
+      table.step(`mask ${path}`, "move_mount", [copy, "", target, "", BY_DESCRIPTOR], {
+        tolerate: ["EBADF", "EINVAL"],
+      });
+      table.step(`mask ${path}: close the cover`, "close", [copy]);
+    }
+    closeTarget(table, path, target);
+    const readOnly = mountAttr(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+    setMountAttributes(table, path, readOnly, `mask ${path}: see that it is covered`, 0, MISSING);
+  }
+  table.step("leave the covers: enter them", "fchdir", [covers]);
+  table.step("leave the covers: detach them", "umount2", [".", MNT_DETACH]);
+  table.step("leave the covers: go to the root", "chdir", ["/"]);
+}
+
+/** Appends the steps that make what is at `paths` read-only; what is mounted below them keeps its own flags. */
+export function makeReadOnly(table: Table, paths: readonly string[]): void {
+  for (const path of paths) {
+    const missing = { tolerate: ["EBADF"] } as const;
+    const name = `make ${path} read-only`;
+    const target = openPath(table, path, `${name}: open it`, MISSING);
+    const flags = CLONE | AT_EMPTY_PATH | AT_RECURSIVE;
+    const copy = table.answer(`${name}: copy its mount`, "open_tree", [target, "", flags], missing);
+    const attributes = mountAttr(MOUNT_ATTR_RDONLY);
+    table.step(name, "mount_setattr", [copy, "", AT_EMPTY_PATH, attributes, attributes.length], missing);
+    table.step(`${name}: attach it`, "move_mount", [copy, "", target, "", BY_DESCRIPTOR], missing);
+    table.step(`${name}: close the copy`, "close", [copy], missing);
+    closeTarget(table, path, target);
+  }
+}
+
+function closeTarget(table: Table, path: string, target: Cell): void {
+  table.step(`close ${path}`, "close", [target], { tolerate: ["EBADF"] });
+}
+
+/**
+ * Appends a file system with a directory `empty` and the null device as `null`, attached above the root so that
+ * its mounts can be copied: the kernel copies only what is attached. Nothing that begins at the root sees it.
+ */
+function attachCovers(table: Table, nullDevice: Operand): Cell {
+  const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  const covers = mountFilesystem(table, "tmpfs", ["mode=0755", "nr_inodes=3"], attributes);
+  table.step("make the empty cover", "mkdirat", [covers, "empty", 0o755]);
+  table.step("make a place for the null cover", "mknodat", [covers, "null", S_IFREG | 0o444, 0]);
+  table.step("attach the covers", "move_mount", [covers, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH]);
+  table.step("attach the null cover", "move_mount", [
+    nullDevice,
+    "",
+    covers,
+    "null",
+    MOVE_MOUNT_F_EMPTY_PATH,
+  ]);
+  return covers;
+}
+
+/** The host's /dev/null as a detached mount, known to be the null device. */
+function openNullDevice(): Fd {
+  const device = new Fd(syscall("open_tree", AT_FDCWD, "/dev/null", CLONE));
+  const { mode, rdev } = statFd(device.number);
+  if ((mode & S_IFMT) === S_IFCHR && rdev === "1:3") return device;
+  device.close();
+  throw new FailedPreconditionError("cannot mask paths: the host's /dev/null is not the null device (1:3)");
+}
