@@ -4,7 +4,8 @@
 # usage: fetch-packages.sh DIR
 #
 # Sees that docker-registry, nginx and a static busybox are there: installed, or unpacked below DIR/root. They are
-# not installed, because the packages of the first two would start services on this machine.
+# not installed, because the packages of the first two would start services on this machine. Where there is apt-get,
+# the same for libseccomp, which a test compares with.
 
 set -eu
 
@@ -19,12 +20,16 @@ packages=
 present /usr/bin/docker-registry || packages="$packages docker-registry"
 present /bin/busybox || packages="$packages busybox-static"
 present /usr/sbin/nginx || packages="$packages nginx"
-[ -n "$packages" ] || exit 0
+oracle=
+present /usr/lib/x86_64-linux-gnu/libseccomp.so.2 || ! command -v apt-get >/dev/null || oracle=libseccomp2
+[ -n "$packages$oracle" ] || exit 0
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
   echo "make: needed to make test images: install docker-registry, busybox-static and nginx (looked for:$packages)" >&2
   exit 1
 fi
+
+packages="$packages${oracle:+ $oracle}"
 
 # nginx's libraries come with it; where no package list is known yet, one is fetched first.
 names() {

@@ -56,6 +56,8 @@ const FLAGS = {
   SECCOMP_FILTER_FLAG_TSYNC,
   SECCOMP_FILTER_FLAG_LOG,
   SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+  // How long a call may wait for an agent's verdict; none does, and the kernel takes it beside a listener only.
+  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: 0,
 } as const;
 
 /** The profile's flags as seccomp(2) takes them. */

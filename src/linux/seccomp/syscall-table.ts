@@ -77,7 +77,7 @@ const X32_OWN_NAMES = `
 
 const X32_LACKS = new Set(
   "uselib _sysctl create_module get_kernel_syms query_module nfsservctl \
-set_thread_area get_thread_area epoll_ctl_old epoll_wait_old vserver uretprobe".split(" "),
+set_thread_area get_thread_area epoll_ctl_old epoll_wait_old vserver uretprobe map_shadow_stack".split(" "),
 );
 
 const X86_64: ReadonlyMap<string, number> = new Map(Object.entries({ ...SYS, ...NEWER }));
