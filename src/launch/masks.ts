@@ -19,7 +19,7 @@ import { statFd } from "../linux/path.ts";
 import { syscall } from "../linux/syscall.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import type { Cell, Operand, Table } from "./program.ts";
-import { mountFilesystem, openPath, setMountAttributes } from "./rootfs.ts";
+import { mountFilesystem, openPath } from "./rootfs.ts";
 
 /*
  * Masked and read-only paths, inside the entered root. An image, or a volume that another container
@@ -52,8 +52,11 @@ export function maskPaths(table: Table, paths: readonly string[], passed: Passed
       table.step(`mask ${path}: close the cover`, "close", [copy]);
     }
     closeTarget(table, path, target);
+    // Only the root of a mount has attributes: what is not covered fails here with EINVAL.
+    const top = openPath(table, path, `mask ${path}: open what covers it`, MISSING);
     const readOnly = mountAttr(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
-    setMountAttributes(table, path, readOnly, `mask ${path}: see that it is covered`, 0, MISSING);
+    setAttributes(table, top, readOnly, `mask ${path}: see that it is covered`);
+    closeTarget(table, path, top);
   }
   table.step("leave the covers: enter them", "fchdir", [covers]);
   table.step("leave the covers: detach them", "umount2", [".", MNT_DETACH]);
@@ -68,12 +71,16 @@ export function makeReadOnly(table: Table, paths: readonly string[]): void {
     const target = openPath(table, path, `${name}: open it`, MISSING);
     const flags = CLONE | AT_EMPTY_PATH | AT_RECURSIVE;
     const copy = table.answer(`${name}: copy its mount`, "open_tree", [target, "", flags], missing);
-    const attributes = mountAttr(MOUNT_ATTR_RDONLY);
-    table.step(name, "mount_setattr", [copy, "", AT_EMPTY_PATH, attributes, attributes.length], missing);
+    setAttributes(table, copy, mountAttr(MOUNT_ATTR_RDONLY), name);
     table.step(`${name}: attach it`, "move_mount", [copy, "", target, "", BY_DESCRIPTOR], missing);
     table.step(`${name}: close the copy`, "close", [copy], missing);
     closeTarget(table, path, target);
   }
+}
+
+function setAttributes(table: Table, mount: Cell, attributes: Uint8Array, name: string): void {
+  const operands = [mount, "", AT_EMPTY_PATH, attributes, attributes.length];
+  table.step(name, "mount_setattr", operands, { tolerate: ["EBADF"] });
 }
 
 function closeTarget(table: Table, path: string, target: Cell): void {

@@ -207,10 +207,8 @@ export function setMountAttributes(
   path: string,
   attributes: Uint8Array,
   name: string,
-  flags = 0,
-  tolerate: readonly ErrnoName[] = [],
 ): void {
-  table.step(name, "mount_setattr", [AT_FDCWD, path, flags, attributes, attributes.length], { tolerate });
+  table.step(name, "mount_setattr", [AT_FDCWD, path, 0, attributes, attributes.length]);
 }
 
 /** The same on a detached mount that a descriptor names. */
