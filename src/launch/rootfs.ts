@@ -202,12 +202,7 @@ function splitPath(path: string): { parent: string; name: string } {
 }
 
 /** Appends mount_setattr(2) on the mount at `path`. */
-export function setMountAttributes(
-  table: Table,
-  path: string,
-  attributes: Uint8Array,
-  name: string,
-): void {
+export function setMountAttributes(table: Table, path: string, attributes: Uint8Array, name: string): void {
   table.step(name, "mount_setattr", [AT_FDCWD, path, 0, attributes, attributes.length]);
 }
 
