@@ -20,6 +20,7 @@ import { podDir } from "../paths.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import { apparmorProfile } from "./apparmor.ts";
+import { findImageMounts, imageVolumeMounts, imageVolumeRecords } from "./image-volume.ts";
 import { newLiveContainer } from "./live.ts";
 import type { SandboxFiles } from "./mount-spec.ts";
 import { capabilitySet } from "./process-spec.ts";
@@ -72,8 +73,12 @@ async function create(runtime: Runtime, sandbox: SandboxRecord, config: Containe
   const seccomp = readSeccompProfile(choice);
   const apparmor = apparmorProfile("config.linux.security_context", security, runtime.securityModules);
   const image = findImage(runtime, config, label);
+  const imageMounts = findImageMounts(runtime, config);
   await using cleanup = new Cleanup((step, error) => runtime.log.error({ err: error, step }, "undo failed"));
-  let record = newRecord(runtime, sandbox, config, image);
+  let record: ContainerRecord = {
+    ...newRecord(runtime, sandbox, config, image),
+    imageVolumes: imageVolumeRecords(imageMounts),
+  };
   runtime.containers.put(record.id, record);
   cleanup.add("forget the container", () => runtime.containers.delete(record.id));
   const snapshot = await runtime.snapshotter.prepare(
@@ -99,6 +104,7 @@ async function create(runtime: Runtime, sandbox: SandboxRecord, config: Containe
     available: runtime.capabilities,
     ...(seccomp === undefined ? {} : { seccomp }),
     ...(apparmor === undefined ? {} : { apparmorProfile: apparmor }),
+    imageMounts: imageVolumeMounts(runtime, imageMounts),
   });
   // A profile that cannot be compiled is found now, not at the start.
   seccompFilter(choice, seccomp, capabilitySet(spec.process.capabilities.bounding));

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdirSync, readFileSync, realpathSync } from "node:fs";
-import { basename } from "node:path";
+import { mkdirSync, readFileSync, realpathSync, statfsSync } from "node:fs";
+import { basename, posix } from "node:path";
 import { FailedPreconditionError, InvalidArgumentError, messageOf } from "../errors.ts";
 import { type ContainerConfig, type Mount, MountPropagation } from "../gen/runtime/v1/api_pb.ts";
-import type { RuntimeMount } from "../oci/runtime-spec.ts";
+import { PROC_SUPER_MAGIC } from "../linux/abi/magic.ts";
+import { canChangeMountTrees, mountSharing } from "../linux/mount-info.ts";
+import type { RootPropagation, RuntimeMount } from "../oci/runtime-spec.ts";
 
 /** Host files and directories that a sandbox gives each of its containers. */
 export interface SandboxFiles {
@@ -29,21 +31,41 @@ const DEFAULT_MOUNTS: readonly RuntimeMount[] = [
 /** All mounts of a container: built-in ones unless one of the caller's claims their place, then the caller's. */
 export function mountSpec(
   config: ContainerConfig,
-  context: { files: SandboxFiles; privileged: boolean; volumes: readonly RuntimeMount[] },
+  context: {
+    files: SandboxFiles;
+    privileged: boolean;
+    volumes: readonly RuntimeMount[];
+    /** The mounts of images, by their position among the requested ones. */
+    images: ReadonlyMap<number, RuntimeMount>;
+  },
 ): RuntimeMount[] {
   const readonlyRoot = config.linux?.securityContext?.readonlyRootfs ?? false;
-  const requested = config.mounts.map((mount, index) => requestedMount(mount, `config.mounts[${index}]`));
-  const claimed = new Set(requested.map((mount) => mount.destination));
+  const requested = config.mounts.map(
+    (mount, index) => context.images.get(index) ?? requestedMount(mount, `config.mounts[${index}]`),
+  );
+  const claimed = requested.map((mount) => mount.destination);
+  const isBelow = (path: string, tops: readonly string[]) =>
+    tops.some((top) => path.startsWith(`${top}/`) && claimed.includes(top));
   const builtIn = [
     ...DEFAULT_MOUNTS,
     ...systemMounts(context.privileged),
     ...fileMounts(context.files, readonlyRoot),
-    ...context.volumes,
-  ].filter(
-    (mount) =>
-      !claimed.has(mount.destination) && !(claimed.has("/dev") && mount.destination.startsWith("/dev")),
+  ].filter(({ destination }) => !claimed.includes(destination) && !isBelow(destination, WHOLE));
+  // Below a mount of the caller's, what the image has at the path of its volume is not to be seen.
+  const volumes = context.volumes.filter(
+    ({ destination }) => !claimed.includes(destination) && !isBelow(destination, claimed),
   );
-  return [...builtIn, ...requested];
+  return [...builtIn, ...volumes, ...requested];
+}
+
+/** Built-in mounts that are replaced together with what is mounted below them. */
+const WHOLE = ["/dev", "/sys/fs/cgroup"];
+
+/** The root takes part in the exchange of mounts as far as one of the mounts in it does. */
+export function rootPropagation(config: ContainerConfig): RootPropagation | undefined {
+  const modes = config.mounts.flatMap(({ image, propagation }) => (image === undefined ? [propagation] : []));
+  if (modes.includes(MountPropagation.PROPAGATION_BIDIRECTIONAL)) return "shared";
+  return modes.includes(MountPropagation.PROPAGATION_HOST_TO_CONTAINER) ? "slave" : undefined;
 }
 
 function systemMounts(privileged: boolean): RuntimeMount[] {
@@ -128,18 +150,51 @@ const PROPAGATION: Readonly<Record<number, string>> = {
   [MountPropagation.PROPAGATION_BIDIRECTIONAL]: "rshared",
 };
 
+/** Where a mount goes, in the one spelling by which destinations are compared. */
+export function destinationOf({ containerPath }: Mount): string {
+  return posix.normalize(containerPath).replace(/\/$/, "");
+}
+
 function requestedMount(mount: Mount, field: string): RuntimeMount {
   const propagation = PROPAGATION[mount.propagation];
   if (propagation === undefined)
     throw new InvalidArgumentError(`${field}.propagation`, "is no propagation mode");
   const source = hostPath(mount.hostPath, field);
+  const destination = destinationOf(mount);
   if (propagation !== "rprivate") checkPropagation(source, propagation, field);
+  if (destination === "/proc") checkIsProc(source, field);
+  if (mount.recursiveReadOnly) checkRecursion(field);
   return {
-    destination: mount.containerPath.replace(/\/+$/, "") || "/",
+    destination,
     type: "bind",
     source,
-    options: ["rbind", propagation, ...(mount.readonly ? ["ro"] : [])],
+    options: ["rbind", propagation, ...accessOptions(mount)],
   };
+}
+
+/**
+ * `ro` covers the top mount alone, `rro` what is mounted below it too. Relabelling for SELinux is not
+ * among the options: podrt gives its processes no label of their own, so no label shuts them out.
+ */
+export function accessOptions(mount: Mount): string[] {
+  const access = mount.recursiveReadOnly ? ["rro"] : mount.readonly ? ["ro"] : [];
+  return [...access, ...mount.mountOptions];
+}
+
+/** Anything else at /proc would be asked about processes in the kernel's place. */
+function checkIsProc(source: string, field: string): void {
+  if (statfsSync(source).type === PROC_SUPER_MAGIC) return;
+  throw new FailedPreconditionError(
+    `${field}.host_path: ${source} is no proc file system, and nothing else may be mounted on /proc`,
+  );
+}
+
+/** The kubelet knows the reason by the first word of the message. */
+function checkRecursion(field: string): void {
+  if (canChangeMountTrees()) return;
+  throw new FailedPreconditionError(
+    `RROUnsupported: ${field}.recursive_read_only: this kernel has no mount_setattr; use Linux 5.12 or later`,
+  );
 }
 
 /** The real path of a mount's source; a missing one is made as a directory, which existing manifests count on. */
@@ -163,28 +218,10 @@ function hostPath(path: string, field: string): string {
 
 /** The kernel passes mounts on only from a source whose own mount is shared (or, one way, a slave). */
 function checkPropagation(source: string, propagation: string, field: string): void {
-  const optional = mountOf(source);
-  const isShared = optional.includes("shared:");
-  if (isShared || (propagation === "rslave" && optional.includes("master:"))) return;
+  const { isShared, isSlave } = mountSharing(source);
+  if (isShared || (propagation === "rslave" && isSlave)) return;
   const needed = propagation === "rshared" ? "shared" : "shared or slave";
   throw new FailedPreconditionError(
     `${field}.propagation: ${source} is not on a ${needed} mount; run mount --make-rshared on the mount that holds it`,
   );
-}
-
-/** The optional fields of /proc/self/mountinfo for the mount that holds `path`; see proc_pid_mountinfo(5). */
-function mountOf(path: string): string {
-  let best = { length: -1, optional: "" };
-  for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
-    const fields = line.split(" ");
-    const point = (fields[4] ?? "").replace(/\\(\d{3})/g, (_, octal) =>
-      String.fromCharCode(Number.parseInt(octal, 8)),
-    );
-    const holds = point === "/" || path === point || path.startsWith(`${point}/`);
-    const separator = fields.indexOf("-");
-    if (point !== "" && holds && point.length >= best.length) {
-      best = { length: point.length, optional: fields.slice(6, separator).join(" ") };
-    }
-  }
-  return best.optional;
 }

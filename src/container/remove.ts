@@ -2,7 +2,7 @@
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { closeLive } from "./live.ts";
 import { launchTag } from "./records.ts";
-import { imagesInUse, type Runtime } from "./runtime.ts";
+import { imagesInUse, imagesOf, type Runtime } from "./runtime.ts";
 import { stopContainer } from "./stop.ts";
 
 /** Removes a container in any state, killing it first where it runs; its log stays. Unknown ids are fine. */
@@ -19,16 +19,19 @@ export async function removeContainer(runtime: Runtime, id: string): Promise<voi
     runtime.monitors.get(record.sandboxId)?.forget(launchTag(id));
     runtime.containers.delete(id);
     runtime.events.emit("deleted", id, record.sandboxId);
-    collectImage(runtime, record.imageId);
+    collectImages(runtime, imagesOf(record));
   });
 }
 
 /** The last container of an image that was removed meanwhile lets go of its layers. */
-function collectImage(runtime: Runtime, imageId: string): void {
-  if (runtime.images.find(imageId) !== undefined || imagesInUse(runtime).has(imageId)) return;
+function collectImages(runtime: Runtime, imageIds: readonly string[]): void {
+  const removed = imageIds.filter((id) => runtime.images.find(id) === undefined);
+  if (removed.length === 0) return;
+  const inUse = imagesInUse(runtime);
+  if (removed.every((id) => inUse.has(id))) return;
   void runtime.images
     .collect(() => imagesInUse(runtime))
     .catch((err) =>
-      runtime.log.warn({ err, image: imageId }, "the layers of a removed image were not collected"),
+      runtime.log.warn({ err, images: removed }, "the layers of a removed image were not collected"),
     );
 }

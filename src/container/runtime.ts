@@ -63,9 +63,14 @@ export function containersOf(runtime: Runtime, sandboxId: string): ContainerReco
   return runtime.containers.list().filter((container) => container.sandboxId === sandboxId);
 }
 
-/** The images that containers were made from: their layers are needed even when the image is removed. */
+/** The image that a container was made from, and those that are mounted in it. */
+export function imagesOf({ imageId, imageVolumes = [] }: ContainerRecord): string[] {
+  return [imageId, ...imageVolumes.map((volume) => volume.imageId)];
+}
+
+/** The images that containers use: their layers are needed even when the image is removed. */
 export function imagesInUse(runtime: Pick<Runtime, "containers">): Set<string> {
-  return new Set(runtime.containers.list().map(({ imageId }) => imageId));
+  return new Set(runtime.containers.list().flatMap(imagesOf));
 }
 
 /** Replaces some fields of a stored record and answers the new one. */

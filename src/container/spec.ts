@@ -5,7 +5,7 @@ import type { CapabilityName } from "../linux/capability.ts";
 import type { ImageConfig } from "../oci/image-spec.ts";
 import type { NamespaceType, RuntimeMount, RuntimeSeccomp, RuntimeSpec } from "../oci/runtime-spec.ts";
 import { deviceSpec } from "./device-spec.ts";
-import { mountSpec, type SandboxFiles } from "./mount-spec.ts";
+import { mountSpec, rootPropagation, type SandboxFiles } from "./mount-spec.ts";
 import { processSpec } from "./process-spec.ts";
 import type { ResolvedUser } from "./user.ts";
 
@@ -25,6 +25,8 @@ export interface SpecContext {
   readonly seccomp?: RuntimeSeccomp;
   /** Absent for a container that AppArmor does not confine. */
   readonly apparmorProfile?: string;
+  /** The mounts of images, by their position among the requested ones. */
+  readonly imageMounts: ReadonlyMap<number, RuntimeMount>;
 }
 
 /** Resolves a container into an OCI runtime configuration; the launch program is compiled from it. */
@@ -32,6 +34,7 @@ export function runtimeSpec(config: ContainerConfig, context: SpecContext): Runt
   const security = config.linux?.securityContext;
   const privileged = security?.privileged ?? false;
   const devices = deviceSpec(config);
+  const rootfsPropagation = rootPropagation(config);
   return {
     ociVersion: "1.2.0",
     process: {
@@ -40,11 +43,17 @@ export function runtimeSpec(config: ContainerConfig, context: SpecContext): Runt
     },
     root: { path: context.rootPath, readonly: security?.readonlyRootfs ?? false },
     hostname: context.hostname,
-    mounts: mountSpec(config, { files: context.files, privileged, volumes: imageVolumes(context.image) }),
+    mounts: mountSpec(config, {
+      files: context.files,
+      privileged,
+      volumes: imageVolumes(context.image),
+      images: context.imageMounts,
+    }),
     annotations: config.annotations,
     linux: {
       namespaces: namespaces(context, privileged),
       devices: devices.devices,
+      ...(rootfsPropagation === undefined ? {} : { rootfsPropagation }),
       cgroupsPath: context.cgroupPath,
       resources: { devices: devices.rules ?? [{ allow: true, type: "a", access: "rwm" }] },
       maskedPaths: privileged ? [] : (security?.maskedPaths ?? []),

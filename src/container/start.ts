@@ -18,6 +18,7 @@ import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import { apparmorLabels } from "./apparmor.ts";
 import { releaseStdio, settleExit } from "./exit.ts";
+import { openImageVolumes } from "./image-volume.ts";
 import { closeLive, type LiveContainer, newLiveContainer } from "./live.ts";
 import { capabilitySet } from "./process-spec.ts";
 import { containerConfig, launchTag, specOf } from "./records.ts";
@@ -107,6 +108,7 @@ async function launch(
       cgroup: placeIn(cgroup, passed),
       privateCgroupNamespace: spec.linux.namespaces.some(({ type }) => type === "cgroup"),
       stdio: stdio.launch,
+      imageVolumes: openImageVolumes(runtime, spec, passed),
       rootMountPoint: runtime.paths.rootMountPoint,
     },
     passed,

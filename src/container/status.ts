@@ -8,6 +8,7 @@ import {
   ContainerStatusSchema,
   type ImageSpec,
   ImageSpecSchema,
+  type Mount,
   MountSchema,
 } from "../gen/runtime/v1/api_pb.ts";
 import type { ContainerRecord } from "../state/containers.ts";
@@ -76,7 +77,7 @@ export function containerStatus(_runtime: Runtime, record: ContainerRecord): Con
     message: record.message ?? "",
     labels: config.labels,
     annotations: config.annotations,
-    mounts: config.mounts.map((mount) => create(MountSchema, mount)),
+    mounts: mountsOf(record),
     logPath: record.logPath,
     ...(resources === undefined ? {} : { resources: { linux: resources } }),
     user: {
@@ -87,6 +88,20 @@ export function containerStatus(_runtime: Runtime, record: ContainerRecord): Con
       },
     },
     stopSignal: stopSignalOf(record.stopSignal),
+  });
+}
+
+/** The mounts as they were asked for, in that order; of an image, with its id, by which callers spare it. */
+function mountsOf(record: ContainerRecord): Mount[] {
+  const volumes = new Map((record.imageVolumes ?? []).map((volume) => [volume.mount, volume]));
+  return containerConfig(record).mounts.map((mount, index) => {
+    const volume = volumes.get(index);
+    if (volume === undefined || mount.image === undefined) return create(MountSchema, mount);
+    const { imageId, imageReference } = volume;
+    return create(MountSchema, {
+      ...mount,
+      image: create(ImageSpecSchema, { ...mount.image, image: imageId, imageRef: imageReference }),
+    });
   });
 }
 

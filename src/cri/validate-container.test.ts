@@ -149,10 +149,26 @@ describe("a mount", () => {
       () => mount({ propagation: 3 as never }),
       ["InvalidArgument", `${at}.propagation: 3 is no value of MountPropagation`],
     ],
+    ["may be of an image", () => mount({ hostPath: "", readonly: true, image: { image: "x" } })],
     [
-      "may not be of an image",
-      () => mount({ hostPath: "", readonly: true, image: { image: "x" } }),
-      ["Unimplemented", `${at}.image: image volumes are not supported yet`],
+      "of an image needs its name",
+      () => mount({ hostPath: "", readonly: true, image: {} }),
+      ["InvalidArgument", `${at}.image.image: must not be empty`],
+    ],
+    [
+      "of an image needs a known runtime handler",
+      () => mount({ hostPath: "", readonly: true, image: { image: "x", runtimeHandler: "kata" } }),
+      ["InvalidArgument", `${at}.image.runtime_handler: there is no runtime handler "kata"`],
+    ],
+    [
+      "of an image may not leave it",
+      () => mount({ hostPath: "", readonly: true, image: { image: "x" }, imageSubPath: "a/../../b" }),
+      ["InvalidArgument", `${at}.image_sub_path: must not contain ".."`],
+    ],
+    [
+      "of an image may not stand for /proc",
+      () => mount({ containerPath: "/proc/", hostPath: "", readonly: true, image: { image: "x" } }),
+      ["InvalidArgument", `${at}.container_path: must not be /proc in a mount of an image`],
     ],
     [
       "of an image may not have a path on the host",
@@ -174,10 +190,26 @@ describe("a mount", () => {
       () => mount({ recursiveReadOnly: true }),
       ["InvalidArgument", `${at}.recursive_read_only: must not be set without readonly`],
     ],
+    ["may be recursively read-only", () => mount({ recursiveReadOnly: true, readonly: true })],
     [
-      "may not be recursively read-only yet",
-      () => mount({ recursiveReadOnly: true, readonly: true }),
-      ["Unimplemented", `${at}.recursive_read_only: recursive read-only mounts are not supported yet`],
+      "may not be recursively read-only and receive mounts",
+      () =>
+        mount({
+          recursiveReadOnly: true,
+          readonly: true,
+          propagation: MountPropagation.PROPAGATION_HOST_TO_CONTAINER,
+        }),
+      ["InvalidArgument", `${at}.recursive_read_only: must not be set with a propagation other than private`],
+    ],
+    [
+      "may not be recursively read-only and shared",
+      () =>
+        mount({
+          recursiveReadOnly: true,
+          readonly: true,
+          propagation: MountPropagation.PROPAGATION_BIDIRECTIONAL,
+        }),
+      ["InvalidArgument", `${at}.recursive_read_only: must not be set with a propagation other than private`],
     ],
     [
       "may not be idmapped by user",
@@ -189,11 +221,23 @@ describe("a mount", () => {
       () => mount({ gidMappings: [{ length: 1 }] }),
       ["Unimplemented", `${at}.gidMappings: idmapped mounts are not supported yet`],
     ],
+    ["may have the options of the interface", () => mount({ mountOptions: ["noexec", "nodev", "nosuid"] })],
     [
-      "may not have options",
-      () => mount({ mountOptions: ["noexec"] }),
-      ["Unimplemented", `${at}.mount_options: mount options are not supported yet`],
+      "may not have other options",
+      () => mount({ mountOptions: ["noexec", "exec"] }),
+      ["InvalidArgument", `${at}.mount_options[1]: must be one of nodev, noexec, nosuid, but is "exec"`],
     ],
+    ["may be on a file of /proc that tells of the machine", () => mount({ containerPath: "/proc//cpuinfo" })],
+    ["may be on /proc itself, as far as its path goes", () => mount({ containerPath: "/proc" })],
+    ["may be beside /proc", () => mount({ containerPath: "/process" })],
+    ...["/proc/self", "/proc/./sys/kernel", "//proc/cpuinfo/x", "/./proc/self/attr/"].map(
+      (containerPath) =>
+        [
+          `may not be at ${containerPath}`,
+          () => mount({ containerPath }),
+          ["InvalidArgument", `${at}.container_path: must not be inside /proc, other than at cpuinfo`],
+        ] as const,
+    ),
   ]);
 });
 

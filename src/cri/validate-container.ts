@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isUtf8 } from "node:buffer";
+import { posix } from "node:path";
 import {
   type ContainerConfig,
   type Device,
+  type ImageSpec,
   type KeyValue,
   type Mount,
   MountPropagation,
@@ -85,13 +87,13 @@ function checkMount(path: string, mount: Mount): void {
   if (/^\/[/.]*$/.test(mount.containerPath)) {
     invalid(`${path}.container_path`, `must not be the root, but is ${shown(mount.containerPath)}`);
   }
-  if (mount.image !== undefined) refuseImageMount(path, mount);
-  if (mount.imageSubPath !== "") invalid(`${path}.image_sub_path`, "must not be set without image");
-  checkHostPath(`${path}.host_path`, mount.hostPath);
-  if (mount.recursiveReadOnly) refuseRecursiveReadOnly(path, mount);
+  checkOutsideProc(`${path}.container_path`, mount);
+  if (mount.image === undefined) checkBind(path, mount);
+  else checkImageMount(path, mount, mount.image);
+  if (mount.recursiveReadOnly) checkRecursiveReadOnly(path, mount);
   if (mount.uidMappings.length > 0) unsupported(`${path}.uidMappings`, "idmapped mounts are");
   if (mount.gidMappings.length > 0) unsupported(`${path}.gidMappings`, "idmapped mounts are");
-  if (mount.mountOptions.length > 0) unsupported(`${path}.mount_options`, "mount options are");
+  checkMountOptions(`${path}.mount_options`, mount.mountOptions);
 }
 
 /** A path of the host is the caller's own: it may be anything that the kernel takes. */
@@ -101,18 +103,63 @@ function checkHostPath(path: string, value: string): void {
   checkPrintable(path, value);
 }
 
-function refuseImageMount(path: string, mount: Mount): never {
-  if (mount.hostPath !== "") invalid(`${path}.host_path`, "must be empty in a mount of an image");
-  if (!mount.readonly) invalid(`${path}.readonly`, "must be true in a mount of an image");
-  unsupported(`${path}.image`, "image volumes are");
+/** What may be covered inside a container's /proc, as the OCI runtimes have it. */
+const COVERABLE_IN_PROC: readonly string[] = [
+  "/proc/cpuinfo",
+  "/proc/diskstats",
+  "/proc/loadavg",
+  "/proc/meminfo",
+  "/proc/net/dev",
+  "/proc/slabinfo",
+  "/proc/stat",
+  "/proc/swaps",
+  "/proc/sys/crypto/fips_enabled",
+  "/proc/sys/kernel/ns_last_pid",
+  "/proc/uptime",
+];
+
+/** Elsewhere in /proc are the files by which a process is confined: none of them may be a volume's. */
+function checkOutsideProc(path: string, mount: Mount): void {
+  const place = placeOf(mount);
+  if (!place.startsWith("/proc/") || COVERABLE_IN_PROC.includes(place)) return;
+  const names = COVERABLE_IN_PROC.map((name) => name.slice("/proc/".length)).join(", ");
+  invalid(path, `must not be inside /proc, other than at ${names}, but is ${shown(mount.containerPath)}`);
 }
 
-function refuseRecursiveReadOnly(path: string, mount: Mount): never {
+function placeOf({ containerPath }: Mount): string {
+  return posix.normalize(containerPath).replace(/\/$/, "");
+}
+
+function checkBind(path: string, mount: Mount): void {
+  if (mount.imageSubPath !== "") invalid(`${path}.image_sub_path`, "must not be set without image");
+  checkHostPath(`${path}.host_path`, mount.hostPath);
+}
+
+function checkImageMount(path: string, mount: Mount, image: ImageSpec): void {
+  if (placeOf(mount) === "/proc")
+    invalid(`${path}.container_path`, "must not be /proc in a mount of an image");
+  if (mount.hostPath !== "") invalid(`${path}.host_path`, "must be empty in a mount of an image");
+  if (!mount.readonly) invalid(`${path}.readonly`, "must be true in a mount of an image");
+  checkImageName(`${path}.image.image`, image.image);
+  checkRuntimeHandler(`${path}.image.runtime_handler`, image.runtimeHandler);
+  checkPath(`${path}.image_sub_path`, mount.imageSubPath);
+}
+
+function checkRecursiveReadOnly(path: string, mount: Mount): void {
   if (!mount.readonly) invalid(`${path}.recursive_read_only`, "must not be set without readonly");
   if (mount.propagation !== MountPropagation.PROPAGATION_PRIVATE) {
     invalid(`${path}.recursive_read_only`, "must not be set with a propagation other than private");
   }
-  unsupported(`${path}.recursive_read_only`, "recursive read-only mounts are");
+}
+
+/** Those that the interface names; a caller sends them where the feature `mount_options` is on. */
+const MOUNT_OPTIONS: readonly string[] = ["nodev", "noexec", "nosuid"];
+
+function checkMountOptions(path: string, options: readonly string[]): void {
+  for (const [index, option] of options.entries()) {
+    if (MOUNT_OPTIONS.includes(option)) continue;
+    invalid(`${path}[${index}]`, `must be one of ${MOUNT_OPTIONS.join(", ")}, but is ${shown(option)}`);
+  }
 }
 
 function checkDevice(path: string, device: Device): void {

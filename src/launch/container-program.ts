@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC } from "../linux/abi/fcntl.ts";
-import { MOUNT_ATTR_RDONLY, mountAttr, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from "../linux/abi/mount.ts";
+import {
+  MOUNT_ATTR_RDONLY,
+  MS_SHARED,
+  MS_SLAVE,
+  mountAttr,
+  OPEN_TREE_CLOEXEC,
+  OPEN_TREE_CLONE,
+} from "../linux/abi/mount.ts";
 import {
   CLONE_NEWCGROUP,
   CLONE_NEWIPC,
@@ -13,7 +20,7 @@ import { MSGHDR_BYTES, rightsMessage } from "../linux/abi/socket.ts";
 import { TIOCSCTTY } from "../linux/abi/tty.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import type { Fd } from "../linux/fd.ts";
-import type { RuntimeDevice, RuntimeSpec } from "../oci/runtime-spec.ts";
+import type { RootPropagation, RuntimeMount, RuntimeSpec } from "../oci/runtime-spec.ts";
 import {
   attachStdio,
   becomeApplication,
@@ -26,10 +33,17 @@ import { labelExec } from "./exec-label.ts";
 import type { Identity } from "./identity.ts";
 import { makeReadOnly, maskPaths } from "./masks.ts";
 import { MONITOR_FD } from "./monitor.ts";
-import { compileMount, finishMounts, sortByDepth } from "./mounts.ts";
+import { compileMount, finishMounts, inMountOrder } from "./mounts.ts";
 import type { PassedFds } from "./passed-fds.ts";
-import { newProgram, type Operand, type Program } from "./program.ts";
-import { enterRoot, type RootTree, rootTree, setMountAttributes } from "./rootfs.ts";
+import { newProgram, type Operand, type Program, type Table } from "./program.ts";
+import {
+  enterRoot,
+  leavePropagation,
+  mountSubdirectory,
+  type RootTree,
+  rootTree,
+  setMountAttributes,
+} from "./rootfs.ts";
 
 /** One end of a container's stdio: what the child gets, what the monitor keeps for the daemon. */
 export interface LaunchStdio {
@@ -61,6 +75,8 @@ export interface ContainerLaunch {
   readonly cgroup: CgroupPlace;
   readonly privateCgroupNamespace: boolean;
   readonly stdio: LaunchStdio;
+  /** Of each mount that is of an image: the number in the monitor of its detached mount, and a part of it. */
+  readonly imageVolumes: ReadonlyMap<RuntimeMount, { readonly root: number; readonly subPath: string }>;
   readonly rootMountPoint: string;
 }
 
@@ -87,15 +103,23 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
   ]);
   if (launch.privateCgroupNamespace)
     child.step("leave the host's cgroup namespace", "unshare", [CLONE_NEWCGROUP]);
+  leavePropagation(child);
+  const prepared = new Map<RuntimeMount, Operand>();
+  for (const [mount, { root, subPath }] of launch.imageVolumes) {
+    prepared.set(
+      mount,
+      subPath === "" ? root : mountSubdirectory(child, root, subPath, launch.rootMountPoint),
+    );
+  }
   enterRoot(child, passed.add(launch.root), launch.rootMountPoint);
   const [stdin, stdout, stderr] = launch.stdio.child.map((fd) => passed.add(fd)) as [number, number, number];
   child.step("clear the umask", "umask", [0]);
   const devpts = launch.stdio.devpts === undefined ? undefined : passed.add(launch.stdio.devpts);
   const tree = rootTree(child);
-  for (const mount of sortByDepth(spec.mounts)) {
-    compileMount(tree, mount, passed, mount.type === "devpts" ? devpts : undefined);
+  for (const mount of inMountOrder(spec.mounts)) {
+    compileMount(tree, mount, passed, mount.type === "devpts" ? devpts : prepared.get(mount));
   }
-  makeDevices(tree, spec.linux.devices);
+  makeDevices(tree, spec);
   if (launch.stdio.terminal) mountConsole(tree, stdin);
   makeReadOnly(child, spec.linux.readonlyPaths);
   maskPaths(child, spec.linux.maskedPaths, passed);
@@ -103,6 +127,7 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
   finishMounts(child, spec.mounts);
   if (spec.root.readonly)
     setMountAttributes(child, "/", mountAttr(MOUNT_ATTR_RDONLY), "make the root read-only");
+  propagateRoot(child, spec.linux.rootfsPropagation);
   attachStdio(child, stdin, stdout, stderr);
   if (launch.stdio.terminal) child.step("take the terminal", "ioctl", [0, TIOCSCTTY, 0]);
   becomeApplication(program, child, {
@@ -161,9 +186,12 @@ const DEVICE_LINKS = [
   ["pts/ptmx", "/dev/ptmx"],
 ] as const;
 
-function makeDevices(tree: RootTree, devices: readonly RuntimeDevice[]): void {
+function makeDevices(tree: RootTree, { linux, mounts }: RuntimeSpec): void {
   const { table } = tree;
-  for (const device of devices) {
+  // A directory of the caller's on /dev is the host's own, most of the time: what is in it is what there is.
+  const isForeign = mounts.some(({ destination, type }) => destination === "/dev" && type === "bind");
+  for (const device of linux.devices) {
+    if (isForeign && device.path.startsWith("/dev/")) continue;
     const at = device.path.lastIndexOf("/");
     const directory = device.path.slice(0, at) || "/";
     tree.makeDirectories(directory);
@@ -185,9 +213,18 @@ function makeDevices(tree: RootTree, devices: readonly RuntimeDevice[]): void {
       ]);
     }
   }
-  for (const [target, path] of DEVICE_LINKS) {
+  for (const [target, path] of isForeign ? [] : DEVICE_LINKS) {
     table.step(`link ${path} to ${target}`, "symlinkat", [target, AT_FDCWD, path], { tolerate: ["EEXIST"] });
   }
+}
+
+const PROPAGATION = { slave: MS_SLAVE, shared: MS_SHARED } as const;
+
+/** Last of all, or what was attached before would be shared with the root; nothing where none is asked for. */
+function propagateRoot(table: Table, propagation: RootPropagation | undefined): void {
+  if (propagation === undefined) return;
+  const attributes = mountAttr(0, 0, PROPAGATION[propagation]);
+  setMountAttributes(table, "/", attributes, `make the root ${propagation}`);
 }
 
 /** dev_t as the kernel takes it: new_encode_dev of include/linux/kdev_t.h. */

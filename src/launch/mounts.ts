@@ -48,6 +48,11 @@ interface MountOptions {
   readonly data: readonly string[];
 }
 
+/** The attributes among the options, for mount_setattr(2). */
+export function attributesOf(options: readonly string[]): number {
+  return parseOptions(options).attributes;
+}
+
 function parseOptions(options: readonly string[]): MountOptions {
   let attributes = 0;
   let propagation = 0;
@@ -63,13 +68,27 @@ function parseOptions(options: readonly string[]): MountOptions {
   return { attributes, propagation, isRecursiveReadOnly: options.includes("rro"), data };
 }
 
-/** Parents before children, otherwise as given. */
-export function sortByDepth(mounts: readonly RuntimeMount[]): RuntimeMount[] {
-  const depth = (mount: RuntimeMount) => mount.destination.split("/").filter((part) => part !== "").length;
+/**
+ * Parents before children, otherwise as given; but /proc and what is in it come last. A destination may
+ * lead anywhere by links of the image's or of a volume's: while /proc is an empty directory of the root,
+ * nothing that lands in it can hide or stand for a part of the kernel's.
+ */
+export function inMountOrder(mounts: readonly RuntimeMount[]): RuntimeMount[] {
+  const depth = ({ destination }: RuntimeMount) =>
+    destination.split("/").filter((part) => part !== "").length;
   return mounts
-    .map((mount, index) => ({ mount, index, depth: depth(mount) }))
-    .sort((a, b) => a.depth - b.depth || a.index - b.index)
+    .map((mount, index) => ({ mount, index, depth: depth(mount), isLast: Number(isInProc(mount)) }))
+    .sort((a, b) => a.isLast - b.isLast || a.depth - b.depth || a.index - b.index)
     .map(({ mount }) => mount);
+}
+
+function isInProc({ destination }: RuntimeMount): boolean {
+  return destination === "/proc" || destination.startsWith("/proc/");
+}
+
+/** A directory of the image's itself, or an error: what is found there by name later must be this mount. */
+function mayFollowLinks({ type, destination }: RuntimeMount): boolean {
+  return type !== "proc" && type !== "sysfs" && destination !== "/proc";
 }
 
 /**
@@ -92,7 +111,7 @@ export function compileMount(
     const source = mount.options.includes(IMAGE_VOLUME)
       ? copyVolume(tree, destination, name)
       : bindSource(tree, mount, options, passed);
-    tree.attach(source, destination, name);
+    tree.attach(source, destination, name, { followLinks: mayFollowLinks(mount) });
     tree.forget();
     return;
   }
@@ -103,6 +122,7 @@ export function compileMount(
     prepared ?? mountFilesystem(tree.table, mount.type, options.data, attributes),
     destination,
     name,
+    { followLinks: mayFollowLinks(mount) },
   );
 }
 

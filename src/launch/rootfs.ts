@@ -7,7 +7,9 @@ import {
   O_DIRECTORY,
   O_PATH,
   openHow,
+  RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
 } from "../linux/abi/fcntl.ts";
 import {
   FSCONFIG_CMD_CREATE,
@@ -16,10 +18,13 @@ import {
   FSMOUNT_CLOEXEC,
   FSOPEN_CLOEXEC,
   MNT_DETACH,
+  MOUNT_ATTR_RDONLY,
   MOVE_MOUNT_F_EMPTY_PATH,
   MOVE_MOUNT_T_EMPTY_PATH,
   MS_PRIVATE,
   MS_REC,
+  OPEN_TREE_CLOEXEC,
+  OPEN_TREE_CLONE,
 } from "../linux/abi/mount.ts";
 import { Fd } from "../linux/fd.ts";
 import { SyscallError, syscall } from "../linux/syscall.ts";
@@ -38,8 +43,28 @@ export function mountOverlay(layers: {
   upperDir: string;
   workDir: string;
 }): Fd {
+  const { lowerDirs, upperDir, workDir } = layers;
+  return overlayOf([...lowerOptions(lowerDirs), ["upperdir", upperDir], ["workdir", workDir]], 0);
+}
+
+/**
+ * The overlay of `lowerDirs` (top first) that nothing can be written to, as a detached mount. The kernel
+ * wants two directories at least where there is no upper one: `emptyDir` is the second of a single one.
+ */
+export function mountReadOnlyOverlay(lowerDirs: readonly string[], emptyDir: string): Fd {
+  const stack = lowerDirs.length === 1 ? [...lowerDirs, emptyDir] : lowerDirs;
+  return overlayOf(lowerOptions(stack), MOUNT_ATTR_RDONLY);
+}
+
+type OverlayOption = readonly [key: string, value: string];
+
+function lowerOptions(directories: readonly string[]): OverlayOption[] {
+  return directories.map((directory) => ["lowerdir+", directory]);
+}
+
+function overlayOf(options: readonly OverlayOption[], attributes: number): Fd {
   using context = new Fd(syscall("fsopen", "overlay", FSOPEN_CLOEXEC));
-  const configure = (key: string, value: string) => {
+  for (const [key, value] of options) {
     try {
       syscall("fsconfig", context.number, FSCONFIG_SET_STRING, key, value, 0);
     } catch (error) {
@@ -47,12 +72,9 @@ export function mountOverlay(layers: {
         ? new SyscallError(`mount overlay, ${key}`, error.errno, value)
         : error;
     }
-  };
-  for (const directory of layers.lowerDirs) configure("lowerdir+", directory);
-  configure("upperdir", layers.upperDir);
-  configure("workdir", layers.workDir);
+  }
   syscall("fsconfig", context.number, FSCONFIG_CMD_CREATE, null, null, 0);
-  return new Fd(syscall("fsmount", context.number, FSMOUNT_CLOEXEC, 0));
+  return new Fd(syscall("fsmount", context.number, FSMOUNT_CLOEXEC, attributes));
 }
 
 /** Appends the steps that make a new file system as a detached mount; the answer is its descriptor. */
@@ -81,13 +103,40 @@ function splitOnce(option: string): [string, string?] {
   return at < 0 ? [option] : [option.slice(0, at), option.slice(at + 1)];
 }
 
+/** Appends the first step of every new mount namespace: what is mounted in it is seen in no other. */
+export function leavePropagation(table: Table): void {
+  table.step("make all mounts private", "mount", [0, "/", 0, MS_REC | MS_PRIVATE, 0]);
+}
+
+/**
+ * Appends the steps that make a detached mount of the directory `path` inside the detached mount `mount`,
+ * with `mount` as the root of everything that `path` leads through. Older kernels copy only what is
+ * attached, so it is for a moment, on `mountPoint`: any empty directory of the host's, in a mount
+ * namespace that `leavePropagation` has been applied to.
+ */
+export function mountSubdirectory(table: Table, mount: Operand, path: string, mountPoint: string): Cell {
+  const what = `mount ${path} of the image`;
+  table.step(`${what}: attach the image`, "move_mount", [
+    mount,
+    "",
+    AT_FDCWD,
+    mountPoint,
+    MOVE_MOUNT_F_EMPTY_PATH,
+  ]);
+  const how = openHow(O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  const directory = table.answer(`${what}: open it`, "openat2", [mount, path, how, how.length]);
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
+  const copy = table.answer(what, "open_tree", [directory, "", flags]);
+  table.step(`${what}: detach the image`, "umount2", [mountPoint, MNT_DETACH]);
+  return copy;
+}
+
 /**
  * Appends the steps that make the detached mount `root` the root of this mount namespace and forget
  * the old one. `mountPoint` is any empty directory of the host's: the mount on it is seen by this
- * namespace only.
+ * namespace only, after `leavePropagation`.
  */
 export function enterRoot(table: Table, root: Operand, mountPoint: string): void {
-  table.step("make all mounts private", "mount", [0, "/", 0, MS_REC | MS_PRIVATE, 0]);
   const oldRoot = table.answer("open the host's root", "openat", [
     AT_FDCWD,
     "/",
@@ -110,6 +159,7 @@ export function enterRoot(table: Table, root: Operand, mountPoint: string): void
 }
 
 const RESOLVE = openHow(O_PATH | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS);
+const RESOLVE_PLAIN = openHow(O_PATH | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
 
 /** Appends an open of `path` that no link into /proc can lead astray. */
 export function openPath(
@@ -119,6 +169,12 @@ export function openPath(
   tolerate: readonly ErrnoName[] = [],
 ): Cell {
   return table.answer(name, "openat2", [AT_FDCWD, path, RESOLVE, RESOLVE.length], { tolerate });
+}
+
+/** Appends an open of `path` that fails with ELOOP where any part of it is a symbolic link. */
+function openPlainPath(table: Table, path: string): Cell {
+  const name = `open ${path}, which may be no symbolic link`;
+  return table.answer(name, "openat2", [AT_FDCWD, path, RESOLVE_PLAIN, RESOLVE_PLAIN.length]);
 }
 
 /** The tree below the entered root while a program is compiled: what it has made and opened so far. */
@@ -131,7 +187,7 @@ export interface RootTree {
   /** An O_PATH descriptor of `path`, which exists; opened once, unless a mount has covered it since. */
   open(path: string): Cell;
   /** Appends the attachment of the detached mount `mount` on `path`, which exists. */
-  attach(mount: Operand, path: string, name: string): void;
+  attach(mount: Operand, path: string, name: string, options?: { readonly followLinks: boolean }): void;
   /** Forgets what is known: a mount at a path that an image may have made a link covers who knows what. */
   forget(): void;
 }
@@ -171,8 +227,8 @@ export function rootTree(table: Table): RootTree {
       made.clear();
       made.add("/");
     },
-    attach(mount, path, name) {
-      const target = open(normalPath(path));
+    attach(mount, path, name, { followLinks } = { followLinks: true }) {
+      const target = followLinks ? open(normalPath(path)) : openPlainPath(table, normalPath(path));
       table.step(name, "move_mount", [
         mount,
         "",

@@ -15,7 +15,7 @@ import { labelExec } from "./exec-label.ts";
 import { assumeIdentity, type Identity } from "./identity.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Program, type Table } from "./program.ts";
-import { enterRoot, mountFilesystem } from "./rootfs.ts";
+import { enterRoot, leavePropagation, mountFilesystem } from "./rootfs.ts";
 
 /** What the pause of one sandbox is to own and to be. */
 export interface SandboxLaunch {
@@ -65,6 +65,7 @@ export function sandboxProgram(launch: SandboxLaunch, passed: PassedFds): Progra
   for (const [name, value] of launch.sysctls) setSysctl(child, name, value);
   const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   const root = mountFilesystem(child, "tmpfs", ["size=0k", "nr_inodes=1", "mode=0555"], attributes);
+  leavePropagation(child);
   enterRoot(child, root, launch.rootMountPoint);
   pauseBinary ??= sealedMemfd("podrt-pause", PAUSE_ELF);
   const executable = passed.add(pauseBinary.duplicate());

@@ -61,6 +61,8 @@ export interface RuntimeLinux {
   /** A namespace without a path is new; one with a path is joined. */
   readonly namespaces: readonly { readonly type: NamespaceType; readonly path?: string }[];
   readonly devices: readonly RuntimeDevice[];
+  /** How the root mount exchanges mounts with others; absent for not at all. */
+  readonly rootfsPropagation?: RootPropagation;
   readonly cgroupsPath: string;
   readonly resources: Readonly<Record<string, unknown>>;
   readonly maskedPaths: readonly string[];
@@ -74,5 +76,6 @@ export interface RuntimeSeccomp {
   readonly path: string;
   readonly text: string;
 }
+export type RootPropagation = "slave" | "shared";
 
 export type NamespaceType = "mount" | "pid" | "network" | "ipc" | "uts" | "cgroup" | "user";

@@ -3,6 +3,15 @@ import type { Database } from "bun:sqlite";
 import type { ProcessIdentity } from "../linux/process.ts";
 import { openTable, type Table } from "./table.ts";
 
+/** An image that is mounted in a container; its layers are needed as long as the container is there. */
+export interface ImageVolumeRecord {
+  /** Position of the mount in the configuration. */
+  readonly mount: number;
+  readonly imageId: string;
+  /** A repository digest, or the id. */
+  readonly imageReference: string;
+}
+
 /** What is kept of a container. State is derived from it by `container/status.ts`, never stored. */
 export interface ContainerRecord {
   readonly id: string;
@@ -17,6 +26,7 @@ export interface ContainerRecord {
   /** What the caller named, and a repository digest or the id, as ContainerStatus reports them. */
   readonly imageName: string;
   readonly imageReference: string;
+  readonly imageVolumes?: readonly ImageVolumeRecord[];
   /** False until the snapshot exists; such a record is an intent, undone at the next start. */
   readonly created: boolean;
   /** Set before the launch program is sent. */

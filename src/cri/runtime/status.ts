@@ -3,6 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Runtime } from "../../container/runtime.ts";
 import type { StatusRequest, StatusResponseSchema } from "../../gen/runtime/v1/api_pb.ts";
 import { BUILT_IN_PAUSE } from "../../image/built-in-pause.ts";
+import { canChangeMountTrees } from "../../linux/mount-info.ts";
 import { verboseInfo } from "../info.ts";
 import { RUNTIME_HANDLERS } from "../validate-fields.ts";
 
@@ -28,9 +29,9 @@ export function status(
     },
     runtimeHandlers: RUNTIME_HANDLERS.map((name) => ({
       name,
-      features: { recursiveReadOnlyMounts: false, userNamespaces: false },
+      features: { recursiveReadOnlyMounts: canChangeMountTrees(), userNamespaces: false },
     })),
-    features: { supplementalGroupsPolicy: true },
+    features: { supplementalGroupsPolicy: true, mountOptions: true },
     info: verboseInfo(request.verbose, "config", () => configInfo(runtime)),
   };
 }

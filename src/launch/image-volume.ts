@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+import { FailedPreconditionError } from "../errors.ts";
+import { mountAttr } from "../linux/abi/mount.ts";
+import type { Fd } from "../linux/fd.ts";
+import type { RuntimeMount } from "../oci/runtime-spec.ts";
+import { attributesOf } from "./mounts.ts";
+import { mountReadOnlyOverlay, setDetachedAttributes } from "./rootfs.ts";
+
+/** What an overlay mount of a runtime configuration says: the layers of an image, and which part of it. */
+export interface ImageVolume {
+  /** Top first. */
+  readonly lowerDirs: readonly string[];
+  /** Of the image; empty for all of it. */
+  readonly subPath: string;
+  readonly attributes: number;
+}
+
+/** Begins an option that names the directory of the image that is mounted instead of its root. */
+export const SUB_PATH = "x-podrt.sub-path=";
+const LOWER_DIRECTORY = "lowerdir+=";
+
+export function imageVolume({ options }: RuntimeMount): ImageVolume {
+  const after = (prefix: string) =>
+    options.filter((option) => option.startsWith(prefix)).map((option) => option.slice(prefix.length));
+  const [subPath = ""] = after(SUB_PATH);
+  return { lowerDirs: after(LOWER_DIRECTORY), subPath, attributes: attributesOf(options) };
+}
+
+/** The whole image as a detached mount; `emptyDir` is any empty directory. */
+export function openImageVolume({ lowerDirs, attributes }: ImageVolume, emptyDir: string): Fd {
+  if (lowerDirs.length === 0) throw new FailedPreconditionError("the image has no layers to be mounted");
+  const root = mountReadOnlyOverlay(lowerDirs, emptyDir);
+  try {
+    setDetachedAttributes(root, mountAttr(attributes), 0);
+    return root;
+  } catch (error) {
+    root.close();
+    throw error;
+  }
+}
