@@ -18,6 +18,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   EPERM: "operation not permitted",
   EROFS: "read-only file system",
   ESRCH: "the process is gone",
+  EXDEV: "another mount is in the way",
 };
 
 /** A launch program that stopped: at which step, and with which errno. */

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { statSync } from "node:fs";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
 import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE } from "../linux/abi/fcntl.ts";
 import {
@@ -14,7 +13,9 @@ import {
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "../linux/abi/mount.ts";
+import { S_IFDIR, S_IFMT } from "../linux/abi/stat.ts";
 import { Fd } from "../linux/fd.ts";
+import { statFd } from "../linux/path.ts";
 import { syscall } from "../linux/syscall.ts";
 import type { RuntimeMount } from "../oci/runtime-spec.ts";
 import type { PassedFds } from "./passed-fds.ts";
@@ -86,9 +87,9 @@ function isInProc({ destination }: RuntimeMount): boolean {
   return destination === "/proc" || destination.startsWith("/proc/");
 }
 
-/** A directory of the image's itself, or an error: what is found there by name later must be this mount. */
-function mayFollowLinks({ type, destination }: RuntimeMount): boolean {
-  return type !== "proc" && type !== "sysfs" && destination !== "/proc";
+/** What the kernel says must be found under its name: no link leads elsewhere, and no mount is beneath. */
+function hasPlainPlace({ type, destination }: RuntimeMount): boolean {
+  return type === "proc" || type === "sysfs" || destination === "/proc";
 }
 
 /**
@@ -106,12 +107,11 @@ export function compileMount(
 ): void {
   const options = parseOptions(mount.options);
   const { destination } = mount;
-  const name = `mount ${mount.type === "bind" ? mount.source : mount.type} on ${destination}`;
   if (mount.type === "bind") {
-    const source = mount.options.includes(IMAGE_VOLUME)
-      ? copyVolume(tree, destination, name)
+    const { source, name } = mount.options.includes(IMAGE_VOLUME)
+      ? copyVolume(tree, destination)
       : bindSource(tree, mount, options, passed);
-    tree.attach(source, destination, name, { followLinks: mayFollowLinks(mount) });
+    tree.attach(source, destination, name, { isPlain: hasPlainPlace(mount) });
     tree.forget();
     return;
   }
@@ -121,23 +121,39 @@ export function compileMount(
   tree.attach(
     prepared ?? mountFilesystem(tree.table, mount.type, options.data, attributes),
     destination,
-    name,
-    { followLinks: mayFollowLinks(mount) },
+    `mount ${mount.type} on ${destination}`,
+    { isPlain: hasPlainPlace(mount) },
   );
 }
 
-/** A mount of its own of what is at `path` stays writable when the root is made read-only. */
-function copyVolume(tree: RootTree, path: string, name: string): Operand {
-  tree.makeDirectories(path);
-  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
-  return tree.table.answer(`${name}: copy the volume's mount`, "open_tree", [tree.open(path), "", flags]);
+interface BindSource {
+  readonly source: Operand;
+  /** What its attachment is called. */
+  readonly name: string;
 }
 
-function bindSource(tree: RootTree, mount: RuntimeMount, options: MountOptions, passed: PassedFds): Operand {
-  const source = openBindSource(mount, options);
-  if (statSync(mount.source).isDirectory()) tree.makeDirectories(mount.destination);
-  else tree.makeFile(mount.destination);
-  return passed.add(source);
+/** A mount of its own of what is at `path` stays writable when the root is made read-only. */
+function copyVolume(tree: RootTree, path: string): BindSource {
+  tree.makeDirectories(path);
+  const name = `mount ${path} on ${path}`;
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
+  const operands: readonly Operand[] = [tree.open(path), "", flags];
+  return { source: tree.table.answer(`${name}: copy the volume's mount`, "open_tree", operands), name };
+}
+
+function bindSource(
+  tree: RootTree,
+  mount: RuntimeMount,
+  options: MountOptions,
+  passed: PassedFds,
+): BindSource {
+  const { source, destination } = mount;
+  const copy = openBindSource(mount, options);
+  const number = passed.add(copy);
+  const isDirectory = (statFd(copy.number).mode & S_IFMT) === S_IFDIR;
+  if (isDirectory) tree.makeDirectories(destination);
+  else tree.makeFile(destination);
+  return { source: number, name: `mount ${isDirectory ? "directory" : "file"} ${source} on ${destination}` };
 }
 
 /** Appends what has to wait until every mount is in its place. */
@@ -157,9 +173,11 @@ function openBindSource(mount: RuntimeMount, options: MountOptions): Fd {
     try {
       if (options.propagation !== 0)
         setDetachedAttributes(tree, mountAttr(0, 0, options.propagation), AT_RECURSIVE);
-      // `ro` covers the top mount alone, as recursive binds always did; `rro` covers what is below too.
-      const depth = options.isRecursiveReadOnly ? AT_RECURSIVE : 0;
-      if (options.attributes !== 0) setDetachedAttributes(tree, mountAttr(options.attributes), depth);
+      // Attributes are the top mount's alone, as recursive binds always had it; `rro` covers what is below too.
+      if (options.attributes !== 0) setDetachedAttributes(tree, mountAttr(options.attributes), 0);
+      if (options.isRecursiveReadOnly) {
+        setDetachedAttributes(tree, mountAttr(MOUNT_ATTR_RDONLY), AT_RECURSIVE);
+      }
       return tree;
     } catch (error) {
       tree.close();

@@ -10,6 +10,7 @@ import {
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
+  RESOLVE_NO_XDEV,
 } from "../linux/abi/fcntl.ts";
 import {
   FSCONFIG_CMD_CREATE,
@@ -159,7 +160,7 @@ export function enterRoot(table: Table, root: Operand, mountPoint: string): void
 }
 
 const RESOLVE = openHow(O_PATH | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS);
-const RESOLVE_PLAIN = openHow(O_PATH | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
+const RESOLVE_PLAIN = openHow(O_PATH | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
 
 /** Appends an open of `path` that no link into /proc can lead astray. */
 export function openPath(
@@ -171,9 +172,9 @@ export function openPath(
   return table.answer(name, "openat2", [AT_FDCWD, path, RESOLVE, RESOLVE.length], { tolerate });
 }
 
-/** Appends an open of `path` that fails with ELOOP where any part of it is a symbolic link. */
+/** Appends an open of `path` in the root itself: ELOOP where a part of it is a link, EXDEV where a mount is on it. */
 function openPlainPath(table: Table, path: string): Cell {
-  const name = `open ${path}, which may be no symbolic link`;
+  const name = `open ${path}, which may be neither a link nor another mount's destination`;
   return table.answer(name, "openat2", [AT_FDCWD, path, RESOLVE_PLAIN, RESOLVE_PLAIN.length]);
 }
 
@@ -187,7 +188,7 @@ export interface RootTree {
   /** An O_PATH descriptor of `path`, which exists; opened once, unless a mount has covered it since. */
   open(path: string): Cell;
   /** Appends the attachment of the detached mount `mount` on `path`, which exists. */
-  attach(mount: Operand, path: string, name: string, options?: { readonly followLinks: boolean }): void;
+  attach(mount: Operand, path: string, name: string, options?: { readonly isPlain: boolean }): void;
   /** Forgets what is known: a mount at a path that an image may have made a link covers who knows what. */
   forget(): void;
 }
@@ -227,8 +228,8 @@ export function rootTree(table: Table): RootTree {
       made.clear();
       made.add("/");
     },
-    attach(mount, path, name, { followLinks } = { followLinks: true }) {
-      const target = followLinks ? open(normalPath(path)) : openPlainPath(table, normalPath(path));
+    attach(mount, path, name, { isPlain } = { isPlain: false }) {
+      const target = isPlain ? openPlainPath(table, normalPath(path)) : open(normalPath(path));
       table.step(name, "move_mount", [
         mount,
         "",
