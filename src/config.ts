@@ -65,6 +65,16 @@ const configSchema = v.strictObject({
     }),
     {},
   ),
+  cdi: v.optional(
+    v.strictObject({
+      /** Directories with descriptions of devices; of two with the same device, the later counts. */
+      spec_dirs: v.optional(
+        v.pipe(v.array(v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute path"))), v.maxLength(16)),
+        ["/etc/cdi", "/var/run/cdi"],
+      ),
+    }),
+    {},
+  ),
   cgroup: v.optional(
     v.strictObject({
       /** The cgroup below which podrt puts pods whose caller names no parent. */
@@ -94,6 +104,7 @@ export interface Config {
     readonly pinned: readonly string[];
   };
   readonly pods: { readonly restart_backoff_ms: number; readonly restart_backoff_max_ms: number };
+  readonly cdi: { readonly spec_dirs: readonly string[] };
   readonly cgroup: { readonly parent: string };
 }
 
@@ -123,7 +134,7 @@ export function parseConfig(text: string, instance: string, file: string): Confi
     const issue = result.issues[0];
     throw new InvalidArgumentError("", `${file}: ${v.getDotPath(issue) ?? "document"}: ${issue.message}`);
   }
-  const { network, registries, image, pods, cgroup } = result.output;
+  const { network, registries, image, pods, cdi, cgroup } = result.output;
   const suffix = instance === "" ? "" : `-${instance}`;
   return {
     network: {
@@ -136,6 +147,7 @@ export function parseConfig(text: string, instance: string, file: string): Confi
     registries,
     image,
     pods,
+    cdi,
     cgroup: { parent: cgroup.parent ?? `/podrt${suffix}` },
   };
 }

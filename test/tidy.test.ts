@@ -44,6 +44,7 @@ const mechanisms = {
   snapshot: ["state", ...formats],
   image: ["gc", "snapshot", "state", "gen/machine-code", ...formats],
   gc: foundations,
+  cdi: formats,
   network: ["state", ...formats],
   launch: ["gen/machine-code", ...formats],
 };

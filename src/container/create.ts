@@ -20,6 +20,7 @@ import { podDir } from "../paths.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import { apparmorProfile } from "./apparmor.ts";
+import { applyCdiEdits, cdiEdits } from "./cdi.ts";
 import { findImageMounts, imageVolumeMounts, imageVolumeRecords } from "./image-volume.ts";
 import { newLiveContainer } from "./live.ts";
 import type { SandboxFiles } from "./mount-spec.ts";
@@ -47,8 +48,9 @@ export async function createContainer(
   sandboxId: string,
   config: ContainerConfig,
 ): Promise<string> {
-  const sandbox = runtime.sandboxes.get(sandboxId);
-  if (sandbox === undefined) throw new NotFoundError(`sandbox ${sandboxId} does not exist`);
+  if (runtime.sandboxes.get(sandboxId) === undefined) {
+    throw new NotFoundError(`sandbox ${sandboxId} does not exist`);
+  }
   const { name = "", attempt = 0 } = config.metadata ?? {};
   const key = `${sandboxId}/${name}/${attempt}`;
   const running = inFlight.get(key);
@@ -57,15 +59,17 @@ export async function createContainer(
     (other) => other.name === name && other.attempt === attempt,
   );
   if (existing?.created) return existing.id;
-  const creation = create(runtime, sandbox, config).finally(() => inFlight.delete(key));
+  const creation = create(runtime, sandboxId, config).finally(() => inFlight.delete(key));
   inFlight.set(key, creation);
   return creation;
 }
 
-async function create(runtime: Runtime, sandbox: SandboxRecord, config: ContainerConfig): Promise<string> {
+async function create(runtime: Runtime, sandboxId: string, config: ContainerConfig): Promise<string> {
   const label = `container ${config.metadata?.name}`;
-  if (!isReady(sandbox) || sandbox.pause === undefined) {
-    throw new FailedPreconditionError(`cannot create ${label}: sandbox ${sandbox.id} is not ready`);
+  const edits = await cdiEdits(runtime, config);
+  const sandbox = runtime.sandboxes.get(sandboxId);
+  if (sandbox === undefined || !isReady(sandbox) || sandbox.pause === undefined) {
+    throw new FailedPreconditionError(`cannot create ${label}: sandbox ${sandboxId} is not ready`);
   }
   checkPrivilege(config, sandboxConfig(sandbox), label);
   const security = config.linux?.securityContext;
@@ -86,13 +90,10 @@ async function create(runtime: Runtime, sandbox: SandboxRecord, config: Containe
     image.layers.map((layer) => layer.chainId),
   );
   cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(record.id));
-  const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
-  cleanup.add("remove the cgroup", () => cgroup.remove());
-  makeCgroup(cgroup, config);
   const root = mountOverlay(snapshot);
   cleanup.add("close the root", () => root.close());
   const user = containerUser(config, image, () => readUserDatabase(root));
-  const spec = runtimeSpec(config, {
+  const asked = runtimeSpec(config, {
     image: image.config,
     user,
     hostname: hostnameOf(runtime, sandbox),
@@ -106,6 +107,10 @@ async function create(runtime: Runtime, sandbox: SandboxRecord, config: Containe
     ...(apparmor === undefined ? {} : { apparmorProfile: apparmor }),
     imageMounts: imageVolumeMounts(runtime, imageMounts),
   });
+  const spec = applyCdiEdits(asked, edits);
+  const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
+  cleanup.add("remove the cgroup", () => cgroup.remove());
+  makeCgroup(cgroup, config, spec);
   // A profile that cannot be compiled is found now, not at the start.
   seccompFilter(choice, seccomp, capabilitySet(spec.process.capabilities.bounding));
   const live = newLiveContainer();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdirSync, realpathSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import { FailedPreconditionError, InvalidArgumentError, messageOf } from "../errors.ts";
 import type { ContainerConfig, Device } from "../gen/runtime/v1/api_pb.ts";
-import type { DeviceRule } from "../linux/cgroup/device-rules.ts";
+import { ALL_DEVICES, type DeviceRule } from "../linux/cgroup/device-rules.ts";
 import type { RuntimeDevice } from "../oci/runtime-spec.ts";
 
 const S_IFMT = 0o170000;
@@ -32,8 +32,8 @@ const DEFAULT_DEVICES: readonly RuntimeDevice[] = [
 
 export interface DeviceSpec {
   readonly devices: readonly RuntimeDevice[];
-  /** What the device cgroup allows beyond the defaults; undefined opens it for everything. */
-  readonly rules: readonly DeviceRule[] | undefined;
+  /** What the device cgroup allows beyond the defaults. */
+  readonly rules: readonly DeviceRule[];
 }
 
 /** The device nodes of a container; a privileged one gets the host's. */
@@ -45,7 +45,7 @@ export function deviceSpec(config: ContainerConfig): DeviceSpec {
     const host = listDevices("/dev", "/dev", 0).map(({ device }) => device);
     return {
       devices: unique([...requested.map(({ device }) => device), ...DEFAULT_DEVICES, ...host]),
-      rules: undefined,
+      rules: ALL_DEVICES,
     };
   }
   return {
@@ -72,14 +72,13 @@ function requestedDevices(device: Device, field: string): { device: RuntimeDevic
       `${JSON.stringify(device.permissions)} is not made of r, w and m`,
     );
   }
+  const path = posix.normalize(device.containerPath).replace(/\/$/, "");
   let found: { device: RuntimeDevice }[];
   try {
     const real = realpathSync(device.hostPath);
     found = statSync(real).isDirectory()
-      ? listDevices(real, device.containerPath, 0)
-      : [{ device: readDevice(real, device.containerPath) }].flatMap(({ device: node }) =>
-          node ? [{ device: node }] : [],
-        );
+      ? listDevices(real, path, 0)
+      : [{ device: readDevice(real, path) }].flatMap(({ device: node }) => (node ? [{ device: node }] : []));
   } catch (error) {
     throw new FailedPreconditionError(
       `${field}.host_path: cannot use ${device.hostPath}: ${messageOf(error)}`,
@@ -118,7 +117,8 @@ function listDevices(directory: string, target: string, depth: number): { device
   return found;
 }
 
-function readDevice(source: string, path: string): RuntimeDevice | undefined {
+/** The device at `source` as a node to be made at `path`; undefined where there is something else. */
+export function readDevice(source: string, path: string): RuntimeDevice | undefined {
   const { mode, rdev, uid, gid } = statSync(source);
   const kind = mode & S_IFMT;
   if (kind !== S_IFCHR && kind !== S_IFBLK) return undefined;

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ContainerConfig, LinuxContainerResources } from "../gen/runtime/v1/api_pb.ts";
 import type { Cgroup } from "../linux/cgroup/cgroup.ts";
-import { ALL_DEVICES, DEFAULT_DEVICE_RULES } from "../linux/cgroup/device-rules.ts";
+import { DEFAULT_DEVICE_RULES } from "../linux/cgroup/device-rules.ts";
 import type { CgroupResources } from "../linux/cgroup/resources.ts";
-import { deviceSpec } from "./device-spec.ts";
+import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 
 /** Makes a container's cgroup with its limits and the devices it may use. */
-export function makeCgroup(cgroup: Cgroup, config: ContainerConfig): void {
+export function makeCgroup(cgroup: Cgroup, config: ContainerConfig, spec: RuntimeSpec): void {
   cgroup.create();
   cgroup.apply(cgroupResources(config.linux?.resources));
-  const { rules } = deviceSpec(config);
-  cgroup.applyDevices(rules === undefined ? ALL_DEVICES : [...DEFAULT_DEVICE_RULES, ...rules]);
+  cgroup.applyDevices([...DEFAULT_DEVICE_RULES, ...(spec.linux.resources.devices ?? [])]);
 }
 
 /** The limits of the interface as the cgroup layer takes them; zero and empty mean "not set". */

@@ -55,7 +55,7 @@ export function runtimeSpec(config: ContainerConfig, context: SpecContext): Runt
       devices: devices.devices,
       ...(rootfsPropagation === undefined ? {} : { rootfsPropagation }),
       cgroupsPath: context.cgroupPath,
-      resources: { devices: devices.rules ?? [{ allow: true, type: "a", access: "rwm" }] },
+      resources: { devices: devices.rules },
       maskedPaths: privileged ? [] : (security?.maskedPaths ?? []),
       readonlyPaths: privileged ? [] : (security?.readonlyPaths ?? []),
       ...(context.seccomp === undefined ? {} : { seccomp: context.seccomp }),

@@ -62,7 +62,7 @@ async function start(
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   try {
     // Made with the container; a reboot has taken it away.
-    if (!cgroup.exists()) makeCgroup(cgroup, containerConfig(record));
+    if (!cgroup.exists()) makeCgroup(cgroup, containerConfig(record), specOf(record));
     const pid = await launch(runtime, sandbox, monitor, record, live, cgroup);
     const running = updateContainer(runtime, record, { startedAtNs: nowNs(), process: pid });
     runtime.events.emit("started", record.id, record.sandboxId);

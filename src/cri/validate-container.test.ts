@@ -94,15 +94,31 @@ describe("a container", () => {
       () => container({ stopSignal: 4711 as never }),
       ["InvalidArgument", "config.stop_signal: 4711 is no value of Signal"],
     ],
+    ["may have CDI devices", () => container({ CDIDevices: [{ name: "vendor.com/class=name" }] })],
     [
-      "may not have CDI devices",
-      () => container({ CDIDevices: [{ name: "v/c=n" }] }),
-      ["Unimplemented", "config.CDI_devices: CDI devices are not supported yet"],
+      "may not have CDI devices without their kind",
+      () => container({ CDIDevices: [{ name: "v/c=n" }, { name: "gpu0" }] }),
+      [
+        "InvalidArgument",
+        'config.CDI_devices[1].name: must name a device as in vendor.com/class=name, but is "gpu0"',
+      ],
     ],
     [
-      "may not have CDI devices by annotation",
-      () => container({ annotations: { "cdi.k8s.io/gpu": "v/c=n" } }),
-      ["Unimplemented", "config.annotations[cdi.k8s.io/gpu]: CDI devices are not supported yet"],
+      "may have CDI devices by annotation",
+      () => container({ annotations: { "cdi.k8s.io/gpu": "v/c=n,v/c=m" } }),
+    ],
+    [
+      "may not have CDI devices by an annotation that does not name them",
+      () => container({ annotations: { "cdi.k8s.io/gpu": "v/c=n," } }),
+      [
+        "InvalidArgument",
+        'config.annotations[cdi.k8s.io/gpu]: must name a device as in vendor.com/class=name, but is ""',
+      ],
+    ],
+    [
+      "may not have more CDI devices than any machine",
+      () => container({ annotations: { "cdi.k8s.io/gpu": Array(4097).fill("v/c=n").join() } }),
+      ["InvalidArgument", "config.CDI_devices: must not have more than 4096 entries, annotations included"],
     ],
     [
       "may not be for Windows",

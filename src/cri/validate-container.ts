@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isUtf8 } from "node:buffer";
 import { posix } from "node:path";
+import { annotatedDevices, isQualifiedName } from "../cdi/device-name.ts";
 import {
   type ContainerConfig,
   type Device,
@@ -49,7 +50,7 @@ export function checkContainerConfig(path: string, config: ContainerConfig): voi
   }
   for (const [index, device] of config.devices.entries()) checkDevice(`${path}.devices[${index}]`, device);
   checkLabels(path, config);
-  refuseCdi(path, config);
+  checkCdi(path, config);
   if (config.windows !== undefined) unsupported(`${path}.windows`, "Windows containers are");
   const { resources, securityContext } = config.linux ?? {};
   if (resources !== undefined) checkResources(`${path}.linux.resources`, resources);
@@ -170,9 +171,23 @@ function checkDevice(path: string, device: Device): void {
   }
 }
 
+const MAX_CDI_DEVICES = 4096;
+
 /** Device plugins ask for CDI devices by the field, by an annotation, or by both. */
-function refuseCdi(path: string, config: ContainerConfig): void {
-  if (config.CDIDevices.length > 0) unsupported(`${path}.CDI_devices`, "CDI devices are");
-  const annotation = Object.keys(config.annotations).find((key) => key.startsWith("cdi.k8s.io/"));
-  if (annotation !== undefined) unsupported(`${path}.annotations[${annotation}]`, "CDI devices are");
+function checkCdi(path: string, config: ContainerConfig): void {
+  const named = config.CDIDevices.map(({ name }, index) => [`CDI_devices[${index}].name`, name] as const);
+  const annotated = annotatedDevices(config.annotations).flatMap(([key, names]) =>
+    names.map((name) => [`annotations[${key}]`, name] as const),
+  );
+  const devices = [...named, ...annotated];
+  if (devices.length > MAX_CDI_DEVICES) {
+    invalid(
+      `${path}.CDI_devices`,
+      `must not have more than ${MAX_CDI_DEVICES} entries, annotations included`,
+    );
+  }
+  for (const [field, name] of devices) {
+    if (isQualifiedName(name)) continue;
+    invalid(`${path}.${field}`, `must name a device as in vendor.com/class=name, but is ${shown(name)}`);
+  }
 }

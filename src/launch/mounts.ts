@@ -32,18 +32,26 @@ const ATTRIBUTES: Readonly<Record<string, number>> = {
   relatime: 0,
 };
 
-const PROPAGATION: Readonly<Record<string, number>> = {
-  rprivate: MS_PRIVATE,
-  rslave: MS_SLAVE,
-  rshared: MS_SHARED,
+const PROPAGATION: Readonly<Record<string, readonly [mode: number, depth: number]>> = {
+  private: [MS_PRIVATE, 0],
+  rprivate: [MS_PRIVATE, AT_RECURSIVE],
+  slave: [MS_SLAVE, 0],
+  rslave: [MS_SLAVE, AT_RECURSIVE],
+  shared: [MS_SHARED, 0],
+  rshared: [MS_SHARED, AT_RECURSIVE],
 };
+
+/** True of an option that a bind of the host's honours. */
+export function isBindOption(option: string): boolean {
+  return option === "bind" || option === "rbind" || option in ATTRIBUTES || option in PROPAGATION;
+}
 
 /** Option of a bind whose source is the path itself, in the container's own root: a `VOLUME` of its image. */
 export const IMAGE_VOLUME = "x-podrt.image-volume";
 
 interface MountOptions {
   readonly attributes: number;
-  readonly propagation: number;
+  readonly propagation: readonly [mode: number, depth: number] | undefined;
   readonly isRecursiveReadOnly: boolean;
   /** What the file system itself is to hear. */
   readonly data: readonly string[];
@@ -56,7 +64,7 @@ export function attributesOf(options: readonly string[]): number {
 
 function parseOptions(options: readonly string[]): MountOptions {
   let attributes = 0;
-  let propagation = 0;
+  let propagation: MountOptions["propagation"];
   const data: string[] = [];
   for (const option of options) {
     if (option === "bind" || option === "rbind") continue;
@@ -171,8 +179,10 @@ function openBindSource(mount: RuntimeMount, options: MountOptions): Fd {
       syscall("open_tree", AT_FDCWD, mount.source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive),
     );
     try {
-      if (options.propagation !== 0)
-        setDetachedAttributes(tree, mountAttr(0, 0, options.propagation), AT_RECURSIVE);
+      if (options.propagation !== undefined) {
+        const [mode, depth] = options.propagation;
+        setDetachedAttributes(tree, mountAttr(0, 0, mode), depth);
+      }
       // Attributes are the top mount's alone, as recursive binds always had it; `rro` covers what is below too.
       if (options.attributes !== 0) setDetachedAttributes(tree, mountAttr(options.attributes), 0);
       if (options.isRecursiveReadOnly) {

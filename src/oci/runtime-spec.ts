@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { DeviceRule } from "../linux/cgroup/device-rules.ts";
 
 /**
  * The part of the OCI runtime configuration (runtime-spec, config.md and config-linux.md) that podrt
@@ -64,7 +65,7 @@ export interface RuntimeLinux {
   /** How the root mount exchanges mounts with others; absent for not at all. */
   readonly rootfsPropagation?: RootPropagation;
   readonly cgroupsPath: string;
-  readonly resources: Readonly<Record<string, unknown>>;
+  readonly resources: Readonly<Record<string, unknown>> & { readonly devices?: readonly DeviceRule[] };
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
   readonly seccomp?: RuntimeSeccomp;
