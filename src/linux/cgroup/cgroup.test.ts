@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { ERRNO } from "../abi/errno.ts";
 import { replaceKernel } from "../syscall.ts";
 import { type Cgroup, openCgroup } from "./cgroup.ts";
-import { weightOfShares } from "./cpu.ts";
+import { sharesOfWeight, weightOfShares } from "./cpu.ts";
 import type { CgroupHost } from "./host.ts";
 
 // A plain folder with the files that a v2 cgroup has: what podrt would write shows there.
@@ -17,17 +17,12 @@ let cgroup: Cgroup;
 const FILES = {
   "cpu.weight": "100",
   "cpu.max": "max 100000",
-  "cpu.stat": "usage_usec 1234567\nuser_usec 1000000",
   "cpuset.cpus": "",
   "cpuset.mems": "",
   "memory.max": "max",
   "memory.high": "max",
   "memory.swap.max": "max",
-  "memory.current": "5000000",
-  "memory.stat": "anon 3000000\ninactive_file 1500000\npgfault 77\npgmajfault 3",
-  "memory.events": "low 0\noom 4\noom_kill 3\noom_group_kill 0",
   "pids.max": "max",
-  "pids.current": "12",
   "hugetlb.2MB.max": "max",
   "hugetlb.2MB.rsvd.max": "max",
   "cgroup.procs": "",
@@ -190,24 +185,6 @@ test("limits of v2 files are refused on v1", () => {
   );
 });
 
-test("statistics come from v2's files", () => {
-  expect(cgroup.stats()).toEqual({
-    cpuUsageNs: 1_234_567_000n,
-    memory: {
-      usageBytes: 5_000_000,
-      workingSetBytes: 3_500_000,
-      rssBytes: 3_000_000,
-      limitBytes: undefined,
-      pageFaults: 77,
-      majorPageFaults: 3,
-    },
-    pids: 12,
-  });
-  writeFileSync(join(root, "pods/one/memory.max"), "1048576\n");
-  expect(cgroup.stats().memory?.limitBytes).toBe(1_048_576);
-  expect(cgroup.oomKills()).toBe(3);
-});
-
 test("creating hands the controllers down that the parents have and podrt uses", () => {
   cgroup.create();
   expect(readFileSync(join(root, "cgroup.subtree_control"), "utf8")).toBe("+cpu +memory +pids\n");
@@ -244,4 +221,9 @@ test("shares keep their usual value and their ends as a weight", () => {
     expect(weightOfShares(shares)).toBeGreaterThanOrEqual(former);
     former = weightOfShares(shares);
   }
+  // There are fewer weights than shares.
+  for (let shares = 2; shares <= 262_144; shares += Math.ceil(shares / 7)) {
+    expect(weightOfShares(sharesOfWeight(weightOfShares(shares)))).toBe(weightOfShares(shares));
+  }
+  expect([1, 100, 10_000].map(sharesOfWeight)).toEqual([2, 1024, 262_144]);
 });

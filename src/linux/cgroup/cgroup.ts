@@ -2,7 +2,8 @@
 import { InvalidArgumentError } from "../../errors.ts";
 import { O_DIRECTORY, O_RDONLY, O_WRONLY } from "../abi/fcntl.ts";
 import { type Fd, open } from "../fd.ts";
-import { cpuSettings, cpuUsageNs } from "./cpu.ts";
+import { cpuSettings } from "./cpu.ts";
+import { type CpuStats, cpuStats, cpuUsageNs } from "./cpu-stats.ts";
 import { cpusetSettings } from "./cpuset.ts";
 import { createCgroup } from "./create.ts";
 import type { DeviceRule } from "./device-rules.ts";
@@ -10,11 +11,20 @@ import { applyDeviceRules } from "./devices.ts";
 import { exists, tryWrite } from "./files.ts";
 import { freeze, hasFreezer, thaw } from "./freezer.ts";
 import type { CgroupHost } from "./host.ts";
-import { hugetlbSettings } from "./hugetlb.ts";
+import { type HugetlbStats, hugetlbSettings, hugetlbStats } from "./hugetlb.ts";
+import { type DeviceIo, ioStats } from "./io.ts";
 import { killEverything } from "./kill.ts";
 import { type CgroupLayout, devicesDirectory, layoutOf, unifiedDirectories } from "./layout.ts";
-import { type MemoryStats, memorySettings, memoryStats, oomKills } from "./memory.ts";
-import { pidsCurrent, pidsSettings } from "./pids.ts";
+import { memorySettings } from "./memory.ts";
+import {
+  type MemoryDetails,
+  type MemoryStats,
+  memoryDetails,
+  memoryStats,
+  oomKills,
+} from "./memory-stats.ts";
+import { type PidsStats, pidsSettings, pidsStats } from "./pids.ts";
+import { type Pressures, pressures } from "./pressure.ts";
 import { type CgroupDirectories, type CgroupResources, directoryFor, type Setting } from "./resources.ts";
 import { writeAllOrNone } from "./transaction.ts";
 import { processesBelow, removeTree } from "./tree.ts";
@@ -25,8 +35,15 @@ const REMOVE_TIMEOUT_MS = 2_000;
 export interface CgroupStats {
   readonly cpuUsageNs: bigint | undefined;
   readonly memory: MemoryStats | undefined;
-  /** Processes and threads. */
-  readonly pids: number | undefined;
+}
+
+/** Everything that the files tell; undefined where the machine lacks the controller. */
+export interface CgroupDetails {
+  readonly cpu: CpuStats;
+  readonly memory: MemoryDetails | undefined;
+  readonly pids: PidsStats | undefined;
+  readonly io: readonly DeviceIo[];
+  readonly hugetlb: readonly HugetlbStats[];
 }
 
 /** One control group, in as many hierarchies as the machine has. */
@@ -58,7 +75,13 @@ export interface Cgroup {
   remove(): Promise<void>;
   /** Processes of this cgroup that the kernel killed for want of memory. */
   oomKills(): number;
+  /** NotFoundError when it is gone; cheap enough to be asked every second. */
   stats(): CgroupStats;
+  cpuUsageNs(): bigint | undefined;
+  /** NotFoundError when it is gone; reads some twenty files. */
+  details(): CgroupDetails;
+  /** Of its processes, and on v2 of those below; undefined what the kernel or the hierarchies do not tell. */
+  pressures(): Pressures;
   freeze(): Promise<void>;
   thaw(): void;
 }
@@ -80,11 +103,16 @@ export function openCgroup(host: CgroupHost, path: string): Cgroup {
     kill: () => kill(host, layout),
     remove: () => remove(host, layout),
     oomKills: () => oomKills(directories),
-    stats: () => ({
-      cpuUsageNs: cpuUsageNs(directories),
-      memory: memoryStats(directories),
-      pids: pidsCurrent(directories),
+    stats: () => ({ cpuUsageNs: cpuUsageNs(directories), memory: memoryStats(directories) }),
+    cpuUsageNs: () => cpuUsageNs(directories),
+    details: () => ({
+      cpu: cpuStats(directories),
+      memory: memoryDetails(directories),
+      pids: pidsStats(directories),
+      io: ioStats(directories),
+      hugetlb: hugetlbStats(directories),
     }),
+    pressures: () => pressures(unified),
     freeze: () => freeze(directories),
     thaw: () => thaw(directories),
   };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { read, readTable, tryRead } from "./files.ts";
+import { tryRead } from "./files.ts";
 import {
   type CgroupDirectories,
   type CgroupResources,
@@ -11,6 +11,8 @@ import {
 
 const LEAST_SHARES = 2;
 const MOST_SHARES = 262_144;
+/** What the powers and logarithms may lose. */
+const ROUNDING = 1e-6;
 const DEFAULT_PERIOD_US = 100_000;
 const LEAST_QUOTA_US = 1000;
 
@@ -23,18 +25,6 @@ export function cpuSettings(cgroup: CgroupDirectories, resources: CgroupResource
   if (!isSet(cpuShares) && !isSet(cpuQuota) && !isSet(cpuPeriod)) return [];
   const directory = directoryFor(cgroup, "cpu", isSet(cpuShares) ? "cpuShares" : "cpuQuota");
   return cgroup.version === "v1" ? v1(directory, resources) : v2(directory, resources);
-}
-
-/** CPU time used by the cgroup and those below it; undefined without the controller. */
-export function cpuUsageNs(cgroup: CgroupDirectories): bigint | undefined {
-  if (cgroup.version === "v1") {
-    const directory = cgroup.directory("cpuacct");
-    return directory === undefined ? undefined : BigInt(read(`${directory}/cpuacct.usage`));
-  }
-  // cpu.stat is there even where the controller is not enabled.
-  const directory = cgroup.directory("cgroup");
-  const microseconds = directory && readTable(`${directory}/cpu.stat`).get("usage_usec");
-  return microseconds ? BigInt(microseconds) * 1000n : 0n;
 }
 
 function v1(directory: string, { cpuShares, cpuQuota, cpuPeriod }: CgroupResources): Setting[] {
@@ -78,6 +68,13 @@ export function weightOfShares(shares: number): number {
   const doublings = Math.log2(shares);
   const exponent = (doublings * doublings + 125 * doublings) / 612 - 7 / 34;
   return Math.ceil(10 ** exponent);
+}
+
+/** The inverse: of the shares that have this weight the most. */
+export function sharesOfWeight(weight: number): number {
+  const exponent = Math.log10(weight) + 7 / 34;
+  const doublings = (Math.sqrt(125 * 125 + 4 * 612 * exponent) - 125) / 2;
+  return Math.min(MOST_SHARES, Math.max(LEAST_SHARES, Math.floor(2 ** doublings + ROUNDING)));
 }
 
 function limitText(limit: number): string {

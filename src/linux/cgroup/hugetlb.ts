@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
+import { readdirSync } from "node:fs";
 import { InvalidArgumentError } from "../../errors.ts";
-import { exists } from "./files.ts";
+import { exists, tryRead } from "./files.ts";
 import { type CgroupDirectories, type CgroupResources, checkLimit, type Setting } from "./resources.ts";
+
+/** Huge pages of one size that a cgroup and those below it have; v2 keeps no maximum. */
+export interface HugetlbStats {
+  /** `2MB`, `1GB`. */
+  readonly pageSize: string;
+  readonly usageBytes: number;
+  readonly maxUsageBytes: number | undefined;
+}
 
 /**
  * The files that make the hugetlb controller follow `resources`. A machine without the controller is
@@ -24,5 +33,25 @@ export function hugetlbSettings(cgroup: CgroupDirectories, { hugepageLimits }: C
     const reserved = `${directory}/hugetlb.${pageSize}.rsvd.${limit}`;
     const used = { file: `${directory}/hugetlb.${pageSize}.${limit}`, value };
     return exists(reserved) ? [used, { file: reserved, value }] : [used];
+  });
+}
+
+/** One entry per page size; none without the controller. */
+export function hugetlbStats(cgroup: CgroupDirectories): readonly HugetlbStats[] {
+  const directory = cgroup.directory("hugetlb");
+  if (directory === undefined || !exists(directory)) return [];
+  const name = cgroup.version === "v1" ? "usage_in_bytes" : "current";
+  return readdirSync(directory).flatMap((file) => {
+    const pageSize = /^hugetlb\.([0-9]{1,6}[KMG]B)\.([a-z_]+)$/.exec(file);
+    const usage = pageSize?.[2] === name ? tryRead(`${directory}/${file}`) : undefined;
+    if (pageSize?.[1] === undefined || usage === undefined) return [];
+    const most = tryRead(`${directory}/hugetlb.${pageSize[1]}.max_usage_in_bytes`);
+    return [
+      {
+        pageSize: pageSize[1],
+        usageBytes: Number(usage),
+        maxUsageBytes: most === undefined ? undefined : Number(most),
+      },
+    ];
   });
 }

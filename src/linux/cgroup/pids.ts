@@ -9,6 +9,13 @@ import {
   type Setting,
 } from "./resources.ts";
 
+/** Processes and threads alike, in the cgroup and below. */
+export interface PidsStats {
+  readonly current: number;
+  /** Undefined when there is no limit. */
+  readonly limit: number | undefined;
+}
+
 /** The files that make the pids controller follow `resources`; the same in v1 and v2. */
 export function pidsSettings(cgroup: CgroupDirectories, { pidsLimit }: CgroupResources): Setting[] {
   if (!isSet(pidsLimit)) return [];
@@ -17,9 +24,11 @@ export function pidsSettings(cgroup: CgroupDirectories, { pidsLimit }: CgroupRes
   return [{ file: `${directory}/pids.max`, value: pidsLimit === -1 ? "max" : `${pidsLimit}` }];
 }
 
-/** Processes and threads in the cgroup and below; undefined without the controller. */
-export function pidsCurrent(cgroup: CgroupDirectories): number | undefined {
+/** Undefined without the controller. */
+export function pidsStats(cgroup: CgroupDirectories): PidsStats | undefined {
   const directory = cgroup.directory("pids");
-  const text = directory && tryRead(`${directory}/pids.current`);
-  return text ? Number(text) : undefined;
+  const current = directory && tryRead(`${directory}/pids.current`);
+  if (!current) return undefined;
+  const limit = tryRead(`${directory}/pids.max`) ?? "max";
+  return { current: Number(current), limit: limit === "max" ? undefined : Number(limit) };
 }

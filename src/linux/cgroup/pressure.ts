@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from "node:fs";
+import { tryRead } from "./files.ts";
+
+/** How long tasks waited for a resource: the shares in percent of the last 10, 60 and 300 seconds. */
+export interface PressureLine {
+  readonly avg10: number;
+  readonly avg60: number;
+  readonly avg300: number;
+  readonly totalUs: bigint;
+}
+
+/** `some`: at least one task waited; `full`: all that were not idle did (Documentation/accounting/psi.rst). */
+export interface Pressure {
+  readonly some: PressureLine;
+  readonly full: PressureLine;
+}
+
+export interface Pressures {
+  readonly cpu: Pressure | undefined;
+  readonly memory: Pressure | undefined;
+  readonly io: Pressure | undefined;
+}
+
+const NOTHING: PressureLine = { avg10: 0, avg60: 0, avg300: 0, totalUs: 0n };
+const NONE: Pressures = { cpu: undefined, memory: undefined, io: undefined };
+
+/** Whether the kernel accounts for pressure: it can be compiled without, or told not to (psi=0). */
+export function hasPressure(): boolean {
+  try {
+    return readFileSync("/proc/pressure/cpu", "utf8") !== "";
+  } catch {
+    return false;
+  }
+}
+
+/** Pressure in a directory of the cgroup2 hierarchy, which needs no controller for it. */
+export function pressures(unified: string | undefined): Pressures {
+  if (unified === undefined) return NONE;
+  const of = (resource: string) => {
+    const text = tryRead(`${unified}/${resource}.pressure`);
+    return text === undefined ? undefined : parsePressure(text);
+  };
+  return { cpu: of("cpu"), memory: of("memory"), io: of("io") };
+}
+
+/** The text of a pressure file. */
+export function parsePressure(text: string): Pressure {
+  const lines = new Map(
+    text.split("\n").map((line) => {
+      const [name = "", ...fields] = line.split(" ");
+      return [name, lineOf(fields)];
+    }),
+  );
+  // Before Linux 5.13 the cpu file has no line for `full`.
+  return { some: lines.get("some") ?? NOTHING, full: lines.get("full") ?? NOTHING };
+}
+
+function lineOf(fields: readonly string[]): PressureLine {
+  const values = new Map(
+    fields.map((field) => {
+      const [name = "", value = "0"] = field.split("=");
+      return [name, value];
+    }),
+  );
+  const percent = (name: string) => Number(values.get(name) ?? 0);
+  return {
+    avg10: percent("avg10"),
+    avg60: percent("avg60"),
+    avg300: percent("avg300"),
+    totalUs: BigInt(values.get("total") ?? 0),
+  };
+}
