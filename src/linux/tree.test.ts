@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY } from "./abi/fcntl.ts";
 import { Fd, open } from "./fd.ts";
 import { syscall } from "./syscall.ts";
-import { listDirectory, measureSmallTree, measureTree, removeTree } from "./tree.ts";
+import { listDirectory, measureTree, measureTreeWithin, removeTree } from "./tree.ts";
 
 const DEPTH = 3_000;
 const LONG_NAME = "d".repeat(200);
@@ -99,10 +99,11 @@ test("listDirectory gives every name once", () => {
   expect(names.sort()).toEqual(expected.sort());
 });
 
-test("measureSmallTree gives up on trees larger than it was asked to look at", () => {
+test("measureTreeWithin gives up on trees larger, and work longer, than its bounds", () => {
   mkdirSync(join(base, "sub"));
   for (let i = 0; i < 20; i++) writeFileSync(join(base, "sub", `file-${i}`), "");
   using directory = open(base, O_PATH | O_DIRECTORY);
-  expect(measureSmallTree(directory, 21)).toBeUndefined();
-  expect(measureSmallTree(directory, 22)?.inodes).toBe(22);
+  expect(measureTreeWithin(directory, { maxInodes: 21 })).toBeUndefined();
+  expect(measureTreeWithin(directory, { maxInodes: 22, timeoutMs: 60_000 })?.inodes).toBe(22);
+  expect(measureTreeWithin(directory, { timeoutMs: -1 })).toBeUndefined();
 });

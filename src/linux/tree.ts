@@ -65,20 +65,34 @@ export function removeTree(directoryFd: number, name: string | Uint8Array): void
   }
 }
 
-/** Adds up what the tree below an open directory takes; files with several names count once. */
-export function measureTree(directory: Fd): TreeUsage {
-  return measureSmallTree(directory, Number.POSITIVE_INFINITY) as TreeUsage;
+/** How far a measurement goes before it gives up; no bound that is absent. */
+export interface MeasureBounds {
+  readonly maxInodes?: number;
+  readonly timeoutMs?: number;
 }
 
-/** As `measureTree`, but gives up (undefined) once it has seen more than `maxInodes`. */
-export function measureSmallTree(directory: Fd, maxInodes: number): TreeUsage | undefined {
+/** Adds up what the tree below an open directory takes; files with several names count once. */
+export function measureTree(directory: Fd): TreeUsage {
+  return measureTreeWithin(directory, {}) as TreeUsage;
+}
+
+/** As `measureTree`, but undefined when a bound was met. */
+export function measureTreeWithin(directory: Fd, bounds: MeasureBounds): TreeUsage | undefined {
+  const { maxInodes = Number.POSITIVE_INFINITY, timeoutMs = Number.POSITIVE_INFINITY } = bounds;
+  const deadline = performance.now() + timeoutMs;
   const top = statFd(directory.number);
   const seen = new Set<bigint>();
   let usedBytes = top.allocatedBytes;
   let inodes = 1;
+  let isWhole = true;
+  const stop = () => {
+    isWhole = false;
+    return "stop" as const;
+  };
   using reader = new Fd(syscall("openat", directory.number, ".", OPEN_DIRECTORY));
   walkTree(reader, {
     visit(fd, name) {
+      if (performance.now() > deadline) return stop();
       const status = tryStatAt(fd, name);
       // It may be gone by now: a container that runs changes its files meanwhile.
       if (typeof status === "number") return "pass";
@@ -89,12 +103,12 @@ export function measureSmallTree(directory: Fd, maxInodes: number): TreeUsage | 
       }
       usedBytes += status.allocatedBytes;
       inodes += 1;
-      if (inodes > maxInodes) return "stop";
+      if (inodes > maxInodes) return stop();
       return isDirectory ? "enter" : "pass";
     },
     leave: () => {},
   });
-  return inodes > maxInodes ? undefined : { usedBytes, inodes };
+  return isWhole ? { usedBytes, inodes } : undefined;
 }
 
 /** The names in an open directory (not O_PATH), NUL-terminated, without `.` and `..`. */

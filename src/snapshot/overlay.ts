@@ -24,7 +24,6 @@ export interface OverlayDeps {
 const UNFINISHED_PREFIX = ".new-";
 const DOOMED_PREFIX = ".gone-";
 const DIRECTORY_MODE = 0o755;
-const USAGE_MAX_AGE_MS = 10_000;
 const KEY_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$/;
 
 /**
@@ -42,7 +41,7 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
   sweep(containersDir, isTemporary, trees);
   const snapshots = readSnapshots(containersDir);
   const commits = new Map<string, Promise<void>>();
-  const measured = new Map<string, { at: number; usage: Promise<DiskUsage> }>();
+  const measurements = new Map<string, Promise<DiskUsage>>();
 
   function recordOf(chainId: string): LayerRecord {
     const record = layers.get(chainId);
@@ -143,7 +142,6 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
       if (!snapshots.has(key)) return;
       const doomed = doom(containersDir, key);
       snapshots.delete(key);
-      measured.delete(key);
       await trees.remove(containersDir, doomed);
     },
     async removeLayer(chainId) {
@@ -167,12 +165,13 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
     },
     snapshotUsage(key) {
       if (!snapshots.has(key)) return Promise.reject(new NotFoundError(`snapshot ${key} does not exist`));
-      const known = measured.get(key);
-      if (known !== undefined && performance.now() - known.at < USAGE_MAX_AGE_MS) return known.usage;
-      const usage = trees.measure(join(containersDir, key, "upper"));
-      measured.set(key, { at: performance.now(), usage });
-      usage.catch(() => measured.delete(key));
-      return usage;
+      const running = measurements.get(key);
+      if (running !== undefined) return running;
+      const measurement = trees.measure(join(containersDir, key, "upper")).finally(() => {
+        measurements.delete(key);
+      });
+      measurements.set(key, measurement);
+      return measurement;
     },
     close: () => trees.close(),
   };

@@ -39,7 +39,10 @@ export interface Snapshotter {
   listSnapshots(): string[];
   /** What all layers take on disk; from memory. */
   usage(): Promise<DiskUsage>;
-  /** What has been written to a snapshot; NotFoundError for an unknown key. At most some seconds old. */
+  /**
+   * Measures what has been written to a snapshot, which takes long where that is much; callers at the same time
+   * share it. NotFoundError for an unknown key; half a minute is the most it may take.
+   */
   snapshotUsage(key: string): Promise<DiskUsage>;
   /** Ends the threads that delete and measure; work under way is waited for. */
   close(): Promise<void>;

@@ -5,7 +5,7 @@ import { startWorkerPool } from "../lib/worker-pool.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from "../linux/abi/fcntl.ts";
 import { open } from "../linux/fd.ts";
 import { isErrno } from "../linux/syscall.ts";
-import { measureSmallTree, removeTree, type TreeUsage } from "../linux/tree.ts";
+import { measureTreeWithin, removeTree, type TreeUsage } from "../linux/tree.ts";
 import type { DiskUsage } from "./snapshotter.ts";
 import { storageError } from "./storage-error.ts";
 import type { TreeJob, TreeReply } from "./tree-worker.ts";
@@ -26,15 +26,15 @@ const SMALL_BYTES = 16 << 20;
 const IDLE_MS = 30_000;
 
 export function startTreeKeeper(): TreeKeeper {
-  const pool = startWorkerPool<TreeJob, TreeReply>({
-    entry: "snapshot/tree-worker.ts",
-    workers: 1,
-    idleMs: IDLE_MS,
-  });
+  const newPool = () =>
+    startWorkerPool<TreeJob, TreeReply>({ entry: "snapshot/tree-worker.ts", workers: 1, idleMs: IDLE_MS });
+  const pool = newPool();
+  // A measurement may take long and nobody waits for it: what waits for a deletion must not wait for that.
+  const measuring = newPool();
 
   async function run(job: TreeJob, what: string): Promise<TreeReply> {
     try {
-      return await pool.run(job);
+      return await (job.kind === "measure" ? measuring : pool).run(job);
     } catch (error) {
       throw storageError(what, error);
     }
@@ -64,14 +64,16 @@ export function startTreeKeeper(): TreeKeeper {
     async sync(path) {
       await run({ kind: "sync", path }, `write ${path} to disk`);
     },
-    close: pool.close,
+    async close() {
+      await Promise.all([pool.close(), measuring.close()]);
+    },
   };
 }
 
 function measureIfSmall(path: string): TreeUsage | undefined {
   try {
     using directory = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-    return measureSmallTree(directory, SMALL_INODES);
+    return measureTreeWithin(directory, { maxInodes: SMALL_INODES });
   } catch (error) {
     if (isErrno(error, "ENOTDIR", "ELOOP", "ENOENT")) return undefined;
     throw storageError(`measure ${path}`, error);

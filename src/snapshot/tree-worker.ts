@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-
+import { DeadlineExceededError } from "../errors.ts";
 import { serveJobs } from "../lib/worker-pool.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY } from "../linux/abi/fcntl.ts";
 import { open } from "../linux/fd.ts";
 import { syscall } from "../linux/syscall.ts";
-import { measureTree, removeTree, type TreeUsage } from "../linux/tree.ts";
+import { measureTreeWithin, removeTree, type TreeUsage } from "../linux/tree.ts";
 
 /** What the kernel may take long for, and is therefore not done on the daemon's thread. */
 export type TreeJob =
@@ -14,13 +14,18 @@ export type TreeJob =
   /** Waits until the file system that `path` is on has written everything. */
   | { readonly kind: "sync"; readonly path: string };
 
+/** Who writes faster than this reads could keep the thread for ever. */
+const MEASURE_TIMEOUT_MS = 30_000;
+
 export type TreeReply = TreeUsage | undefined;
 
 serveJobs<TreeJob, TreeReply>((job) => {
   switch (job.kind) {
     case "measure": {
       using directory = open(job.path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-      return measureTree(directory);
+      const usage = measureTreeWithin(directory, { timeoutMs: MEASURE_TIMEOUT_MS });
+      if (usage !== undefined) return usage;
+      throw new DeadlineExceededError(`${job.path} is too large to be measured in ${MEASURE_TIMEOUT_MS} ms`);
     }
     case "remove": {
       using directory = open(job.directory, O_PATH | O_DIRECTORY);

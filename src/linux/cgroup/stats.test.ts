@@ -91,7 +91,7 @@ describe("on v2", () => {
         userNs: 1_000_000_000n,
         systemNs: 234_567_000n,
         bandwidth: {
-          shares: 520,
+          shares: 521,
           periodUs: 100_000,
           quotaUs: 20_000,
           periods: 9,
