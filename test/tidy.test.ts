@@ -51,6 +51,7 @@ const mechanisms = {
 const belowLifecycles = [...Object.keys(mechanisms), "gen/runtime", ...formats];
 const lifecycles = {
   container: belowLifecycles,
+  stats: ["container", ...belowLifecycles],
   streaming: ["container", ...belowLifecycles],
   sandbox: ["container", ...belowLifecycles],
   recover: ["sandbox", "container", "streaming", ...belowLifecycles],

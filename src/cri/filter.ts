@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { containerConfig, sandboxConfig } from "../container/records.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { containerItem } from "../container/status.ts";
 import type { Container, ContainerFilter, PodSandbox, PodSandboxFilter } from "../gen/runtime/v1/api_pb.ts";
@@ -25,13 +27,36 @@ export function selectContainers(runtime: Runtime, filter: ContainerFilter | und
     .filter((item) => hasLabels(item.labels, filter?.labelSelector));
 }
 
+/** The same selection for statistics, which come in any state: records, newest first. */
+export function selectSandboxRecords(
+  runtime: Runtime,
+  filter: Pick<PodSandboxFilter, "id" | "labelSelector"> | undefined,
+): SandboxRecord[] {
+  return sandboxCandidates(runtime, filter?.id ?? "")
+    .filter((record) => hasLabels(sandboxConfig(record).labels, filter?.labelSelector))
+    .toSorted(newestFirst);
+}
+
+/** The same selection for statistics, which come in any state: records, newest first. */
+export function selectContainerRecords(
+  runtime: Runtime,
+  filter: Pick<ContainerFilter, "id" | "podSandboxId" | "labelSelector"> | undefined,
+): ContainerRecord[] {
+  return containerCandidates(runtime, filter)
+    .filter((record) => hasLabels(containerConfig(record).labels, filter?.labelSelector))
+    .toSorted(newestFirst);
+}
+
 function sandboxCandidates(runtime: Runtime, id: string): SandboxRecord[] {
   if (id === "") return runtime.sandboxes.list().filter(isVisibleSandbox);
   const record = findSandbox(runtime, id, "filter.id");
   return record === undefined ? [] : [record];
 }
 
-function containerCandidates(runtime: Runtime, filter: ContainerFilter | undefined): ContainerRecord[] {
+function containerCandidates(
+  runtime: Runtime,
+  filter: Pick<ContainerFilter, "id" | "podSandboxId"> | undefined,
+): ContainerRecord[] {
   const { id = "", podSandboxId = "" } = filter ?? {};
   const found = id === "" ? undefined : findContainer(runtime, id, "filter.id");
   if (id !== "" && found === undefined) return [];

@@ -4,6 +4,7 @@ import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
 import type { Runtime } from "../container/runtime.ts";
 import { UnimplementedError } from "../errors.ts";
 import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
+import { openStats } from "../stats/stats.ts";
 import { openEventFeed } from "./event-feed.ts";
 import { imageFsInfo } from "./image/image-fs-info.ts";
 import { imageStatus } from "./image/image-status.ts";
@@ -11,12 +12,18 @@ import { listImages } from "./image/list-images.ts";
 import { pullImage } from "./image/pull-image.ts";
 import { removeImage } from "./image/remove-image.ts";
 import { streamImages } from "./image/stream-images.ts";
+import { containerStats } from "./runtime/container-stats.ts";
 import { containerStatus } from "./runtime/container-status.ts";
 import { createContainer } from "./runtime/create-container.ts";
 import { execSync } from "./runtime/exec-sync.ts";
 import { getContainerEvents } from "./runtime/get-container-events.ts";
+import { listContainerStats } from "./runtime/list-container-stats.ts";
 import { listContainers } from "./runtime/list-containers.ts";
+import { listMetricDescriptors } from "./runtime/list-metric-descriptors.ts";
 import { listPodSandbox } from "./runtime/list-pod-sandbox.ts";
+import { listPodSandboxMetrics } from "./runtime/list-pod-sandbox-metrics.ts";
+import { listPodSandboxStats } from "./runtime/list-pod-sandbox-stats.ts";
+import { podSandboxStats } from "./runtime/pod-sandbox-stats.ts";
 import { podSandboxStatus } from "./runtime/pod-sandbox-status.ts";
 import { removeContainer } from "./runtime/remove-container.ts";
 import { removePodSandbox } from "./runtime/remove-pod-sandbox.ts";
@@ -27,7 +34,10 @@ import { startContainer } from "./runtime/start-container.ts";
 import { status } from "./runtime/status.ts";
 import { stopContainer } from "./runtime/stop-container.ts";
 import { stopPodSandbox } from "./runtime/stop-pod-sandbox.ts";
+import { streamContainerStats } from "./runtime/stream-container-stats.ts";
 import { streamContainers } from "./runtime/stream-containers.ts";
+import { streamPodSandboxMetrics } from "./runtime/stream-pod-sandbox-metrics.ts";
+import { streamPodSandboxStats } from "./runtime/stream-pod-sandbox-stats.ts";
 import { streamPodSandboxes } from "./runtime/stream-pod-sandboxes.ts";
 import { version } from "./runtime/version.ts";
 
@@ -42,6 +52,7 @@ export function criRoutes(runtime: Runtime): (router: ConnectRouter) => void {
 /** What is not listed here, or in `imageService`, is answered with Unimplemented by name. */
 function runtimeService(runtime: Runtime): Partial<ServiceImpl<typeof RuntimeService>> {
   const events = openEventFeed(runtime);
+  const stats = openStats(runtime);
   return {
     version,
     status: (request) => status(runtime, request),
@@ -62,6 +73,15 @@ function runtimeService(runtime: Runtime): Partial<ServiceImpl<typeof RuntimeSer
     execSync: (request, { signal }) => execSync(runtime, request, signal),
     getContainerEvents: (_request, { signal }) => getContainerEvents(events, signal),
     reopenContainerLog: (request) => reopenContainerLog(runtime, request),
+    containerStats: (request) => containerStats(runtime, stats, request),
+    listContainerStats: (request, { signal }) => listContainerStats(runtime, stats, request, signal),
+    streamContainerStats: (request, { signal }) => streamContainerStats(runtime, stats, request, signal),
+    podSandboxStats: (request) => podSandboxStats(runtime, stats, request),
+    listPodSandboxStats: (request, { signal }) => listPodSandboxStats(runtime, stats, request, signal),
+    streamPodSandboxStats: (request, { signal }) => streamPodSandboxStats(runtime, stats, request, signal),
+    listMetricDescriptors: () => listMetricDescriptors(stats),
+    listPodSandboxMetrics: (_request, { signal }) => listPodSandboxMetrics(runtime, stats, signal),
+    streamPodSandboxMetrics: (_request, { signal }) => streamPodSandboxMetrics(runtime, stats, signal),
   };
 }
 

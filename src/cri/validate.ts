@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { DescEnum, DescField, DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
 import {
+  ContainerStatsRequestSchema,
   ContainerStatusRequestSchema,
   CreateContainerRequestSchema,
   ExecSyncRequestSchema,
   type ImageSpec,
   ImageStatusRequestSchema,
+  PodSandboxStatsRequestSchema,
   PodSandboxStatusRequestSchema,
   PullImageRequestSchema,
   RemoveContainerRequestSchema,
@@ -48,6 +50,8 @@ const CHECKS: ReadonlyMap<string, (message: Message) => void> = new Map([
   rule(StopContainerRequestSchema, (request) => checkNotEmpty("container_id", request.containerId)),
   rule(RemoveContainerRequestSchema, (request) => checkNotEmpty("container_id", request.containerId)),
   rule(ContainerStatusRequestSchema, (request) => checkNotEmpty("container_id", request.containerId)),
+  rule(ContainerStatsRequestSchema, (request) => checkNotEmpty("container_id", request.containerId)),
+  rule(PodSandboxStatsRequestSchema, (request) => checkNotEmpty("pod_sandbox_id", request.podSandboxId)),
   rule(ReopenContainerLogRequestSchema, (request) => checkNotEmpty("container_id", request.containerId)),
   rule(ExecSyncRequestSchema, (request) => {
     checkNotEmpty("container_id", request.containerId);
