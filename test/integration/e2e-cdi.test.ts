@@ -81,7 +81,9 @@ test("a device brings its node, its mounts, its variables and its groups, and th
   );
   const { rdev } = statSync(device);
   const numbers = `${((rdev >>> 8) & 0xfff).toString(16)}:${(rdev & 0xff).toString(16)}`;
-  expect(await shellIn(daemon, id, "stat -c '%t:%T %a %u:%g' /dev/driver/0")).toBe(`${numbers} 666 1000:1000`);
+  expect(await shellIn(daemon, id, "stat -c '%t:%T %a %u:%g' /dev/driver/0")).toBe(
+    `${numbers} 666 1000:1000`,
+  );
   expect(mountAt(await containerPid(daemon, id), "/usr/lib/driver").options).toEqual(
     expect.arrayContaining(["ro", "nosuid"]),
   );
