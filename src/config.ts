@@ -89,6 +89,8 @@ export interface Config {
   readonly network: {
     readonly bridge: string;
     readonly subnet: string;
+    /** No subnet is configured, so one that the cluster gives to this node is taken. */
+    readonly followsPodCidr: boolean;
     readonly mtu: number;
     readonly masquerade: boolean;
     /** nftables table that holds the masquerade and hostPort rules. */
@@ -140,6 +142,7 @@ export function parseConfig(text: string, instance: string, file: string): Confi
     network: {
       bridge: network.bridge ?? (instance === "" ? "podrt0" : `prt${instance}`),
       subnet: network.subnet ?? defaultSubnet(instance),
+      followsPodCidr: network.subnet === undefined,
       mtu: network.mtu,
       masquerade: network.masquerade,
       table: `podrt${suffix.replace("-", "_")}`,

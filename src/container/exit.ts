@@ -44,7 +44,8 @@ async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit
   if (live !== undefined) await drained(live.drained, live.cancelPumps);
   const exitCode = exitCodeOf(exit.status);
   const isOomKilled = exitCode !== 0 && cgroup.exists() && cgroup.oomKills() > 0;
-  updateContainer(runtime, current, {
+  // Its resources may have been updated meanwhile.
+  updateContainer(runtime, runtime.containers.get(record.id) ?? current, {
     finishedAtNs: String(exit.atNs),
     exitCode,
     reason: isOomKilled ? "OOMKilled" : exitCode === 0 ? "Completed" : "Error",

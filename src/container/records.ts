@@ -14,7 +14,7 @@ import type { SandboxRecord } from "../state/sandboxes.ts";
 const containerConfigs = new WeakMap<object, ContainerConfig>();
 const sandboxConfigs = new WeakMap<object, PodSandboxConfig>();
 
-/** The configuration that CreateContainer was given. */
+/** The configuration that CreateContainer was given, with its resources as they are now. */
 export function containerConfig(record: ContainerRecord): ContainerConfig {
   const json = record.config as object;
   const known = containerConfigs.get(json);
@@ -24,7 +24,7 @@ export function containerConfig(record: ContainerRecord): ContainerConfig {
   return config;
 }
 
-/** The configuration that RunPodSandbox was given. */
+/** The configuration that RunPodSandbox was given, with its overhead and resources as they are now. */
 export function sandboxConfig(record: SandboxRecord): PodSandboxConfig {
   const json = record.config as object;
   const known = sandboxConfigs.get(json);

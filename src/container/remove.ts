@@ -2,11 +2,13 @@
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { closeLive } from "./live.ts";
 import { launchTag } from "./records.ts";
+import { beginRemoval } from "./removal.ts";
 import { imagesInUse, imagesOf, type Runtime } from "./runtime.ts";
 import { stopContainer } from "./stop.ts";
 
 /** Removes a container in any state, killing it first where it runs; its log stays. Unknown ids are fine. */
 export async function removeContainer(runtime: Runtime, id: string): Promise<void> {
+  using _removal = beginRemoval(id);
   await stopContainer(runtime, id, 0);
   await runtime.locks.run(id, async () => {
     const record = runtime.containers.get(id);

@@ -13,6 +13,7 @@ import {
 } from "../gen/runtime/v1/api_pb.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { containerConfig, specOf } from "./records.ts";
+import { isBeingRemoved } from "./removal.ts";
 import type { Runtime } from "./runtime.ts";
 import { seccompChoice, seccompProfile } from "./seccomp.ts";
 import { stopSignalOf } from "./stop-signal.ts";
@@ -126,7 +127,7 @@ export function containerInfo(_runtime: Runtime, record: ContainerRecord): objec
   return {
     sandboxID: record.sandboxId,
     pid: containerState(record) === "running" ? (record.process?.pid ?? 0) : 0,
-    removing: false,
+    removing: isBeingRemoved(record.id),
     snapshotKey: record.id,
     snapshotter: "overlay",
     runtimeType: "podrt",

@@ -39,6 +39,9 @@ import { streamContainers } from "./runtime/stream-containers.ts";
 import { streamPodSandboxMetrics } from "./runtime/stream-pod-sandbox-metrics.ts";
 import { streamPodSandboxStats } from "./runtime/stream-pod-sandbox-stats.ts";
 import { streamPodSandboxes } from "./runtime/stream-pod-sandboxes.ts";
+import { updateContainerResources } from "./runtime/update-container-resources.ts";
+import { updatePodSandboxResources } from "./runtime/update-pod-sandbox-resources.ts";
+import { updateRuntimeConfig } from "./runtime/update-runtime-config.ts";
 import { version } from "./runtime/version.ts";
 
 /** Both services of the interface, served from one runtime. */
@@ -57,9 +60,11 @@ function runtimeService(runtime: Runtime): Partial<ServiceImpl<typeof RuntimeSer
     version,
     status: (request) => status(runtime, request),
     runtimeConfig,
+    updateRuntimeConfig: (request) => updateRuntimeConfig(runtime, request),
     runPodSandbox: (request) => runPodSandbox(runtime, request),
     stopPodSandbox: (request) => stopPodSandbox(runtime, request),
     removePodSandbox: (request) => removePodSandbox(runtime, request),
+    updatePodSandboxResources: (request) => updatePodSandboxResources(runtime, request),
     podSandboxStatus: (request) => podSandboxStatus(runtime, request),
     listPodSandbox: (request) => listPodSandbox(runtime, request),
     streamPodSandboxes: (request) => streamPodSandboxes(runtime, request),
@@ -69,6 +74,7 @@ function runtimeService(runtime: Runtime): Partial<ServiceImpl<typeof RuntimeSer
     removeContainer: (request) => removeContainer(runtime, request),
     listContainers: (request) => listContainers(runtime, request),
     streamContainers: (request) => streamContainers(runtime, request),
+    updateContainerResources: (request) => updateContainerResources(runtime, request),
     containerStatus: (request) => containerStatus(runtime, request),
     execSync: (request, { signal }) => execSync(runtime, request, signal),
     getContainerEvents: (_request, { signal }) => getContainerEvents(events, signal),

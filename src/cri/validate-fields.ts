@@ -149,7 +149,11 @@ interface Labelled {
 
 export function checkLabels(path: string, config: Labelled): void {
   checkMap(`${path}.labels`, config.labels, MAX_LABELS_BYTES);
-  checkMap(`${path}.annotations`, config.annotations, MAX_ANNOTATIONS_BYTES);
+  checkAnnotations(`${path}.annotations`, config.annotations);
+}
+
+export function checkAnnotations(path: string, annotations: Record<string, string>): void {
+  checkMap(path, annotations, MAX_ANNOTATIONS_BYTES);
 }
 
 function checkMap(path: string, map: Record<string, string>, limitBytes: number): void {

@@ -18,16 +18,23 @@ import {
   StartContainerRequestSchema,
   StopContainerRequestSchema,
   StopPodSandboxRequestSchema,
+  UpdateContainerResourcesRequestSchema,
+  UpdatePodSandboxResourcesRequestSchema,
+  UpdateRuntimeConfigRequestSchema,
 } from "../gen/runtime/v1/api_pb.ts";
+import { checkCidrs } from "./validate-cidr.ts";
 import { checkContainerConfig } from "./validate-container.ts";
 import {
+  checkAnnotations,
   checkCommand,
   checkImageName,
   checkNotEmpty,
   checkRuntimeHandler,
   invalid,
   required,
+  unsupported,
 } from "./validate-fields.ts";
+import { checkResources } from "./validate-resources.ts";
 import { checkSandboxConfig } from "./validate-sandbox.ts";
 
 /** Far above what any pod has; keeps the checks themselves cheap. */
@@ -52,6 +59,20 @@ const CHECKS: ReadonlyMap<string, (message: Message) => void> = new Map([
   rule(ContainerStatusRequestSchema, (request) => checkNotEmpty("container_id", request.containerId)),
   rule(ContainerStatsRequestSchema, (request) => checkNotEmpty("container_id", request.containerId)),
   rule(PodSandboxStatsRequestSchema, (request) => checkNotEmpty("pod_sandbox_id", request.podSandboxId)),
+  rule(UpdateContainerResourcesRequestSchema, (request) => {
+    checkNotEmpty("container_id", request.containerId);
+    if (request.windows !== undefined) unsupported("windows", "Windows containers are");
+    if (request.linux !== undefined) checkResources("linux", request.linux);
+    checkAnnotations("annotations", request.annotations);
+  }),
+  rule(UpdatePodSandboxResourcesRequestSchema, (request) => {
+    checkNotEmpty("pod_sandbox_id", request.podSandboxId);
+    if (request.overhead !== undefined) checkResources("overhead", request.overhead);
+    if (request.resources !== undefined) checkResources("resources", request.resources);
+  }),
+  rule(UpdateRuntimeConfigRequestSchema, (request) => {
+    checkCidrs("runtime_config.network_config.pod_cidr", request.runtimeConfig?.networkConfig?.podCidr ?? "");
+  }),
   rule(ReopenContainerLogRequestSchema, (request) => checkNotEmpty("container_id", request.containerId)),
   rule(ExecSyncRequestSchema, (request) => {
     checkNotEmpty("container_id", request.containerId);

@@ -52,6 +52,11 @@ export interface PodNetwork {
    * is there five seconds later is removed by name.
    */
   detach(sandboxId: string): Promise<void>;
+  /**
+   * Hears which subnets the cluster has given to this node's pods, any number of times. Never fails: a
+   * network that cannot follow goes on as it is and says so in the log.
+   */
+  usePodCidrs(cidrs: readonly string[]): Promise<void>;
   /** The machine's address in the pods' network. */
   gatewayAddress(): string;
   /** Makes the machine agree with the leases of `liveSandboxIds`, and removes what belongs to no other. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Config } from "../config.ts";
+import { FailedPreconditionError } from "../errors.ts";
 import type { Link } from "../linux/netlink/route.ts";
 import type { Table } from "../state/table.ts";
 import {
@@ -13,9 +14,11 @@ import {
   removeLink,
 } from "./bridge-link.ts";
 import { enableForwarding, holdsForwarding, isForwarding, restoreForwarding } from "./forwarding.ts";
-import { type LeaseRecord, parseSubnet } from "./ipam.ts";
+import { type LeaseRecord, parseSubnet, type Subnet } from "./ipam.ts";
 import { findTables, removeTable, writeTable } from "./nat-table.ts";
 
+/** Setting that holds the subnet which the cluster gave out. */
+const POD_CIDR = "network.pod_cidr";
 /** Names that `hostInterfaceOf` makes. */
 const HOST_INTERFACE = /^pv[0-9a-f]{11}$/;
 
@@ -34,7 +37,7 @@ export interface BridgeNetworkDeps {
  * machine in several steps, so the caller runs one at a time.
  */
 export class BridgeMachine {
-  readonly settings: BridgeSettings;
+  #settings: BridgeSettings;
   readonly #deps: BridgeNetworkDeps;
   /** Index of the bridge that was last seen to be configured; another one is configured again. */
   #configured: number | undefined;
@@ -42,7 +45,27 @@ export class BridgeMachine {
   constructor(deps: BridgeNetworkDeps) {
     const { bridge, mtu, subnet } = deps.config;
     this.#deps = deps;
-    this.settings = { bridge, mtu, subnet: parseSubnet(subnet) };
+    const podCidr = deps.config.followsPodCidr ? deps.settings.get(POD_CIDR) : undefined;
+    const chosen = typeof podCidr === "string" ? podCidr : subnet;
+    this.#settings = { bridge, mtu, subnet: parseSubnet(chosen) };
+  }
+
+  get settings(): BridgeSettings {
+    return this.#settings;
+  }
+
+  /** Takes another subnet, now and after a restart; throws what speaks against it, and then the former stays. */
+  async useSubnet(subnet: Subnet): Promise<void> {
+    const { leases, settings } = this.#deps;
+    if (leases.list().length > 0) throw new FailedPreconditionError("pods have addresses of the former one");
+    await this.removeWhenUnused();
+    if ((await findLink(this.settings.bridge)) !== undefined)
+      throw new FailedPreconditionError(`bridge ${this.settings.bridge} is in use`);
+    const wanted = { ...this.settings, subnet };
+    await checkSubnet(wanted, undefined);
+    settings.put(POD_CIDR, subnet.text);
+    this.#settings = wanted;
+    this.#configured = undefined;
   }
 
   /**

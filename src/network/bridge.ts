@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from "node:crypto";
-import { AlreadyExistsError, InternalError, messageOf, PodrtError } from "../errors.ts";
+import ipaddr from "ipaddr.js";
+import {
+  AlreadyExistsError,
+  FailedPreconditionError,
+  InternalError,
+  messageOf,
+  PodrtError,
+} from "../errors.ts";
 import { Cleanup } from "../lib/cleanup.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { isErrno } from "../linux/syscall.ts";
@@ -9,7 +16,7 @@ import { connect, POD_INTERFACE, removeLink, waitUntilGone } from "./bridge-link
 import { BridgeMachine, type BridgeNetworkDeps } from "./bridge-machine.ts";
 import { forgetConnections } from "./connections.ts";
 import { checkConflicts, checkHostPorts } from "./host-port.ts";
-import { type LeaseRecord, nextAddress } from "./ipam.ts";
+import { type LeaseRecord, nextAddress, parseSubnet } from "./ipam.ts";
 import { closeHostPorts, openHostPorts } from "./nat-table.ts";
 
 /** How long the kernel may take to remove a link after its namespace has died. */
@@ -50,6 +57,25 @@ class BridgeNetwork implements PodNetwork {
     if (this.#problem === undefined) return { ready: true, reason: "", message: "" };
     void this.#checkAgain();
     return { ready: false, reason: "NetworkPluginNotReady", message: this.#problem };
+  }
+
+  async usePodCidrs(cidrs: readonly string[]): Promise<void> {
+    const { config, log } = this.#deps;
+    const podCidr = cidrs.find((cidr) => ipaddr.IPv4.isValidCIDR(cidr));
+    await this.#lock.run(MACHINE, async () => {
+      const { text } = this.#machine.settings.subnet;
+      if (podCidr === text) return;
+      const fields = { podCidrs: cidrs, subnet: text };
+      try {
+        if (!config.followsPodCidr) throw new FailedPreconditionError("network.subnet is configured");
+        if (podCidr === undefined) throw new FailedPreconditionError("none of them is of IPv4");
+        await this.#machine.useSubnet(parseSubnet(podCidr));
+        log.info(fields, "pods get their addresses from the cluster's subnet for this node from now on");
+      } catch (error) {
+        log.warn({ ...fields, reason: messageOf(error) }, "the cluster's subnet for this node is not taken");
+      }
+      await this.#noteProblem(() => this.#machine.checkSubnet());
+    });
   }
 
   gatewayAddress(): string {

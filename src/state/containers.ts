@@ -19,7 +19,7 @@ export interface ContainerRecord {
   readonly name: string;
   readonly attempt: number;
   readonly createdAtNs: string;
-  /** runtime.v1.ContainerConfig in protobuf JSON. */
+  /** runtime.v1.ContainerConfig in protobuf JSON, with its resources as they were last updated. */
   readonly config: unknown;
   /** Image.id: digest of the image's configuration. */
   readonly imageId: string;

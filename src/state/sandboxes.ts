@@ -19,7 +19,7 @@ export interface SandboxRecord {
   readonly attempt: number;
   readonly createdAtNs: string;
   readonly runtimeHandler: string;
-  /** runtime.v1.PodSandboxConfig in protobuf JSON. */
+  /** runtime.v1.PodSandboxConfig in protobuf JSON, with its overhead and resources as they were last updated. */
   readonly config: unknown;
   /** Set once the sandbox is ready; a record without it is an intent, undone at the next start. */
   readonly readyAtNs?: string;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, describe, expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { type Cgroup, openCgroup } from "../../src/linux/cgroup/cgroup.ts";
 import { ALL_DEVICES, DEFAULT_DEVICE_RULES } from "../../src/linux/cgroup/device-rules.ts";
 import { type CgroupHost, detectCgroups } from "../../src/linux/cgroup/host.ts";
-import { openSubgroup, subgroupNames } from "../../src/linux/cgroup/subgroup.ts";
 
 const host = process.getuid?.() === 0 ? detectCgroups() : undefined;
 const isV1 = host !== undefined && host.version !== "v2";
@@ -249,6 +248,51 @@ describe.skipIf(!isV1)("limits on cgroup v1 (skipped unless root on v1 or hybrid
     expect(fileOf(cgroup, "memory", "memory.memsw.limit_in_bytes")).toBe(`${64 << 20}`);
   });
 
+  test("an update of memory in use is refused, without an effect", async () => {
+    const cgroup = newCgroup();
+    cgroup.create();
+    cgroup.apply({ cpuShares: 700, memoryLimitBytes: 256 << 20 });
+    const child = await runIn(
+      cgroup,
+      "x=$(head -c 40000000 /dev/zero | tr '\\0' x); echo held; sleep 60; echo $x",
+    );
+    while ((cgroup.stats().memory?.rssBytes ?? 0) < 36e6 && child.exitCode === null) await Bun.sleep(1);
+    const update = { cpuShares: 300, memoryLimitBytes: 8 << 20, memorySwapLimitBytes: 8 << 20 };
+    await expect(cgroup.update(update)).rejects.toMatchObject({
+      kind: "FailedPrecondition",
+      message: expect.stringMatching(/limit_in_bytes: EBUSY .*more is in use/),
+    });
+    expect(fileOf(cgroup, "cpu", "cpu.shares")).toBe("700");
+    expect(fileOf(cgroup, "memory", "memory.limit_in_bytes")).toBe(`${256 << 20}`);
+    expect(fileOf(cgroup, "memory", "memory.memsw.limit_in_bytes")).toBe(`${256 << 20}`);
+  });
+
+  test("an update in any order of sizes arrives whole, and can be taken back", async () => {
+    const cgroup = newCgroup();
+    cgroup.create();
+    let former = ["9223372036854771712", "9223372036854771712"];
+    for (const [limit, total] of [
+      [64, 128],
+      [256, 512],
+      [32, 32],
+      [1024, 1024],
+      [16, 900],
+    ] as const) {
+      const wanted = [`${limit * 2 ** 20}`, `${total * 2 ** 20}`];
+      const update = { memoryLimitBytes: limit * 2 ** 20, memorySwapLimitBytes: total * 2 ** 20 };
+      const shown = () => [
+        fileOf(cgroup, "memory", "memory.limit_in_bytes"),
+        fileOf(cgroup, "memory", "memory.memsw.limit_in_bytes"),
+      ];
+      const takeBack = await cgroup.update(update);
+      expect(shown()).toEqual(wanted);
+      await takeBack();
+      expect(shown()).toEqual(former);
+      await cgroup.update(update);
+      former = wanted;
+    }
+  });
+
   test("a cpuset inside another begins with its parent's processors", () => {
     const parent = newCgroup();
     parent.create();
@@ -322,58 +366,5 @@ describe.skipIf(!host?.unified)("devices by a BPF program (skipped unless root w
     expect(await inUnified()).toEqual(["null", "no kmsg"]);
     cgroup.applyDevices(ALL_DEVICES);
     expect(await inUnified()).toEqual(["null", "kmsg"]);
-  });
-});
-
-// Only root may make cgroups, and the child is in the cgroup2 hierarchy.
-describe.skipIf(!host?.unified)("a child in cgroup2 (skipped unless root with cgroup2 mounted)", () => {
-  const onlyUnified = { ...(host as CgroupHost), version: "v2" as const, hierarchies: [], controllers: [] };
-
-  for (const [kind, on] of [
-    ["a v2 machine", onlyUnified],
-    ["this machine", host as CgroupHost],
-  ] as const) {
-    test(`is killed at once, with what has a session of its own, while the cgroup goes on: ${kind}`, async () => {
-      const cgroup = newCgroup(on);
-      cgroup.create();
-      const group = openSubgroup(on, cgroup.path, "exec-1")!;
-      using directory = group.create();
-      using ofCgroup = cgroup.directoryFd()!;
-      const start = (fd: number, script: string) => {
-        const join = `echo 0 > /proc/${process.pid}/fd/${fd}/cgroup.procs`;
-        const child = Bun.spawn(["sh", "-ec", `${join}; ${script}`], { stdout: "pipe" });
-        children.push(child);
-        return child;
-      };
-      const stays = start(ofCgroup.number, "exec sleep 60");
-      const goes = start(
-        directory.number,
-        "setsid sleep 60 & echo ready; (setsid sleep 60 &); exec sleep 60",
-      );
-      await goes.stdout.getReader().read();
-      expect(subgroupNames(on, cgroup.path)).toEqual(["exec-1"]);
-      expect(group.remove()).toBe(false);
-      expect(group.kill()).toBe(true);
-      expect(await goes.exited).toBe(137);
-      while (group.isPopulated()) await Bun.sleep(1);
-      expect(group.remove()).toBe(true);
-      expect(group.remove()).toBe(true);
-      expect(subgroupNames(on, cgroup.path)).toEqual([]);
-      expect(group.kill()).toBe(false);
-      expect(stays.exitCode).toBeNull();
-    });
-  }
-
-  test("goes with the cgroups that its processes made in it, and with its parent", async () => {
-    const cgroup = newCgroup();
-    cgroup.create();
-    const [one, other] = ["exec-1", "exec-2"].map((name) => openSubgroup(host!, cgroup.path, name)!);
-    const directories = [one!.create(), other!.create()];
-    for (const { number } of directories) mkdirSync(`/proc/self/fd/${number}/inner`);
-    for (const directory of directories) directory.close();
-    expect(one!.remove()).toBe(true);
-    await cgroup.remove();
-    expect(subgroupNames(host!, cgroup.path)).toEqual([]);
-    expect(() => other!.create()).toThrow("ENOENT");
   });
 });

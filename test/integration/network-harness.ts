@@ -90,6 +90,7 @@ export function testConfig(overrides: Partial<Config["network"]> = {}): Config["
     subnet: `10.99.${third}.0/24`,
     mtu: 1400,
     masquerade: true,
+    followsPodCidr: false,
     table: `podrt_${suffix}`,
     ...overrides,
   };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -226,4 +226,45 @@ test("shares keep their usual value and their ends as a weight", () => {
     expect(weightOfShares(sharesOfWeight(weightOfShares(shares)))).toBe(weightOfShares(shares));
   }
   expect([1, 100, 10_000].map(sharesOfWeight)).toEqual([2, 1024, 262_144]);
+});
+
+describe("an update while processes are in it", () => {
+  test("writes v2's files, keeps what it does not name, and can be taken back", async () => {
+    cgroup.apply({ cpuShares: 2, memoryLimitBytes: 64 << 20, unified: { "memory.high": "50000000" } });
+    const takeBack = await cgroup.update({
+      cpuQuota: 30_000,
+      memoryLimitBytes: 128 << 20,
+      memorySwapLimitBytes: 160 << 20,
+      hugepageLimits: [{ pageSize: "2MB", limitBytes: 2 << 20 }],
+      unified: { "memory.high": "max" },
+    });
+    expect(fileOf("cpu.weight")).toBe("1");
+    expect(fileOf("cpu.max")).toBe("30000 100000");
+    expect(fileOf("memory.max")).toBe(`${128 << 20}`);
+    expect(fileOf("memory.swap.max")).toBe(`${32 << 20}`);
+    expect(fileOf("memory.high")).toBe("max");
+    expect(fileOf("hugetlb.2MB.max")).toBe(`${2 << 20}`);
+    await takeBack();
+    expect(fileOf("cpu.max")).toBe("max 100000");
+    expect(fileOf("memory.max")).toBe(`${64 << 20}`);
+    expect(fileOf("memory.swap.max")).toBe("0");
+    expect(fileOf("memory.high")).toBe("50000000");
+  });
+
+  test("that is refused half-way leaves everything as it was", async () => {
+    const file = join(root, "pods/one/pids.max");
+    rmSync(file);
+    const update = cgroup.update({ cpuShares: 2, memoryLimitBytes: 4096, pidsLimit: 5 });
+    await expect(update).rejects.toMatchObject({
+      kind: "FailedPrecondition",
+      message: expect.stringContaining(`cannot write "5" to ${file}: ENOENT`),
+    });
+    expect(fileOf("cpu.weight")).toBe("100");
+    expect(fileOf("memory.max")).toBe("max");
+  });
+
+  test("of a cgroup that is gone says so", async () => {
+    rmSync(join(root, "pods/one"), { recursive: true });
+    await expect(cgroup.update({ cpuShares: 2 })).rejects.toMatchObject({ kind: "FailedPrecondition" });
+  });
 });

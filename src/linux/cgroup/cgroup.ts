@@ -26,7 +26,7 @@ import {
 import { type PidsStats, pidsSettings, pidsStats } from "./pids.ts";
 import { type Pressures, pressures } from "./pressure.ts";
 import { type CgroupDirectories, type CgroupResources, directoryFor, type Setting } from "./resources.ts";
-import { writeAllOrNone } from "./transaction.ts";
+import { writeAllOrNone, writeAllOrNoneInBackground } from "./transaction.ts";
 import { processesBelow, removeTree } from "./tree.ts";
 
 const REMOVE_TIMEOUT_MS = 2_000;
@@ -66,6 +66,11 @@ export interface Cgroup {
   directoryFd(): Fd | undefined;
   /** Sets limits, all of them or none; an error names the file. */
   apply(resources: CgroupResources): void;
+  /**
+   * Changes limits while processes are in it, all of them or none; answers what takes the change back. It
+   * does not block, though the kernel may have memory to reclaim first.
+   */
+  update(resources: CgroupResources): Promise<() => Promise<void>>;
   applyDevices(rules: readonly DeviceRule[]): void;
   /** The processes in it and below it. */
   pids(): number[];
@@ -98,6 +103,7 @@ export function openCgroup(host: CgroupHost, path: string): Cgroup {
     joinTargets: () => joinTargets(layout),
     directoryFd: () => (unified === undefined ? undefined : open(unified, O_RDONLY | O_DIRECTORY)),
     apply: (resources) => writeAllOrNone(settingsOf(layout, resources)),
+    update: async (resources) => writeAllOrNoneInBackground(settingsOf(layout, resources)),
     applyDevices: (rules) => applyDeviceRules(devicesDirectory(layout), rules),
     pids: () => processesBelow(listing),
     kill: () => kill(host, layout),

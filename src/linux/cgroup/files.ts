@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync, readFileSync } from "node:fs";
-import { FailedPreconditionError, InternalError, NotFoundError } from "../../errors.ts";
-import { errnoName } from "../abi/errno.ts";
+import { open as openInBackground } from "node:fs/promises";
+import { FailedPreconditionError, InternalError, InvalidArgumentError, NotFoundError } from "../../errors.ts";
+import { ERRNO, type ErrnoName, errnoName } from "../abi/errno.ts";
 import { O_TRUNC, O_WRONLY } from "../abi/fcntl.ts";
 import { open } from "../fd.ts";
 import { SyscallError, trySyscall } from "../syscall.ts";
@@ -20,6 +21,22 @@ export function tryWrite(file: string, value: string): number {
   }
 }
 
+/**
+ * As `tryWrite`, on another thread: lowering a memory limit makes the kernel reclaim memory within the
+ * write, which takes as long as it takes.
+ */
+export async function tryWriteInBackground(file: string, value: string): Promise<number> {
+  try {
+    await using handle = await openInBackground(file, O_WRONLY | O_TRUNC);
+    await handle.write(`${value}\n`);
+    return 0;
+  } catch (error) {
+    const errno = ERRNO[(error as NodeJS.ErrnoException).code as ErrnoName];
+    if (errno === undefined) throw error;
+    return errno;
+  }
+}
+
 /** Writes a cgroup file, or throws an error that names the file, the value and what to do. */
 export function write(file: string, value: string): void {
   const errno = tryWrite(file, value);
@@ -27,6 +44,7 @@ export function write(file: string, value: string): void {
 }
 
 const HINTS: Readonly<Record<string, string>> = {
+  ENODEV: "the cgroup has been removed",
   ENOENT: "the kernel has no such file here: is its controller compiled in and enabled?",
   EBUSY:
     "the kernel reports the cgroup as busy: more is in use than the new limit, or processes are in the way",
@@ -43,7 +61,8 @@ export function writeFailure(file: string, value: string, errno: number): Error 
   const hint = HINTS[code];
   const problem = `cannot write ${JSON.stringify(value)} to ${file}: ${code}`;
   const message = hint === undefined ? problem : `${problem} (${hint})`;
-  return code === "ENOENT" ? new FailedPreconditionError(message) : new InternalError(message);
+  if (code === "EINVAL" || code === "ERANGE") return new InvalidArgumentError("", message);
+  return hint === undefined ? new InternalError(message) : new FailedPreconditionError(message);
 }
 
 /** The trimmed text of a cgroup file; NotFoundError when it, or the whole cgroup, is gone. */

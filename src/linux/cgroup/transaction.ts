@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errnoName } from "../abi/errno.ts";
-import { tryRead, tryWrite, writeFailure } from "./files.ts";
+import { tryRead, tryWrite, tryWriteInBackground, writeFailure } from "./files.ts";
 import type { Setting } from "./resources.ts";
 
 /** Writes all of `settings` in their order, or none: at the first refusal what was there is put back. */
@@ -16,6 +16,24 @@ export function writeAllOrNone(settings: readonly Setting[]): void {
     }
     if (before !== undefined) former.push({ file, value: before });
   }
+}
+
+/** As `writeAllOrNone`, on another thread; answers what puts the former values back, as far as it can. */
+export async function writeAllOrNoneInBackground(settings: readonly Setting[]): Promise<() => Promise<void>> {
+  const former: Setting[] = [];
+  const undo = async () => {
+    for (const { file, value } of former.toReversed()) await tryWriteInBackground(file, value);
+  };
+  for (const { file, value } of settings) {
+    const before = tryRead(file);
+    const errno = await tryWriteInBackground(file, value);
+    if (errno !== 0) {
+      await undo();
+      throw writeFailure(file, value, errno);
+    }
+    if (before !== undefined) former.push({ file, value: before });
+  }
+  return undo;
 }
 
 /** What could not be put back, for the message; nothing when all is as it was. */

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, test } from "bun:test";
+import { dirname } from "node:path";
+import { openCgroup } from "../../src/linux/cgroup/cgroup.ts";
+import { detectCgroups } from "../../src/linux/cgroup/host.ts";
+import type { Daemon } from "./harness/daemon.ts";
+import { useDaemon } from "./harness/fixture.ts";
+import { cgroupOf, limitsIn } from "./harness/limits.ts";
+import { pausePid, runSandbox, sandboxInfo } from "./harness/pods.ts";
+
+const MiB = 1024 * 1024;
+const fixture = useDaemon();
+
+describe("a pod", () => {
+  /** Limits of the cgroup above the pause's. */
+  async function podLimits(daemon: Daemon, pod: string) {
+    const pid = await pausePid(daemon, pod);
+    return limitsIn((controller) => dirname(cgroupOf(pid, controller)));
+  }
+
+  const resources = { cpuQuota: 80_000n, cpuPeriod: 100_000n, memoryLimitInBytes: BigInt(128 * MiB) };
+  const overhead = { cpuQuota: 10_000n, memoryLimitInBytes: BigInt(8 * MiB) };
+
+  test("in a cgroup of podrt's gets the sum of its resources and overhead, and keeps both", async () => {
+    const { daemon } = fixture;
+    const podSandboxId = await runSandbox(daemon, "pod-limits");
+    expect(await podLimits(daemon, podSandboxId)).toMatchObject({ quota: -1, memory: -1 });
+    await daemon.api.updatePodSandboxResources({ podSandboxId, resources, overhead });
+    await daemon.api.updatePodSandboxResources({ podSandboxId, resources, overhead });
+    const limits = { quota: 90_000, period: 100_000, memory: 136 * MiB, total: 136 * MiB };
+    expect(await podLimits(daemon, podSandboxId)).toMatchObject(limits);
+    await daemon.api.updatePodSandboxResources({ podSandboxId, resources: { cpuQuota: 40_000n } });
+    expect(await podLimits(daemon, podSandboxId)).toMatchObject({ ...limits, quota: 50_000 });
+    await daemon.kill();
+    await daemon.start();
+    expect(await sandboxInfo(daemon, podSandboxId)).toMatchObject({
+      resources: { cpuQuota: "40000", memoryLimitInBytes: String(128 * MiB) },
+      overhead: { cpuQuota: "10000", memoryLimitInBytes: String(8 * MiB) },
+    });
+    expect(await podLimits(daemon, podSandboxId)).toMatchObject({ ...limits, quota: 50_000 });
+    await daemon.api.stopPodSandbox({ podSandboxId });
+    await daemon.api.updatePodSandboxResources({ podSandboxId, resources });
+    expect(await sandboxInfo(daemon, podSandboxId)).toMatchObject({ resources: { cpuQuota: "80000" } });
+    await daemon.api.removePodSandbox({ podSandboxId });
+  });
+
+  test("in a cgroup that the caller named leaves that to the caller", async () => {
+    const { daemon } = fixture;
+    const parent = `/podrt-update-test-${process.pid}`;
+    const podSandboxId = await runSandbox(daemon, "named-parent", {
+      linux: { cgroupParent: parent } as object,
+    });
+    try {
+      await daemon.api.updatePodSandboxResources({ podSandboxId, resources, overhead });
+      expect(await podLimits(daemon, podSandboxId)).toMatchObject({ quota: -1, memory: -1 });
+      expect(await sandboxInfo(daemon, podSandboxId)).toMatchObject({ resources: { cpuQuota: "80000" } });
+    } finally {
+      await daemon.api.removePodSandbox({ podSandboxId });
+      await openCgroup(detectCgroups(), parent).remove();
+    }
+  });
+});
+
+test("the subnet of the cluster is not taken where one is configured, and is no error, however often it comes", async () => {
+  const { daemon } = fixture;
+  const networkConfig = { podCidr: "10.244.7.0/24,fd00:10:244:7::/64" };
+  for (const runtimeConfig of [
+    { networkConfig },
+    { networkConfig },
+    { networkConfig: { podCidr: "" } },
+    {},
+  ]) {
+    await daemon.api.updateRuntimeConfig({ runtimeConfig });
+  }
+  expect(daemon.log()).toContain("network.subnet is configured");
+  const podSandboxId = await runSandbox(daemon, "subnet");
+  const { status } = await daemon.api.podSandboxStatus({ podSandboxId });
+  expect(status?.network?.ip).not.toStartWith("10.244.7.");
+  await daemon.api.removePodSandbox({ podSandboxId });
+});
