@@ -149,6 +149,74 @@ describe("the status", () => {
   });
 });
 
+describe("statistics", () => {
+  const shortIds = (found: readonly { attributes?: { id: string } | undefined }[]) =>
+    found.map(({ attributes }) => attributes?.id.slice(0, 2));
+
+  test("of containers are listed in every state, newest first", async () => {
+    const { stats } = await clients().cri.listContainerStats({});
+    expect(shortIds(stats)).toEqual(["cb", "cc", "ca"]);
+    expect(stats[0]).toMatchObject({
+      attributes: { metadata: { name: "app-cb" }, labels: { app: "cb" } },
+      writableLayer: { fsId: { mountpoint: "/var/lib/podrt" }, usedBytes: { value: 4096n } },
+    });
+    expect(stats.filter(({ cpu, memory }) => cpu !== undefined || memory !== undefined)).toEqual([]);
+  });
+
+  test("of containers are selected by id, sandbox and labels, all of which must match", async () => {
+    const list = async (filter: object) => {
+      const { cri } = clients();
+      const streamed: string[] = [];
+      for await (const reply of cri.streamContainerStats({ filter })) {
+        streamed.push(...(shortIds(reply.containerStats) as string[]));
+      }
+      const { stats } = await cri.listContainerStats({ filter });
+      expect(shortIds(stats)).toEqual(streamed);
+      return streamed;
+    };
+    expect(await list({})).toEqual(["cb", "cc", "ca"]);
+    expect(await list({ id: "ca" })).toEqual(["ca"]);
+    expect(await list({ id: "ff" })).toEqual([]);
+    expect(await list({ podSandboxId: "aa" })).toEqual(["cb", "ca"]);
+    expect(await list({ podSandboxId: "ff" })).toEqual([]);
+    expect(await list({ labelSelector: { app: "cc" } })).toEqual(["cc"]);
+    expect(await list({ podSandboxId: "aa", labelSelector: { app: "cc" } })).toEqual([]);
+    const error = await failure(clients().cri.listContainerStats({ filter: { id: "c" } }));
+    expect(error.code).toBe(Code.InvalidArgument);
+    expect(error.rawMessage).toStartWith("filter.id: ");
+  });
+
+  test("of sandboxes leave out what is not ready, and what has just ended", async () => {
+    const { cri } = clients();
+    // Neither has a pause that runs: both are as if they ended right now.
+    expect((await cri.listPodSandboxStats({})).stats).toEqual([]);
+    expect((await cri.listPodSandboxMetrics({})).podMetrics).toEqual([]);
+    let replies = 0;
+    for await (const _ of cri.streamPodSandboxStats({})) replies++;
+    for await (const _ of cri.streamPodSandboxMetrics({})) replies++;
+    for await (const _ of cri.streamContainerStats({ filter: { id: "ff" } })) replies++;
+    expect(replies).toBe(0);
+    expect((await failure(cri.podSandboxStats({ podSandboxId: "ac" }))).code).toBe(Code.FailedPrecondition);
+  });
+
+  test("of what does not exist are NotFound, of no id InvalidArgument", async () => {
+    const { cri } = clients();
+    expect((await failure(cri.containerStats({ containerId: id("ff") }))).code).toBe(Code.NotFound);
+    expect((await failure(cri.containerStats({ containerId: "cd" }))).code).toBe(Code.NotFound);
+    expect((await failure(cri.podSandboxStats({ podSandboxId: "ff" }))).code).toBe(Code.NotFound);
+    // The kubelet asks so to find out whether there are such statistics: anything but Unimplemented says yes.
+    expect((await failure(cri.podSandboxStats({}))).code).toBe(Code.InvalidArgument);
+    expect((await failure(cri.containerStats({}))).code).toBe(Code.InvalidArgument);
+  });
+
+  test("as metrics are described at once and always alike", async () => {
+    const { cri } = clients();
+    const { descriptors } = await cri.listMetricDescriptors({});
+    expect(descriptors.length).toBeGreaterThan(10);
+    expect((await cri.listMetricDescriptors({})).descriptors).toEqual(descriptors);
+  });
+});
+
 describe("what does not exist", () => {
   const names = ["ff", id("ff"), "0".repeat(64), "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "../x"];
 

@@ -29,11 +29,12 @@ export async function sandboxStats(
   patience: Patience,
 ): Promise<PodSandboxStats> {
   const { sandbox } = pod;
+  const containers: ContainerStats[] = [];
+  for (const record of pod.running) containers.push(await containerStats(instruments, record, patience));
+  // After its members, so that the pod has never used less than they have.
   const sample = sampleOf(instruments, pod);
   const network = hasOwnNetwork(sandbox) ? networkUsage(instruments, sandbox) : undefined;
   const { count, atNs } = processesOf(instruments, pod);
-  const containers: ContainerStats[] = [];
-  for (const record of pod.running) containers.push(await containerStats(instruments, record, patience));
   const { id, name, uid, namespace, attempt } = sandbox;
   const { labels, annotations } = sandboxConfig(sandbox);
   return create(PodSandboxStatsSchema, {

@@ -46,8 +46,12 @@ export function openStats(runtime: Runtime): Stats {
     metricDescriptors: catalogue.descriptors,
     container: (record) => containerStats(instruments, record, new Patience()),
     containers: (records, signal) =>
-      each(records, signal, (record, patience) => containerStats(instruments, record, patience)),
-    sandbox(record) {
+      each(records, signal, async ({ id }, patience) => {
+        const record = runtime.containers.get(id);
+        if (record === undefined) throw new NotFoundError(`container ${id} was removed`);
+        return containerStats(instruments, record, patience);
+      }),
+    async sandbox(record) {
       const [pod] = podsOf(runtime, [record]);
       if (pod !== undefined) return sandboxStats(instruments, pod, new Patience());
       throw new FailedPreconditionError(`sandbox ${record.id} is not ready, so there is nothing to measure`);

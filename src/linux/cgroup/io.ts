@@ -30,10 +30,17 @@ export function ioStats(cgroup: CgroupDirectories): readonly DeviceIo[] {
   return parseIoStat(directory === undefined ? "" : (tryRead(`${directory}/io.stat`) ?? ""));
 }
 
+/** Who counts depends on the kernel, on the scheduler of the device, and on whether there are limits. */
+const V1_POLICIES = ["throttle", "bfq"];
+
 function v1(directory: string | undefined): readonly DeviceIo[] {
   if (directory === undefined) return [];
-  const text = (name: string) => tryRead(`${directory}/blkio.throttle.${name}_recursive`) ?? "";
-  return parseBlkio(text("io_service_bytes"), text("io_serviced"));
+  for (const policy of V1_POLICIES) {
+    const text = (name: string) => tryRead(`${directory}/blkio.${policy}.${name}_recursive`) ?? "";
+    const devices = parseBlkio(text("io_service_bytes"), text("io_serviced"));
+    if (devices.length > 0) return devices;
+  }
+  return [];
 }
 
 /** The texts of v1's two files: lines `8:0 Read 4096`, and a total at the end. */

@@ -68,9 +68,7 @@ export function memoryDetails(cgroup: CgroupDirectories): MemoryDetails | undefi
     mappedFileBytes: row("total_mapped_file", "file_mapped"),
     kernelBytes: isV1 ? numberIn(`${directory}/memory.kmem.usage_in_bytes`) : row("", "kernel"),
     maxUsageBytes: optional("max_usage_in_bytes", "peak"),
-    limitHits: isV1
-      ? numberIn(`${directory}/memory.failcnt`)
-      : readTable(`${directory}/memory.events`).get("max"),
+    limitHits: isV1 ? v1LimitHits(directory) : readTable(`${directory}/memory.events`).get("max"),
     // Nothing reserved is v1's largest number and v2's smallest.
     reservationBytes: reservation === 0 ? undefined : reservation,
     ownPageFaults: row("pgfault"),
@@ -121,6 +119,12 @@ function statsOf(source: Source): MemoryStats {
     majorPageFaults: row("total_pgmajfault", "pgmajfault"),
     ...(version === "v1" ? v1Swap(source, limitBytes) : v2Swap(directory)),
   };
+}
+
+/** Where memory and swap have one limit together, that one is met first, and counted by itself. */
+function v1LimitHits(directory: string): number | undefined {
+  const hits = numberIn(`${directory}/memory.failcnt`);
+  return hits === undefined ? undefined : hits + (numberIn(`${directory}/memory.memsw.failcnt`) ?? 0);
 }
 
 type Swap = Pick<MemoryStats, "swapBytes" | "swapLimitBytes">;

@@ -44,30 +44,19 @@ export function pressures(unified: string | undefined): Pressures {
   return { cpu: of("cpu"), memory: of("memory"), io: of("io") };
 }
 
+const LINE = /^(some|full) avg10=([\d.]+) avg60=([\d.]+) avg300=([\d.]+) total=(\d+)/gm;
+
 /** The text of a pressure file. */
 export function parsePressure(text: string): Pressure {
-  const lines = new Map(
-    text.split("\n").map((line) => {
-      const [name = "", ...fields] = line.split(" ");
-      return [name, lineOf(fields)];
-    }),
-  );
+  const found = { some: NOTHING, full: NOTHING };
   // Before Linux 5.13 the cpu file has no line for `full`.
-  return { some: lines.get("some") ?? NOTHING, full: lines.get("full") ?? NOTHING };
-}
-
-function lineOf(fields: readonly string[]): PressureLine {
-  const values = new Map(
-    fields.map((field) => {
-      const [name = "", value = "0"] = field.split("=");
-      return [name, value];
-    }),
-  );
-  const percent = (name: string) => Number(values.get(name) ?? 0);
-  return {
-    avg10: percent("avg10"),
-    avg60: percent("avg60"),
-    avg300: percent("avg300"),
-    totalUs: BigInt(values.get("total") ?? 0),
-  };
+  for (const [, name, avg10, avg60, avg300, total] of text.matchAll(LINE)) {
+    found[name as keyof typeof found] = {
+      avg10: Number(avg10),
+      avg60: Number(avg60),
+      avg300: Number(avg300),
+      totalUs: BigInt(total as string),
+    };
+  }
+  return found;
 }

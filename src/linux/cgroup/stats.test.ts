@@ -162,7 +162,8 @@ const V1_FILES = {
   "memory/pods/one/memory.memsw.limit_in_bytes": "1052672",
   "memory/pods/one/memory.soft_limit_in_bytes": NO_LIMIT,
   "memory/pods/one/memory.kmem.usage_in_bytes": "40960",
-  "memory/pods/one/memory.failcnt": "6",
+  "memory/pods/one/memory.failcnt": "1",
+  "memory/pods/one/memory.memsw.failcnt": "5",
   "memory/pods/one/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3",
   "pids/pods/one/pids.current": "12",
   "pids/pods/one/pids.max": "77",
@@ -185,6 +186,18 @@ describe("on v1", () => {
       "memory/pods/one/memory.memsw.limit_in_bytes": NO_LIMIT,
     });
     expect(v1().stats().memory).toMatchObject({ limitBytes: undefined, swapLimitBytes: undefined });
+  });
+
+  test("devices are counted by whichever policy counts", () => {
+    write({
+      ...V1_FILES,
+      "blkio/pods/one/blkio.throttle.io_service_bytes_recursive": "Total 0",
+      "blkio/pods/one/blkio.throttle.io_serviced_recursive": "Total 0",
+      "blkio/pods/one/blkio.bfq.io_service_bytes_recursive": "8:0 Read 5",
+    });
+    expect(v1().details().io).toEqual([
+      { device: "8:0", reads: 0, writes: 0, readBytes: 5, writtenBytes: 0 },
+    ]);
   });
 
   test("without swap accounting nothing is said of swap", () => {
