@@ -17,6 +17,7 @@ import { type ImageRecord, openImages } from "../image/images.ts";
 import { startUnpacker } from "../image/unpack.ts";
 import { startKeeper } from "../kube/keeper.ts";
 import { openPods } from "../kube/pod-record.ts";
+import { probeUserNamespaces } from "../launch/user-namespace-probe.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { logger } from "../lib/logger.ts";
 import { O_CREAT, O_RDWR } from "../linux/abi/fcntl.ts";
@@ -122,6 +123,7 @@ function openRuntime(
     hostname: hostname(),
     capabilities: daemonCapabilities(),
     securityModules,
+    userNamespaces: probeUserNamespaces(paths.ingestDir),
     log: logger,
   };
   const close = async () => {

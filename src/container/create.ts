@@ -11,10 +11,11 @@ import {
 } from "../gen/runtime/v1/api_pb.ts";
 import type { ImageRecord } from "../image/images.ts";
 import { MONITOR_FD } from "../launch/monitor.ts";
-import { mountOverlay } from "../launch/rootfs.ts";
+import { checkMapping } from "../launch/mounts.ts";
 import { Cleanup } from "../lib/cleanup.ts";
 import { newId } from "../lib/id.ts";
 import { signalNumber } from "../linux/abi/signal.ts";
+import { ALL_CAPABILITIES } from "../linux/capability.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { podDir } from "../paths.ts";
 import type { ContainerRecord } from "../state/containers.ts";
@@ -34,6 +35,7 @@ import { containerState } from "./status.ts";
 import { HELD_FDS } from "./stdio.ts";
 import { stopSignalName } from "./stop-signal.ts";
 import { type ResolvedUser, readUserDatabase, resolveUser } from "./user.ts";
+import { checkMapped, containerIdMappings, mountRoot, ownAsMapped } from "./user-namespace.ts";
 
 const inFlight = new Map<string, Promise<string>>();
 
@@ -76,6 +78,7 @@ async function create(runtime: Runtime, sandboxId: string, config: ContainerConf
   const choice = seccompChoice(security);
   const seccomp = readSeccompProfile(choice);
   const apparmor = apparmorProfile("config.linux.security_context", security, runtime.securityModules);
+  const mappings = containerIdMappings(config, sandboxConfig(sandbox));
   const image = findImage(runtime, config, label);
   const imageMounts = findImageMounts(runtime, config);
   await using cleanup = new Cleanup((step, error) => runtime.log.error({ err: error, step }, "undo failed"));
@@ -90,9 +93,11 @@ async function create(runtime: Runtime, sandboxId: string, config: ContainerConf
     image.layers.map((layer) => layer.chainId),
   );
   cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(record.id));
-  const root = mountOverlay(snapshot);
+  if (mappings !== undefined) ownAsMapped(snapshot.upperDir, mappings);
+  const root = mountRoot(snapshot, mappings);
   cleanup.add("close the root", () => root.close());
   const user = containerUser(config, image, () => readUserDatabase(root));
+  if (mappings !== undefined) checkMapped(user, mappings, label);
   const asked = runtimeSpec(config, {
     image: image.config,
     user,
@@ -102,11 +107,15 @@ async function create(runtime: Runtime, sandboxId: string, config: ContainerConf
     cgroupPath: record.cgroupPath,
     pausePid: sandbox.pause.pid,
     pidNamespace: pidNamespace(runtime, sandbox, config),
-    available: runtime.capabilities,
+    hostNetwork:
+      sandboxConfig(sandbox).linux?.securityContext?.namespaceOptions?.network === NamespaceMode.NODE,
+    idMappings: mappings,
+    available: mappings === undefined ? runtime.capabilities : ALL_CAPABILITIES,
     ...(seccomp === undefined ? {} : { seccomp }),
     ...(apparmor === undefined ? {} : { apparmorProfile: apparmor }),
-    imageMounts: imageVolumeMounts(runtime, imageMounts),
+    imageMounts: imageVolumeMounts(runtime, imageMounts, mappings),
   });
+  for (const mount of asked.mounts) checkMapping(mount);
   const spec = applyCdiEdits(asked, edits);
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   cleanup.add("remove the cgroup", () => cgroup.remove());

@@ -7,6 +7,7 @@ import type { Monitor } from "../launch/monitor.ts";
 import { newPassedFds, type PassedFds } from "../launch/passed-fds.ts";
 import { O_DIRECTORY, O_PATH, O_RDWR } from "../linux/abi/fcntl.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
+import { ALL_CAPABILITIES } from "../linux/capability.ts";
 import { type Fd, open, pipe, setNonBlocking } from "../linux/fd.ts";
 import { identify, isAlive, openPidfd, type ProcessIdentity, signal } from "../linux/process.ts";
 import { killTree } from "../linux/process-tree.ts";
@@ -19,6 +20,8 @@ import { containerConfig, specOf } from "./records.ts";
 import type { Runtime } from "./runtime.ts";
 import { identityOf } from "./start.ts";
 import { containerState } from "./status.ts";
+import { ownPipe } from "./stdio.ts";
+import { specIdMappings, stdioOwner } from "./user-namespace.ts";
 
 /** What to run in a running container, and with which stdio. */
 export interface ExecRequest {
@@ -53,7 +56,7 @@ export async function startExec(runtime: Runtime, id: string, request: ExecReque
   const record = runningContainer(runtime, id);
   const monitor = runtime.monitors.get(record.sandboxId);
   if (monitor === undefined) throw new UnavailableError(`the monitor of sandbox ${record.sandboxId} is gone`);
-  const stdio = request.tty ? terminalStdio(record, request) : pipeStdio(request);
+  const stdio = request.tty ? terminalStdio(record, request) : pipeStdio(record, request);
   try {
     using passed = newPassedFds();
     for (const fd of stdio.child) passed.own(fd);
@@ -185,6 +188,7 @@ interface CompiledExec extends ExecRequest {
 
 function compile(runtime: Runtime, record: ContainerRecord, request: CompiledExec, passed: PassedFds) {
   const spec = specOf(record);
+  const mappings = specIdMappings(spec);
   return execProgram(
     {
       label: `exec in container ${record.name}`,
@@ -194,7 +198,8 @@ function compile(runtime: Runtime, record: ContainerRecord, request: CompiledExe
       cwd: spec.process.cwd,
       oomScoreAdj: spec.process.oomScoreAdj,
       identity: identityOf(spec, containerConfig(record).linux?.securityContext, runtime.securityModules),
-      existingCapabilities: runtime.capabilities,
+      existingCapabilities: mappings === undefined ? runtime.capabilities : ALL_CAPABILITIES,
+      userNamespace: mappings !== undefined,
       container: passed.own(openProcess(record)),
       cgroup: placeExec(runtime, record, request.cgroup, passed),
       terminal: request.tty,
@@ -231,10 +236,15 @@ function openProcess(record: ContainerRecord): Fd {
 
 type DaemonEnds = Pick<Exec, "stdout" | "stderr" | "stdin" | "terminal">;
 
-function pipeStdio(request: ExecRequest): { child: readonly [Fd, Fd, Fd]; daemon: DaemonEnds } {
+function pipeStdio(
+  record: ContainerRecord,
+  request: ExecRequest,
+): { child: readonly [Fd, Fd, Fd]; daemon: DaemonEnds } {
   const stdout = pipe();
   const stderr = pipe();
   const stdin = request.stdin ? pipe() : undefined;
+  const owner = stdioOwner(specOf(record));
+  for (const ends of [stdin, stdout, stderr]) if (ends !== undefined) ownPipe(ends.write, owner);
   for (const fd of [stdout.read, stderr.read, stdin?.write])
     if (fd !== undefined) setNonBlocking(fd.number, true);
   return {
@@ -248,7 +258,7 @@ function terminalStdio(
   request: ExecRequest,
 ): { child: readonly [Fd, Fd, Fd]; daemon: DaemonEnds } {
   using root = open(`/proc/${record.process?.pid}/root`, O_PATH | O_DIRECTORY);
-  const { master, slave } = openTerminalIn(root.number);
+  const { master, slave } = openTerminalIn(root.number, stdioOwner(specOf(record)));
   return {
     child: [slave, slave.duplicate(), slave.duplicate()],
     daemon: {

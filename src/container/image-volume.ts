@@ -2,15 +2,18 @@
 import { messageOf, NotFoundError, PodrtError } from "../errors.ts";
 import type { ContainerConfig, Mount } from "../gen/runtime/v1/api_pb.ts";
 import type { ImageRecord } from "../image/images.ts";
-import { type ImageVolume, imageVolume, openImageVolume, SUB_PATH } from "../launch/image-volume.ts";
+import { imageVolume, openImageVolume, SUB_PATH } from "../launch/image-volume.ts";
 import type { PassedFds } from "../launch/passed-fds.ts";
 import { O_DIRECTORY, O_PATH } from "../linux/abi/fcntl.ts";
+import type { Fd } from "../linux/fd.ts";
 import { openInRoot } from "../linux/path.ts";
 import { isErrno } from "../linux/syscall.ts";
+import { type IdMappings, mountIdMappings } from "../oci/id-mapping.ts";
 import type { RuntimeMount, RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { ImageVolumeRecord } from "../state/containers.ts";
 import { accessOptions, destinationOf } from "./mount-spec.ts";
 import type { Runtime } from "./runtime.ts";
+import { idMappingsOf, specIdMappings } from "./user-namespace.ts";
 
 /*
  * A mount of an image is an overlay of its layers without an upper one, made anew for each container as
@@ -55,6 +58,7 @@ export function imageVolumeRecords(mounts: readonly ImageMount[]): ImageVolumeRe
 export function imageVolumeMounts(
   runtime: Runtime,
   mounts: readonly ImageMount[],
+  mappings: IdMappings | undefined,
 ): Map<number, RuntimeMount> {
   return new Map(
     mounts.map(({ index, mount, image }) => {
@@ -62,7 +66,7 @@ export function imageVolumeMounts(
         const chainIds = image.layers.map(({ chainId }) => chainId);
         return imageMount(mount, image.id, runtime.snapshotter.layerDirs(chainIds).reverse());
       });
-      checkVolume(runtime, imageVolume(resolved), fieldOf(index), mount);
+      checkVolume(runtime, resolved, mappings, fieldOf(index), mount);
       return [index, resolved];
     }),
   );
@@ -79,11 +83,25 @@ function imageMount(mount: Mount, imageId: string, directories: readonly string[
       ...directories.map((directory) => `lowerdir+=${directory}`),
       ...(mount.imageSubPath === "" ? [] : [`${SUB_PATH}${mount.imageSubPath}`]),
     ],
+    ...idMappingsOf(mount),
   };
 }
 
-function checkVolume(runtime: Runtime, volume: ImageVolume, field: string, mount: Mount): void {
-  using root = named(`${field}.image`, () => openImageVolume(volume, runtime.paths.rootMountPoint));
+/** The ids of an image are shown as its mount asks, and otherwise as they are in the container's own root. */
+function open(runtime: Runtime, mount: RuntimeMount, mappings: IdMappings | undefined): Fd {
+  const volume = imageVolume(mount);
+  return openImageVolume(volume, runtime.paths.rootMountPoint, mountIdMappings(mount) ?? mappings);
+}
+
+function checkVolume(
+  runtime: Runtime,
+  resolved: RuntimeMount,
+  mappings: IdMappings | undefined,
+  field: string,
+  mount: Mount,
+): void {
+  const volume = imageVolume(resolved);
+  using root = named(`${field}.image`, () => open(runtime, resolved, mappings));
   if (volume.subPath === "") return;
   try {
     openInRoot(root.number, volume.subPath, O_PATH | O_DIRECTORY).close();
@@ -105,11 +123,10 @@ export function openImageVolumes(
   const mounts = spec.mounts.filter(({ type }) => type === "overlay");
   return new Map(
     mounts.map((mount) => {
-      const volume = imageVolume(mount);
       const root = named(`image ${mount.source} on ${mount.destination}`, () =>
-        openImageVolume(volume, runtime.paths.rootMountPoint),
+        open(runtime, mount, specIdMappings(spec)),
       );
-      return [mount, { root: passed.add(root), subPath: volume.subPath }];
+      return [mount, { root: passed.add(root), subPath: imageVolume(mount).subPath }];
     }),
   );
 }

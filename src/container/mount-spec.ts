@@ -5,7 +5,9 @@ import { FailedPreconditionError, InvalidArgumentError, messageOf } from "../err
 import { type ContainerConfig, type Mount, MountPropagation } from "../gen/runtime/v1/api_pb.ts";
 import { PROC_SUPER_MAGIC } from "../linux/abi/magic.ts";
 import { canChangeMountTrees, mountSharing } from "../linux/mount-info.ts";
+import { hostId, type IdMappings } from "../oci/id-mapping.ts";
 import type { RootPropagation, RuntimeMount } from "../oci/runtime-spec.ts";
+import { idMappingsOf, TTY_GROUP } from "./user-namespace.ts";
 
 /** Host files and directories that a sandbox gives each of its containers. */
 export interface SandboxFiles {
@@ -37,6 +39,8 @@ export function mountSpec(
     volumes: readonly RuntimeMount[];
     /** The mounts of images, by their position among the requested ones. */
     images: ReadonlyMap<number, RuntimeMount>;
+    hostNetwork: boolean;
+    idMappings: IdMappings | undefined;
   },
 ): RuntimeMount[] {
   const readonlyRoot = config.linux?.securityContext?.readonlyRootfs ?? false;
@@ -47,8 +51,8 @@ export function mountSpec(
   const isBelow = (path: string, tops: readonly string[]) =>
     tops.some((top) => path.startsWith(`${top}/`) && claimed.includes(top));
   const builtIn = [
-    ...DEFAULT_MOUNTS,
-    ...systemMounts(context.privileged),
+    ...DEFAULT_MOUNTS.map((mount) => inUserNamespace(mount, context)),
+    ...systemMounts(context.privileged).map((mount) => inUserNamespace(mount, context)),
     ...fileMounts(context.files, readonlyRoot),
   ].filter(({ destination }) => !claimed.includes(destination) && !isBelow(destination, WHOLE));
   // Below a mount of the caller's, what the image has at the path of its volume is not to be seen.
@@ -66,6 +70,21 @@ export function rootPropagation(config: ContainerConfig): RootPropagation | unde
   const modes = config.mounts.flatMap(({ image, propagation }) => (image === undefined ? [propagation] : []));
   if (modes.includes(MountPropagation.PROPAGATION_BIDIRECTIONAL)) return "shared";
   return modes.includes(MountPropagation.PROPAGATION_HOST_TO_CONTAINER) ? "slave" : undefined;
+}
+
+/** A built-in mount as the pod's user namespace lets it be made. */
+function inUserNamespace(
+  mount: RuntimeMount,
+  { idMappings, hostNetwork }: { idMappings: IdMappings | undefined; hostNetwork: boolean },
+): RuntimeMount {
+  if (idMappings === undefined) return mount;
+  if (mount.type === "devpts" && hostId(idMappings.gids, TTY_GROUP) === undefined) {
+    return { ...mount, options: mount.options.filter((option) => option !== `gid=${TTY_GROUP}`) };
+  }
+  // A sysfs shows a network namespace, and only who owns that may mount it.
+  return mount.type === "sysfs" && hostNetwork
+    ? { ...mount, type: "bind", source: "/sys", options: ["bind", "rprivate", ...mount.options] }
+    : mount;
 }
 
 function systemMounts(privileged: boolean): RuntimeMount[] {
@@ -169,6 +188,7 @@ function requestedMount(mount: Mount, field: string): RuntimeMount {
     type: "bind",
     source,
     options: ["rbind", propagation, ...accessOptions(mount)],
+    ...idMappingsOf(mount),
   };
 }
 

@@ -4,6 +4,7 @@ import type { ContentStore } from "../image/content-store.ts";
 import type { Images } from "../image/images.ts";
 import type { ChildExit } from "../launch/journal.ts";
 import type { Monitor } from "../launch/monitor.ts";
+import type { UserNamespaceSupport } from "../launch/user-namespace-probe.ts";
 import type { KeyedLock } from "../lib/keyed-lock.ts";
 import type { Logger } from "../lib/logger.ts";
 import type { CapabilityName } from "../linux/capability.ts";
@@ -46,6 +47,7 @@ export interface Runtime {
   readonly capabilities: ReadonlySet<CapabilityName>;
   /** What confines processes beyond the namespaces, as this machine has it. */
   readonly securityModules: SecurityModules;
+  readonly userNamespaces: UserNamespaceSupport;
   readonly log: Logger;
 }
 

@@ -2,6 +2,7 @@
 import type { ContainerConfig } from "../gen/runtime/v1/api_pb.ts";
 import { IMAGE_VOLUME } from "../launch/mounts.ts";
 import type { CapabilityName } from "../linux/capability.ts";
+import type { IdMappings } from "../oci/id-mapping.ts";
 import type { ImageConfig } from "../oci/image-spec.ts";
 import type { NamespaceType, RuntimeMount, RuntimeSeccomp, RuntimeSpec } from "../oci/runtime-spec.ts";
 import { deviceSpec } from "./device-spec.ts";
@@ -27,6 +28,9 @@ export interface SpecContext {
   readonly apparmorProfile?: string;
   /** The mounts of images, by their position among the requested ones. */
   readonly imageMounts: ReadonlyMap<number, RuntimeMount>;
+  readonly hostNetwork: boolean;
+  /** What the pod's user namespace maps; undefined for the host's. */
+  readonly idMappings: IdMappings | undefined;
 }
 
 /** Resolves a container into an OCI runtime configuration; the launch program is compiled from it. */
@@ -44,7 +48,7 @@ export function runtimeSpec(config: ContainerConfig, context: SpecContext): Runt
     root: { path: context.rootPath, readonly: security?.readonlyRootfs ?? false },
     hostname: context.hostname,
     mounts: mountSpec(config, {
-      files: context.files,
+      ...context,
       privileged,
       volumes: imageVolumes(context.image),
       images: context.imageMounts,
@@ -52,6 +56,9 @@ export function runtimeSpec(config: ContainerConfig, context: SpecContext): Runt
     annotations: config.annotations,
     linux: {
       namespaces: namespaces(context, privileged),
+      ...(context.idMappings === undefined
+        ? {}
+        : { uidMappings: context.idMappings.uids, gidMappings: context.idMappings.gids }),
       devices: devices.devices,
       ...(rootfsPropagation === undefined ? {} : { rootfsPropagation }),
       cgroupsPath: context.cgroupPath,
@@ -86,6 +93,7 @@ function namespaces(context: SpecContext, privileged: boolean): { type: Namespac
   return [
     { type: "mount" },
     ...(privileged ? [] : [{ type: "cgroup" as const }]),
+    ...(context.idMappings === undefined ? [] : [ofPause("user", "user")]),
     ofPause("network", "net"),
     ofPause("ipc", "ipc"),
     ofPause("uts", "uts"),

@@ -3,16 +3,20 @@ import { FailedPreconditionError, messageOf, NotFoundError, UnavailableError } f
 import type { LinuxContainerSecurityContext } from "../gen/runtime/v1/api_pb.ts";
 import { placeIn } from "../launch/child.ts";
 import { containerProgram } from "../launch/container-program.ts";
+import { deviceFilesystem } from "../launch/devices.ts";
 import type { Identity } from "../launch/identity.ts";
 import { LaunchError } from "../launch/launch-error.ts";
 import type { Monitor } from "../launch/monitor.ts";
 import { makeLinkTarget } from "../launch/mount-point.ts";
 import { newPassedFds } from "../launch/passed-fds.ts";
-import { mountOverlay } from "../launch/rootfs.ts";
+import { COMMON_MOUNT_POINT } from "../launch/rootfs.ts";
+import { newUserNamespace } from "../launch/user-namespace.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
+import { ALL_CAPABILITIES } from "../linux/capability.ts";
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { Fd } from "../linux/fd.ts";
 import { identify, openPidfd, type ProcessIdentity, signal } from "../linux/process.ts";
+import { hostRoot, type IdMappings } from "../oci/id-mapping.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
@@ -28,6 +32,7 @@ import { seccompChoice, seccompFilter } from "./seccomp.ts";
 import type { SecurityModules } from "./security-modules.ts";
 import { containerState } from "./status.ts";
 import { logPlace, newStdio, startPumps } from "./stdio.ts";
+import { mountRoot, specIdMappings, stdioOwner } from "./user-namespace.ts";
 
 /** Starts a created container; a failure is recorded as its end (exit code 128, StartError) and thrown. */
 export async function startContainer(runtime: Runtime, id: string): Promise<void> {
@@ -87,29 +92,32 @@ async function launch(
   const spec = specOf(record);
   // Owns all that is opened on the way: a launch that cannot be compiled leaves nothing open.
   using passed = newPassedFds();
-  const stdio = newStdio({ tty: config.tty, stdin: config.stdin }, record.heldFd);
+  const mappings = specIdMappings(spec);
+  const stdio = newStdio({ tty: config.tty, stdin: config.stdin }, record.heldFd, stdioOwner(spec));
   const { child, held, devpts } = stdio.launch;
   for (const fd of [...child, ...held, ...(devpts === undefined ? [] : [devpts])]) passed.own(fd);
   startPumps(live, stdio.daemon, logPlace(runtime, record), config.tty);
-  const root = passed.own(takeRoot(runtime, record, live));
-  for (const path of FILES_OF_POD) makeLinkTarget(root, path);
+  const root = passed.own(takeRoot(runtime, record, live, mappings));
+  for (const path of FILES_OF_POD) makeLinkTarget(root, path, mappings && hostRoot(mappings));
   const pidNamespace = openPidNamespace(spec);
+  const devices = mappings && openDevices(spec, mappings);
   const program = containerProgram(
     {
       label: `container ${record.name}`,
       tag: launchTag(record.id),
       spec,
       identity: identityOf(spec, config.linux?.securityContext, runtime.securityModules),
-      existingCapabilities: runtime.capabilities,
+      existingCapabilities: mappings === undefined ? runtime.capabilities : ALL_CAPABILITIES,
       root,
       pause: passed.own(openPause(sandbox)),
       pidNamespace: pidNamespace && passed.own(pidNamespace),
       newPidNamespace: spec.linux.namespaces.some(({ type, path }) => type === "pid" && path === undefined),
       cgroup: placeIn(cgroup, passed),
       privateCgroupNamespace: spec.linux.namespaces.some(({ type }) => type === "cgroup"),
+      devices: devices && passed.own(devices),
       stdio: stdio.launch,
       imageVolumes: openImageVolumes(runtime, spec, passed),
-      rootMountPoint: runtime.paths.rootMountPoint,
+      rootMountPoint: mappings === undefined ? runtime.paths.rootMountPoint : COMMON_MOUNT_POINT,
     },
     passed,
   );
@@ -123,13 +131,23 @@ async function launch(
 /** Files that every container has bound and that an image may have as links to somewhere. */
 const FILES_OF_POD = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
-function takeRoot(runtime: Runtime, record: ContainerRecord, live: LiveContainer): Fd {
+function openDevices(spec: RuntimeSpec, mappings: IdMappings): Fd | undefined {
+  using namespace = newUserNamespace(mappings);
+  return deviceFilesystem(spec, namespace);
+}
+
+function takeRoot(
+  runtime: Runtime,
+  record: ContainerRecord,
+  live: LiveContainer,
+  mappings: IdMappings | undefined,
+): Fd {
   const prepared = live.root;
   live.root = undefined;
   if (prepared !== undefined) return prepared;
   const snapshot = runtime.snapshotter.get(record.id);
   if (snapshot === undefined) throw new NotFoundError(`the snapshot of container ${record.id} is gone`);
-  return mountOverlay(snapshot);
+  return mountRoot(snapshot, mappings);
 }
 
 function openPause(sandbox: SandboxRecord): Fd {

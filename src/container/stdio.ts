@@ -7,7 +7,8 @@ import type { Monitor } from "../launch/monitor.ts";
 import { O_RDWR } from "../linux/abi/fcntl.ts";
 import { type Fd, open, pipe, setNonBlocking } from "../linux/fd.ts";
 import { bytesIn, newStage } from "../linux/pipe.ts";
-import { newTerminalFilesystem } from "../linux/pty.ts";
+import { newTerminalFilesystem, type TerminalOwner } from "../linux/pty.ts";
+import { syscall } from "../linux/syscall.ts";
 import { receiveFds, unixDatagramPair } from "../linux/unix-socket.ts";
 import { podDir } from "../paths.ts";
 import type { ContainerRecord } from "../state/containers.ts";
@@ -57,12 +58,17 @@ export function heldCount(request: StdioRequest): number {
 }
 
 /** Makes the pipes or the terminal of a new container. */
-export function newStdio(request: StdioRequest, heldFd: number): { launch: LaunchStdio; daemon: DaemonEnds } {
-  if (request.tty) return newTerminalStdio(request, heldFd);
+export function newStdio(
+  request: StdioRequest,
+  heldFd: number,
+  owner: TerminalOwner,
+): { launch: LaunchStdio; daemon: DaemonEnds } {
+  if (request.tty) return newTerminalStdio(request, heldFd, owner);
   const stdout = pipe();
   const stderr = pipe();
   for (const { read } of [stdout, stderr]) setNonBlocking(read.number, true);
   const stdin = request.stdin ? pipe() : undefined;
+  for (const ends of [stdin, stdout, stderr]) if (ends !== undefined) ownPipe(ends.write, owner);
   if (stdin !== undefined) setNonBlocking(stdin.write.number, true);
   const stages = [stageEnd(), stageEnd()] as const;
   const held = [stdout.read, stderr.read, ...stages, ...(stdin === undefined ? [] : [stdin.write])];
@@ -85,11 +91,18 @@ export function newStdio(request: StdioRequest, heldFd: number): { launch: Launc
   };
 }
 
+/** A program may open /dev/stdout, which is the pipe once more: a user who is not root has to own it. */
+export function ownPipe(end: Fd, { uid }: TerminalOwner): void {
+  const GROUP_AS_IT_IS = 0xffff_ffff;
+  syscall("fchown", end.number, uid, GROUP_AS_IT_IS);
+}
+
 function newTerminalStdio(
   request: StdioRequest,
   heldFd: number,
+  owner: TerminalOwner,
 ): { launch: LaunchStdio; daemon: DaemonEnds } {
-  const { master, slave, devpts } = newTerminalFilesystem();
+  const { master, slave, devpts } = newTerminalFilesystem(owner);
   const stage = stageEnd();
   return {
     launch: {

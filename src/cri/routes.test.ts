@@ -37,6 +37,20 @@ describe("the runtime tells", () => {
     expect(status.info).toEqual({});
   });
 
+  test("that pods can have user namespaces, or why not", async () => {
+    const told = async (runtime: ReturnType<typeof newRuntime>["runtime"]) => {
+      const { runtimeHandlers, features, info } = await clients(runtime).cri.status({ verbose: true });
+      const ofHandlers = runtimeHandlers.map((handler) => handler.features?.userNamespaces);
+      return [ofHandlers, features?.userNamespacesHostNetwork, JSON.parse(info["config"]!).userNamespaces];
+    };
+    const reason = "cannot make a user namespace";
+    for (const support of [{ supported: true } as const, { supported: false, reason } as const]) {
+      const { supported } = support;
+      const expected = [[supported, supported], supported, support];
+      expect(await told(newRuntime(undefined, support).runtime)).toEqual(expected);
+    }
+  });
+
   test("why the network is not ready", async () => {
     const { runtime } = newRuntime({ ready: false, reason: "", message: "no bridge" });
     const [, network] = (await clients(runtime).cri.status({})).status?.conditions ?? [];

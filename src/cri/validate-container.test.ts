@@ -227,16 +227,6 @@ describe("a mount", () => {
         }),
       ["InvalidArgument", `${at}.recursive_read_only: must not be set with a propagation other than private`],
     ],
-    [
-      "may not be idmapped by user",
-      () => mount({ uidMappings: [{ length: 1 }] }),
-      ["Unimplemented", `${at}.uidMappings: idmapped mounts are not supported yet`],
-    ],
-    [
-      "may not be idmapped by group",
-      () => mount({ gidMappings: [{ length: 1 }] }),
-      ["Unimplemented", `${at}.gidMappings: idmapped mounts are not supported yet`],
-    ],
     ["may have the options of the interface", () => mount({ mountOptions: ["noexec", "nodev", "nosuid"] })],
     [
       "may not have other options",

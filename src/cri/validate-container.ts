@@ -30,6 +30,7 @@ import {
 } from "./validate-fields.ts";
 import { checkResources } from "./validate-resources.ts";
 import { checkContainerSecurity } from "./validate-security.ts";
+import { checkMountMappings } from "./validate-user-namespace.ts";
 
 const MAX_MOUNTS = 4096;
 const MAX_DEVICES = 4096;
@@ -92,8 +93,7 @@ function checkMount(path: string, mount: Mount): void {
   if (mount.image === undefined) checkBind(path, mount);
   else checkImageMount(path, mount, mount.image);
   if (mount.recursiveReadOnly) checkRecursiveReadOnly(path, mount);
-  if (mount.uidMappings.length > 0) unsupported(`${path}.uidMappings`, "idmapped mounts are");
-  if (mount.gidMappings.length > 0) unsupported(`${path}.gidMappings`, "idmapped mounts are");
+  checkMountMappings(path, mount);
   checkMountOptions(`${path}.mount_options`, mount.mountOptions);
 }
 

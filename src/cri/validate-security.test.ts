@@ -39,31 +39,6 @@ describe("a sandbox's security context", () => {
       ["InvalidArgument", `${security}.namespace_options.pid: 4 is no value of NamespaceMode`],
     ],
     [
-      "may not have a user namespace yet",
-      () => sandboxSecurity({ namespaceOptions: { usernsOptions: { mode: NamespaceMode.POD } } }),
-      [
-        "Unimplemented",
-        `${security}.namespace_options.userns_options: user namespaces are not supported yet`,
-      ],
-    ],
-    [
-      "may name the host's user namespace",
-      () => sandboxSecurity({ namespaceOptions: { usernsOptions: { mode: NamespaceMode.NODE } } }),
-    ],
-    [
-      "may not map users of the host's user namespace",
-      () =>
-        sandboxSecurity({
-          namespaceOptions: { usernsOptions: { mode: NamespaceMode.NODE, uids: [{ length: 1 }] } },
-        }),
-      ["InvalidArgument", `${security}.namespace_options.userns_options.uids: must be empty`],
-    ],
-    [
-      "may not have a user namespace for each container",
-      () => sandboxSecurity({ namespaceOptions: { usernsOptions: { mode: NamespaceMode.CONTAINER } } }),
-      ["InvalidArgument", `${security}.namespace_options.userns_options.mode: must be POD or NODE`],
-    ],
-    [
       "may not have a group without a user",
       () => sandboxSecurity({ runAsGroup: { value: 1n } }),
       ["InvalidArgument", `${security}.run_as_group: must not be set without run_as_user`],

@@ -7,7 +7,6 @@ import {
   SecurityProfile_ProfileType as ProfileType,
   type SELinuxOption,
   type SecurityProfile,
-  type UserNamespace,
 } from "../gen/runtime/v1/api_pb.ts";
 import { parseCapability } from "../linux/capability.ts";
 import {
@@ -17,8 +16,8 @@ import {
   checkUserId,
   invalid,
   shown,
-  unsupported,
 } from "./validate-fields.ts";
+import { checkUserNamespace, checkWithinUserNamespace } from "./validate-user-namespace.ts";
 
 /** NGROUPS_MAX (linux/limits.h). */
 const MAX_GROUPS = 65_536;
@@ -79,6 +78,7 @@ function checkCommonSecurity(
   checkLegacySeccomp(`${path}.seccomp_profile_path`, context.seccompProfilePath);
   if (context.apparmor !== undefined) checkAppArmor(`${path}.apparmor`, context.apparmor);
   if (context.selinuxOptions !== undefined) checkSelinux(`${path}.selinux_options`, context.selinuxOptions);
+  checkWithinUserNamespace(path, context);
 }
 
 function checkNamespaces(path: string, options: NamespaceOption): void {
@@ -92,13 +92,6 @@ function checkNamespaces(path: string, options: NamespaceOption): void {
   if (options.usernsOptions !== undefined) {
     checkUserNamespace(`${path}.userns_options`, options.usernsOptions);
   }
-}
-
-function checkUserNamespace(path: string, options: UserNamespace): void {
-  if (options.mode === NamespaceMode.POD) unsupported(path, "user namespaces are");
-  if (options.mode !== NamespaceMode.NODE) invalid(`${path}.mode`, "must be POD or NODE");
-  if (options.uids.length > 0) invalid(`${path}.uids`, "must be empty with mode NODE");
-  if (options.gids.length > 0) invalid(`${path}.gids`, "must be empty with mode NODE");
 }
 
 function checkUserName(path: string, context: LinuxContainerSecurityContext): void {

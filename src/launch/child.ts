@@ -1,86 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { AT_FDCWD, O_CLOEXEC, O_WRONLY } from "../linux/abi/fcntl.ts";
-import { CLONE_INTO_CGROUP, CLONE_NEWPID } from "../linux/abi/sched.ts";
-import { SIGNAL } from "../linux/abi/signal.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import type { Cgroup } from "../linux/cgroup/cgroup.ts";
 import type { Fd } from "../linux/fd.ts";
 import { assumeIdentity, type Identity } from "./identity.ts";
 import { MONITOR_FD } from "./monitor.ts";
 import type { PassedFds } from "./passed-fds.ts";
-import type { Block, Operand, Program, Table } from "./program.ts";
+import type { Operand, Program, Table } from "./program.ts";
 import { openPath } from "./rootfs.ts";
 
-const CLONE_ARGS_BYTES = 88;
-const EXIT_SIGNAL_OFFSET = 32;
-const CGROUP_OFFSET = 80;
-const SIG_SETMASK = 2;
-const SIGNAL_SET_BYTES = 8;
 const CLOSE_RANGE_CLOEXEC = 4;
 const LAST_FD = 0xffff_ffff;
-
-/**
- * Appends clone3 with `flags` and the start record of the launch `tag`; answers the child's table.
- *
- * A pid namespace to be joined is given as `pidNamespace`, a pidfd of a member: only a fork can join
- * one, so the monitor enters it for that fork alone. A clone3 that fails then must not stop the
- * program before the monitor has come back; its -errno lands in the record, which is how
- * `launch/start.ts` learns of it.
- */
-export function forkChild(
-  program: Program,
-  options: {
-    name: string;
-    flags: number;
-    tag: number;
-    pidNamespace: Operand | undefined;
-    /** Number in the monitor of a cgroup2 directory that the child is born into. */
-    cgroupDirectory: number | undefined;
-  },
-): Table {
-  const { main } = program;
-  const record = program.data(
-    new Uint8Array(new BigInt64Array([BigInt(options.tag), 0n, 0n, 0n, 0n]).buffer),
-  );
-  const pid = program.part(record, 8);
-  const args = cloneArgs(options.flags, options.cgroupDirectory);
-  const child =
-    options.pidNamespace === undefined
-      ? main.fork("clone3", options.name, args, { result: pid })
-      : forkInto(main, options.pidNamespace, options.name, args, pid);
-  main.step("write the start record", "write", [MONITOR_FD.journal, record, record.bytes.length]);
-  child.step("unblock signals", "rt_sigprocmask", [
-    SIG_SETMASK,
-    new Uint8Array(SIGNAL_SET_BYTES),
-    0,
-    SIGNAL_SET_BYTES,
-  ]);
-  return child;
-}
-
-function forkInto(main: Table, pidNamespace: Operand, name: string, args: Uint8Array, pid: Block): Table {
-  const own = main.answer("open the monitor's pid namespace", "openat", [
-    AT_FDCWD,
-    "/proc/self/ns/pid",
-    O_CLOEXEC,
-    0,
-  ]);
-  main.step("enter the pid namespace", "setns", [pidNamespace, CLONE_NEWPID]);
-  const child = main.fork("clone3", name, args, { result: pid, tolerate: ["EAGAIN", "ENOMEM"] });
-  main.step("leave the pid namespace", "setns", [own, CLONE_NEWPID]);
-  main.step("close the pid namespace", "close", [own]);
-  return child;
-}
-
-/** struct clone_args of clone3(2) with flags, SIGCHLD as the exit signal, and the cgroup to be born into. */
-function cloneArgs(flags: number, cgroupDirectory: number | undefined): Uint8Array {
-  const bytes = new Uint8Array(CLONE_ARGS_BYTES);
-  const view = new DataView(bytes.buffer);
-  view.setBigUint64(0, BigInt(flags) | (cgroupDirectory === undefined ? 0n : CLONE_INTO_CGROUP), true);
-  view.setBigUint64(CGROUP_OFFSET, BigInt(cgroupDirectory ?? 0), true);
-  view.setBigUint64(EXIT_SIGNAL_OFFSET, BigInt(SIGNAL.SIGCHLD), true);
-  return bytes;
-}
 
 /** The cgroup of a process to be: files to write `0` to, and the cgroup2 directory it is cloned into. */
 export interface CgroupPlace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC } from "../linux/abi/fcntl.ts";
+import { AT_EMPTY_PATH, O_CLOEXEC } from "../linux/abi/fcntl.ts";
 import {
   MOUNT_ATTR_RDONLY,
   MS_SHARED,
@@ -14,6 +14,7 @@ import {
   CLONE_NEWNET,
   CLONE_NEWNS,
   CLONE_NEWPID,
+  CLONE_NEWUSER,
   CLONE_NEWUTS,
 } from "../linux/abi/sched.ts";
 import { MSGHDR_BYTES, rightsMessage } from "../linux/abi/socket.ts";
@@ -21,19 +22,21 @@ import { TIOCSCTTY } from "../linux/abi/tty.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import type { Fd } from "../linux/fd.ts";
 import type { RootPropagation, RuntimeMount, RuntimeSpec } from "../oci/runtime-spec.ts";
-import {
-  attachStdio,
-  becomeApplication,
-  type CgroupPlace,
-  forkChild,
-  joinCgroups,
-  setOomScore,
-} from "./child.ts";
+import { attachStdio, becomeApplication, type CgroupPlace, setOomScore } from "./child.ts";
+import { makeDevices } from "./devices.ts";
 import { labelExec } from "./exec-label.ts";
+import { forkChild } from "./fork.ts";
 import type { Identity } from "./identity.ts";
 import { makeReadOnly, maskPaths } from "./masks.ts";
 import { MONITOR_FD } from "./monitor.ts";
-import { compileMount, finishMounts, inMountOrder } from "./mounts.ts";
+import {
+  compileMount,
+  finishMounts,
+  inMountOrder,
+  isDeviceMount,
+  makeFilesystem,
+  needsHostsMounts,
+} from "./mounts.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Operand, type Program, type Table } from "./program.ts";
 import {
@@ -74,6 +77,8 @@ export interface ContainerLaunch {
   readonly newPidNamespace: boolean;
   readonly cgroup: CgroupPlace;
   readonly privateCgroupNamespace: boolean;
+  /** The file system for /dev where the container's user namespace can make no device; see `deviceFilesystem`. */
+  readonly devices: Fd | undefined;
   readonly stdio: LaunchStdio;
   /** Of each mount that is of an image: the number in the monitor of its detached mount, and a part of it. */
   readonly imageVolumes: ReadonlyMap<RuntimeMount, { readonly root: number; readonly subPath: string }>;
@@ -86,25 +91,35 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
   const program = newProgram(launch.label);
   holdStdio(program, launch.stdio, passed);
   const pidNamespace = launch.pidNamespace === undefined ? undefined : passed.add(launch.pidNamespace);
-  const child = forkChild(program, {
-    name: launch.label,
-    flags: CLONE_NEWNS | (launch.newPidNamespace ? CLONE_NEWPID : 0),
-    tag: launch.tag,
-    pidNamespace,
-    cgroupDirectory: launch.cgroup.directory && passed.add(launch.cgroup.directory),
-  });
-  child.step("become a session leader", "setsid", []);
-  labelExec(child, launch.identity.execLabels);
-  joinCgroups(child, launch.cgroup.joinTargets, passed);
-  if (spec.process.oomScoreAdj !== undefined) setOomScore(child, spec.process.oomScoreAdj);
-  child.step("join the pod's namespaces", "setns", [
-    passed.add(launch.pause),
-    CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
-  ]);
+  const isInUserNamespace = spec.linux.namespaces.some(({ type }) => type === "user");
+  const namespaces = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+  const child = forkChild(
+    program,
+    {
+      name: launch.label,
+      flags: CLONE_NEWNS | (launch.newPidNamespace ? CLONE_NEWPID : 0),
+      tag: launch.tag,
+      pidNamespace,
+      cgroup: launch.cgroup,
+      join: {
+        what: "the pod's namespaces",
+        of: passed.add(launch.pause),
+        flags: isInUserNamespace ? namespaces | CLONE_NEWUSER : namespaces,
+      },
+      prepare: (table) => {
+        labelExec(table, launch.identity.execLabels);
+        if (spec.process.oomScoreAdj !== undefined) setOomScore(table, spec.process.oomScoreAdj);
+      },
+    },
+    passed,
+  );
   if (launch.privateCgroupNamespace)
     child.step("leave the host's cgroup namespace", "unshare", [CLONE_NEWCGROUP]);
   leavePropagation(child);
   const prepared = new Map<RuntimeMount, Operand>();
+  for (const mount of isInUserNamespace ? spec.mounts.filter(needsHostsMounts) : []) {
+    prepared.set(mount, makeFilesystem(child, mount));
+  }
   for (const [mount, { root, subPath }] of launch.imageVolumes) {
     prepared.set(
       mount,
@@ -114,12 +129,14 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
   enterRoot(child, passed.add(launch.root), launch.rootMountPoint);
   const [stdin, stdout, stderr] = launch.stdio.child.map((fd) => passed.add(fd)) as [number, number, number];
   child.step("clear the umask", "umask", [0]);
-  const devpts = launch.stdio.devpts === undefined ? undefined : passed.add(launch.stdio.devpts);
-  const tree = rootTree(child);
-  for (const mount of inMountOrder(spec.mounts)) {
-    compileMount(tree, mount, passed, mount.type === "devpts" ? devpts : prepared.get(mount));
+  const { devpts } = launch.stdio;
+  for (const mount of spec.mounts) {
+    if (mount.type === "devpts" && devpts !== undefined) prepared.set(mount, passed.add(devpts));
+    if (isDeviceMount(mount) && launch.devices !== undefined) prepared.set(mount, passed.add(launch.devices));
   }
-  makeDevices(tree, spec);
+  const tree = rootTree(child);
+  for (const mount of inMountOrder(spec.mounts)) compileMount(tree, mount, passed, prepared.get(mount));
+  makeDevices(tree, spec, launch.devices !== undefined);
   if (launch.stdio.terminal) mountConsole(tree, stdin);
   makeReadOnly(child, spec.linux.readonlyPaths);
   maskPaths(child, spec.linux.maskedPaths, passed);
@@ -175,49 +192,6 @@ export function returnHeldProgram(label: string, heldFd: number, count: number):
   return program;
 }
 
-const S_IFCHR = 0o020000;
-const S_IFBLK = 0o060000;
-
-const DEVICE_LINKS = [
-  ["/proc/self/fd", "/dev/fd"],
-  ["/proc/self/fd/0", "/dev/stdin"],
-  ["/proc/self/fd/1", "/dev/stdout"],
-  ["/proc/self/fd/2", "/dev/stderr"],
-  ["pts/ptmx", "/dev/ptmx"],
-] as const;
-
-function makeDevices(tree: RootTree, { linux, mounts }: RuntimeSpec): void {
-  const { table } = tree;
-  // A directory of the caller's on /dev is the host's own, most of the time: what is in it is what there is.
-  const isForeign = mounts.some(({ destination, type }) => destination === "/dev" && type === "bind");
-  for (const device of linux.devices) {
-    if (isForeign && device.path.startsWith("/dev/")) continue;
-    const at = device.path.lastIndexOf("/");
-    const directory = device.path.slice(0, at) || "/";
-    tree.makeDirectories(directory);
-    const parent = tree.open(directory);
-    const name = device.path.slice(at + 1);
-    const mode = (device.type === "c" ? S_IFCHR : S_IFBLK) | device.fileMode;
-    const number = deviceNumber(device.major, device.minor);
-    table.step(`make device ${device.path}`, "mknodat", [parent, name, mode, number], {
-      tolerate: ["EEXIST"],
-    });
-    if (device.uid !== 0 || device.gid !== 0) {
-      const AT_SYMLINK_NOFOLLOW = 0x100;
-      table.step(`give device ${device.path} its owner`, "fchownat", [
-        parent,
-        name,
-        device.uid,
-        device.gid,
-        AT_SYMLINK_NOFOLLOW,
-      ]);
-    }
-  }
-  for (const [target, path] of isForeign ? [] : DEVICE_LINKS) {
-    table.step(`link ${path} to ${target}`, "symlinkat", [target, AT_FDCWD, path], { tolerate: ["EEXIST"] });
-  }
-}
-
 const PROPAGATION = { slave: MS_SLAVE, shared: MS_SHARED } as const;
 
 /** Last of all, or what was attached before would be shared with the root; nothing where none is asked for. */
@@ -225,11 +199,6 @@ function propagateRoot(table: Table, propagation: RootPropagation | undefined): 
   if (propagation === undefined) return;
   const attributes = mountAttr(0, 0, PROPAGATION[propagation]);
   setMountAttributes(table, "/", attributes, `make the root ${propagation}`);
-}
-
-/** dev_t as the kernel takes it: new_encode_dev of include/linux/kdev_t.h. */
-function deviceNumber(major: number, minor: number): number {
-  return (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) << 12);
 }
 
 /** The terminal is also /dev/console: a bind of the very slave that stdio has, found by descriptor. */

@@ -6,15 +6,16 @@ import { LaunchError } from "./launch-error.ts";
 import type { Program } from "./program.ts";
 
 /*
- * The engine inside the daemon. It is used for one thing, starting monitors: the daemon is big, so
- * it never forks. The child shares its memory (CLONE_VM) and runs machine code and a table that are
- * ready beforehand, on a stack of its own, while the calling thread waits for its execve
- * (CLONE_VFORK). No JavaScript runs in the child.
+ * The engine inside the daemon. It starts monitors, and processes that only look at new namespaces: the
+ * daemon is big, so it never forks. The child shares its memory (CLONE_VM) and runs machine code and a
+ * table that are ready beforehand, on a stack of its own, while the calling thread waits for its execve
+ * or its end (CLONE_VFORK). No JavaScript runs in the child.
  */
 
 const CLONE_VM = 0x100;
 const CLONE_VFORK = 0x4000;
 const SIGCHLD = 17;
+const WAIT_ALL = 0x4000_0000;
 const SIG_SETMASK = 2;
 const SIGNAL_SET_BYTES = 8;
 
@@ -24,8 +25,11 @@ const STACK_BYTES = 16 * 1024;
 let childEntry = 0;
 let scratch = 0;
 
-/** Runs the main table of `program`, which ends in execve, in a new process; returns its pid. */
-export function spawnWithEngine(program: Program): number {
+/**
+ * Runs the main table of `program` in a new process, made with `flags` of clone(2); returns its pid once
+ * the process has executed something or has reached the end of the table, which ends it with code 127.
+ */
+export function spawnWithEngine(program: Program, flags = SIGCHLD): number {
   if (childEntry === 0) {
     childEntry = loadMachineCode(ENGINE_CODE) + ENGINE_CHILD_OFFSET;
     scratch = mapMemory(SCRATCH_BYTES);
@@ -36,13 +40,21 @@ export function spawnWithEngine(program: Program): number {
   const memory = memoryAt(scratch, SCRATCH_BYTES);
   memory.set(image.bytes);
   const pid = withSignalsBlocked(() =>
-    clone(childEntry, scratch + SCRATCH_BYTES, CLONE_VM | CLONE_VFORK | SIGCHLD, image.tableAddress),
+    clone(childEntry, scratch + SCRATCH_BYTES, CLONE_VM | CLONE_VFORK | flags, image.tableAddress),
   );
   if (pid < 0) throw new SyscallError("clone", -pid);
   const outcome = new DataView(memory.buffer, memory.byteOffset + image.tableAddress - scratch - 16, 16);
   const errno = -Number(outcome.getBigInt64(0, true));
-  if (errno !== 0) throw new LaunchError(image.stepName(0, Number(outcome.getBigInt64(8, true))), errno, 0);
+  if (errno !== 0) {
+    waitForEnd(pid);
+    throw new LaunchError(image.stepName(0, Number(outcome.getBigInt64(8, true))), errno, 0);
+  }
   return pid;
+}
+
+/** Takes leave of a process that `spawnWithEngine` has seen end: it is gone afterwards. */
+export function waitForEnd(pid: number): void {
+  syscall("wait4", pid, 0, WAIT_ALL, 0);
 }
 
 /** The child must not run a signal handler of the JavaScript engine on the memory it shares. */

@@ -5,20 +5,15 @@ import {
   CLONE_NEWIPC,
   CLONE_NEWNET,
   CLONE_NEWNS,
+  CLONE_NEWUSER,
   CLONE_NEWUTS,
 } from "../linux/abi/sched.ts";
 import { TIOCSCTTY } from "../linux/abi/tty.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import type { Fd } from "../linux/fd.ts";
-import {
-  attachStdio,
-  becomeApplication,
-  type CgroupPlace,
-  forkChild,
-  joinCgroups,
-  setOomScore,
-} from "./child.ts";
+import { attachStdio, becomeApplication, type CgroupPlace, setOomScore } from "./child.ts";
 import { labelExec } from "./exec-label.ts";
+import { forkChild } from "./fork.ts";
 import type { Identity } from "./identity.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Program } from "./program.ts";
@@ -36,6 +31,8 @@ export interface ExecLaunch {
   readonly existingCapabilities: ReadonlySet<CapabilityName>;
   /** pidfd of the container's first process: its namespaces and its root are joined. */
   readonly container: Fd;
+  /** Whether the container is in a user namespace, which is joined too. */
+  readonly userNamespace: boolean;
   readonly cgroup: CgroupPlace;
   readonly terminal: boolean;
   readonly stdio: readonly [Fd, Fd, Fd];
@@ -45,21 +42,27 @@ export interface ExecLaunch {
 export function execProgram(launch: ExecLaunch, passed: PassedFds): Program {
   const program = newProgram(launch.label);
   const container = passed.add(launch.container);
-  const child = forkChild(program, {
-    name: launch.label,
-    flags: 0,
-    tag: launch.tag,
-    pidNamespace: container,
-    cgroupDirectory: launch.cgroup.directory && passed.add(launch.cgroup.directory),
-  });
-  child.step("become a session leader", "setsid", []);
-  labelExec(child, launch.identity.execLabels);
-  joinCgroups(child, launch.cgroup.joinTargets, passed);
-  if (launch.oomScoreAdj !== undefined) setOomScore(child, launch.oomScoreAdj);
-  child.step("join the container's namespaces", "setns", [
-    container,
-    CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,
-  ]);
+  const namespaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+  const child = forkChild(
+    program,
+    {
+      name: launch.label,
+      flags: 0,
+      tag: launch.tag,
+      pidNamespace: container,
+      cgroup: launch.cgroup,
+      join: {
+        what: "the container's namespaces",
+        of: container,
+        flags: launch.userNamespace ? namespaces | CLONE_NEWUSER : namespaces,
+      },
+      prepare: (table) => {
+        labelExec(table, launch.identity.execLabels);
+        if (launch.oomScoreAdj !== undefined) setOomScore(table, launch.oomScoreAdj);
+      },
+    },
+    passed,
+  );
   const [stdin, stdout, stderr] = launch.stdio.map((fd) => passed.add(fd)) as [number, number, number];
   attachStdio(child, stdin, stdout, stderr);
   if (launch.terminal) child.step("take the terminal", "ioctl", [0, TIOCSCTTY, 0]);

@@ -2,7 +2,9 @@
 import { FailedPreconditionError } from "../errors.ts";
 import { mountAttr } from "../linux/abi/mount.ts";
 import type { Fd } from "../linux/fd.ts";
+import type { IdMappings } from "../oci/id-mapping.ts";
 import type { RuntimeMount } from "../oci/runtime-spec.ts";
+import { withMappedIds } from "./idmapped-directories.ts";
 import { attributesOf } from "./mounts.ts";
 import { mountReadOnlyOverlay, setDetachedAttributes } from "./rootfs.ts";
 
@@ -26,10 +28,14 @@ export function imageVolume({ options }: RuntimeMount): ImageVolume {
   return { lowerDirs: after(LOWER_DIRECTORY), subPath, attributes: attributesOf(options) };
 }
 
-/** The whole image as a detached mount; `emptyDir` is any empty directory. */
-export function openImageVolume({ lowerDirs, attributes }: ImageVolume, emptyDir: string): Fd {
+/** The whole image as a detached mount that shows ids as `mappings` has them; `emptyDir` is any empty directory. */
+export function openImageVolume(
+  { lowerDirs, attributes }: ImageVolume,
+  emptyDir: string,
+  mappings: IdMappings | undefined,
+): Fd {
   if (lowerDirs.length === 0) throw new FailedPreconditionError("the image has no layers to be mounted");
-  const root = mountReadOnlyOverlay(lowerDirs, emptyDir);
+  const root = withMappedIds(lowerDirs, mappings, (paths) => mountReadOnlyOverlay(paths, emptyDir));
   try {
     setDetachedAttributes(root, mountAttr(attributes), 0);
     return root;

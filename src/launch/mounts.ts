@@ -16,11 +16,20 @@ import {
 import { S_IFDIR, S_IFMT } from "../linux/abi/stat.ts";
 import { Fd } from "../linux/fd.ts";
 import { statFd } from "../linux/path.ts";
-import { syscall } from "../linux/syscall.ts";
+import { isErrno, syscall } from "../linux/syscall.ts";
+import { mountIdMappings } from "../oci/id-mapping.ts";
 import type { RuntimeMount } from "../oci/runtime-spec.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import type { Operand, Table } from "./program.ts";
-import { mountFilesystem, type RootTree, setDetachedAttributes, setMountAttributes } from "./rootfs.ts";
+import {
+  mapMount,
+  mountFilesystem,
+  newFilesystem,
+  type RootTree,
+  setDetachedAttributes,
+  setMountAttributes,
+} from "./rootfs.ts";
+import { newUserNamespace } from "./user-namespace.ts";
 
 const ATTRIBUTES: Readonly<Record<string, number>> = {
   ro: MOUNT_ATTR_RDONLY,
@@ -124,14 +133,43 @@ export function compileMount(
     return;
   }
   tree.makeDirectories(destination);
-  // A read-only tmpfs is made read-only at the end: mount points inside it have to be made first.
-  const attributes = mount.type === "tmpfs" ? options.attributes & ~MOUNT_ATTR_RDONLY : options.attributes;
   tree.attach(
-    prepared ?? mountFilesystem(tree.table, mount.type, options.data, attributes),
+    prepared ?? makeFilesystem(tree.table, mount),
     destination,
     `mount ${mount.type} on ${destination}`,
     { isPlain: hasPlainPlace(mount) },
   );
+}
+
+/** Appends the steps that make the file system of `mount`, detached. */
+export function makeFilesystem(table: Table, mount: RuntimeMount): Operand {
+  const { data, attributes } = filesystemOptions(mount);
+  return mountFilesystem(table, mount.type, data, attributes);
+}
+
+/** The same file system, made by the daemon itself. */
+export function openFilesystem(mount: RuntimeMount): Fd {
+  const { data, attributes } = filesystemOptions(mount);
+  return newFilesystem(mount.type, data, attributes);
+}
+
+/** A read-only tmpfs is made read-only at the end: mount points inside it have to be made first. */
+function filesystemOptions({ type, options }: RuntimeMount): MountOptions {
+  const parsed = parseOptions(options);
+  return type === "tmpfs" ? { ...parsed, attributes: parsed.attributes & ~MOUNT_ATTR_RDONLY } : parsed;
+}
+
+/**
+ * Whether `mount` must be made while the host's mounts are still there to be seen: in a user namespace the
+ * kernel lets nobody mount these where they are not mounted already (mount_too_revealing of fs/namespace.c).
+ */
+export function needsHostsMounts({ type }: RuntimeMount): boolean {
+  return type === "proc" || type === "sysfs";
+}
+
+/** Whether `mount` is the file system in which podrt makes a container's devices. */
+export function isDeviceMount({ type, destination }: RuntimeMount): boolean {
+  return type === "tmpfs" && destination === "/dev";
 }
 
 interface BindSource {
@@ -188,14 +226,38 @@ function openBindSource(mount: RuntimeMount, options: MountOptions): Fd {
       if (options.isRecursiveReadOnly) {
         setDetachedAttributes(tree, mountAttr(MOUNT_ATTR_RDONLY), AT_RECURSIVE);
       }
+      mapIds(tree, mount);
       return tree;
     } catch (error) {
       tree.close();
       throw error;
     }
   } catch (error) {
+    if (error instanceof FailedPreconditionError) throw error;
     throw new FailedPreconditionError(
       `cannot mount ${mount.source} on ${mount.destination}: ${messageOf(error)}; check the mount's host path`,
+      { cause: error },
+    );
+  }
+}
+
+/** Fails now, as the start would, where the ids of a mount's file system cannot be mapped as it asks. */
+export function checkMapping(mount: RuntimeMount): void {
+  if (mount.type !== "bind" || mountIdMappings(mount) === undefined) return;
+  openBindSource(mount, parseOptions(mount.options)).close();
+}
+
+/** Makes a detached mount show ids as `mount` maps them; what is mounted below it shows its own. */
+function mapIds(tree: Fd, mount: RuntimeMount): void {
+  const mappings = mountIdMappings(mount);
+  if (mappings === undefined) return;
+  using namespace = newUserNamespace(mappings);
+  try {
+    mapMount(tree, namespace);
+  } catch (error) {
+    if (!isErrno(error, "EINVAL")) throw error;
+    throw new FailedPreconditionError(
+      `cannot mount ${mount.source} on ${mount.destination} with mapped ids: its file system does not support that; use a volume on another one, such as ext4, xfs or tmpfs`,
       { cause: error },
     );
   }

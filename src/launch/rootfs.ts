@@ -19,11 +19,13 @@ import {
   FSMOUNT_CLOEXEC,
   FSOPEN_CLOEXEC,
   MNT_DETACH,
+  MOUNT_ATTR_IDMAP,
   MOUNT_ATTR_RDONLY,
   MOVE_MOUNT_F_EMPTY_PATH,
   MOVE_MOUNT_T_EMPTY_PATH,
   MS_PRIVATE,
   MS_REC,
+  mountAttr,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "../linux/abi/mount.ts";
@@ -38,14 +40,18 @@ import type { Cell, Operand, Table } from "./program.ts";
  * then resolves any name of the container's: from there on no path leads out.
  */
 
-/** The overlay of `lowerDirs` (top first), with `upperDir` and `workDir`, as a detached mount. */
-export function mountOverlay(layers: {
-  lowerDirs: readonly string[];
-  upperDir: string;
-  workDir: string;
-}): Fd {
-  const { lowerDirs, upperDir, workDir } = layers;
-  return overlayOf([...lowerOptions(lowerDirs), ["upperdir", upperDir], ["workdir", workDir]], 0);
+/** The directories of an overlay. */
+export interface OverlayDirectories {
+  /** Top first. */
+  readonly lowerDirs: readonly string[];
+  readonly upperDir: string;
+  readonly workDir: string;
+}
+
+/** The overlay of `layers` as a detached mount. */
+export function mountOverlay({ lowerDirs, upperDir, workDir }: OverlayDirectories): Fd {
+  const options = [...lowerOptions(lowerDirs), `upperdir=${upperDir}`, `workdir=${workDir}`];
+  return newFilesystem("overlay", options, 0);
 }
 
 /**
@@ -54,23 +60,24 @@ export function mountOverlay(layers: {
  */
 export function mountReadOnlyOverlay(lowerDirs: readonly string[], emptyDir: string): Fd {
   const stack = lowerDirs.length === 1 ? [...lowerDirs, emptyDir] : lowerDirs;
-  return overlayOf(lowerOptions(stack), MOUNT_ATTR_RDONLY);
+  return newFilesystem("overlay", lowerOptions(stack), MOUNT_ATTR_RDONLY);
 }
 
-type OverlayOption = readonly [key: string, value: string];
-
-function lowerOptions(directories: readonly string[]): OverlayOption[] {
-  return directories.map((directory) => ["lowerdir+", directory]);
+function lowerOptions(directories: readonly string[]): string[] {
+  return directories.map((directory) => `lowerdir+=${directory}`);
 }
 
-function overlayOf(options: readonly OverlayOption[], attributes: number): Fd {
-  using context = new Fd(syscall("fsopen", "overlay", FSOPEN_CLOEXEC));
-  for (const [key, value] of options) {
+/** A new file system as a detached mount, with `options` as in `size=64m`. */
+export function newFilesystem(type: string, options: readonly string[], attributes: number): Fd {
+  using context = new Fd(syscall("fsopen", type, FSOPEN_CLOEXEC));
+  for (const option of options) {
+    const [key, value] = splitOnce(option);
+    const kind = value === undefined ? FSCONFIG_SET_FLAG : FSCONFIG_SET_STRING;
     try {
-      syscall("fsconfig", context.number, FSCONFIG_SET_STRING, key, value, 0);
+      syscall("fsconfig", context.number, kind, key, value ?? null, 0);
     } catch (error) {
       throw error instanceof SyscallError
-        ? new SyscallError(`mount overlay, ${key}`, error.errno, value)
+        ? new SyscallError(`mount ${type}, ${key}`, error.errno, value)
         : error;
     }
   }
@@ -131,6 +138,12 @@ export function mountSubdirectory(table: Table, mount: Operand, path: string, mo
   table.step(`${what}: detach the image`, "umount2", [mountPoint, MNT_DETACH]);
   return copy;
 }
+
+/**
+ * A mount point for those in a user namespace, who are nobody to the host and may not look into podrt's own
+ * directories: everybody's, on every machine.
+ */
+export const COMMON_MOUNT_POINT = "/proc";
 
 /**
  * Appends the steps that make the detached mount `root` the root of this mount namespace and forget
@@ -266,4 +279,9 @@ export function setMountAttributes(table: Table, path: string, attributes: Uint8
 /** The same on a detached mount that a descriptor names. */
 export function setDetachedAttributes(mount: Fd, attributes: Uint8Array, flags: number): void {
   syscall("mount_setattr", mount.number, "", AT_EMPTY_PATH | flags, attributes, attributes.length);
+}
+
+/** Makes a detached mount show its file system's ids as `userNamespace` maps them; EINVAL where it cannot. */
+export function mapMount(mount: Fd, userNamespace: Fd): void {
+  setDetachedAttributes(mount, mountAttr(MOUNT_ATTR_IDMAP, 0, 0, userNamespace.number), 0);
 }

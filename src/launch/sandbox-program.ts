@@ -7,11 +7,19 @@ import {
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
 } from "../linux/abi/mount.ts";
-import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS } from "../linux/abi/sched.ts";
+import {
+  CLONE_NEWIPC,
+  CLONE_NEWNET,
+  CLONE_NEWNS,
+  CLONE_NEWPID,
+  CLONE_NEWUSER,
+  CLONE_NEWUTS,
+} from "../linux/abi/sched.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import { type Fd, sealedMemfd } from "../linux/fd.ts";
-import { type CgroupPlace, forkChild, joinCgroups, setOomScore } from "./child.ts";
+import { type CgroupPlace, setOomScore } from "./child.ts";
 import { labelExec } from "./exec-label.ts";
+import { forkChild } from "./fork.ts";
 import { assumeIdentity, type Identity } from "./identity.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Program, type Table } from "./program.ts";
@@ -37,6 +45,8 @@ export interface SandboxLaunch {
   readonly existingCapabilities: ReadonlySet<CapabilityName>;
   readonly cgroup: CgroupPlace;
   readonly rootMountPoint: string;
+  /** The pod's user namespace, to which the new ones are to belong; absent for the host's. */
+  readonly userNamespace: Fd | undefined;
 }
 
 let pauseBinary: Fd | undefined;
@@ -47,17 +57,27 @@ let pauseBinary: Fd | undefined;
  */
 export function sandboxProgram(launch: SandboxLaunch, passed: PassedFds): Program {
   const program = newProgram(launch.label);
-  const child = forkChild(program, {
-    name: launch.label,
-    flags: cloneFlags(launch.newNamespaces),
-    tag: launch.tag,
-    pidNamespace: undefined,
-    cgroupDirectory: launch.cgroup.directory && passed.add(launch.cgroup.directory),
-  });
-  child.step("become a session leader", "setsid", []);
-  labelExec(child, launch.identity.execLabels);
-  joinCgroups(child, launch.cgroup.joinTargets, passed);
-  setOomScore(child, launch.oomScoreAdj);
+  const { userNamespace } = launch;
+  const child = forkChild(
+    program,
+    {
+      name: launch.label,
+      flags: cloneFlags(launch.newNamespaces),
+      tag: launch.tag,
+      pidNamespace: undefined,
+      cgroup: launch.cgroup,
+      join: userNamespace && {
+        what: "the pod's user namespace",
+        of: passed.add(userNamespace),
+        flags: CLONE_NEWUSER,
+      },
+      prepare: (table) => {
+        labelExec(table, launch.identity.execLabels);
+        setOomScore(table, launch.oomScoreAdj);
+      },
+    },
+    passed,
+  );
   if (launch.newNamespaces.uts) {
     const name = new TextEncoder().encode(launch.hostname);
     child.step(`set the host name to ${launch.hostname}`, "sethostname", [name, name.length]);

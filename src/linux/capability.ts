@@ -4,6 +4,11 @@ import { CAPABILITIES, type CapabilityName } from "./abi/capability.ts";
 
 export { CAPABILITIES, type CapabilityName };
 
+/** Every capability that podrt has a name for: what a process has in a user namespace that it has just entered. */
+export const ALL_CAPABILITIES: ReadonlySet<CapabilityName> = new Set(
+  Object.keys(CAPABILITIES) as CapabilityName[],
+);
+
 /** What a container has when its configuration says nothing (the set of the other CRI runtimes). */
 export const DEFAULT_CAPABILITIES: readonly CapabilityName[] = [
   "CHOWN",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { ERRNO } from "./abi/errno.ts";
-import { O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_RDWR } from "./abi/fcntl.ts";
+import { AT_EMPTY_PATH, O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_RDWR } from "./abi/fcntl.ts";
 import {
   FSCONFIG_CMD_CREATE,
   FSCONFIG_SET_STRING,
@@ -21,22 +21,33 @@ export interface Terminal {
   readonly slave: Fd;
 }
 
-const DEVPTS_OPTIONS = [
-  ["ptmxmode", "0666"],
-  ["mode", "0620"],
-  ["gid", "5"],
-] as const;
+/** Whom a terminal belongs to, in the host's numbers. */
+export interface TerminalOwner {
+  readonly uid: number;
+  /** The group `tty`, which may write to it. */
+  readonly ttyGroup: number;
+  /** Whom the file system belongs to. */
+  readonly root: { readonly uid: number; readonly gid: number };
+}
 
 /** A new instance of devpts as a detached mount, and the first terminal in it. */
-export function newTerminalFilesystem(): Terminal & { readonly devpts: Fd } {
+export function newTerminalFilesystem(owner: TerminalOwner): Terminal & { readonly devpts: Fd } {
   using context = new Fd(syscall("fsopen", "devpts", FSOPEN_CLOEXEC));
-  for (const [key, value] of DEVPTS_OPTIONS) {
+  const options = [
+    ["ptmxmode", "0666"],
+    ["mode", "0620"],
+    ["gid", String(owner.ttyGroup)],
+  ] as const;
+  for (const [key, value] of options) {
     syscall("fsconfig", context.number, FSCONFIG_SET_STRING, key, value, 0);
   }
   syscall("fsconfig", context.number, FSCONFIG_CMD_CREATE, null, null, 0);
   const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
   const devpts = new Fd(syscall("fsmount", context.number, FSMOUNT_CLOEXEC, attributes));
-  return { ...openTerminal(open("ptmx", O_RDWR | O_NOCTTY, 0, devpts.number)), devpts };
+  for (const name of ["", "ptmx"]) {
+    syscall("fchownat", devpts.number, name, owner.root.uid, owner.root.gid, AT_EMPTY_PATH);
+  }
+  return { ...openTerminal(open("ptmx", O_RDWR | O_NOCTTY, 0, devpts.number), owner), devpts };
 }
 
 // st_rdev of the multiplexer (Documentation/admin-guide/devices.txt) and the magic of its file system.
@@ -48,7 +59,7 @@ const STATFS_BYTES = 120;
  * A terminal in the devpts of the root that `rootFd` names. What is found there was put there by the
  * container, so it is checked to be the multiplexer before it is used.
  */
-export function openTerminalIn(rootFd: number): Terminal {
+export function openTerminalIn(rootFd: number, owner: TerminalOwner): Terminal {
   const master = openInRoot(rootFd, "dev/pts/ptmx", O_RDWR | O_NOCTTY);
   const statfs = new Uint8Array(STATFS_BYTES);
   syscall("fstatfs", master.number, statfs);
@@ -57,14 +68,15 @@ export function openTerminalIn(rootFd: number): Terminal {
     master.close();
     throw new SyscallError("open a terminal", ERRNO.ENODEV, "/dev/pts/ptmx of the container");
   }
-  return openTerminal(master);
+  return openTerminal(master, owner);
 }
 
-function openTerminal(master: Fd): Terminal {
+function openTerminal(master: Fd, owner: TerminalOwner): Terminal {
   const F_SETFL = 4;
   syscall("fcntl", master.number, F_SETFL, O_RDWR | O_NONBLOCK);
   syscall("ioctl", master.number, TIOCSPTLCK, new Uint8Array(4));
   const slave = new Fd(syscall("ioctl", master.number, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+  syscall("fchown", slave.number, owner.uid, owner.ttyGroup);
   return { master, slave };
 }
 

@@ -46,6 +46,16 @@ export interface RuntimeMount {
   readonly source: string;
   /** Flags (`ro`, `nosuid`, `rbind`, `rprivate`, …) and file system options (`size=64m`, …). */
   readonly options: readonly string[];
+  /** For a bind that is to show ids other than its file system's; both are given or none. */
+  readonly uidMappings?: readonly IdMapping[];
+  readonly gidMappings?: readonly IdMapping[];
+}
+
+/** `size` ids of a user namespace from `containerID` on are the host's from `hostID` on. */
+export interface IdMapping {
+  readonly containerID: number;
+  readonly hostID: number;
+  readonly size: number;
 }
 
 export interface RuntimeDevice {
@@ -61,6 +71,9 @@ export interface RuntimeDevice {
 export interface RuntimeLinux {
   /** A namespace without a path is new; one with a path is joined. */
   readonly namespaces: readonly { readonly type: NamespaceType; readonly path?: string }[];
+  /** What the user namespace maps, where there is one. */
+  readonly uidMappings?: readonly IdMapping[];
+  readonly gidMappings?: readonly IdMapping[];
   readonly devices: readonly RuntimeDevice[];
   /** How the root mount exchanges mounts with others; absent for not at all. */
   readonly rootfsPropagation?: RootPropagation;

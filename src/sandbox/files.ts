@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { podIdMappings } from "../container/user-namespace.ts";
 import { FailedPreconditionError } from "../errors.ts";
 import { type DNSConfig, NamespaceMode, type PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
 import { errnoName } from "../linux/abi/errno.ts";
 import { MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID } from "../linux/abi/mount.ts";
 import { mount } from "../linux/libc.ts";
 import { cString, isErrno, syscall } from "../linux/syscall.ts";
+import { hostRoot } from "../oci/id-mapping.ts";
 
 /*
  * The run directory of a sandbox, root only. Its owner is the sandbox's record, its undo
@@ -26,8 +28,13 @@ export function makeFiles(dir: string, config: PodSandboxConfig, hostname: strin
   if (config.dnsConfig === undefined) copyHostFile("/etc/resolv.conf", join(dir, "resolv.conf"));
   else writeFileSync(join(dir, "resolv.conf"), resolvConf(config.dnsConfig), { mode: 0o644 });
   writeHosts(dir, config, hostname, []);
+  const mappings = podIdMappings(config);
+  const owner = mappings && hostRoot(mappings);
+  if (owner !== undefined) {
+    for (const name of ["hostname", "resolv.conf", "hosts"]) chownSync(join(dir, name), owner.uid, owner.gid);
+  }
   const options = config.linux?.securityContext?.namespaceOptions;
-  if (options?.ipc !== NamespaceMode.NODE) mountShm(join(dir, "shm"));
+  if (options?.ipc !== NamespaceMode.NODE) mountShm(join(dir, "shm"), owner);
 }
 
 /** Writes /etc/hosts once the addresses are known; a pod in the host's network has a copy of the host's. */
@@ -70,16 +77,17 @@ function copyHostFile(source: string, target: string): void {
   else writeFileSync(target, "", { mode: 0o644 });
 }
 
-function mountShm(path: string): void {
+function mountShm(path: string, owner: { uid: number; gid: number } | undefined): void {
   mkdirSync(path, { recursive: true, mode: 0o755 });
   if (isMountPoint(path)) return;
   const type = cString("tmpfs");
+  const options = owner === undefined ? SHM_OPTIONS : `${SHM_OPTIONS},uid=${owner.uid},gid=${owner.gid}`;
   const result = mount(
     cString("shm"),
     cString(path),
     type,
     MS_NOSUID | MS_NODEV | MS_NOEXEC,
-    cString(SHM_OPTIONS),
+    cString(options),
   );
   if (result < 0) {
     throw new FailedPreconditionError(

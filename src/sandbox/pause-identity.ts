@@ -2,9 +2,11 @@
 import { apparmorLabels, apparmorProfile } from "../container/apparmor.ts";
 import { readSeccompProfile, seccompChoice, seccompFilter } from "../container/seccomp.ts";
 import type { SecurityModules } from "../container/security-modules.ts";
+import { podIdMappings } from "../container/user-namespace.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
 import type { Identity } from "../launch/identity.ts";
+import type { IdMapping } from "../oci/runtime-spec.ts";
 
 // Nobody's id: containers of a pod with a shared pid namespace see the pause and must not own it.
 const PAUSE_ID = 65_535;
@@ -23,9 +25,10 @@ export function identityForPause(config: PodSandboxConfig, modules: SecurityModu
   const none = new Set<never>();
   const choice = seccompChoice(security);
   const apparmor = apparmorProfile("config.linux.security_context", security, modules);
+  const mappings = podIdMappings(config);
   return {
-    uid: security?.runAsUser === undefined ? PAUSE_ID : Number(security.runAsUser.value),
-    gid: security?.runAsGroup === undefined ? PAUSE_ID : Number(security.runAsGroup.value),
+    uid: security?.runAsUser === undefined ? mapped(mappings?.uids) : Number(security.runAsUser.value),
+    gid: security?.runAsGroup === undefined ? mapped(mappings?.gids) : Number(security.runAsGroup.value),
     groups: (security?.supplementalGroups ?? []).map(Number),
     bounding: none,
     effective: none,
@@ -36,4 +39,9 @@ export function identityForPause(config: PodSandboxConfig, modules: SecurityModu
     seccompFilter: seccompFilter(choice, readSeccompProfile(choice), none),
     execLabels: apparmorLabels(apparmor, modules.apparmor),
   };
+}
+
+/** A short mapping has no such number: its last one is then as good as nobody's. */
+function mapped(mappings: readonly IdMapping[] | undefined): number {
+  return Math.min(PAUSE_ID, ...(mappings ?? []).map(({ size }) => size - 1));
 }

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { type JsonValue, toJson } from "@bufbuild/protobuf";
 import { PAUSE_TAG } from "../container/records.ts";
 import { nowNs, type Runtime } from "../container/runtime.ts";
-import { AlreadyExistsError, InternalError, UnavailableError } from "../errors.ts";
+import { podIdMappings } from "../container/user-namespace.ts";
+import { AlreadyExistsError, FailedPreconditionError, InternalError, UnavailableError } from "../errors.ts";
 import {
   NamespaceMode,
   type PodSandboxConfig,
@@ -14,10 +15,13 @@ import { placeIn } from "../launch/child.ts";
 import type { Identity } from "../launch/identity.ts";
 import { type Monitor, startMonitor } from "../launch/monitor.ts";
 import { newPassedFds } from "../launch/passed-fds.ts";
+import { COMMON_MOUNT_POINT } from "../launch/rootfs.ts";
 import { sandboxProgram } from "../launch/sandbox-program.ts";
+import { newUserNamespace } from "../launch/user-namespace.ts";
 import { Cleanup } from "../lib/cleanup.ts";
 import { newId } from "../lib/id.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
+import { ALL_CAPABILITIES } from "../linux/capability.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { openNamespace, pinNamespace, unpinNamespace } from "../linux/namespace.ts";
 import { identify, signal } from "../linux/process.ts";
@@ -64,6 +68,7 @@ export async function runSandbox(
 }
 
 async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: string): Promise<string> {
+  checkUserNamespace(runtime, config);
   const identity = identityForPause(config, runtime.securityModules);
   const intent = newRecord(runtime, config, runtimeHandler);
   const { id } = intent;
@@ -129,6 +134,13 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   return id;
 }
 
+function checkUserNamespace({ userNamespaces }: Runtime, config: PodSandboxConfig): void {
+  if (podIdMappings(config) === undefined || userNamespaces.supported) return;
+  throw new FailedPreconditionError(
+    `config.linux.security_context.namespace_options.userns_options: this machine has no user namespaces for pods: ${userNamespaces.reason}`,
+  );
+}
+
 function newRecord(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: string): SandboxRecord {
   const id = newId();
   const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
@@ -176,6 +188,7 @@ async function startPause(
   monitor: Monitor,
 ): Promise<{ pid: number; startTicks: string }> {
   const namespaces = namespacesOf(config);
+  const mappings = podIdMappings(config);
   using passed = newPassedFds();
   const program = sandboxProgram(
     {
@@ -183,12 +196,13 @@ async function startPause(
       tag: PAUSE_TAG,
       newNamespaces: namespaces,
       hostname: pause.hostname,
-      sysctls: sandboxSysctls(config, namespaces),
+      sysctls: sandboxSysctls(config, namespaces, mappings),
       oomScoreAdj: DEFAULT_OOM_SCORE,
       identity: pause.identity,
-      existingCapabilities: runtime.capabilities,
+      existingCapabilities: mappings === undefined ? runtime.capabilities : ALL_CAPABILITIES,
       cgroup: placeIn(openCgroup(runtime.cgroups, record.cgroupPath), passed),
-      rootMountPoint: runtime.paths.rootMountPoint,
+      rootMountPoint: mappings === undefined ? runtime.paths.rootMountPoint : COMMON_MOUNT_POINT,
+      userNamespace: mappings && passed.own(newUserNamespace(mappings)),
     },
     passed,
   );

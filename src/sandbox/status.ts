@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { sandboxConfig } from "../container/records.ts";
 import type { Runtime } from "../container/runtime.ts";
+import { podIdMappings } from "../container/user-namespace.ts";
 import {
   NamespaceMode,
   NamespaceOptionSchema,
@@ -94,11 +95,14 @@ function namespaceSpec(record: SandboxRecord, netnsPath: string): object {
     path: `/proc/${record.pause?.pid ?? 0}/ns/${file}`,
   });
   const hasNetwork = options?.network !== NamespaceMode.NODE;
+  const mappings = podIdMappings(sandboxConfig(record));
   const namespaces = [
+    ...(mappings === undefined ? [] : [ofPause("user", "user")]),
     ...(hasNetwork ? [{ type: "network", path: netnsPath }, ofPause("uts", "uts")] : []),
     ...(options?.ipc === NamespaceMode.NODE ? [] : [ofPause("ipc", "ipc")]),
     ...((options?.pid ?? NamespaceMode.POD) === NamespaceMode.POD ? [ofPause("pid", "pid")] : []),
     ofPause("mount", "mnt"),
   ];
-  return { ociVersion: "1.2.0", hostname, linux: { namespaces, cgroupsPath: record.cgroupPath } };
+  const ids = mappings && { uidMappings: mappings.uids, gidMappings: mappings.gids };
+  return { ociVersion: "1.2.0", hostname, linux: { namespaces, ...ids, cgroupsPath: record.cgroupPath } };
 }

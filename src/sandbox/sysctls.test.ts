@@ -26,6 +26,18 @@ test("a pod with a network of its own may bind low ports and ping", () => {
   expect(sysctls({}, { network: false, ipc: true })).toEqual([]);
 });
 
+test("in a user namespace the groups that may ping are those that it maps", () => {
+  const group = (size: number) => ({ containerID: 0, hostID: 1000, size });
+  const range = (size: number) =>
+    sandboxSysctls(
+      create(PodSandboxConfigSchema),
+      { network: true, ipc: true },
+      { uids: [], gids: [group(size)] },
+    ).find(([name]) => name.endsWith("ping_group_range"))?.[1];
+  expect(range(65_536)).toBe("0 65535");
+  expect(range(4_294_967_294)).toBe("0 2147483647");
+});
+
 test.each([
   "kernel.core_pattern",
   "kernel/core_pattern",

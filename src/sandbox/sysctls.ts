@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError } from "../errors.ts";
 import type { PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
+import type { IdMappings } from "../oci/id-mapping.ts";
 
 /** Which kernel parameters belong to which of a pod's namespaces (namespaces(7), proc_sys(5)). */
 const NAMESPACED: readonly { readonly pattern: RegExp; readonly namespace: "network" | "ipc" }[] = [
@@ -9,11 +10,17 @@ const NAMESPACED: readonly { readonly pattern: RegExp; readonly namespace: "netw
   { pattern: /^fs\/mqueue\//, namespace: "ipc" },
 ];
 
-// What containers without CAP_NET_BIND_SERVICE or CAP_NET_RAW have come to expect: low ports and ping.
-const NETWORK_DEFAULTS: readonly (readonly [string, string])[] = [
-  ["net/ipv4/ip_unprivileged_port_start", "0"],
-  ["net/ipv4/ping_group_range", "0 2147483647"],
-];
+const HIGHEST_GROUP = 2_147_483_647;
+
+/** What containers without CAP_NET_BIND_SERVICE or CAP_NET_RAW have come to expect: low ports and ping. */
+function networkDefaults(mappings: IdMappings | undefined): readonly (readonly [string, string])[] {
+  // In a user namespace the kernel takes mapped groups only.
+  const highest = Math.min(HIGHEST_GROUP, ...(mappings?.gids ?? []).map(({ size }) => size - 1));
+  return [
+    ["net/ipv4/ip_unprivileged_port_start", "0"],
+    ["net/ipv4/ping_group_range", `0 ${highest}`],
+  ];
+}
 
 /**
  * The kernel parameters to set for a sandbox, names with slashes. One that belongs to no namespace
@@ -22,6 +29,7 @@ const NETWORK_DEFAULTS: readonly (readonly [string, string])[] = [
 export function sandboxSysctls(
   config: PodSandboxConfig,
   namespaces: { network: boolean; ipc: boolean },
+  mappings?: IdMappings,
 ): (readonly [string, string])[] {
   const requested = Object.entries(config.linux?.sysctls ?? {}).map(([name, value]) => {
     const path = sysctlPath(name);
@@ -38,7 +46,7 @@ export function sandboxSysctls(
     }
     return [path, value] as const;
   });
-  return [...(namespaces.network ? NETWORK_DEFAULTS : []), ...requested];
+  return [...(namespaces.network ? networkDefaults(mappings) : []), ...requested];
 }
 
 /**

@@ -44,7 +44,7 @@ class Session {
 
   constructor(...args: string[]) {
     using root = open("/", O_PATH | O_DIRECTORY);
-    this.terminal = openTerminalIn(root.number);
+    this.terminal = openTerminalIn(root.number, { uid: 0, ttyGroup: 5, root: { uid: 0, gid: 0 } });
     const { master, slave } = this.terminal;
     resizeTerminal(master, 100, 30);
     syscall("fcntl", master.number, F_SETFL, O_NONBLOCK);

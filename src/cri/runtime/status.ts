@@ -29,15 +29,22 @@ export function status(
     },
     runtimeHandlers: RUNTIME_HANDLERS.map((name) => ({
       name,
-      features: { recursiveReadOnlyMounts: canChangeMountTrees(), userNamespaces: false },
+      features: {
+        recursiveReadOnlyMounts: canChangeMountTrees(),
+        userNamespaces: runtime.userNamespaces.supported,
+      },
     })),
-    features: { supplementalGroupsPolicy: true, mountOptions: true },
+    features: {
+      supplementalGroupsPolicy: true,
+      userNamespacesHostNetwork: runtime.userNamespaces.supported,
+      mountOptions: true,
+    },
     info: verboseInfo(request.verbose, "config", () => configInfo(runtime)),
   };
 }
 
 /** crictl info and critest read `stateDir`. */
-function configInfo({ paths, config }: Runtime): object {
+function configInfo({ paths, config, userNamespaces }: Runtime): object {
   return {
     stateDir: paths.stateDir,
     runDir: paths.runDir,
@@ -46,5 +53,6 @@ function configInfo({ paths, config }: Runtime): object {
     network: config.network,
     image: config.image,
     cgroup: config.cgroup,
+    userNamespaces,
   };
 }

@@ -33,8 +33,13 @@ export const MOUNT_ATTR_NOEXEC = 0x8;
 export const MOUNT_ATTR_NOATIME = 0x10;
 export const MOUNT_ATTR_STRICTATIME = 0x20;
 export const MOUNT_ATTR_NODIRATIME = 0x80;
+export const MOUNT_ATTR_IDMAP = 0x00100000;
 
-/** struct mount_attr of mount_setattr(2): what to set, what to clear, how to propagate. */
-export function mountAttr(set: number, clear = 0, propagation = 0): Uint8Array {
-  return new Uint8Array(new BigUint64Array([BigInt(set), BigInt(clear), BigInt(propagation), 0n]).buffer);
+/**
+ * struct mount_attr of mount_setattr(2): what to set, what to clear, how to propagate, and the user
+ * namespace that MOUNT_ATTR_IDMAP takes its mappings from.
+ */
+export function mountAttr(set: number, clear = 0, propagation = 0, userNamespace = 0): Uint8Array {
+  const words = [set, clear, propagation, userNamespace].map(BigInt);
+  return new Uint8Array(new BigUint64Array(words).buffer);
 }
