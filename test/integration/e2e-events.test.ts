@@ -12,7 +12,7 @@ import { crictlBinary, type Daemon, hasCrictl } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { containerPid, createContainer, exited, pausePid, runContainer, runSandbox } from "./harness/pods.ts";
-import { parentOf } from "./harness/proc.ts";
+import { childrenOf, parentOf } from "./harness/proc.ts";
 
 const fixture = useDaemon();
 let probes = 0;
@@ -184,6 +184,8 @@ test("an exit that is noticed together with the death of the monitor is told onc
   }
   const monitor = parentOf(await pausePid(daemon, pod));
   const pids = await Promise.all(ids.map((id) => containerPid(daemon, id)));
+  // Before its trap is set a shell that is PID 1 does not hear the signal.
+  await eventually("the shells wait", () => pids.every((pid) => childrenOf(pid).length === 1));
   process.kill(daemon.pid(), "SIGSTOP");
   try {
     for (const pid of pids) process.kill(pid, "SIGTERM");
