@@ -119,14 +119,14 @@ export function openImageVolumes(
   runtime: Runtime,
   spec: RuntimeSpec,
   passed: PassedFds,
-): Map<RuntimeMount, { readonly root: number; readonly subPath: string }> {
+): Map<RuntimeMount, { readonly root: Fd; readonly subPath: string }> {
   const mounts = spec.mounts.filter(({ type }) => type === "overlay");
   return new Map(
     mounts.map((mount) => {
       const root = named(`image ${mount.source} on ${mount.destination}`, () =>
         open(runtime, mount, specIdMappings(spec)),
       );
-      return [mount, { root: passed.add(root), subPath: imageVolume(mount).subPath }];
+      return [mount, { root: passed.own(root), subPath: imageVolume(mount).subPath }];
     }),
   );
 }

@@ -80,8 +80,8 @@ export interface ContainerLaunch {
   /** The file system for /dev where the container's user namespace can make no device; see `deviceFilesystem`. */
   readonly devices: Fd | undefined;
   readonly stdio: LaunchStdio;
-  /** Of each mount that is of an image: the number in the monitor of its detached mount, and a part of it. */
-  readonly imageVolumes: ReadonlyMap<RuntimeMount, { readonly root: number; readonly subPath: string }>;
+  /** Of each mount that is of an image: all of it as a detached mount, and the part that is asked for. */
+  readonly imageVolumes: ReadonlyMap<RuntimeMount, { readonly root: Fd; readonly subPath: string }>;
   readonly rootMountPoint: string;
 }
 
@@ -116,14 +116,16 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
   if (launch.privateCgroupNamespace)
     child.step("leave the host's cgroup namespace", "unshare", [CLONE_NEWCGROUP]);
   leavePropagation(child);
+  const tree = rootTree(program, child);
   const prepared = new Map<RuntimeMount, Operand>();
   for (const mount of isInUserNamespace ? spec.mounts.filter(needsHostsMounts) : []) {
     prepared.set(mount, makeFilesystem(child, mount));
   }
   for (const [mount, { root, subPath }] of launch.imageVolumes) {
+    const whole = passed.give(root, tree);
     prepared.set(
       mount,
-      subPath === "" ? root : mountSubdirectory(child, root, subPath, launch.rootMountPoint),
+      subPath === "" ? whole : mountSubdirectory(child, whole, subPath, launch.rootMountPoint),
     );
   }
   enterRoot(child, passed.add(launch.root), launch.rootMountPoint);
@@ -134,7 +136,6 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
     if (mount.type === "devpts" && devpts !== undefined) prepared.set(mount, passed.add(devpts));
     if (isDeviceMount(mount) && launch.devices !== undefined) prepared.set(mount, passed.add(launch.devices));
   }
-  const tree = rootTree(child);
   for (const mount of inMountOrder(spec.mounts)) compileMount(tree, mount, passed, prepared.get(mount));
   makeDevices(tree, spec, launch.devices !== undefined);
   if (launch.stdio.terminal) mountConsole(tree, stdin);

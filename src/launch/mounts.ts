@@ -129,6 +129,8 @@ export function compileMount(
       ? copyVolume(tree, destination)
       : bindSource(tree, mount, options, passed);
     tree.attach(source, destination, name, { isPlain: hasPlainPlace(mount) });
+    // What was opened on the way, not what came along: with many mounts the child would run out of numbers.
+    if (typeof source !== "number") tree.table.step(`${name}: close it`, "close", [source]);
     tree.forget();
     return;
   }
@@ -194,12 +196,12 @@ function bindSource(
   passed: PassedFds,
 ): BindSource {
   const { source, destination } = mount;
-  const copy = openBindSource(mount, options);
-  const number = passed.add(copy);
+  const copy = passed.own(openBindSource(mount, options));
   const isDirectory = (statFd(copy.number).mode & S_IFMT) === S_IFDIR;
   if (isDirectory) tree.makeDirectories(destination);
   else tree.makeFile(destination);
-  return { source: number, name: `mount ${isDirectory ? "directory" : "file"} ${source} on ${destination}` };
+  const operand = passed.give(copy, tree);
+  return { source: operand, name: `mount ${isDirectory ? "directory" : "file"} ${source} on ${destination}` };
 }
 
 /** Appends what has to wait until every mount is in its place. */

@@ -31,7 +31,8 @@ import {
 } from "../linux/abi/mount.ts";
 import { Fd } from "../linux/fd.ts";
 import { SyscallError, syscall } from "../linux/syscall.ts";
-import type { Cell, Operand, Table } from "./program.ts";
+import type { Recipient } from "./passed-fds.ts";
+import type { Cell, Operand, Program, Table } from "./program.ts";
 
 /*
  * The root of a container. The daemon makes the overlay as a detached mount: it belongs to a
@@ -192,8 +193,7 @@ function openPlainPath(table: Table, path: string): Cell {
 }
 
 /** The tree below the entered root while a program is compiled: what it has made and opened so far. */
-export interface RootTree {
-  readonly table: Table;
+export interface RootTree extends Recipient {
   /** Appends what is missing for a directory at `path` and above it to exist. */
   makeDirectories(path: string): void;
   /** Appends what is missing for a file at `path` to exist, and the directories above it. */
@@ -207,7 +207,7 @@ export interface RootTree {
 }
 
 /** Each directory is made and opened once: mount points share most of their way. */
-export function rootTree(table: Table): RootTree {
+export function rootTree(program: Program, table: Table): RootTree {
   const made = new Set<string>(["/"]);
   const opened = new Map<string, Cell>();
   const open = (path: string): Cell => {
@@ -225,6 +225,7 @@ export function rootTree(table: Table): RootTree {
     made.add(path);
   };
   return {
+    program,
     table,
     open,
     makeDirectories: (path) => makeDirectories(normalPath(path)),

@@ -7,8 +7,11 @@ import {
   MSG_NOSIGNAL,
   MSGHDR_BYTES,
   rightsMessage,
+  SO_SNDBUFFORCE,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
+  SOCK_STREAM,
+  SOL_SOCKET,
   unixAddress,
 } from "./abi/socket.ts";
 import { Fd } from "./fd.ts";
@@ -22,9 +25,24 @@ export function unixDatagramSocket(): Fd {
 
 /** A connected pair of datagram sockets, close-on-exec. */
 export function unixDatagramPair(): [Fd, Fd] {
+  return socketPair(SOCK_DGRAM);
+}
+
+/** A connected pair of stream sockets, close-on-exec; each message with descriptors is received by itself. */
+export function unixStreamPair(): [Fd, Fd] {
+  return socketPair(SOCK_STREAM);
+}
+
+function socketPair(type: number): [Fd, Fd] {
   const pair = new Int32Array(2);
-  syscall("socketpair", AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, new Uint8Array(pair.buffer));
+  syscall("socketpair", AF_UNIX, type | SOCK_CLOEXEC, 0, new Uint8Array(pair.buffer));
   return [new Fd(pair[0] as number), new Fd(pair[1] as number)];
+}
+
+/** Lets twice `bytes` wait in the peer's queue, whatever net.core.wmem_max is (CAP_NET_ADMIN). */
+export function setSendBuffer(fd: number, bytes: number): void {
+  const value = new Uint8Array(new Int32Array([bytes]).buffer);
+  syscall("setsockopt", fd, SOL_SOCKET, SO_SNDBUFFORCE, value, value.length);
 }
 
 /** bind(2) to a path of at most 107 bytes. */
@@ -41,6 +59,15 @@ export function sendWithFds(fd: number, path: string, payload: Uint8Array, fds: 
   const header = messageHeader(name, iov, control);
   syscall("sendmsg", fd, header, MSG_DONTWAIT | MSG_NOSIGNAL);
   keepAlive(payload, name, iov, control);
+}
+
+/** sendmsg(2) of one byte and `passed` to the peer of a connected socket, without waiting; EAGAIN when it is full. */
+export function sendFd(fd: number, passed: number): void {
+  const [payload, control] = [new Uint8Array(1), rightsMessage([passed])];
+  const iov = pointerAndLength(payload);
+  const header = messageHeader(new Uint8Array(0), iov, control);
+  syscall("sendmsg", fd, header, MSG_DONTWAIT | MSG_NOSIGNAL);
+  keepAlive(payload, iov, control);
 }
 
 /** recvmsg(2) without waiting: the descriptors that came with the next message. EAGAIN when none is there. */

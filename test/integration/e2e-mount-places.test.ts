@@ -19,10 +19,12 @@ import {
   containerStatus,
   createContainer,
   execIn,
+  pausePid,
   runContainer,
   runSandbox,
   shellIn,
 } from "./harness/pods.ts";
+import { parentOf, procLink } from "./harness/proc.ts";
 
 const linkedPlaces = { image: "registry.k8s.io/podrt/linked-places" };
 
@@ -204,4 +206,27 @@ test("file systems of the host's are bound with what they are: tmpfs and huge pa
   const full = await execIn(daemon, id, "dd", "if=/dev/zero", "of=/memory/file", "bs=64k", "count=32");
   expect(full.stderr).toContain("No space left on device");
   expect(statSync(join(memory.path, "file")).size).toBe(1024 * 1024);
+});
+
+test("more mounts than one request to the monitor has room for are all there, each with its own content", async () => {
+  const { daemon } = fixture;
+  mkdirSync(join(dir, "many"));
+  const numbers = Array.from({ length: 300 }, (_, index) => index);
+  const places = numbers.map((number) => {
+    const path = join(dir, "many", `${number}`);
+    writeFileSync(path, `content of ${number}\n`);
+    return [`/many/${number}`, path] as const;
+  });
+  const before = readdirSync(`/proc/${daemon.pid()}/fd`).length;
+  const id = await run("many", Object.fromEntries(places));
+  expect(await shellIn(daemon, id, `cat ${places.map(([place]) => place).join(" ")}`)).toBe(
+    numbers.map((number) => `content of ${number}`).join("\n"),
+  );
+  expect(await shellIn(daemon, id, "echo $(ls /proc/1/fd)")).toBe("0 1 2");
+  await daemon.api.removeContainer({ containerId: id });
+  // Neither the daemon nor the pod's monitor keeps any of them.
+  expect(readdirSync(`/proc/${daemon.pid()}/fd`).length).toBeLessThan(before + 100);
+  const monitor = parentOf(await pausePid(daemon, sandboxId));
+  const kept = readdirSync(`/proc/${monitor}/fd`).map((fd) => procLink(`/proc/${monitor}/fd/${fd}`));
+  expect(kept.filter((target) => target.startsWith("socket:"))).toHaveLength(1);
 });
