@@ -135,6 +135,25 @@ describe("a sandbox", () => {
           ],
         }),
     ],
+    ...["::", "::1", "2001:db8::1", "::ffff:192.0.2.1"].map(
+      (hostIp) =>
+        [
+          `may not map a host port on ${hostIp}`,
+          () => sandbox({ portMappings: [{ containerPort: 80, hostPort: 80, hostIp }] }),
+          [
+            "Unimplemented",
+            `config.port_mappings[0].host_ip: host ports on IPv6 (${hostIp}) are not supported yet`,
+          ],
+        ] as const,
+    ),
+    [
+      "in the host's network has its ports there, whatever maps them",
+      () =>
+        sandbox({
+          portMappings: Array(2).fill({ containerPort: 80, hostPort: 80, hostIp: "::" }),
+          linux: { securityContext: { namespaceOptions: { network: NamespaceMode.NODE } } },
+        }),
+    ],
     [
       "may not have an unknown protocol",
       () => sandbox({ portMappings: [{ protocol: 3 as never }] }),

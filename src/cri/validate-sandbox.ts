@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { isIPv6 } from "node:net";
 import {
   type DNSConfig,
   type LinuxPodSandboxConfig,
@@ -40,7 +41,8 @@ export function checkSandboxConfig(path: string, config: PodSandboxConfig): void
   checkHostName(`${path}.hostname`, config.hostname);
   checkOptionalAbsolutePath(`${path}.log_directory`, config.logDirectory);
   if (config.dnsConfig !== undefined) checkDns(`${path}.dns_config`, config.dnsConfig);
-  checkPortMappings(`${path}.port_mappings`, config.portMappings);
+  const network = config.linux?.securityContext?.namespaceOptions?.network;
+  checkPortMappings(`${path}.port_mappings`, config.portMappings, network === NamespaceMode.NODE);
   checkLabels(path, config);
   if (config.windows !== undefined) unsupported(`${path}.windows`, "Windows pods are");
   if (config.linux !== undefined) checkLinux(`${path}.linux`, config.linux);
@@ -74,7 +76,8 @@ function checkWord(path: string, word: string): void {
   if (/\s/.test(word)) invalid(path, `must not contain spaces, but is ${shown(word)}`);
 }
 
-function checkPortMappings(path: string, mappings: readonly PortMapping[]): void {
+/** A pod in the host's network has its ports there already: what maps them is checked, and asks for nothing. */
+function checkPortMappings(path: string, mappings: readonly PortMapping[], isHostNetwork: boolean): void {
   if (mappings.length > MAX_PORT_MAPPINGS) {
     invalid(path, `must not have more than ${MAX_PORT_MAPPINGS} entries`);
   }
@@ -85,7 +88,8 @@ function checkPortMappings(path: string, mappings: readonly PortMapping[]): void
     // Without a host port an entry asks for nothing.
     checkInteger(`${at}.container_port`, mapping.containerPort, mapping.hostPort > 0 ? 1 : 0, MAX_PORT);
     if (mapping.hostIp !== "") checkAddress(`${at}.host_ip`, mapping.hostIp);
-    if (mapping.hostPort === 0) continue;
+    if (mapping.hostPort === 0 || isHostNetwork) continue;
+    if (isIPv6(mapping.hostIp)) unsupported(`${at}.host_ip`, `host ports on IPv6 (${mapping.hostIp}) are`);
     const key = `${mapping.protocol} ${mapping.hostIp} ${mapping.hostPort}`;
     const first = taken.get(key);
     if (first !== undefined)
