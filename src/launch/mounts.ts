@@ -52,7 +52,8 @@ const PROPAGATION: Readonly<Record<string, readonly [mode: number, depth: number
 
 /** True of an option that a bind of the host's honours. */
 export function isBindOption(option: string): boolean {
-  return option === "bind" || option === "rbind" || option in ATTRIBUTES || option in PROPAGATION;
+  const isOption = option === "bind" || option === "rbind";
+  return isOption || Object.hasOwn(ATTRIBUTES, option) || Object.hasOwn(PROPAGATION, option);
 }
 
 /** Option of a bind whose source is the path itself, in the container's own root: a `VOLUME` of its image. */
