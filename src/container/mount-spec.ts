@@ -48,13 +48,16 @@ export function mountSpec(
     (mount, index) => context.images.get(index) ?? requestedMount(mount, `config.mounts[${index}]`),
   );
   const claimed = requested.map((mount) => mount.destination);
+  // What were mounted below a mount that is shared with the host would be mounted on the host too.
+  const shared = requested.filter(({ options }) => options.includes("rshared"));
+  const replacing = [...WHOLE, ...shared.map(({ destination }) => destination)];
   const isBelow = (path: string, tops: readonly string[]) =>
     tops.some((top) => path.startsWith(`${top}/`) && claimed.includes(top));
   const builtIn = [
     ...DEFAULT_MOUNTS.map((mount) => inUserNamespace(mount, context)),
     ...systemMounts(context.privileged).map((mount) => inUserNamespace(mount, context)),
     ...fileMounts(context.files, readonlyRoot),
-  ].filter(({ destination }) => !claimed.includes(destination) && !isBelow(destination, WHOLE));
+  ].filter(({ destination }) => !claimed.includes(destination) && !isBelow(destination, replacing));
   // Below a mount of the caller's, what the image has at the path of its volume is not to be seen.
   const volumes = context.volumes.filter(
     ({ destination }) => !claimed.includes(destination) && !isBelow(destination, claimed),

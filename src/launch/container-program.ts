@@ -23,7 +23,7 @@ import type { CapabilityName } from "../linux/capability.ts";
 import type { Fd } from "../linux/fd.ts";
 import type { RootPropagation, RuntimeMount, RuntimeSpec } from "../oci/runtime-spec.ts";
 import { attachStdio, becomeApplication, type CgroupPlace, setOomScore } from "./child.ts";
-import { makeDevices } from "./devices.ts";
+import { isDevForeign, makeDevices } from "./devices.ts";
 import { labelExec } from "./exec-label.ts";
 import { forkChild } from "./fork.ts";
 import type { Identity } from "./identity.ts";
@@ -138,7 +138,7 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
   }
   for (const mount of inMountOrder(spec.mounts)) compileMount(tree, mount, passed, prepared.get(mount));
   makeDevices(tree, spec, launch.devices !== undefined);
-  if (launch.stdio.terminal) mountConsole(tree, stdin);
+  if (launch.stdio.terminal && !isDevForeign(spec)) mountConsole(tree, stdin);
   makeReadOnly(child, spec.linux.readonlyPaths);
   maskPaths(child, spec.linux.maskedPaths, passed);
   tree.makeDirectories(spec.process.cwd);

@@ -23,13 +23,17 @@ const DEVICE_LINKS = [
   ["pts/ptmx", "/dev/ptmx"],
 ] as const;
 
+/** A directory of the caller's on /dev is the host's own, most of the time: what is in it is what there is. */
+export function isDevForeign({ mounts }: RuntimeSpec): boolean {
+  return mounts.some(({ destination, type }) => destination === "/dev" && type === "bind");
+}
+
 /**
  * Appends the devices of a container and the links that programs expect beside them. With `isPrepared` the
  * file system on /dev is that of `deviceFilesystem`.
  */
 export function makeDevices(tree: RootTree, spec: RuntimeSpec, isPrepared: boolean): void {
-  // A directory of the caller's on /dev is the host's own, most of the time: what is in it is what there is.
-  const isForeign = spec.mounts.some(({ destination, type }) => destination === "/dev" && type === "bind");
+  const isForeign = isDevForeign(spec);
   if (isPrepared) bindDevices(tree, spec);
   else {
     for (const device of spec.linux.devices)

@@ -214,7 +214,7 @@ class MonitorClient implements Monitor {
     if (this.#gone) throw new UnavailableError(`the monitor of ${this.#dir} has ended`);
     if (image.bytes.length > PROGRAM_LIMIT_BYTES) {
       throw new ResourceExhaustedError(
-        `a launch program takes at most ${PROGRAM_LIMIT_BYTES} bytes and this one needs ${image.bytes.length}: use fewer arguments and variables`,
+        `a launch program takes at most ${PROGRAM_LIMIT_BYTES} bytes and this one needs ${image.bytes.length}: use fewer arguments, variables and mounts`,
       );
     }
     using memory = memfd("podrt-program", image.bytes);

@@ -147,7 +147,10 @@ test("a directory of the caller's on /dev is left as it is, and is all there is"
   const id = await run(
     "dev",
     { "/dev": devices },
-    { devices: [{ hostPath: "/dev/full", containerPath: "/dev/full", permissions: "rwm" } as never] },
+    {
+      tty: true,
+      devices: [{ hostPath: "/dev/full", containerPath: "/dev/full", permissions: "rwm" } as never],
+    },
   );
   expect(await shellIn(daemon, id, "ls /dev")).toBe("file\nsub");
   expect(readdirSync(devices).sort()).toEqual(["file", "sub"]);

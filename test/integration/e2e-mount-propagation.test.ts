@@ -122,3 +122,26 @@ test("what lies on a private mount cannot be shared, whatever is mounted beside 
     );
   }
 });
+
+test("nothing of the container's own is mounted on the host below a mount that is shared with it", async () => {
+  const { daemon } = fixture;
+  await using sys = await mountOnItself(join(dir, "sys"), "shared");
+  await using dev = await mountOnItself(join(dir, "dev"), "shared");
+  mkdirSync(join(sys.path, "fs/cgroup"), { recursive: true });
+  writeFileSync(join(dev.path, "console"), "");
+  const propagation = PROPAGATION_BIDIRECTIONAL;
+  const id = await runContainer(daemon, sandboxId, {
+    name: "host-like",
+    tty: true,
+    mounts: [
+      { hostPath: sys.path, containerPath: "/sys", propagation },
+      { hostPath: dev.path, containerPath: "/dev", propagation },
+    ],
+    linux: { securityContext: { privileged: true, namespaceOptions: { pid: NamespaceMode.CONTAINER } } },
+  });
+  const below = (pid: number | "self", tops: readonly string[]) =>
+    mountsOf(pid).filter(({ path }) => tops.some((top) => path.startsWith(`${top}/`)));
+  expect(below(await containerPid(daemon, id), ["/sys", "/dev"])).toEqual([]);
+  expect(below("self", [sys.path, dev.path])).toEqual([]);
+  await daemon.api.removeContainer({ containerId: id });
+});
