@@ -30,7 +30,14 @@ const volume = (destination: string): RuntimeMount => ({
 
 function mounted(mounts: Mounts, volumes: readonly RuntimeMount[] = []): RuntimeMount[] {
   const config = create(ContainerConfigSchema, { mounts });
-  return mountSpec(config, { files, privileged: false, volumes, images: new Map() });
+  return mountSpec(config, {
+    files,
+    privileged: false,
+    volumes,
+    images: new Map(),
+    hostNetwork: false,
+    idMappings: undefined,
+  });
 }
 
 const destinations = (mounts: readonly RuntimeMount[]) => mounts.map(({ destination }) => destination);
