@@ -18,6 +18,7 @@ import {
   containerPid,
   containerStatus,
   createContainer,
+  ensureImage,
   execIn,
   pausePid,
   runContainer,
@@ -25,6 +26,7 @@ import {
   shellIn,
 } from "./harness/pods.ts";
 import { parentOf, procLink } from "./harness/proc.ts";
+import { runMapped, runMappedSandbox } from "./harness/user-namespace.ts";
 
 const linkedPlaces = { image: "registry.k8s.io/podrt/linked-places" };
 
@@ -231,4 +233,34 @@ test("more mounts than one request to the monitor has room for are all there, ea
   const monitor = parentOf(await pausePid(daemon, sandboxId));
   const kept = readdirSync(`/proc/${monitor}/fd`).map((fd) => procLink(`/proc/${monitor}/fd/${fd}`));
   expect(kept.filter((target) => target.startsWith("socket:"))).toHaveLength(1);
+});
+
+test("in a user namespace too mounts wait their turn, read-only to their depth, beside parts of images", async () => {
+  const { daemon } = fixture;
+  await using top = await mountNew("tmpfs", join(dir, "mapped"));
+  await using below = await mountNew("tmpfs", join(top.path, "below"));
+  writeFileSync(join(below.path, "seen"), "below\n");
+  mkdirSync(join(dir, "mapped-many"));
+  const places = Array.from({ length: 100 }, (_, number) => {
+    const path = join(dir, "mapped-many", `${number}`);
+    writeFileSync(path, `${number}\n`);
+    return [`/many/${number}`, path] as const;
+  });
+  const image = "registry.k8s.io/podrt/volume-content";
+  await ensureImage(daemon, image);
+  const pod = await runMappedSandbox(daemon, "mapped");
+  const id = await runMapped(daemon, pod, {
+    name: "mapped",
+    mounts: [
+      ...mountsTo(Object.fromEntries(places)),
+      { hostPath: top.path, containerPath: "/top", readonly: true, recursiveReadOnly: true } as Mount,
+      { image: { image }, containerPath: "/part", readonly: true, imageSubPath: "relative" } as Mount,
+    ],
+  });
+  expect(await shellIn(daemon, id, "cat /many/0 /many/99 /top/below/seen /part/er/data")).toBe(
+    "0\n99\nbelow\ndeeper",
+  );
+  const pid = await containerPid(daemon, id);
+  for (const path of ["/top", "/top/below", "/part"]) expect(mountAt(pid, path).options).toContain("ro");
+  expect(mountsOf(pid).filter(({ path }) => path.startsWith("/many/"))).toHaveLength(100);
 });
