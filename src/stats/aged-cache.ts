@@ -39,7 +39,8 @@ export class AgedCache<T> {
     this.#entries.delete(key);
   }
 
-  get size(): number {
-    return this.#entries.size;
+  /** Of what is kept. */
+  keys(): IterableIterator<string> {
+    return this.#entries.keys();
   }
 }

@@ -91,9 +91,9 @@ export class CgroupSamples {
     for (const cache of [this.#usage, this.#processes, this.#details]) cache.forget(id);
   }
 
-  /** How many are remembered. */
-  get size(): number {
-    return this.#watched.size;
+  /** The ids of which something is kept. */
+  keys(): IterableIterator<string> {
+    return this.#watched.keys();
   }
 
   #watch(id: string, path: string): Watched {

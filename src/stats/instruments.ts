@@ -36,6 +36,8 @@ export interface Instruments {
   filesystem(): Promise<FilesystemSpace>;
   /** Drops what is kept of a container or sandbox. */
   forget(id: string): void;
+  /** Drops what is kept of all that are not there: a call that was under way may have looked once more. */
+  forgetAllBut(isThere: (id: string) => boolean): void;
 }
 
 const INTERFACES_MAX_AGE_MS = 250;
@@ -62,6 +64,11 @@ export function openInstruments(runtime: Runtime): Instruments {
     return sum;
   }
 
+  const byId = [cgroups, layers, interfaces, openFiles];
+  const forget = (id: string) => {
+    for (const instrument of byId) instrument.forget(id);
+  };
+
   return {
     cgroups,
     layers,
@@ -78,8 +85,9 @@ export function openInstruments(runtime: Runtime): Instruments {
       }
     },
     filesystem: () => filesystem.get("", () => spaceOf(containersDir)).value,
-    forget(id) {
-      for (const instrument of [cgroups, layers, interfaces, openFiles]) instrument.forget(id);
+    forget,
+    forgetAllBut(isThere) {
+      for (const id of byId.flatMap((instrument) => [...instrument.keys()])) if (!isThere(id)) forget(id);
     },
   };
 }

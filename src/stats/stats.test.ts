@@ -153,6 +153,9 @@ describe("of a running container", () => {
     const least = 300_000_000 / ((performance.now() - startedMs) / 1000);
     expect(rate).toBeGreaterThanOrEqual(Math.floor(least));
     expect(rate).toBeLessThan(510_000_000);
+    // Right after a look there is no other rate.
+    writeCgroup("/pods/aa/ca", { usageUsec: 306_000, memory: 2 });
+    expect(Number(await nanoCores())).toBe(rate);
     writeCgroup("/pods/aa/ca", { usageUsec: 10, memory: 2 });
     expect(await nanoCores()).toBeUndefined();
   });

@@ -42,6 +42,28 @@ export function openStats(runtime: Runtime): Stats {
   runtime.events.subscribe(({ type, containerId }) => {
     if (type === "stopped" || type === "deleted") instruments.forget(containerId);
   });
+  const isThere = (id: string) =>
+    runtime.containers.get(id) !== undefined || runtime.sandboxes.get(id) !== undefined;
+
+  /** One after the other; what is not there any more is left out. */
+  async function* each<T, R>(
+    items: readonly T[],
+    signal: AbortSignal,
+    measure: (item: T, patience: Patience) => Promise<R>,
+  ): AsyncGenerator<R> {
+    const slice = new TimeSlice();
+    const patience = new Patience();
+    instruments.forgetAllBut(isThere);
+    for (const item of items) {
+      await slice.next(signal);
+      const measured = await measure(item, patience).catch((error: unknown) => {
+        if (error instanceof NotFoundError) return undefined;
+        throw error;
+      });
+      if (measured !== undefined) yield measured;
+    }
+  }
+
   return {
     metricDescriptors: catalogue.descriptors,
     container: (record) => containerStats(instruments, record, new Patience()),
@@ -65,22 +87,4 @@ export function openStats(runtime: Runtime): Stats {
         sandboxMetrics(instruments, catalogue, pod, patience),
       ),
   };
-}
-
-/** One after the other; what is not there any more is left out. */
-async function* each<T, R>(
-  items: readonly T[],
-  signal: AbortSignal,
-  measure: (item: T, patience: Patience) => Promise<R>,
-): AsyncGenerator<R> {
-  const slice = new TimeSlice();
-  const patience = new Patience();
-  for (const item of items) {
-    await slice.next(signal);
-    const measured = await measure(item, patience).catch((error: unknown) => {
-      if (error instanceof NotFoundError) return undefined;
-      throw error;
-    });
-    if (measured !== undefined) yield measured;
-  }
 }

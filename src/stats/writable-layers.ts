@@ -74,9 +74,9 @@ export class WritableLayers {
     this.#running.delete(key);
   }
 
-  /** How many are remembered. */
-  get size(): number {
-    return this.#known.size;
+  /** Of what is kept. */
+  keys(): IterableIterator<string> {
+    return this.#known.keys();
   }
 
   #refresh(key: string): Promise<void> {
