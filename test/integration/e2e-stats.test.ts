@@ -8,6 +8,7 @@ import { cgroupDirectory, cgroupRow, cgroupText, cpuUsageNs } from "./harness/cg
 import { outputOf } from "./harness/command.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
+import { instanceOf } from "./harness/leftovers.ts";
 import {
   containerPid,
   createContainer,
@@ -74,6 +75,29 @@ test("a container that burns a fifth of a processor", async () => {
     member?.cpu?.usageCoreNanoSeconds?.value as bigint,
   );
   expect(pod.linux?.cpu?.timestamp).toBeGreaterThan(member?.cpu?.timestamp as bigint);
+});
+
+test("a pod whose cgroup somebody else has named, and two pods in one", async () => {
+  const { daemon } = fixture;
+  const cgroupParent = `/podrt-${instanceOf(daemon.root)}/kubepods/pod1`;
+  const linux = { ...secured({}).linux, cgroupParent } as never;
+  const first = await runSandbox(daemon, "named", { linux });
+  const command = ["sh", "-c", "while :; do :; done"];
+  const id = await runContainer(daemon, first, { name: "busy", command, ...limited({ cpuQuota: 20_000n }) });
+  const pid = await containerPid(daemon, id);
+  await eventually("it has used some time", () => cpuUsageNs(pid) > 100_000_000n);
+  const usage = async (sandboxId: string) =>
+    (await sandboxStats(sandboxId)).linux?.cpu?.usageCoreNanoSeconds?.value as bigint;
+  const before = cpuUsageNs(pid, "..");
+  const alone = await usage(first);
+  expect(alone).toBeGreaterThanOrEqual(before);
+  expect(alone).toBeLessThanOrEqual(cpuUsageNs(pid, ".."));
+  const second = await runSandbox(daemon, "named-alike", { linux });
+  const idle = await usage(second);
+  expect(idle).toBeLessThan(100_000_000n);
+  expect((await sandboxStats(second)).linux?.process?.processCount?.value).toBe(1n);
+  expect(await usage(first)).toBeGreaterThanOrEqual(alone);
+  expect((await sandboxStats(first)).linux?.process?.processCount?.value).toBe(2n);
 });
 
 // Whether the kernel accounts for pressure is its own choice.

@@ -32,8 +32,10 @@ export function cgroupRow(pid: number, controller: string, v1: string, v2: strin
   return BigInt(value);
 }
 
-/** CPU time used by the cgroup of a process. */
-export function cpuUsageNs(pid: number): bigint {
-  if (isV2) return cgroupRow(pid, "cpuacct", "", "cpu.stat usage_usec") * 1000n;
-  return BigInt(cgroupText(pid, "cpuacct", "cpuacct.usage", ""));
+/** CPU time used by the cgroup of a process, or by one that a path leads to from there. */
+export function cpuUsageNs(pid: number, path = "."): bigint {
+  const directory = join(cgroupDirectory(pid, "cpuacct"), path);
+  if (!isV2) return BigInt(readFileSync(join(directory, "cpuacct.usage"), "utf8"));
+  const usage = /^usage_usec (\d+)$/m.exec(readFileSync(join(directory, "cpu.stat"), "utf8"))?.[1];
+  return BigInt(usage ?? 0) * 1000n;
 }
