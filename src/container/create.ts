@@ -227,21 +227,22 @@ function pidNamespace(
   sandbox: SandboxRecord,
   config: ContainerConfig,
 ): string | undefined | "host" {
-  const options = config.linux?.securityContext?.namespaceOptions;
-  switch (options?.pid) {
+  // Who says nothing gets what the interface's zero value says.
+  const { pid = NamespaceMode.POD, targetId = "" } = config.linux?.securityContext?.namespaceOptions ?? {};
+  switch (pid) {
     case NamespaceMode.NODE:
       return "host";
     case NamespaceMode.POD:
       return `/proc/${sandbox.pause?.pid}/ns/pid`;
     case NamespaceMode.TARGET: {
-      const target = runtime.containers.get(options.targetId);
+      const target = runtime.containers.get(targetId);
       if (
         target?.process === undefined ||
         target.sandboxId !== sandbox.id ||
         containerState(target) !== "running"
       ) {
         throw new FailedPreconditionError(
-          `cannot join the pid namespace of container ${options.targetId}: it is not running in sandbox ${sandbox.id}`,
+          `cannot join the pid namespace of container ${targetId}: it is not running in sandbox ${sandbox.id}`,
         );
       }
       return `/proc/${target.process.pid}/ns/pid`;

@@ -163,7 +163,10 @@ function newRecord(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   };
 }
 
-/** Which namespaces of its own the pod has; the host name goes with the network. */
+/**
+ * Which namespaces of its own the pod has; the host name goes with the network. The pause has a pid namespace even
+ * where each container has another: one that asks for the pod's must not end up in the machine's.
+ */
 function namespacesOf(config: PodSandboxConfig): {
   network: boolean;
   ipc: boolean;
@@ -176,7 +179,7 @@ function namespacesOf(config: PodSandboxConfig): {
     network,
     ipc: options?.ipc !== NamespaceMode.NODE,
     uts: network,
-    pid: (options?.pid ?? NamespaceMode.POD) === NamespaceMode.POD,
+    pid: options?.pid !== NamespaceMode.NODE,
   };
 }
 

@@ -100,7 +100,7 @@ function namespaceSpec(record: SandboxRecord, netnsPath: string): object {
     ...(mappings === undefined ? [] : [ofPause("user", "user")]),
     ...(hasNetwork ? [{ type: "network", path: netnsPath }, ofPause("uts", "uts")] : []),
     ...(options?.ipc === NamespaceMode.NODE ? [] : [ofPause("ipc", "ipc")]),
-    ...((options?.pid ?? NamespaceMode.POD) === NamespaceMode.POD ? [ofPause("pid", "pid")] : []),
+    ...(options?.pid === NamespaceMode.NODE ? [] : [ofPause("pid", "pid")]),
     ofPause("mount", "mnt"),
   ];
   const ids = mappings && { uidMappings: mappings.uids, gidMappings: mappings.gids };

@@ -75,6 +75,22 @@ test("host options give the machine's net, ipc, uts and pid namespaces", async (
   expect(status.linux?.namespaces?.options).toMatchObject({ network: NODE, ipc: NODE, pid: NODE });
 });
 
+test("a container that says nothing, or asks for the pod's processes, shares them with the pause", async () => {
+  const { daemon } = fixture;
+  for (const [name, ofSandbox] of Object.entries({ silent: {}, separate: { pid: CONTAINER } })) {
+    const linux = { securityContext: { namespaceOptions: ofSandbox } };
+    const sandboxId = await runSandbox(daemon, name, { linux });
+    const pause = await pausePid(daemon, sandboxId);
+    const asked = { securityContext: { namespaceOptions: { pid: POD } } };
+    for (const [index, linux] of [{}, asked].entries()) {
+      const id = await runContainer(daemon, sandboxId, { name: `app-${index}`, linux });
+      const own = namespaceOf(await containerPid(daemon, id), "pid");
+      expect(own).toBe(namespaceOf(pause, "pid"));
+      expect(own).not.toBe(namespaceOf("self", "pid"));
+    }
+  }
+});
+
 test("a container can join the process namespace of another one", async () => {
   const { daemon } = fixture;
   const sandboxId = await runSandbox(daemon, "target");
