@@ -143,6 +143,7 @@ async function undoSandbox(runtime: Runtime, record: SandboxRecord): Promise<voi
   unmountShm(dir);
   await runtime.network.detach(record.id);
   await removeCgroups(runtime, record);
+  await runtime.snapshotter.remove(record.id);
   removeFiles(dir);
   runtime.sandboxes.delete(record.id);
   await removeTopCgroup(runtime);
@@ -159,7 +160,8 @@ async function undoUnfinishedContainers(runtime: Runtime): Promise<void> {
 
 async function removeOrphanedSnapshots(runtime: Runtime): Promise<void> {
   for (const key of runtime.snapshotter.listSnapshots()) {
-    if (runtime.containers.get(key) === undefined) await runtime.snapshotter.remove(key);
+    const isOwned = runtime.containers.get(key) !== undefined || runtime.sandboxes.get(key) !== undefined;
+    if (!isOwned) await runtime.snapshotter.remove(key);
   }
 }
 

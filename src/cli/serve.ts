@@ -88,6 +88,7 @@ function openRuntime(
   database: Database,
   securityModules: SecurityModules,
 ): { runtime: Runtime; close: () => Promise<void> } {
+  const sandboxes = openSandboxes(database, reportCorrupt("sandboxes"));
   const containers = openContainers(database, reportCorrupt("containers"));
   const settings = openTable<unknown>(database, "settings", reportCorrupt("settings"));
   const layers = openTable<LayerRecord>(database, "layers", reportCorrupt("layers"));
@@ -101,13 +102,13 @@ function openRuntime(
     content,
     snapshotter,
     unpacker,
-    inUse: () => imagesInUse({ containers }),
+    inUse: () => imagesInUse({ containers, sandboxes }),
   });
   const leases = openTable<LeaseRecord>(database, "leases", reportCorrupt("leases"));
   const runtime: Runtime = {
     paths,
     config,
-    sandboxes: openSandboxes(database, reportCorrupt("sandboxes")),
+    sandboxes,
     containers,
     images,
     content,

@@ -70,9 +70,26 @@ export function imagesOf({ imageId, imageVolumes = [] }: ContainerRecord): strin
   return [imageId, ...imageVolumes.map((volume) => volume.imageId)];
 }
 
-/** The images that containers use: their layers are needed even when the image is removed. */
-export function imagesInUse(runtime: Pick<Runtime, "containers">): Set<string> {
-  return new Set(runtime.containers.list().flatMap(imagesOf));
+/** The images that containers and pauses use: their layers are needed even when the image is removed. */
+export function imagesInUse({
+  containers,
+  sandboxes,
+}: Pick<Runtime, "containers" | "sandboxes">): Set<string> {
+  const ofSandboxes = sandboxes.list().flatMap(({ image }) => (image === undefined ? [] : [image.id]));
+  return new Set([...containers.list().flatMap(imagesOf), ...ofSandboxes]);
+}
+
+/** The last container or pause of an image that was removed meanwhile lets go of its layers. */
+export function collectImages(runtime: Runtime, imageIds: readonly string[]): void {
+  const removed = imageIds.filter((id) => runtime.images.find(id) === undefined);
+  if (removed.length === 0) return;
+  const inUse = imagesInUse(runtime);
+  if (removed.every((id) => inUse.has(id))) return;
+  void runtime.images
+    .collect(() => imagesInUse(runtime))
+    .catch((err) =>
+      runtime.log.warn({ err, images: removed }, "the layers of a removed image were not collected"),
+    );
 }
 
 /** Replaces some fields of a stored record and answers the new one. */

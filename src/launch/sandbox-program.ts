@@ -24,6 +24,7 @@ import { assumeIdentity, type Identity } from "./identity.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Program, type Table } from "./program.ts";
 import { enterRoot, leavePropagation, mountFilesystem } from "./rootfs.ts";
+import { becomeSandboxImage, type SandboxImageProcess } from "./sandbox-image.ts";
 
 /** What the pause of one sandbox is to own and to be. */
 export interface SandboxLaunch {
@@ -47,13 +48,15 @@ export interface SandboxLaunch {
   readonly rootMountPoint: string;
   /** The pod's user namespace, to which the new ones are to belong; absent for the host's. */
   readonly userNamespace: Fd | undefined;
+  /** What is run in place of the embedded pause. */
+  readonly image?: SandboxImageProcess | undefined;
 }
 
 let pauseBinary: Fd | undefined;
 
 /**
  * The program that starts a sandbox's pause: new namespaces, an empty read-only root, no
- * capability, and the embedded executable from a sealed memfd.
+ * capability, and the embedded executable from a sealed memfd; or the process of an image.
  */
 export function sandboxProgram(launch: SandboxLaunch, passed: PassedFds): Program {
   const program = newProgram(launch.label);
@@ -83,9 +86,13 @@ export function sandboxProgram(launch: SandboxLaunch, passed: PassedFds): Progra
     child.step(`set the host name to ${launch.hostname}`, "sethostname", [name, name.length]);
   }
   for (const [name, value] of launch.sysctls) setSysctl(child, name, value);
+  leavePropagation(child);
+  if (launch.image !== undefined) {
+    becomeSandboxImage(program, child, launch.image, launch, passed);
+    return program;
+  }
   const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   const root = mountFilesystem(child, "tmpfs", ["size=0k", "nr_inodes=1", "mode=0555"], attributes);
-  leavePropagation(child);
   enterRoot(child, root, launch.rootMountPoint);
   pauseBinary ??= sealedMemfd("podrt-pause", PAUSE_ELF);
   const executable = passed.add(pauseBinary.duplicate());

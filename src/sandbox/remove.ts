@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { dirname } from "node:path";
 import { removeContainer } from "../container/remove.ts";
-import { containersOf, type Runtime } from "../container/runtime.ts";
+import { collectImages, containersOf, type Runtime } from "../container/runtime.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { podDir } from "../paths.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
@@ -16,9 +16,11 @@ export async function removeSandbox(runtime: Runtime, id: string): Promise<void>
     const record = runtime.sandboxes.get(id);
     if (record === undefined) return;
     await removeCgroups(runtime, record);
+    await runtime.snapshotter.remove(id);
     removeFiles(podDir(runtime.paths, id));
     runtime.sandboxes.delete(id);
     runtime.events.emit("deleted", id, id, record);
+    if (record.image !== undefined) collectImages(runtime, [record.image.id]);
     await removeTopCgroup(runtime);
   });
 }

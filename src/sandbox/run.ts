@@ -11,6 +11,7 @@ import {
   PodSandboxConfigSchema,
   Protocol,
 } from "../gen/runtime/v1/api_pb.ts";
+import type { ImageRecord } from "../image/images.ts";
 import { placeIn } from "../launch/child.ts";
 import type { Identity } from "../launch/identity.ts";
 import { type Monitor, startMonitor } from "../launch/monitor.ts";
@@ -31,6 +32,7 @@ import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import { makeFiles, removeFiles, unmountShm, writeHosts } from "./files.ts";
 import { identityForPause } from "./pause-identity.ts";
 import { removeCgroups, removeTopCgroup } from "./remove.ts";
+import { findSandboxImage, sandboxImageProcess } from "./sandbox-image.ts";
 import { pauseDied, supervise } from "./supervise.ts";
 import { sandboxSysctls } from "./sysctls.ts";
 
@@ -70,7 +72,8 @@ export async function runSandbox(
 async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: string): Promise<string> {
   checkUserNamespace(runtime, config);
   const identity = identityForPause(config, runtime.securityModules);
-  const intent = newRecord(runtime, config, runtimeHandler);
+  const image = await findSandboxImage(runtime);
+  const intent = newRecord(runtime, config, runtimeHandler, image);
   const { id } = intent;
   const dir = podDir(runtime.paths, id);
   const hostname = config.hostname || runtime.hostname;
@@ -102,11 +105,18 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   cleanup.add("remove the cgroups", () => removeCgroups(runtime, record));
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   cgroup.create();
+  if (image !== undefined) {
+    cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(id));
+    await runtime.snapshotter.prepare(
+      id,
+      image.layers.map(({ chainId }) => chainId),
+    );
+  }
   const monitor = await startMonitor(dir, id);
   cleanup.add("end the monitor", () => monitor.end().finally(() => monitor.disconnect()));
   note({ monitor: monitor.identity });
   cleanup.add("kill the pause", () => killPause(record));
-  note({ pause: await startPause(runtime, record, config, { hostname, identity }, monitor) });
+  note({ pause: await startPause(runtime, record, config, { hostname, identity, image }, monitor) });
   const namespaces = namespacesOf(config);
   if (namespaces.network) {
     using netns = openNamespace(record.pause?.pid ?? 0, "net");
@@ -141,7 +151,12 @@ function checkUserNamespace({ userNamespaces }: Runtime, config: PodSandboxConfi
   );
 }
 
-function newRecord(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: string): SandboxRecord {
+function newRecord(
+  runtime: Runtime,
+  config: PodSandboxConfig,
+  runtimeHandler: string,
+  image: ImageRecord | undefined,
+): SandboxRecord {
   const id = newId();
   const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
   const parent = config.linux?.cgroupParent ?? "";
@@ -160,6 +175,9 @@ function newRecord(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
     ownsCgroupParent: isOwn,
     addresses: [],
     networkAttached: false,
+    ...(image === undefined
+      ? {}
+      : { image: { id: image.id, name: runtime.config.image.sandbox_image ?? "" } }),
   };
 }
 
@@ -187,12 +205,18 @@ async function startPause(
   runtime: Runtime,
   record: SandboxRecord,
   config: PodSandboxConfig,
-  pause: { readonly hostname: string; readonly identity: Identity },
+  pause: {
+    readonly hostname: string;
+    readonly identity: Identity;
+    readonly image: ImageRecord | undefined;
+  },
   monitor: Monitor,
 ): Promise<{ pid: number; startTicks: string }> {
   const namespaces = namespacesOf(config);
   const mappings = podIdMappings(config);
   using passed = newPassedFds();
+  const ofImage = pause.image && sandboxImageProcess(runtime, record, pause.image, config, pause.identity);
+  if (ofImage !== undefined) passed.own(ofImage.process.root);
   const program = sandboxProgram(
     {
       label: `sandbox ${record.name}`,
@@ -201,11 +225,12 @@ async function startPause(
       hostname: pause.hostname,
       sysctls: sandboxSysctls(config, namespaces, mappings),
       oomScoreAdj: DEFAULT_OOM_SCORE,
-      identity: pause.identity,
+      identity: ofImage?.identity ?? pause.identity,
       existingCapabilities: mappings === undefined ? runtime.capabilities : ALL_CAPABILITIES,
       cgroup: placeIn(openCgroup(runtime.cgroups, record.cgroupPath), passed),
       rootMountPoint: mappings === undefined ? runtime.paths.rootMountPoint : COMMON_MOUNT_POINT,
       userNamespace: mappings && passed.own(newUserNamespace(mappings)),
+      image: ofImage?.process,
     },
     passed,
   );

@@ -75,7 +75,7 @@ export function sandboxInfo(runtime: Runtime, record: SandboxRecord): object {
     netNamespaceClosed: !record.networkAttached,
     addresses: record.addresses,
     cgroupPath: record.cgroupPath,
-    image: BUILT_IN_PAUSE,
+    image: record.image?.name ?? BUILT_IN_PAUSE,
     runtimeType: "podrt",
     runtimeHandler: record.runtimeHandler,
     sandboxMetadata: metadataOf(record),

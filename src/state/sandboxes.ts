@@ -28,6 +28,8 @@ export interface SandboxRecord {
   readonly bootId: string;
   readonly monitor?: ProcessIdentity;
   readonly pause?: ProcessIdentity;
+  /** Where the pause is not the embedded one: Image.id, and the name in the configuration. */
+  readonly image?: { readonly id: string; readonly name: string };
   /** Absolute path in the cgroup tree of the cgroup that holds the pause; containers are its siblings. */
   readonly cgroupPath: string;
   /** True when the parent cgroup was podrt's own choice, so that removing it is podrt's duty. */
