@@ -92,13 +92,20 @@ function show({ passed, known, unexpected }: Verdict): void {
   }
   for (const { result, problem } of unexpected) {
     console.log(`✗ ${result.name}`);
-    // What follows is the error once more, field by field.
-    for (const line of problem.trim().split("\n").slice(0, 3)) console.log(`    ${line}`);
+    for (const line of essence(problem)) console.log(`    ${line}`);
   }
   const slow = [...passed].sort((a, b) => b.durationMs - a.durationMs).slice(0, 3);
   const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
   console.log(`slowest: ${slow.map(({ name, durationMs }) => `${seconds(durationMs)} ${name}`).join("; ")}`);
   console.log(`${passed.length} as they must be, ${unexpected.length} not; the suite's output is ${logFile}`);
+}
+
+/** The first lines, and the runtime's own error where the suite shows it field by field. */
+function essence(problem: string): string[] {
+  const lines = problem.trim().split("\n");
+  const told = lines.slice(0, 3).filter((line) => !/Unexpected error:|^\s*<\*/.test(line));
+  const cause = lines.find((line) => line.includes("rpc error:"))?.trim();
+  return cause === undefined || told.some((line) => line.includes(cause)) ? told : [...told, cause];
 }
 
 /** The suite removes its pods even after a case that failed; one that is still there could not be removed. */
