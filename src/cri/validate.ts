@@ -5,8 +5,10 @@ import {
   ContainerStatusRequestSchema,
   CreateContainerRequestSchema,
   ExecSyncRequestSchema,
+  type ImageFilter,
   type ImageSpec,
   ImageStatusRequestSchema,
+  ListImagesRequestSchema,
   PodSandboxStatsRequestSchema,
   PodSandboxStatusRequestSchema,
   PullImageRequestSchema,
@@ -18,6 +20,7 @@ import {
   StartContainerRequestSchema,
   StopContainerRequestSchema,
   StopPodSandboxRequestSchema,
+  StreamImagesRequestSchema,
   UpdateContainerResourcesRequestSchema,
   UpdatePodSandboxResourcesRequestSchema,
   UpdateRuntimeConfigRequestSchema,
@@ -79,6 +82,8 @@ const CHECKS: ReadonlyMap<string, (message: Message) => void> = new Map([
     checkCommand("cmd", request.cmd);
     if (request.timeout < 0n) invalid("timeout", `must not be negative, but is ${request.timeout}`);
   }),
+  rule(ListImagesRequestSchema, (request) => checkImageFilter(request.filter)),
+  rule(StreamImagesRequestSchema, (request) => checkImageFilter(request.filter)),
   rule(PullImageRequestSchema, (request) => checkImage(request.image)),
   rule(ImageStatusRequestSchema, (request) => checkImage(request.image)),
   rule(RemoveImageRequestSchema, (request) => checkImage(request.image)),
@@ -105,6 +110,11 @@ function rule<D extends DescMessage>(
 function checkImage(image: ImageSpec | undefined): void {
   checkImageName("image.image", required("image", image).image);
   checkRuntimeHandler("image.runtime_handler", required("image", image).runtimeHandler);
+}
+
+/** A filter without a name selects all; an image cannot be of a handler that there is not. */
+function checkImageFilter(filter: ImageFilter | undefined): void {
+  checkRuntimeHandler("filter.image.runtime_handler", filter?.image?.runtimeHandler ?? "");
 }
 
 /** What holds everywhere: no NUL in text, no unknown enum value (proto3 lets them pass), bounded lists. */

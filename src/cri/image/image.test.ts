@@ -26,6 +26,29 @@ describe("images", () => {
     expect(streamed).toBe(3);
   });
 
+  test("are of one runtime handler, under both its names, and of no other", async () => {
+    const { images } = clients();
+    const named = (runtimeHandler: string) => ({ image: { image: "", runtimeHandler } });
+    for (const handler of ["", "podrt"])
+      expect((await images.listImages({ filter: named(handler) })).images).toHaveLength(3);
+    for (const refused of [
+      images.listImages({ filter: named("kata") }),
+      images.imageStatus({ image: { image: "web", runtimeHandler: "kata" } }),
+      images.pullImage({ image: { image: "web", runtimeHandler: "kata" } }),
+      images.removeImage({ image: { image: "web", runtimeHandler: "kata" } }),
+      images
+        .streamImages({ filter: named("kata") })
+        [Symbol.asyncIterator]()
+        .next(),
+    ]) {
+      const error = await failure(refused);
+      expect([error.code, error.rawMessage]).toEqual([
+        Code.InvalidArgument,
+        expect.stringMatching(/^(filter\.)?image\.runtime_handler: there is no runtime handler "kata"/),
+      ]);
+    }
+  });
+
   test("have a uid, a user name, or neither", async () => {
     const { images } = await clients().images.listImages({});
     expect(images.map(({ uid, username }) => [uid?.value, username])).toEqual([
