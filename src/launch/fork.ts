@@ -13,6 +13,7 @@ import { type CgroupPlace, joinCgroups } from "./child.ts";
 import { MONITOR_FD } from "./monitor.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import type { Block, Operand, Program, Table } from "./program.ts";
+import { newSession } from "./session.ts";
 
 const CLONE_ARGS_BYTES = 88;
 const EXIT_SIGNAL_OFFSET = 32;
@@ -153,7 +154,7 @@ function lead(child: Table, { cgroup }: Fork, passed: PassedFds): void {
     0,
     SIGNAL_SET_BYTES,
   ]);
-  child.step("become a session leader", "setsid", []);
+  newSession(child);
   joinCgroups(child, cgroup.joinTargets, passed);
 }
 

@@ -34,6 +34,7 @@ const HEADERS = [
   "linux/if_ether.h",
   "linux/if_link.h",
   "linux/ip.h",
+  "linux/keyctl.h",
   "linux/magic.h",
   "linux/mount.h",
   "linux/netfilter.h",
