@@ -42,7 +42,7 @@ export function becomeSandboxImage(
   // Before the host's mounts are out of sight: in a user namespace the kernel wants to see theirs.
   const proc = makeFilesystem(child, PROC);
   enterRoot(child, passed.add(image.root), launch.rootMountPoint);
-  compileMount(rootTree(child), PROC, passed, proc);
+  compileMount(rootTree(program, child), PROC, passed, proc);
   setMountAttributes(child, "/", mountAttr(MOUNT_ATTR_RDONLY), "make the root read-only");
   becomeApplication(program, child, { ...image, ...launch });
 }
