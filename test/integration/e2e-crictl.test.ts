@@ -106,7 +106,7 @@ describe.skipIf(!hasCrictl)("crictl", () => {
     const netns = info.netNamespacePath;
     const { namespaces } = info.runtimeSpec.linux;
     expect(namespaces.find(({ type }) => type === "network")?.path).toBe(netns);
-    expect(namespaces.map(({ type }) => type).sort()).toEqual(["ipc", "mount", "network", "uts"]);
+    expect(namespaces.map(({ type }) => type).sort()).toEqual(["ipc", "mount", "network", "pid", "uts"]);
     const inside = await fixture.daemon.crictl(
       "exec",
       "-s",
