@@ -143,7 +143,7 @@ test("a container that holds 40 MiB of memory below a limit", async () => {
   );
   const row = (v1: string, v2: string) => cgroupRow(pid, "memory", `memory.stat ${v1}`, `memory.stat ${v2}`);
   // The kernel gathers its figures from the processors now and then.
-  const usage = await eventually("both agree", async () => {
+  await eventually("both agree", async () => {
     const { memory, swap } = await containerStats(id);
     const usage = BigInt(cgroupText(pid, "memory", "memory.usage_in_bytes", "memory.current"));
     const workingSet = usage - row("total_inactive_file", "inactive_file");
@@ -167,10 +167,10 @@ test("a container that holds 40 MiB of memory below a limit", async () => {
       swapAvailable: 0n,
     });
     expect(memory?.rssBytes?.value).toBeGreaterThan(40n * mebibyte);
-    return usage;
   });
   const pod = await sandboxStats(sandboxId);
-  expect(pod.linux?.memory?.usageBytes?.value).toBeGreaterThanOrEqual(usage);
+  // Asked a moment later, when the container may have given some pages back.
+  expect(pod.linux?.memory?.usageBytes?.value).toBeGreaterThan(40n * mebibyte);
   expect(pod.linux?.memory?.availableBytes).toBeUndefined();
 });
 
