@@ -276,8 +276,7 @@ class ServerConnection implements SpdyConnection, FrameHandler, StreamHost {
     this.#closeTimer = setTimeout(() => this.#end(error), this.#limits.closeTimeoutMs);
     this.writer.whenIdle(() => {
       if (this.#phase !== "closing") return;
-      this.writer.control(goAway(this.#lastStreamId, status));
-      this.#socket.end();
+      this.writer.end(goAway(this.#lastStreamId, status));
     });
   }
 

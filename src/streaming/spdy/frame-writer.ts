@@ -4,8 +4,8 @@ import { dataFrames, finFrame } from "./frame.ts";
 
 /** What a stream sends before the next stream that waits has its turn. */
 const TURN_BYTES = 64 * 1024;
-/** Frames up to this size wait for the end of the tick, so that several go in one system call. */
-const CORKED_BYTES = 16 * 1024;
+/** Smaller frames are gathered up to this size, or to the end of the tick, and go in one system call. */
+const BATCH_BYTES = 16 * 1024;
 
 interface WaitingWrite {
   rest: Uint8Array;
@@ -29,7 +29,9 @@ export class FrameWriter {
   /** Half closes that the socket has and the kernel has not. */
   readonly #flushing = new Set<WaitingWrite>();
   #onIdle: (() => void) | undefined;
-  #isCorked = false;
+  #batch: Uint8Array[] = [];
+  #batchBytes = 0;
+  #onBatchFlushed: (() => void)[] = [];
 
   constructor(socket: Duplex) {
     this.#socket = socket;
@@ -38,6 +40,13 @@ export class FrameWriter {
 
   control(frame: Uint8Array): void {
     this.#put(frame);
+  }
+
+  /** Sends `frame` last and ends the socket. */
+  end(frame: Uint8Array): void {
+    this.#put(frame);
+    this.#flushBatch();
+    this.#socket.end();
   }
 
   /** Resolves when all of `data` is with the socket, which takes it as fast as the peer reads. */
@@ -119,15 +128,28 @@ export class FrameWriter {
   }
 
   #put(frames: Uint8Array, onFlushed?: () => void): void {
-    if (!this.#isCorked && frames.length <= CORKED_BYTES) {
-      this.#isCorked = true;
-      this.#socket.cork();
-      process.nextTick(() => {
-        this.#isCorked = false;
-        this.#socket.uncork();
-      });
+    if (frames.length >= BATCH_BYTES) {
+      this.#flushBatch();
+      this.#socket.write(frames, onFlushed);
+      return;
     }
-    this.#socket.write(frames, onFlushed);
+    if (this.#batch.length === 0) process.nextTick(() => this.#flushBatch());
+    this.#batch.push(frames);
+    this.#batchBytes += frames.length;
+    if (onFlushed !== undefined) this.#onBatchFlushed.push(onFlushed);
+    if (this.#batchBytes >= BATCH_BYTES) this.#flushBatch();
+  }
+
+  #flushBatch(): void {
+    if (this.#batch.length === 0) return;
+    const frames = Buffer.concat(this.#batch, this.#batchBytes);
+    const listeners = this.#onBatchFlushed;
+    this.#batch = [];
+    this.#batchBytes = 0;
+    this.#onBatchFlushed = [];
+    this.#socket.write(frames, () => {
+      for (const listener of listeners) listener();
+    });
   }
 
   #notifyIdle(): void {

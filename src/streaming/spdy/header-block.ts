@@ -109,8 +109,8 @@ export class HeaderBlockWriter {
   #isFirst = true;
 
   /**
-   * A stored block, which ends on a whole byte as a flush does and takes nothing from what was sent before; the first
-   * has the zlib header with the dictionary's Adler-32 before it.
+   * The block is stored, so that nothing depends on what was sent before, and flushed: a Go peer hands out nothing
+   * that it has inflated before it sees the flush. The first has the zlib header before it.
    */
   empty(): Uint8Array {
     const block = this.#isFirst ? FIRST_EMPTY_BLOCK : EMPTY_BLOCK;
@@ -120,5 +120,5 @@ export class HeaderBlockWriter {
 }
 
 // RFC 1951, section 3.2.4: not final and stored, length 4, its complement, and the four bytes of the number 0.
-const EMPTY_BLOCK = Uint8Array.of(0, 4, 0, 0xfb, 0xff, 0, 0, 0, 0);
+const EMPTY_BLOCK = Uint8Array.of(0, 4, 0, 0xfb, 0xff, 0, 0, 0, 0, 0, ...SYNC_FLUSH_TAIL);
 const FIRST_EMPTY_BLOCK = Uint8Array.of(0x78, 0x20, ...DICTIONARY_ID, ...EMPTY_BLOCK);
