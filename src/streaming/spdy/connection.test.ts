@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from "bun:test";
+import { duplexPair } from "node:stream";
 import {
   dataFrame,
   frame,
@@ -11,6 +12,7 @@ import {
 import { serveConnection, textOf, until } from "../../../test/fixtures/spdy-server.ts";
 import { messageOf } from "../../errors.ts";
 import { logger } from "../../lib/logger.ts";
+import { serveSpdy } from "./connection.ts";
 
 describe("a stream", () => {
   test("goes both ways and is closed when both halves are", async () => {
@@ -192,10 +194,12 @@ describe("a connection", () => {
   });
 
   test("is over at once when its socket already is", async () => {
-    await using served = await serveConnection();
-    served.serverSocket.destroy();
-    await served.connection.closed;
-    await served.connection.close();
+    const [, socket] = duplexPair();
+    socket.destroy();
+    await new Promise((resolve) => socket.once("close", resolve));
+    const connection = serveSpdy(socket, { onStream: () => {} });
+    await connection.closed;
+    await connection.close();
   });
 });
 
@@ -225,6 +229,41 @@ describe("closing", () => {
     expect(data.join("") === output.toString()).toBe(true);
     client.end();
     await closed;
+  });
+
+  test("reads on when it had stopped, or the peer would lose what it was sent", async () => {
+    await using served = await serveConnection({ limits: { maxBufferedBytes: 1000 } });
+    const { client, connection, received, serverSocket } = served;
+    const stream = await served.open(1);
+    client.write(dataFrame(1, Buffer.alloc(1001), true));
+    await until("the stream is full", () => serverSocket.bytesRead === client.bytesWritten);
+    client.write(dataFrame(1, Buffer.alloc(16_000_000)));
+    client.once("end", () => client.end());
+    await connection.close();
+    expect(received.frames()).toEqual(["reply 1", "goaway 1 0"]);
+    expect((await textOf(stream.incoming)).length).toBe(1001);
+    expect(serverSocket.bytesRead).toBeGreaterThan(16_000_000);
+  });
+
+  test("while bytes are being read hears no more of them, and still flushes", async () => {
+    let written: Promise<void> | undefined;
+    await using served = await serveConnection({
+      onStream(stream) {
+        stream.accept();
+        written = stream.write(Buffer.alloc(20_000_000));
+        void served.connection.close();
+      },
+    });
+    const { client, compressor, received } = served;
+    const opening = [await compressor.synStream(1, {}), await compressor.synStream(3, {})];
+    client.write(Buffer.concat([...opening, dataFrame(5, "x"), frame(0x80020001, 0, words(1))]));
+    await received.ended;
+    await written;
+    expect(received.bytes().length).toBeGreaterThan(20_000_000);
+    expect(received.frames().at(-1)).toBe("goaway 1 0");
+    expect(served.streams.length).toBe(1);
+    client.end();
+    await served.connection.closed;
   });
 
   test("does not wait for ever for a peer that does not read or does not close", async () => {
@@ -276,6 +315,15 @@ describe("a peer that breaks the protocol gets GOAWAY and is heard no more", () 
         },
       ],
     ];
+  test("though it does not read what it is sent", async () => {
+    await using served = await serveConnection();
+    const stream = await served.open(1);
+    served.client.pause();
+    const written = stream.write(Buffer.alloc(50_000_000)).catch(messageOf);
+    served.client.write(dataFrame(0, "x"));
+    expect(await written).toBe("the SPDY connection was closed: a DATA frame belongs to stream 0");
+  });
+
   test.each(cases)("%s", async (_, bytesOf) => {
     await using served = await serveConnection();
     const { client, connection, received } = served;
