@@ -32,7 +32,7 @@ const modes: Record<string, (stream: SpdyStream, connection: () => SpdyConnectio
     if (answer !== "ack") throw new Error(`the answer was ${answer}`);
   },
   async ignore(stream) {
-    for await (const _ of stream.incoming) break;
+    stream.discardIncoming();
   },
   async stdout(stream) {
     await stream.write(new Uint8Array(MIB));
@@ -123,11 +123,10 @@ describe.skipIf(go === null)("spdystream", () => {
     await allClosed();
     Bun.gc(true);
     const before = heapStats().objectCount;
-    let after = 0;
     const outcome = await run("sequential", 5000);
     await allClosed();
     Bun.gc(true);
-    after = heapStats().objectCount;
+    const after = heapStats().objectCount;
     expect(outcome).toMatchObject({ done: 5000, errors: [] });
     expect(after - before).toBeLessThan(5000);
     expect(troubles).toEqual([]);
@@ -161,6 +160,19 @@ describe.skipIf(go === null)("spdystream", () => {
   test("gets all output and the status when the server closes while stdin still comes", async () => {
     expect(await run("exit", 30)).toEqual({ bytes: 30 * MIB, done: 30, errors: [] });
     await allClosed();
+  }, 60_000);
+
+  test("leaves nothing behind after 300 sessions", async () => {
+    const objects = async () => {
+      await allClosed();
+      Bun.gc(true);
+      return heapStats().objectCount;
+    };
+    await run("exit", 30);
+    const before = await objects();
+    expect(await run("exit", 300)).toMatchObject({ done: 300, errors: [] });
+    expect((await objects()) - before).toBeLessThan(3000);
+    expect(troubles).toEqual([]);
   }, 60_000);
 
   test("may vanish while the server does not read, and the server notices", async () => {

@@ -55,15 +55,27 @@ describe("reading", () => {
     await until("all was read", () => served.received.frames().includes("ping 1"));
   }, 30_000);
 
-  test("does not stop for a stream whose reader has left", async () => {
+  test("does not stop for a stream whose reader has left, or that is only written to", async () => {
     await using served = await serveConnection();
     const { client, received } = served;
-    const stream = await served.open(1);
-    client.write(dataFrame(1, "first"));
-    for await (const _ of stream.incoming) break;
-    for (let index = 0; index < 50; index++) client.write(dataFrame(1, Buffer.alloc(100_000)));
+    const [left, output] = [await served.open(1), await served.open(3)];
+    client.write(Buffer.concat([dataFrame(1, "first"), dataFrame(3, "first")]));
+    for await (const _ of left.incoming) break;
+    output.discardIncoming();
+    for (const id of [1, 3]) {
+      for (let index = 0; index < 50; index++) client.write(dataFrame(id, Buffer.alloc(100_000)));
+    }
     client.write(pingFrame(1));
     await until("all was read", () => received.frames().includes("ping 1"));
+    expect(await textOf(output.incoming)).toBe("");
+    let isClosed = false;
+    void output.closed.then(() => {
+      isClosed = true;
+    });
+    await output.end();
+    expect(isClosed).toBe(false);
+    client.write(dataFrame(3, "", true));
+    await output.closed;
   });
 
   test("notices a peer that has gone while nobody consumes", async () => {

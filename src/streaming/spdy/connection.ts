@@ -81,7 +81,8 @@ export interface ServeOptions {
  *
  * Peers (moby/spdystream) know no flow control but the socket's. So when a stream holds more than its bound, the socket
  * is not read until half of that is consumed: what other streams were sent waits behind it, as with the servers that
- * these peers were written for. Whoever does not want a stream's data stops its iteration, and then it holds nothing.
+ * these peers were written for. Whoever does not want what a stream is sent says so with `discardIncoming`.
+ *
  * Writing goes on meanwhile, and a peer that has gone is noticed by writing to it: an empty SETTINGS frame now and
  * then. It is no PING, because a peer that is blocked in a write could not answer one, and would stop reading.
  *
@@ -107,6 +108,7 @@ class ServerConnection implements SpdyConnection, FrameHandler, StreamHost {
   #phase: "open" | "closing" | "over" = "open";
   #lastStreamId = 0;
   #hasPeerLeft = false;
+  /** Runs while the socket is not read. */
   #probe: ReturnType<typeof setInterval> | undefined;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
 

@@ -41,11 +41,6 @@ export class ReceiveBuffer implements AsyncIterableIterator<Uint8Array, undefine
     return this.#size;
   }
 
-  /** Whether all that there will ever be has come. */
-  get isEnded(): boolean {
-    return this.#end === "ended";
-  }
-
   /** Hands a piece to a reader who waits, or keeps it. */
   push(piece: Uint8Array): void {
     if (piece.length === 0 || this.#end !== "open") return;
@@ -99,9 +94,14 @@ export class ReceiveBuffer implements AsyncIterableIterator<Uint8Array, undefine
   }
 
   return(): Promise<IteratorResult<Uint8Array, undefined>> {
+    this.discard();
+    return Promise.resolve(DONE);
+  }
+
+  /** Drops what waits and whatever still comes. */
+  discard(): void {
     this.#clear();
     this.end();
-    return Promise.resolve(DONE);
   }
 
   [Symbol.asyncIterator](): this {

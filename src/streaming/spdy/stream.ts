@@ -22,6 +22,8 @@ export interface SpdyStream {
    * a reader that stops early has the rest discarded.
    */
   readonly incoming: AsyncIterable<Uint8Array>;
+  /** Discards what the peer sends, now and later, for a stream that is only written to: it never holds others back. */
+  discardIncoming(): void;
   /**
    * Resolves when the connection has taken `data`: waiting for it is the back-pressure. `data` is not used any more
    * then. Rejects when the stream or the connection has ended, or this half has.
@@ -54,6 +56,7 @@ export class ServerStream implements SpdyStream {
   /** Of the half that this side writes. `ended` comes with `end`, before its frame has left. */
   #writing: "unaccepted" | "open" | "ended" = "unaccepted";
   #hasFinLeft = false;
+  #hasFinCome = false;
   #isOver = false;
   /** Why the stream or its connection has ended. */
   #error: Error | undefined;
@@ -70,6 +73,10 @@ export class ServerStream implements SpdyStream {
 
   get incoming(): AsyncIterable<Uint8Array> {
     return this.#incoming;
+  }
+
+  discardIncoming(): void {
+    this.#incoming.discard();
   }
 
   accept(): void {
@@ -105,6 +112,7 @@ export class ServerStream implements SpdyStream {
   receive(data: Uint8Array, fin: boolean): void {
     this.#incoming.push(data);
     if (!fin) return;
+    this.#hasFinCome = true;
     this.#incoming.end();
     this.#finishWhenDone();
   }
@@ -129,7 +137,7 @@ export class ServerStream implements SpdyStream {
 
   /** What came before a half close is whole, and its reader may have it; otherwise it is a torn piece. */
   #dropUnlessWhole(error: Error): void {
-    if (!this.#incoming.isEnded) this.#incoming.abort(error);
+    if (!this.#hasFinCome) this.#incoming.abort(error);
   }
 
   #refusal(): Error | undefined {
@@ -140,7 +148,7 @@ export class ServerStream implements SpdyStream {
   }
 
   #finishWhenDone(): void {
-    if (this.#hasFinLeft && this.#incoming.isEnded) this.#finish();
+    if (this.#hasFinLeft && this.#hasFinCome) this.#finish();
   }
 
   /** Without an error: both halves are closed. */
