@@ -113,7 +113,7 @@ describe.skipIf(go === null)("spdystream", () => {
     const outcome = await run("echo", 4);
     clearInterval(sampling);
     expect(outcome).toEqual({ bytes: 4 * 64 * MIB, done: 4, errors: [] });
-    expect(peak - before).toBeLessThan(150 * MIB);
+    expect(peak - before).toBeLessThan(100 * MIB);
     await allClosed();
     expect(troubles).toEqual([]);
   }, 120_000);
