@@ -124,7 +124,7 @@ function openRuntime(
     hostname: hostname(),
     capabilities: daemonCapabilities(),
     securityModules,
-    userNamespaces: probeUserNamespaces(paths.ingestDir),
+    userNamespaces: probeUserNamespaces(paths.ingestDir, paths.rootMountPoint),
     log: logger,
   };
   const close = async () => {

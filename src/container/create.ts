@@ -35,7 +35,7 @@ import { containerState } from "./status.ts";
 import { HELD_FDS } from "./stdio.ts";
 import { stopSignalName } from "./stop-signal.ts";
 import { type ResolvedUser, readUserDatabase, resolveUser } from "./user.ts";
-import { checkMapped, containerIdMappings, mountRoot, ownAsMapped } from "./user-namespace.ts";
+import { checkMapped, containerIdMappings, mountRoot, ownAsMapped, shownIds } from "./user-namespace.ts";
 
 const inFlight = new Map<string, Promise<string>>();
 
@@ -94,7 +94,7 @@ async function create(runtime: Runtime, sandboxId: string, config: ContainerConf
   );
   cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(record.id));
   if (mappings !== undefined) ownAsMapped(snapshot.upperDir, mappings);
-  const root = mountRoot(snapshot, mappings);
+  const root = mountRoot(snapshot, shownIds(runtime, mappings));
   cleanup.add("close the root", () => root.close());
   const user = containerUser(config, image, () => readUserDatabase(root));
   if (mappings !== undefined) checkMapped(user, mappings, label);

@@ -13,7 +13,7 @@ import type { RuntimeMount, RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { ImageVolumeRecord } from "../state/containers.ts";
 import { accessOptions, destinationOf } from "./mount-spec.ts";
 import type { Runtime } from "./runtime.ts";
-import { idMappingsOf, specIdMappings } from "./user-namespace.ts";
+import { idMappingsOf, shownIds, specIdMappings } from "./user-namespace.ts";
 
 /*
  * A mount of an image is an overlay of its layers without an upper one, made anew for each container as
@@ -90,7 +90,11 @@ function imageMount(mount: Mount, imageId: string, directories: readonly string[
 /** The ids of an image are shown as its mount asks, and otherwise as they are in the container's own root. */
 function open(runtime: Runtime, mount: RuntimeMount, mappings: IdMappings | undefined): Fd {
   const volume = imageVolume(mount);
-  return openImageVolume(volume, runtime.paths.rootMountPoint, mountIdMappings(mount) ?? mappings);
+  return openImageVolume(
+    volume,
+    runtime.paths.rootMountPoint,
+    shownIds(runtime, mountIdMappings(mount) ?? mappings),
+  );
 }
 
 function checkVolume(

@@ -32,7 +32,7 @@ import { seccompChoice, seccompFilter } from "./seccomp.ts";
 import type { SecurityModules } from "./security-modules.ts";
 import { containerState } from "./status.ts";
 import { logPlace, newStdio, startPumps } from "./stdio.ts";
-import { mountRoot, specIdMappings, stdioOwner } from "./user-namespace.ts";
+import { mountRoot, shownIds, specIdMappings, stdioOwner } from "./user-namespace.ts";
 
 /** Starts a created container; a failure is recorded as its end (exit code 128, StartError) and thrown. */
 export async function startContainer(runtime: Runtime, id: string): Promise<void> {
@@ -147,7 +147,7 @@ function takeRoot(
   if (prepared !== undefined) return prepared;
   const snapshot = runtime.snapshotter.get(record.id);
   if (snapshot === undefined) throw new NotFoundError(`the snapshot of container ${record.id} is gone`);
-  return mountRoot(snapshot, mappings);
+  return mountRoot(snapshot, shownIds(runtime, mappings));
 }
 
 function openPause(sandbox: SandboxRecord): Fd {

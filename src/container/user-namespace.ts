@@ -9,12 +9,13 @@ import {
   type NamespaceOption,
   type PodSandboxConfig,
 } from "../gen/runtime/v1/api_pb.ts";
-import { withMappedIds } from "../launch/idmapped-directories.ts";
+import { type ShownIds, withShownIds } from "../launch/idmapped-directories.ts";
 import { mountOverlay, type OverlayDirectories } from "../launch/rootfs.ts";
 import type { Fd } from "../linux/fd.ts";
 import type { TerminalOwner } from "../linux/pty.ts";
 import { hostId, hostRoot, type IdMappings } from "../oci/id-mapping.ts";
 import type { IdMapping, RuntimeMount, RuntimeSpec } from "../oci/runtime-spec.ts";
+import type { Runtime } from "./runtime.ts";
 import type { ResolvedUser } from "./user.ts";
 
 /** The group of terminals (devpts), which a short mapping may leave out. */
@@ -106,6 +107,15 @@ export function specIdMappings({ linux }: RuntimeSpec): IdMappings | undefined {
  * are the image's, are shown through the mapping; the upper directory holds what processes of the
  * container write, and so has the host's ids in it.
  */
-export function mountRoot(snapshot: OverlayDirectories, mappings: IdMappings | undefined): Fd {
-  return withMappedIds(snapshot.lowerDirs, mappings, (lowerDirs) => mountOverlay({ ...snapshot, lowerDirs }));
+export function mountRoot(snapshot: OverlayDirectories, ids: ShownIds | undefined): Fd {
+  return withShownIds(snapshot.lowerDirs, ids, (lowerDirs) => mountOverlay({ ...snapshot, lowerDirs }));
+}
+
+/** How the ids of layers are shown with `mappings`; undefined for as they are. */
+export function shownIds(
+  { userNamespaces }: Pick<Runtime, "userNamespaces">,
+  mappings: IdMappings | undefined,
+): ShownIds | undefined {
+  if (mappings === undefined) return undefined;
+  return { mappings, attachAt: userNamespaces.supported ? userNamespaces.attachAt : undefined };
 }

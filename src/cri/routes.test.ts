@@ -44,9 +44,12 @@ describe("the runtime tells", () => {
       return [ofHandlers, features?.userNamespacesHostNetwork, JSON.parse(info["config"]!).userNamespaces];
     };
     const reason = "cannot make a user namespace";
-    for (const support of [{ supported: true } as const, { supported: false, reason } as const]) {
+    for (const support of [
+      { supported: true, attachAt: undefined } as const,
+      { supported: false, reason } as const,
+    ]) {
       const { supported } = support;
-      const expected = [[supported, supported], supported, support];
+      const expected = [[supported, supported], supported, JSON.parse(JSON.stringify(support))];
       expect(await told(newRuntime(undefined, support).runtime)).toEqual(expected);
     }
   });

@@ -2,9 +2,8 @@
 import { FailedPreconditionError } from "../errors.ts";
 import { mountAttr } from "../linux/abi/mount.ts";
 import type { Fd } from "../linux/fd.ts";
-import type { IdMappings } from "../oci/id-mapping.ts";
 import type { RuntimeMount } from "../oci/runtime-spec.ts";
-import { withMappedIds } from "./idmapped-directories.ts";
+import { type ShownIds, withShownIds } from "./idmapped-directories.ts";
 import { attributesOf } from "./mounts.ts";
 import { mountReadOnlyOverlay, setDetachedAttributes } from "./rootfs.ts";
 
@@ -28,14 +27,14 @@ export function imageVolume({ options }: RuntimeMount): ImageVolume {
   return { lowerDirs: after(LOWER_DIRECTORY), subPath, attributes: attributesOf(options) };
 }
 
-/** The whole image as a detached mount that shows ids as `mappings` has them; `emptyDir` is any empty directory. */
+/** The whole image as a detached mount that shows `ids`; `emptyDir` is any empty directory. */
 export function openImageVolume(
   { lowerDirs, attributes }: ImageVolume,
   emptyDir: string,
-  mappings: IdMappings | undefined,
+  ids: ShownIds | undefined,
 ): Fd {
   if (lowerDirs.length === 0) throw new FailedPreconditionError("the image has no layers to be mounted");
-  const root = withMappedIds(lowerDirs, mappings, (paths) => mountReadOnlyOverlay(paths, emptyDir));
+  const root = withShownIds(lowerDirs, ids, (paths) => mountReadOnlyOverlay(paths, emptyDir));
   try {
     setDetachedAttributes(root, mountAttr(attributes), 0);
     return root;

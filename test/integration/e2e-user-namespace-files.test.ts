@@ -2,8 +2,20 @@
 import { beforeAll, expect, test } from "bun:test";
 import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { NamespaceMode } from "../../src/gen/runtime/v1/api_pb.ts";
 import { useDaemon } from "./harness/fixture.ts";
-import { containerPid, execIn, exited, runContainer, runSandbox, secured, shellIn } from "./harness/pods.ts";
+import {
+  type ContainerConfig,
+  containerPid,
+  containerStatus,
+  ensureImage,
+  execIn,
+  exited,
+  runContainer,
+  runSandbox,
+  secured,
+  shellIn,
+} from "./harness/pods.ts";
 import { statusField } from "./harness/proc.ts";
 import { createMapped, firstId, mapping, runMapped, runMappedSandbox } from "./harness/user-namespace.ts";
 
@@ -80,6 +92,42 @@ test("the volumes of an image keep their owners and are writable in a read-only 
   await shellIn(daemon, id, "echo x > /data/new && echo x > /scratch/new && echo x > /dev/shm/new");
   expect((await execIn(daemon, id, "touch", "/etc/new")).stderr).toContain("Read-only file system");
   expect((await execIn(daemon, id, "touch", "/etc/hosts")).stderr).toContain("Read-only file system");
+});
+
+test("the files of an image volume have the image's owners, in all of it and in a part", async () => {
+  const { daemon } = fixture;
+  const image = "docker.io/podrt/volumes:latest";
+  await ensureImage(daemon, image);
+  const volume = { image: { image }, readonly: true };
+  const mounts = [
+    { ...volume, containerPath: "/image" },
+    { ...volume, containerPath: "/part", imageSubPath: "data" },
+  ] as ContainerConfig["mounts"] & object;
+  const id = await runMapped(daemon, sandboxId, { name: "image-volume", mounts });
+  expect(await seen(id, "/image/etc", "/image/data/seed", "/part/seed")).toBe("0:0\n33:33\n33:33");
+  expect(await shellIn(daemon, id, "cat /image/bin/busybox | wc -c; cat /part/seed")).toMatch(
+    /^\d{5,}\nfrom the image$/,
+  );
+  expect((await execIn(daemon, id, "touch", "/image/x")).stderr).toContain("Read-only file system");
+});
+
+test("a mapping of one id is enough for a shell, a terminal and the usual files", async () => {
+  const { daemon } = fixture;
+  const one = [{ containerId: 0, hostId: 77_777, length: 1 }];
+  const namespaceOptions = {
+    pid: NamespaceMode.CONTAINER,
+    usernsOptions: { mode: NamespaceMode.POD, uids: one, gids: one },
+  };
+  const linux = { securityContext: { namespaceOptions } };
+  const pod = await runSandbox(daemon, "one-id", { linux });
+  for (const tty of [false, true]) {
+    const id = await runContainer(daemon, pod, { name: `tty-${tty}`, tty, linux });
+    expect(statusField(await containerPid(daemon, id), "Uid")).toBe(Array(4).fill("77777").join("\t"));
+    expect(await seen(id, "/etc/passwd", "/etc/hosts", "/dev/null", "/dev/pts")).toBe(repeated("0:0", 4));
+    expect((await daemon.podrt("exec", "-t", id, "--", "sh", "-c", "stat -c %u:%g $(tty)")).stdout).toBe(
+      "0:0\r\n",
+    );
+  }
 });
 
 test("devices can be used, wherever they were asked for, and none can be made", async () => {
@@ -181,6 +229,7 @@ test("an idmapped bind shows the host's owners by their numbers, and keeps them 
   ];
   const id = await runMapped(daemon, sandboxId, { name: "mapped-bind", mounts });
   expect(await seen(id, "/data", "/data/secret", "/ro/secret")).toBe("0:0\n33:34\n33:34");
+  expect((await containerStatus(daemon, id)).mounts[0]).toMatchObject({ ...mounts[0] });
   await shellIn(daemon, id, "touch /data/root /data/user && chown 1002:1003 /data/user");
   expect(ownerOf(join(hostPath, "root"))).toBe("0:0");
   expect(ownerOf(join(hostPath, "user"))).toBe("1002:1003");

@@ -217,6 +217,27 @@ test("a container must ask for its pod's namespace, and an image's user must be 
   await create.catch(() => {});
 });
 
+test("a daemon that is killed while such pods are made leaves nothing of them", async () => {
+  const { daemon } = fixture;
+  for (let round = 0; round < 8; round++) {
+    const making = runMappedSandbox(daemon, `killed-${round}`)
+      .then((id) => runMapped(daemon, id, { name: "app" }))
+      .catch(() => {});
+    await Bun.sleep(round * 4);
+    await daemon.kill();
+    await making;
+    await daemon.start();
+    const { items } = await daemon.api.listPodSandbox({});
+    for (const { id, metadata } of items) {
+      if (metadata?.name.startsWith("killed-")) await daemon.api.removePodSandbox({ podSandboxId: id });
+    }
+  }
+  const { items } = await daemon.api.listPodSandbox({});
+  expect(items.filter(({ metadata }) => metadata?.name.startsWith("killed-"))).toEqual([]);
+  // What is left of processes, mounts and files would be found when the daemon is closed.
+  expect(await shellIn(daemon, shell, "id -u")).toBe("0");
+});
+
 test("pods outlive the daemon, and are taken up, used, stopped and removed by the next", async () => {
   const { daemon } = fixture;
   const created = await createMapped(daemon, sandboxId, { name: "later" });
