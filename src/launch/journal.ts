@@ -11,6 +11,8 @@ import { isErrno, syscall } from "../linux/syscall.ts";
  *   record, 40 bytes:  tag | pid | wait status | seconds | nanoseconds   (64-bit little-endian words)
  *   start record       tag of the launch, the pid or -errno of clone3, 0, 0, 0
  *   exit record        tag 0, pid, status of wait4(2), CLOCK_REALTIME
+ *
+ * An exit without a start is that of a process which made another one in a user namespace (launch/fork.ts).
  */
 export const JOURNAL_RECORD_BYTES = 40;
 

@@ -126,6 +126,16 @@ test("root may become another user, and a setuid program makes root of that one"
   );
 });
 
+test("an exec ends with its own code, without a program or at its time limit", async () => {
+  const { daemon } = fixture;
+  expect((await execIn(daemon, shell, "sh", "-c", "exit 7")).code).toBe(7);
+  expect(await execIn(daemon, shell, "/no/such/program")).toMatchObject({ code: 127 });
+  const late = daemon.api.execSync({ containerId: shell, cmd: ["setsid", "sleep", "4711"], timeout: 1n });
+  expect(late).rejects.toThrow(/deadline_exceeded/);
+  await late.catch(() => {});
+  expect(await shellIn(daemon, shell, "grep -l 4711 /proc/[0-9]*/cmdline; true")).toBe("");
+});
+
 test("the namespace is told in the status, and the mappings in the verbose one", async () => {
   const { daemon } = fixture;
   const status = await sandboxStatus(daemon, sandboxId);
