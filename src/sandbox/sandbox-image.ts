@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Runtime } from "../container/runtime.ts";
 import { readUserDatabase, resolveUser } from "../container/user.ts";
-import { checkMapped, mountRoot, ownAsMapped, podIdMappings } from "../container/user-namespace.ts";
+import { checkMapped, mountRoot, ownAsMapped, podIdMappings, shownIds } from "../container/user-namespace.ts";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
 import type { PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
 import type { ImageRecord } from "../image/images.ts";
@@ -46,7 +46,7 @@ export function sandboxImageProcess(
     throw new FailedPreconditionError(`the snapshot of sandbox ${record.id} is gone`);
   const mappings = podIdMappings(config);
   if (mappings !== undefined) ownAsMapped(snapshot.upperDir, mappings);
-  const root = mountRoot(snapshot, mappings);
+  const root = mountRoot(snapshot, shownIds(runtime, mappings));
   try {
     const security = config.linux?.securityContext;
     const user = resolveUser(
