@@ -15,6 +15,7 @@ import {
 } from "../linux/abi/mount.ts";
 import { S_IFDIR, S_IFMT } from "../linux/abi/stat.ts";
 import { Fd } from "../linux/fd.ts";
+import { filesystemType } from "../linux/mount-info.ts";
 import { statFd } from "../linux/path.ts";
 import { isErrno, syscall } from "../linux/syscall.ts";
 import { mountIdMappings } from "../oci/id-mapping.ts";
@@ -260,7 +261,7 @@ function mapIds(tree: Fd, mount: RuntimeMount): void {
   } catch (error) {
     if (!isErrno(error, "EINVAL")) throw error;
     throw new FailedPreconditionError(
-      `cannot mount ${mount.source} on ${mount.destination} with mapped ids: its file system does not support that; use a volume on another one, such as ext4, xfs or tmpfs`,
+      `cannot mount ${mount.source} on ${mount.destination} with mapped ids: its file system (${filesystemType(mount.source)}) does not support that; use a volume on another one, such as ext4, xfs or tmpfs`,
       { cause: error },
     );
   }

@@ -15,17 +15,27 @@ export interface MountSharing {
 
 /** The sharing of the mount that holds `path`, by the optional fields of proc_pid_mountinfo(5). */
 export function mountSharing(path: string): MountSharing {
-  using fd = open(path, O_PATH);
-  const id = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd.number}`, "utf8"))?.[1];
-  const line = readFileSync("/proc/self/mountinfo", "utf8")
-    .split("\n")
-    .find((candidate) => candidate.startsWith(`${id} `));
-  const fields = line?.split(" ") ?? [];
+  const fields = fieldsOfMount(path);
   const optional = fields.slice(6, fields.indexOf("-"));
   return {
     isShared: optional.some((field) => field.startsWith("shared:")),
     isSlave: optional.some((field) => field.startsWith("master:")),
   };
+}
+
+/** The type of the file system that `path` is on, as in `ext4`; empty when that cannot be told. */
+export function filesystemType(path: string): string {
+  const fields = fieldsOfMount(path);
+  return fields[fields.indexOf("-") + 1] ?? "";
+}
+
+function fieldsOfMount(path: string): string[] {
+  using fd = open(path, O_PATH);
+  const id = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd.number}`, "utf8"))?.[1];
+  const line = readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .find((candidate) => candidate.startsWith(`${id} `));
+  return line?.split(" ") ?? [];
 }
 
 /** True where mount_setattr(2) is there (Linux 5.12): the one call that changes a whole tree of mounts. */

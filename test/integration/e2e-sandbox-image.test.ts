@@ -85,8 +85,10 @@ test("in a user namespace it owns its files and is nobody to the machine", async
   const { daemon } = fixture;
   const map = [{ containerId: 0, hostId: 200_000, length: 65_536 }];
   const usernsOptions = { mode: NamespaceMode.POD, uids: map, gids: map };
-  const linux = { securityContext: { namespaceOptions: { usernsOptions } } };
-  const sandboxId = await runSandbox(daemon, "mapped", { linux });
+  const linuxOf = (pid: NamespaceMode) => ({ securityContext: { namespaceOptions: { pid, usernsOptions } } });
+  const own = await runSandbox(daemon, "mapped-own-pids", { linux: linuxOf(NamespaceMode.CONTAINER) });
+  expect(statusField(await pausePid(daemon, own), "NSpid")).toMatch(/^\d+\t1$/);
+  const sandboxId = await runSandbox(daemon, "mapped", { linux: linuxOf(NamespaceMode.POD) });
   const pause = await pausePid(daemon, sandboxId);
   expect(statusField(pause, "Uid")).toStartWith("200000\t200000");
   expect(namespaceOf(pause, "user")).not.toBe(namespaceOf("self", "user"));

@@ -257,7 +257,7 @@ test("a file system that cannot be idmapped is refused, with the mount's name", 
   const mounts = [{ hostPath: "/sys", containerPath: "/mine", uidMappings: mapping, gidMappings: mapping }];
   const create = createMapped(daemon, sandboxId, { name: "sysfs", mounts });
   expect(create).rejects.toThrow(
-    /failed_precondition.*cannot mount \/sys on \/mine with mapped ids: its file system does not support/,
+    /failed_precondition.*cannot mount \/sys on \/mine with mapped ids: its file system \(sysfs\) does not support/,
   );
   await create.catch(() => {});
 });
