@@ -268,10 +268,16 @@ describe("what does not exist", () => {
 /** Calls that later versions serve; taking one off this list is part of serving it. */
 const UNSUPPORTED = ["Exec", "Attach", "PortForward", "CheckpointContainer", "CheckpointPod", "RestorePod"];
 
+const VALID_REQUESTS: Readonly<Record<string, object>> = {
+  CheckpointContainer: { containerId: "ca", location: "/a.tar" },
+  CheckpointPod: { podSandboxId: "aa", outputPath: "/a", containerIds: ["ca"] },
+  RestorePod: { checkpointPath: "/a", config: { metadata: { name: "a", namespace: "b", uid: "c" } } },
+};
+
 describe("a call that is not supported", () => {
   for (const method of RuntimeService.methods.filter(({ name }) => UNSUPPORTED.includes(name))) {
     test(`as ${method.name} says so by name`, async () => {
-      const error = await failure(answer(method, {}));
+      const error = await failure(answer(method, VALID_REQUESTS[method.name] ?? {}));
       expect(error.code).toBe(Code.Unimplemented);
       expect(error.rawMessage).toBe(`${method.name} is not supported by this version of podrt`);
     });

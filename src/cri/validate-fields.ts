@@ -142,13 +142,34 @@ export function checkCommand(path: string, command: readonly string[]): void {
   );
 }
 
+/** Up to 63 letters, digits, "-", "_" and ".", with a domain and a slash before them or none. */
+function isQualifiedName(key: string): boolean {
+  return (
+    key.indexOf("/") <= MAX_NAME_BYTES &&
+    key.length <= MAX_NAME_BYTES + 64 &&
+    /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/.test(
+      key,
+    )
+  );
+}
+
 interface Labelled {
   readonly labels: Record<string, string>;
   readonly annotations: Record<string, string>;
 }
 
+/**
+ * A label is a name of Kubernetes with a value on one line. Values are not held to what a manifest may say, since
+ * the kubelet labels with names of pods, which are longer, and other clients with what they have.
+ */
 export function checkLabels(path: string, config: Labelled): void {
   checkMap(`${path}.labels`, config.labels, MAX_LABELS_BYTES);
+  for (const [key, value] of Object.entries(config.labels)) {
+    if (!isQualifiedName(key)) {
+      invalid(`${path}.labels`, `must have keys as in app or example.com/app, but has ${shown(key)}`);
+    }
+    checkPrintable(`${path}.labels[${key}]`, value);
+  }
   checkAnnotations(`${path}.annotations`, config.annotations);
 }
 

@@ -162,13 +162,38 @@ describe("a sandbox", () => {
     ["may have 256 KiB of annotations", () => sandbox({ annotations: { a: "x".repeat(262_143) } })],
     [
       "may not have a megabyte of annotations",
-      () => sandbox({ annotations: { a: "x".repeat(1_048_576) } }),
+      () => sandbox({ annotations: { a: "x".repeat(262_144), b: "x".repeat(262_144) } }),
       ["InvalidArgument", "config.annotations: must not exceed"],
     ],
     [
       "may not have more than 256 KiB of labels",
-      () => sandbox({ labels: { a: "x".repeat(131_072), b: "x".repeat(131_072) } }),
+      () =>
+        sandbox({
+          labels: Object.fromEntries(Array.from({ length: 64 }, (_, n) => [`a${n}`, "x".repeat(4096)])),
+        }),
       ["InvalidArgument", "config.labels: must not exceed 262144 bytes together"],
+    ],
+    [
+      "may have labels as the kubelet gives them",
+      () => sandbox({ labels: { "io.kubernetes.pod.name": "x".repeat(253), "a.b/c_D.e-f": "", 7: "ü x" } }),
+    ],
+    ...["a b", "/a", "a/", "a/b/c", ".a", "a-", "ä", "x".repeat(64), `${"x".repeat(254)}/a`].map(
+      (key) =>
+        [
+          `may not have a label named ${key.slice(0, 10)}`,
+          () => sandbox({ labels: { [key]: "" } }),
+          ["InvalidArgument", "config.labels: must have keys as in app or example.com/app, but has"],
+        ] as const,
+    ),
+    [
+      "may not have a label of two lines",
+      () => sandbox({ labels: { a: "b\nc" } }),
+      ["InvalidArgument", "config.labels[a]: must not contain control characters"],
+    ],
+    [
+      "may not have a label of a page and more",
+      () => sandbox({ labels: { a: "x".repeat(4097) } }),
+      ["InvalidArgument", "config.labels[a]: must not exceed 4096 bytes, but has 4097"],
     ],
     [
       "may not be for Windows",

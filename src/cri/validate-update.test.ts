@@ -63,7 +63,7 @@ check([
   ],
   [
     "annotations without a bound",
-    () => container({ annotations: { a: "x".repeat(300_000) } }),
+    () => container({ annotations: { a: "x".repeat(200_000), b: "x".repeat(200_000) } }),
     ["InvalidArgument", "annotations: must not exceed"],
   ],
   ["a pod's update of nothing", () => pod({})],

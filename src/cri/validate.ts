@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { DescEnum, DescField, DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
 import {
+  CheckpointContainerRequestSchema,
+  CheckpointPodRequestSchema,
   ContainerStatsRequestSchema,
   ContainerStatusRequestSchema,
   CreateContainerRequestSchema,
@@ -16,6 +18,7 @@ import {
   RemoveImageRequestSchema,
   RemovePodSandboxRequestSchema,
   ReopenContainerLogRequestSchema,
+  RestorePodRequestSchema,
   RunPodSandboxRequestSchema,
   StartContainerRequestSchema,
   StopContainerRequestSchema,
@@ -25,6 +28,7 @@ import {
   UpdatePodSandboxResourcesRequestSchema,
   UpdateRuntimeConfigRequestSchema,
 } from "../gen/runtime/v1/api_pb.ts";
+import { checkCheckpointContainer, checkCheckpointPod, checkRestorePod } from "./validate-checkpoint.ts";
 import { checkCidrs } from "./validate-cidr.ts";
 import { checkContainerConfig } from "./validate-container.ts";
 import {
@@ -39,9 +43,7 @@ import {
 } from "./validate-fields.ts";
 import { checkResources } from "./validate-resources.ts";
 import { checkSandboxConfig } from "./validate-sandbox.ts";
-
-/** Far above what any pod has; keeps the checks themselves cheap. */
-const MAX_ENTRIES = 65_536;
+import { checkTextSize, MAX_ENTRIES } from "./validate-size.ts";
 
 /** What each request must satisfy beyond what holds for every message; by the full name of its type. */
 const CHECKS: ReadonlyMap<string, (message: Message) => void> = new Map([
@@ -82,6 +84,9 @@ const CHECKS: ReadonlyMap<string, (message: Message) => void> = new Map([
     checkCommand("cmd", request.cmd);
     if (request.timeout < 0n) invalid("timeout", `must not be negative, but is ${request.timeout}`);
   }),
+  rule(CheckpointContainerRequestSchema, checkCheckpointContainer),
+  rule(CheckpointPodRequestSchema, checkCheckpointPod),
+  rule(RestorePodRequestSchema, checkRestorePod),
   rule(ListImagesRequestSchema, (request) => checkImageFilter(request.filter)),
   rule(StreamImagesRequestSchema, (request) => checkImageFilter(request.filter)),
   rule(PullImageRequestSchema, (request) => checkImage(request.image)),
@@ -117,7 +122,7 @@ function checkImageFilter(filter: ImageFilter | undefined): void {
   checkRuntimeHandler("filter.image.runtime_handler", filter?.image?.runtimeHandler ?? "");
 }
 
-/** What holds everywhere: no NUL in text, no unknown enum value (proto3 lets them pass), bounded lists. */
+/** What holds everywhere: no NUL in text, no unknown enum value (proto3 lets them pass), bounded texts and lists. */
 function checkMessage(type: DescMessage, message: Message, path: string): void {
   for (const field of type.fields) {
     const value = fieldValue(field, message);
@@ -144,7 +149,7 @@ function checkField(field: DescField, value: unknown, path: string): void {
       const entries = Object.entries(value as Record<string, unknown>);
       checkCount(path, entries.length);
       for (const [key, item] of entries) {
-        checkText(`${path} key`, key);
+        checkText(undefined, `${path} key`, key);
         checkValue(field, item, `${path}[${key}]`);
       }
       return;
@@ -157,10 +162,12 @@ function checkField(field: DescField, value: unknown, path: string): void {
 function checkValue(field: DescField, value: unknown, path: string): void {
   if (field.message !== undefined) checkMessage(field.message, value as Message, path);
   else if (field.enum !== undefined) checkEnum(field.enum, value as number, path);
-  else if (typeof value === "string") checkText(path, value);
+  else if (typeof value === "string") checkText(field, path, value);
 }
 
-function checkText(path: string, text: string): void {
+/** `field` is undefined for the key of a map, which is a name whatever the field is. */
+function checkText(field: DescField | undefined, path: string, text: string): void {
+  checkTextSize(field, path, text);
   if (text.includes("\0")) invalid(path, "must not contain a NUL byte");
 }
 
