@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { SYS } from "./abi/syscall-numbers.ts";
 import { countOpenFiles, type OpenFiles, type OpenFilesBounds } from "./open-files.ts";
 
 let child: Bun.Subprocess<"ignore", "pipe", "ignore">;
@@ -19,7 +20,7 @@ afterEach(async () => {
 });
 
 function isSleeping(pid: number): boolean {
-  return readlinkSync(`/proc/${pid}/exe`).includes("sleep");
+  return readFileSync(`/proc/${pid}/syscall`, "utf8").startsWith(`${SYS.clock_nanosleep} `);
 }
 
 function targetsOf(pid: number): string[] {
