@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { closeStdin } from "./container/close-stdin.ts";
 import { recoverExecCgroups } from "./container/exec-cgroup.ts";
 import { releaseStdio, settleExit } from "./container/exit.ts";
 import { newLiveContainer } from "./container/live.ts";
@@ -118,9 +119,11 @@ function settleStart(
 }
 
 async function resumeStdio(runtime: Runtime, monitor: Monitor, record: ContainerRecord): Promise<void> {
-  const { tty, stdin } = containerConfig(record);
+  const { tty, stdin: hadStdin } = containerConfig(record);
+  const stdin = hadStdin && record.stdinClosed !== true;
   const live = newLiveContainer();
   runtime.live.set(record.id, live);
+  if (hadStdin && !stdin) await closeStdin(runtime, record.id);
   const ends = await takeBackStdio(monitor, `container ${record.name}`, { tty, stdin }, record.heldFd);
   startPumps(live, ends, logPlace(runtime, record), tty);
 }

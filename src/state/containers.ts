@@ -33,6 +33,8 @@ export interface ContainerRecord {
   readonly startingAtNs?: string;
   readonly startedAtNs?: string;
   readonly process?: ProcessIdentity;
+  /** Its stdin was for one session, which has ended; the monitor may still be holding it. */
+  readonly stdinClosed?: boolean;
   readonly finishedAtNs?: string;
   readonly exitCode?: number;
   readonly reason?: string;

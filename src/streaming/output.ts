@@ -10,7 +10,12 @@ export interface OutputChunk {
 /** Output that is read only as fast as it is asked for, so that a slow reader holds the writer back. */
 export interface OutputReader {
   readonly chunks: AsyncIterable<OutputChunk>;
-  /** Ends `chunks` even though somebody still has the other end open. */
+  /**
+   * The process has ended: what it wrote is still delivered, to however slow a reader, but a pipe that a
+   * child of it keeps open is waited for only a second more.
+   */
+  finish(): void;
+  /** Ends `chunks` now. */
   stop(): void;
 }
 
@@ -19,86 +24,65 @@ interface Source {
   readonly fd: Fd;
 }
 
+// A pipe in which nothing more comes for so long has been left open by a child of the process.
+const DRAIN_TIMEOUT_MS = 1000;
+
 /** Reads several descriptors, which are closed at their end, as one sequence. */
 export function readOutputs(sources: readonly Source[]): OutputReader {
-  const readers = sources.map(({ stream, fd }) => ({
-    stream,
-    fd,
-    reader: Bun.file(fd.number).stream().getReader(),
-  }));
-  const next = async (index: number) => {
-    const source = readers[index] as (typeof readers)[number];
-    // The master of a terminal whose other side is closed answers EIO: its end of file.
-    const result = await source.reader.read().catch(() => ({ done: true as const, value: undefined }));
-    return { index, stream: source.stream, ...result };
+  const readers = sources.map(({ fd }) => Bun.file(fd.number).stream().getReader());
+  // One chunk of each source at most.
+  const arrived: { readonly chunk: OutputChunk; readonly taken: () => void }[] = [];
+  let openSources = sources.length;
+  let isFinishing = false;
+  let isStopped = false;
+  let wake = () => {};
+  const stop = () => {
+    isStopped = true;
+    for (const { taken } of arrived.splice(0)) taken();
+    for (const reader of readers) void reader.cancel().catch(() => {});
+    wake();
   };
+  const pump = async ({ stream, fd }: Source, reader: (typeof readers)[number]) => {
+    while (!isStopped) {
+      // The master of a terminal whose other side is closed answers EIO: its end of file.
+      const { done, value } = await reader.read().catch(() => ({ done: true as const, value: undefined }));
+      if (done || isStopped) break;
+      await new Promise<void>((taken) => {
+        arrived.push({ chunk: { stream, data: value }, taken });
+        wake();
+      });
+    }
+    fd.close();
+    openSources--;
+    wake();
+  };
+  sources.forEach((source, index) => void pump(source, readers[index] as (typeof readers)[number]));
   async function* merge(): AsyncGenerator<OutputChunk> {
-    const pending = new Map(readers.map((_, index) => [index, next(index)]));
     try {
-      while (pending.size > 0) {
-        const { index, stream, done, value } = await Promise.race(pending.values());
-        if (done) pending.delete(index);
+      for (;;) {
+        const next = arrived.shift();
+        if (next !== undefined) {
+          next.taken();
+          yield next.chunk;
+        } else if (openSources === 0 || isStopped) return;
         else {
-          yield { stream, data: value };
-          pending.set(index, next(index));
+          const { promise, resolve } = Promise.withResolvers<void>();
+          const expiry = isFinishing ? setTimeout(stop, DRAIN_TIMEOUT_MS) : undefined;
+          wake = resolve;
+          await promise;
+          clearTimeout(expiry);
         }
       }
     } finally {
-      for (const { reader, fd } of readers) {
-        await reader.cancel().catch(() => {});
-        fd.close();
-      }
+      stop();
     }
   }
   return {
     chunks: merge(),
-    stop: () => {
-      for (const { reader } of readers) void reader.cancel().catch(() => {});
-    },
-  };
-}
-
-/** What an attached reader may be behind before it is cut off. */
-const QUEUE_LIMIT_BYTES = 8 * 1024 * 1024;
-
-/** A queue between the log's reader, which waits for nobody, and one attached session. */
-export function newOutputQueue(): {
-  readonly push: (chunk: OutputChunk) => void;
-  readonly end: () => void;
-  readonly chunks: AsyncIterable<OutputChunk>;
-} {
-  const queue: OutputChunk[] = [];
-  let size = 0;
-  let ended = false;
-  let wake = () => {};
-  async function* drain(): AsyncGenerator<OutputChunk> {
-    for (;;) {
-      const chunk = queue.shift();
-      if (chunk !== undefined) {
-        size -= chunk.data.length;
-        yield chunk;
-      } else if (ended) return;
-      else {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    }
-  }
-  return {
-    push(chunk) {
-      if (ended) return;
-      if (size + chunk.data.length > QUEUE_LIMIT_BYTES) ended = true;
-      else {
-        queue.push(chunk);
-        size += chunk.data.length;
-      }
+    finish() {
+      isFinishing = true;
       wake();
     },
-    end() {
-      ended = true;
-      wake();
-    },
-    chunks: drain(),
+    stop,
   };
 }

@@ -1,70 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
+import { ERRNO } from "../linux/abi/errno.ts";
 import type { Fd } from "../linux/fd.ts";
-import { isErrno, syscall } from "../linux/syscall.ts";
+import { trySyscall } from "../linux/syscall.ts";
 
-/** The writing end of somebody's stdin. */
+/** One session's way into somebody's stdin. It owns no descriptor, so that none outlives its session. */
 export interface StdinWriter {
   /** Resolves when the bytes are in the pipe; bytes for a process that no longer reads are dropped. */
   write(data: Uint8Array): Promise<void>;
-  /** Closes the descriptor after what is being written. Idempotent. */
-  close(): void;
+  /** Resolves when everything given to `write` is in the pipe, or was dropped. */
+  flushed(): Promise<void>;
+  /** Drops what is not in the pipe yet, and whatever comes. */
+  stop(): void;
 }
 
-/** Takes over `fd`, a non-blocking pipe or, with `terminal`, the master of a pseudo-terminal. */
-export function openStdinWriter(fd: Fd, options: { terminal: boolean }): StdinWriter {
-  let isClosed = false;
-  const sink = options.terminal ? terminalSink(fd, () => isClosed) : pipeSink(fd);
+// A full pipe is looked at again at once, then less and less often.
+const IMMEDIATE_LOOKS = 4;
+const LONGEST_PAUSE_MS = 100;
+
+/** Writes to `fd`, a non-blocking pipe or the master of a pseudo-terminal, as long as its owner has it open. */
+export function newStdinWriter(fd: Fd): StdinWriter {
+  let isOver = false;
   let last = Promise.resolve();
+  const write = async (data: Uint8Array) => {
+    let refusals = 0;
+    for (let rest = data; rest.length > 0 && !isOver && fd.isOpen; ) {
+      const result = trySyscall("write", fd.number, rest, rest.length);
+      if (result >= 0) {
+        rest = rest.subarray(result);
+        refusals = 0;
+      } else if (result === -ERRNO.EAGAIN) await pause(refusals++);
+      // EPIPE: the reader has gone, which its exit code will tell better than an error here.
+      else isOver = true;
+    }
+  };
   return {
     write(data) {
-      if (isClosed) return Promise.resolve();
-      // EPIPE: the reader has gone, which its exit code will tell better than an error here.
-      last = last.then(() => sink.write(data)).catch(() => {});
+      if (isOver) return Promise.resolve();
+      last = last.then(() => write(data));
       return last;
     },
-    close() {
-      if (isClosed) return;
-      isClosed = true;
-      void last.then(async () => {
-        await sink.end().catch(() => {});
-        fd.close();
-      });
+    flushed: () => last,
+    stop() {
+      isOver = true;
     },
   };
 }
 
-interface Sink {
-  write(data: Uint8Array): Promise<void>;
-  end(): Promise<void>;
-}
-
-function pipeSink(fd: Fd): Sink {
-  const sink = Bun.file(fd.number).writer();
-  return {
-    async write(data) {
-      sink.write(data);
-      await sink.flush();
-    },
-    end: async () => void (await sink.end()),
-  };
-}
-
-const FULL_TERMINAL_WAIT_MS = 5;
-
-// Bun's writer, given a terminal, takes its output away from the reader of the same terminal. What a
-// person types is little, so plain writes do; a terminal whose program does not read fills up at 4 KiB.
-function terminalSink(fd: Fd, isClosed: () => boolean): Sink {
-  return {
-    async write(data) {
-      for (let rest = data; rest.length > 0 && !isClosed(); ) {
-        try {
-          rest = rest.subarray(syscall("write", fd.number, rest, rest.length));
-        } catch (error) {
-          if (!isErrno(error, "EAGAIN")) throw error;
-          await Bun.sleep(FULL_TERMINAL_WAIT_MS);
-        }
-      }
-    },
-    end: async () => {},
-  };
+async function pause(refusals: number): Promise<void> {
+  if (refusals < IMMEDIATE_LOOKS) await new Promise((resolve) => setImmediate(resolve));
+  else await Bun.sleep(Math.min(2 ** (refusals - IMMEDIATE_LOOKS), LONGEST_PAUSE_MS));
 }

@@ -13,7 +13,7 @@ export async function* attachStream(
   const iterator = requests[Symbol.asyncIterator]();
   const start = await firstMessage<AttachStart, AttachRequest>(iterator);
   const { id } = requireContainer(runtime, start.containerId);
-  const session = await attach(runtime, id);
+  const session = await attach(runtime, id, { stdin: true });
   applySize(session, start.size);
   yield* relay(session, iterator, signal);
 }
