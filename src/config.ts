@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
+import { isIPv4 } from "node:net";
 import { parse } from "smol-toml";
 import * as v from "valibot";
 import { InvalidArgumentError, messageOf } from "./errors.ts";
 import { formatReference, parseReference } from "./oci/reference.ts";
 import type { Paths } from "./paths.ts";
+
+function isLoopback(address: string): boolean {
+  return address === "::1" || (isIPv4(address) && address.startsWith("127."));
+}
 
 const milliseconds = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(86_400_000));
 
@@ -75,6 +80,18 @@ const configSchema = v.strictObject({
     }),
     {},
   ),
+  streaming: v.optional(
+    v.strictObject({
+      /** Where the URLs of Exec, Attach and PortForward are served: unencrypted, so on loopback only. */
+      address: v.optional(
+        v.pipe(v.string(), v.check(isLoopback, "is no loopback address as 127.0.0.1 or ::1")),
+        "127.0.0.1",
+      ),
+      /** 0 for any that is free. */
+      port: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535)), 0),
+    }),
+    {},
+  ),
   cgroup: v.optional(
     v.strictObject({
       /** The cgroup below which podrt puts pods whose caller names no parent. */
@@ -107,6 +124,7 @@ export interface Config {
   };
   readonly pods: { readonly restart_backoff_ms: number; readonly restart_backoff_max_ms: number };
   readonly cdi: { readonly spec_dirs: readonly string[] };
+  readonly streaming: { readonly address: string; readonly port: number };
   readonly cgroup: { readonly parent: string };
 }
 
@@ -136,7 +154,7 @@ export function parseConfig(text: string, instance: string, file: string): Confi
     const issue = result.issues[0];
     throw new InvalidArgumentError("", `${file}: ${v.getDotPath(issue) ?? "document"}: ${issue.message}`);
   }
-  const { network, registries, image, pods, cdi, cgroup } = result.output;
+  const { network, registries, image, pods, cdi, streaming, cgroup } = result.output;
   const suffix = instance === "" ? "" : `-${instance}`;
   return {
     network: {
@@ -151,6 +169,7 @@ export function parseConfig(text: string, instance: string, file: string): Confi
     image,
     pods,
     cdi,
+    streaming,
     cgroup: { parent: cgroup.parent ?? `/podrt${suffix}` },
   };
 }

@@ -36,6 +36,8 @@ import { openContainers } from "../state/containers.ts";
 import { openDatabase } from "../state/database.ts";
 import { openSandboxes } from "../state/sandboxes.ts";
 import { openTable } from "../state/table.ts";
+import { streamingBackend } from "../streaming/backend.ts";
+import { startStreamingServer } from "../streaming/server.ts";
 import { checkKernel } from "./kernel-check.ts";
 
 /** What `podrt serve` is told on its command line. */
@@ -59,18 +61,19 @@ export async function serve(options: ServeOptions): Promise<number> {
   await addBuiltInPause(runtime.images, runtime.content).catch((err) =>
     logger.warn({ err }, "the built-in pause is not listed as an image; pods have it all the same"),
   );
+  const streaming = await startStreamingServer({ ...config.streaming, backend: streamingBackend(runtime) });
   const keeper = startKeeper(runtime, openPods(database, reportCorrupt("pods")));
   const server = await serveCri({
     socketPath: paths.socket,
     routes: (router) => {
-      criRoutes(runtime)(router);
+      criRoutes(runtime, streaming)(router);
       podrtRoutes(runtime, keeper)(router);
     },
   });
   logger.info({ socket: paths.socket, pid: process.pid }, "podrt serves");
   const signalName = await stopSignal();
   logger.info({ signal: signalName }, "podrt stops; its pods go on");
-  await server.close();
+  await Promise.all([server.close(), streaming.close()]);
   await keeper.close();
   await close();
   database.close();

@@ -5,6 +5,7 @@ import type { Runtime } from "../container/runtime.ts";
 import { UnimplementedError } from "../errors.ts";
 import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
 import { openStats } from "../stats/stats.ts";
+import type { StreamingServer } from "../streaming/server.ts";
 import { openEventFeed } from "./event-feed.ts";
 import { imageFsInfo } from "./image/image-fs-info.ts";
 import { imageStatus } from "./image/image-status.ts";
@@ -12,9 +13,11 @@ import { listImages } from "./image/list-images.ts";
 import { pullImage } from "./image/pull-image.ts";
 import { removeImage } from "./image/remove-image.ts";
 import { streamImages } from "./image/stream-images.ts";
+import { attach } from "./runtime/attach.ts";
 import { containerStats } from "./runtime/container-stats.ts";
 import { containerStatus } from "./runtime/container-status.ts";
 import { createContainer } from "./runtime/create-container.ts";
+import { exec } from "./runtime/exec.ts";
 import { execSync } from "./runtime/exec-sync.ts";
 import { getContainerEvents } from "./runtime/get-container-events.ts";
 import { listContainerStats } from "./runtime/list-container-stats.ts";
@@ -25,6 +28,7 @@ import { listPodSandboxMetrics } from "./runtime/list-pod-sandbox-metrics.ts";
 import { listPodSandboxStats } from "./runtime/list-pod-sandbox-stats.ts";
 import { podSandboxStats } from "./runtime/pod-sandbox-stats.ts";
 import { podSandboxStatus } from "./runtime/pod-sandbox-status.ts";
+import { portForward } from "./runtime/port-forward.ts";
 import { removeContainer } from "./runtime/remove-container.ts";
 import { removePodSandbox } from "./runtime/remove-pod-sandbox.ts";
 import { reopenContainerLog } from "./runtime/reopen-container-log.ts";
@@ -44,16 +48,19 @@ import { updatePodSandboxResources } from "./runtime/update-pod-sandbox-resource
 import { updateRuntimeConfig } from "./runtime/update-runtime-config.ts";
 import { version } from "./runtime/version.ts";
 
-/** Both services of the interface, served from one runtime. */
-export function criRoutes(runtime: Runtime): (router: ConnectRouter) => void {
+/** Both services of the interface, served from one runtime; sessions are served from `streaming`. */
+export function criRoutes(runtime: Runtime, streaming: StreamingServer): (router: ConnectRouter) => void {
   return (router) => {
-    router.service(RuntimeService, complete(RuntimeService, runtimeService(runtime)));
+    router.service(RuntimeService, complete(RuntimeService, runtimeService(runtime, streaming)));
     router.service(ImageService, complete(ImageService, imageService(runtime)));
   };
 }
 
 /** What is not listed here, or in `imageService`, is answered with Unimplemented by name. */
-function runtimeService(runtime: Runtime): Partial<ServiceImpl<typeof RuntimeService>> {
+function runtimeService(
+  runtime: Runtime,
+  streaming: StreamingServer,
+): Partial<ServiceImpl<typeof RuntimeService>> {
   const events = openEventFeed(runtime);
   const stats = openStats(runtime);
   return {
@@ -76,6 +83,9 @@ function runtimeService(runtime: Runtime): Partial<ServiceImpl<typeof RuntimeSer
     streamContainers: (request) => streamContainers(runtime, request),
     updateContainerResources: (request) => updateContainerResources(runtime, request),
     containerStatus: (request) => containerStatus(runtime, request),
+    exec: (request) => exec(runtime, streaming, request),
+    attach: (request) => attach(runtime, streaming, request),
+    portForward: (request) => portForward(runtime, streaming, request),
     execSync: (request, { signal }) => execSync(runtime, request, signal),
     getContainerEvents: (_request, { signal }) => getContainerEvents(events, signal),
     reopenContainerLog: (request) => reopenContainerLog(runtime, request),

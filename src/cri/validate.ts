@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { DescEnum, DescField, DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
 import {
+  AttachRequestSchema,
   CheckpointContainerRequestSchema,
   CheckpointPodRequestSchema,
   ContainerStatsRequestSchema,
   ContainerStatusRequestSchema,
   CreateContainerRequestSchema,
+  ExecRequestSchema,
   ExecSyncRequestSchema,
   type ImageFilter,
   type ImageSpec,
@@ -13,6 +15,7 @@ import {
   ListImagesRequestSchema,
   PodSandboxStatsRequestSchema,
   PodSandboxStatusRequestSchema,
+  PortForwardRequestSchema,
   PullImageRequestSchema,
   RemoveContainerRequestSchema,
   RemoveImageRequestSchema,
@@ -35,6 +38,7 @@ import {
   checkAnnotations,
   checkCommand,
   checkImageName,
+  checkInteger,
   checkNotEmpty,
   checkRuntimeHandler,
   invalid,
@@ -44,6 +48,9 @@ import {
 import { checkResources } from "./validate-resources.ts";
 import { checkSandboxConfig } from "./validate-sandbox.ts";
 import { checkTextSize, MAX_ENTRIES } from "./validate-size.ts";
+
+/** Far above what any client forwards at once; each is a channel of its own in the oldest protocol. */
+const MAX_PORTS = 100;
 
 /** What each request must satisfy beyond what holds for every message; by the full name of its type. */
 const CHECKS: ReadonlyMap<string, (message: Message) => void> = new Map([
@@ -89,6 +96,22 @@ const CHECKS: ReadonlyMap<string, (message: Message) => void> = new Map([
   rule(RestorePodRequestSchema, checkRestorePod),
   rule(ListImagesRequestSchema, (request) => checkImageFilter(request.filter)),
   rule(StreamImagesRequestSchema, (request) => checkImageFilter(request.filter)),
+  rule(ExecRequestSchema, (request) => {
+    checkNotEmpty("container_id", request.containerId);
+    checkCommand("cmd", request.cmd);
+    checkStreams(request);
+  }),
+  rule(AttachRequestSchema, (request) => {
+    checkNotEmpty("container_id", request.containerId);
+    checkStreams(request);
+  }),
+  rule(PortForwardRequestSchema, (request) => {
+    checkNotEmpty("pod_sandbox_id", request.podSandboxId);
+    if (request.port.length > MAX_PORTS) {
+      invalid("port", `must not have more than ${MAX_PORTS} entries, but has ${request.port.length}`);
+    }
+    for (const [index, port] of request.port.entries()) checkInteger(`port[${index}]`, port, 1, 65_535);
+  }),
   rule(PullImageRequestSchema, (request) => checkImage(request.image)),
   rule(ImageStatusRequestSchema, (request) => checkImage(request.image)),
   rule(RemoveImageRequestSchema, (request) => checkImage(request.image)),
@@ -110,6 +133,13 @@ function rule<D extends DescMessage>(
   verify: (message: MessageShape<D>) => void,
 ): [string, (message: Message) => void] {
   return [type.typeName, (message) => verify(message as MessageShape<D>)];
+}
+
+function checkStreams(request: { tty: boolean; stdin: boolean; stdout: boolean; stderr: boolean }): void {
+  if (request.tty && request.stderr) invalid("stderr", "a terminal has no stderr of its own");
+  if (!request.stdin && !request.stdout && !request.stderr) {
+    invalid("stdout", "at least one of stdin, stdout and stderr must be asked for");
+  }
 }
 
 function checkImage(image: ImageSpec | undefined): void {

@@ -9,7 +9,7 @@ import type { Runtime } from "../../src/container/runtime.ts";
 import { criRoutes } from "../../src/cri/routes.ts";
 import { type CriServer, serveCri } from "../../src/cri/server.ts";
 import { logger } from "../../src/lib/logger.ts";
-import { id, newRuntime } from "../fixtures/cri-clients.ts";
+import { fakeStreaming, id, newRuntime } from "../fixtures/cri-clients.ts";
 import { eventually } from "./harness/eventually.ts";
 
 let directory: string;
@@ -37,7 +37,8 @@ beforeAll(async () => {
     },
   };
   runtime = { ...plain, events: counted };
-  server = await serveCri({ socketPath: join(directory, "podrt.sock"), routes: criRoutes(runtime) });
+  const routes = criRoutes(runtime, fakeStreaming);
+  server = await serveCri({ socketPath: join(directory, "podrt.sock"), routes });
   idle = listeners;
 });
 

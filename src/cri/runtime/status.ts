@@ -52,6 +52,7 @@ function configInfo({ paths, config, userNamespaces }: Runtime): object {
     sandboxImage: config.image.sandbox_image ?? BUILT_IN_PAUSE,
     network: config.network,
     image: config.image,
+    streaming: config.streaming,
     cgroup: config.cgroup,
     userNamespaces,
   };

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Constants and structures of include/linux/socket.h, include/uapi/linux/un.h and socket(7) (x86-64 layout).
+// Constants and structures of include/linux/socket.h, include/uapi/linux/{un,in,in6}.h and socket(7) (x86-64 layout).
 
 export const AF_UNIX = 1;
+export const AF_INET = 2;
+export const AF_INET6 = 10;
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOL_SOCKET = 1;
+export const SO_ERROR = 4;
 export const SO_SNDBUFFORCE = 32;
 export const SCM_RIGHTS = 1;
 export const MSG_DONTWAIT = 0x40;
@@ -20,6 +23,26 @@ export function unixAddress(path: string): Uint8Array {
   const address = new Uint8Array(2 + bytes.length + 1);
   address[0] = AF_UNIX;
   address.set(bytes, 2);
+  return address;
+}
+
+/** struct sockaddr_in of 127.0.0.1; port and address are in network byte order. */
+export function loopbackAddress4(port: number): Uint8Array {
+  const address = new Uint8Array(16);
+  const view = new DataView(address.buffer);
+  view.setUint16(0, AF_INET, true);
+  view.setUint16(2, port, false);
+  address.set([127, 0, 0, 1], 4);
+  return address;
+}
+
+/** struct sockaddr_in6 of ::1: family, port, flow label, sixteen bytes of address, scope. */
+export function loopbackAddress6(port: number): Uint8Array {
+  const address = new Uint8Array(28);
+  const view = new DataView(address.buffer);
+  view.setUint16(0, AF_INET6, true);
+  view.setUint16(2, port, false);
+  address[23] = 1;
   return address;
 }
 
