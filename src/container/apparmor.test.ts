@@ -5,6 +5,7 @@ import {
   LinuxContainerSecurityContextSchema,
   SecurityProfile_ProfileType as ProfileType,
 } from "../gen/runtime/v1/api_pb.ts";
+import { openSelinux } from "../linux/selinux.ts";
 import { apparmorLabels, apparmorProfile } from "./apparmor.ts";
 import type { SecurityModules } from "./security-modules.ts";
 
@@ -12,7 +13,8 @@ const { RuntimeDefault, Unconfined, Localhost } = ProfileType;
 
 function machine(isEnabled: boolean, defaultAppArmorProfile?: string): SecurityModules {
   const isLoaded = (name: string) => isEnabled && ["podrt-default", "mine"].includes(name);
-  return { apparmor: { isEnabled, isLoaded, execAttribute: "apparmor/exec" }, defaultAppArmorProfile };
+  const apparmor = { isEnabled, isLoaded, execAttribute: "apparmor/exec" };
+  return { apparmor, defaultAppArmorProfile, selinux: openSelinux() };
 }
 const off = machine(false);
 const on = machine(true, "podrt-default");

@@ -27,9 +27,11 @@ import { newLiveContainer } from "./live.ts";
 import type { SandboxFiles } from "./mount-spec.ts";
 import { capabilitySet } from "./process-spec.ts";
 import { sandboxConfig } from "./records.ts";
+import { relabelMounts } from "./relabel.ts";
 import { makeCgroup } from "./resources.ts";
 import { containersOf, nowNs, type Runtime, updateContainer } from "./runtime.ts";
 import { readSeccompProfile, seccompChoice, seccompFilter } from "./seccomp.ts";
+import { containerLabels } from "./selinux.ts";
 import { runtimeSpec } from "./spec.ts";
 import { containerState } from "./status.ts";
 import { HELD_FDS } from "./stdio.ts";
@@ -78,6 +80,12 @@ async function create(runtime: Runtime, sandboxId: string, config: ContainerConf
   const choice = seccompChoice(security);
   const seccomp = readSeccompProfile(choice);
   const apparmor = apparmorProfile("config.linux.security_context", security, runtime.securityModules);
+  const selinux = containerLabels(
+    "config.linux.security_context",
+    security,
+    sandbox.selinux,
+    runtime.securityModules.selinux,
+  );
   const mappings = containerIdMappings(config, sandboxConfig(sandbox));
   const image = findImage(runtime, config, label);
   const imageMounts = findImageMounts(runtime, config);
@@ -94,7 +102,7 @@ async function create(runtime: Runtime, sandboxId: string, config: ContainerConf
   );
   cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(record.id));
   if (mappings !== undefined) ownAsMapped(snapshot.upperDir, mappings);
-  const root = mountRoot(snapshot, shownIds(runtime, mappings));
+  const root = mountRoot(snapshot, shownIds(runtime, mappings), selinux?.file);
   cleanup.add("close the root", () => root.close());
   const user = containerUser(config, image, () => readUserDatabase(root));
   if (mappings !== undefined) checkMapped(user, mappings, label);
@@ -113,9 +121,11 @@ async function create(runtime: Runtime, sandboxId: string, config: ContainerConf
     available: mappings === undefined ? runtime.capabilities : ALL_CAPABILITIES,
     ...(seccomp === undefined ? {} : { seccomp }),
     ...(apparmor === undefined ? {} : { apparmorProfile: apparmor }),
+    ...(selinux === undefined ? {} : { selinux }),
     imageMounts: imageVolumeMounts(runtime, imageMounts, mappings),
   });
   for (const mount of asked.mounts) checkMapping(mount);
+  await relabelMounts(config, selinux?.file);
   const spec = applyCdiEdits(asked, edits);
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   cleanup.add("remove the cgroup", () => cgroup.remove());

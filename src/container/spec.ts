@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ContainerConfig } from "../gen/runtime/v1/api_pb.ts";
 import { IMAGE_VOLUME } from "../launch/mounts.ts";
+import { contextOption } from "../launch/rootfs.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import type { IdMappings } from "../oci/id-mapping.ts";
 import type { ImageConfig } from "../oci/image-spec.ts";
@@ -8,6 +9,7 @@ import type { NamespaceType, RuntimeMount, RuntimeSeccomp, RuntimeSpec } from ".
 import { deviceSpec } from "./device-spec.ts";
 import { mountSpec, rootPropagation, type SandboxFiles } from "./mount-spec.ts";
 import { processSpec } from "./process-spec.ts";
+import type { ContainerLabels } from "./selinux.ts";
 import type { ResolvedUser } from "./user.ts";
 
 /** What the sandbox and the image contribute to a container. */
@@ -26,6 +28,8 @@ export interface SpecContext {
   readonly seccomp?: RuntimeSeccomp;
   /** Absent for a container that AppArmor does not confine. */
   readonly apparmorProfile?: string;
+  /** Absent where SELinux is off. */
+  readonly selinux?: ContainerLabels;
   /** The mounts of images, by their position among the requested ones. */
   readonly imageMounts: ReadonlyMap<number, RuntimeMount>;
   readonly hostNetwork: boolean;
@@ -44,15 +48,19 @@ export function runtimeSpec(config: ContainerConfig, context: SpecContext): Runt
     process: {
       ...processSpec(config, context.image, context),
       ...(context.apparmorProfile === undefined ? {} : { apparmorProfile: context.apparmorProfile }),
+      ...(context.selinux?.process === undefined ? {} : { selinuxLabel: context.selinux.process }),
     },
     root: { path: context.rootPath, readonly: security?.readonlyRootfs ?? false },
     hostname: context.hostname,
-    mounts: mountSpec(config, {
-      ...context,
-      privileged,
-      volumes: imageVolumes(context.image),
-      images: context.imageMounts,
-    }),
+    mounts: labelled(
+      mountSpec(config, {
+        ...context,
+        privileged,
+        volumes: imageVolumes(context.image),
+        images: context.imageMounts,
+      }),
+      context.selinux,
+    ),
     annotations: config.annotations,
     linux: {
       namespaces: namespaces(context, privileged),
@@ -66,6 +74,7 @@ export function runtimeSpec(config: ContainerConfig, context: SpecContext): Runt
       maskedPaths: privileged ? [] : (security?.maskedPaths ?? []),
       readonlyPaths: privileged ? [] : (security?.readonlyPaths ?? []),
       ...(context.seccomp === undefined ? {} : { seccomp: context.seccomp }),
+      ...(context.selinux === undefined ? {} : { mountLabel: context.selinux.file }),
     },
   };
 }
@@ -82,6 +91,18 @@ function imageVolumes(image: ImageConfig): RuntimeMount[] {
     )
     .filter((path) => path !== "/")
     .map((path) => ({ destination: path, type: "bind", source: path, options: ["rbind", IMAGE_VOLUME] }));
+}
+
+/** File systems that are the container's alone; the others have labels of their own, and keep them. */
+const LABELLED_TYPES = ["tmpfs", "devpts", "overlay"];
+
+function labelled(mounts: RuntimeMount[], labels: ContainerLabels | undefined): RuntimeMount[] {
+  if (labels === undefined) return mounts;
+  return mounts.map((mount) =>
+    LABELLED_TYPES.includes(mount.type)
+      ? { ...mount, options: [...mount.options, contextOption(labels.file)] }
+      : mount,
+  );
 }
 
 function namespaces(context: SpecContext, privileged: boolean): { type: NamespaceType; path?: string }[] {

@@ -30,6 +30,7 @@ import { makeCgroup } from "./resources.ts";
 import { nowNs, type Runtime, updateContainer } from "./runtime.ts";
 import { seccompChoice, seccompFilter } from "./seccomp.ts";
 import type { SecurityModules } from "./security-modules.ts";
+import { selinuxExecLabels } from "./selinux.ts";
 import { containerState } from "./status.ts";
 import { logPlace, newStdio, startPumps } from "./stdio.ts";
 import { mountRoot, shownIds, specIdMappings, stdioOwner } from "./user-namespace.ts";
@@ -147,7 +148,7 @@ function takeRoot(
   if (prepared !== undefined) return prepared;
   const snapshot = runtime.snapshotter.get(record.id);
   if (snapshot === undefined) throw new NotFoundError(`the snapshot of container ${record.id} is gone`);
-  return mountRoot(snapshot, shownIds(runtime, mappings));
+  return mountRoot(snapshot, shownIds(runtime, mappings), specOf(record).linux.mountLabel);
 }
 
 function openPause(sandbox: SandboxRecord): Fd {
@@ -181,7 +182,10 @@ export function identityOf(
     ambient: capabilitySet(capabilities.ambient),
     noNewPrivileges,
     seccompFilter: seccompFilter(choice, spec.linux.seccomp, bounding),
-    execLabels: apparmorLabels(spec.process.apparmorProfile, apparmor),
+    execLabels: [
+      ...apparmorLabels(spec.process.apparmorProfile, apparmor),
+      ...selinuxExecLabels(spec.process.selinuxLabel),
+    ],
   };
 }
 

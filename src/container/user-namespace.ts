@@ -90,10 +90,11 @@ export function ownAsMapped(directory: string, mappings: IdMappings): void {
 export function stdioOwner(spec: RuntimeSpec): TerminalOwner {
   const { uid } = spec.process.user;
   const mappings = specIdMappings(spec);
-  if (mappings === undefined) return { uid, ttyGroup: TTY_GROUP, root: { uid: 0, gid: 0 } };
+  const label = spec.linux.mountLabel;
+  if (mappings === undefined) return { uid, ttyGroup: TTY_GROUP, root: { uid: 0, gid: 0 }, label };
   const root = hostRoot(mappings);
   const ttyGroup = hostId(mappings.gids, TTY_GROUP) ?? root.gid;
-  return { uid: hostId(mappings.uids, uid) ?? root.uid, ttyGroup, root };
+  return { uid: hostId(mappings.uids, uid) ?? root.uid, ttyGroup, root, label };
 }
 
 /** The mappings that a container was made with; undefined for one in the host's user namespace. */
@@ -105,10 +106,12 @@ export function specIdMappings({ linux }: RuntimeSpec): IdMappings | undefined {
 /**
  * The root file system of a container, detached. Where its user namespace maps ids the layers, whose ids
  * are the image's, are shown through the mapping; the upper directory holds what processes of the
- * container write, and so has the host's ids in it.
+ * container write, and so has the host's ids in it. `label` is its SELinux context, where that is on.
  */
-export function mountRoot(snapshot: OverlayDirectories, ids: ShownIds | undefined): Fd {
-  return withShownIds(snapshot.lowerDirs, ids, (lowerDirs) => mountOverlay({ ...snapshot, lowerDirs }));
+export function mountRoot(snapshot: OverlayDirectories, ids: ShownIds | undefined, label?: string): Fd {
+  return withShownIds(snapshot.lowerDirs, ids, (lowerDirs) =>
+    mountOverlay({ ...snapshot, lowerDirs }, label),
+  );
 }
 
 /** How the ids of layers are shown with `mappings`; undefined for as they are. */

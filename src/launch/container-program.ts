@@ -21,6 +21,7 @@ import { MSGHDR_BYTES, rightsMessage } from "../linux/abi/socket.ts";
 import { TIOCSCTTY } from "../linux/abi/tty.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import type { Fd } from "../linux/fd.ts";
+import { XATTR_SELINUX } from "../linux/selinux.ts";
 import type { RootPropagation, RuntimeMount, RuntimeSpec } from "../oci/runtime-spec.ts";
 import { attachStdio, becomeApplication, type CgroupPlace, setOomScore } from "./child.ts";
 import { isDevForeign, makeDevices } from "./devices.ts";
@@ -140,7 +141,8 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
   makeDevices(tree, spec, launch.devices !== undefined);
   if (launch.stdio.terminal && !isDevForeign(spec)) mountConsole(tree, stdin);
   makeReadOnly(child, spec.linux.readonlyPaths);
-  maskPaths(child, spec.linux.maskedPaths, passed);
+  maskPaths(child, spec.linux.maskedPaths, passed, spec.linux.mountLabel);
+  labelQueues(child, spec);
   tree.makeDirectories(spec.process.cwd);
   finishMounts(child, spec.mounts);
   if (spec.root.readonly)
@@ -156,6 +158,17 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
     environment: spec.process.env,
   });
   return program;
+}
+
+/** The message queues are the pod's, mounted once for all of its containers: no mount option can label them. */
+function labelQueues(child: Table, { mounts, linux: { mountLabel } }: RuntimeSpec): void {
+  if (mountLabel === undefined) return;
+  const value = Buffer.from(`${mountLabel}\0`);
+  for (const { destination } of mounts.filter(({ type }) => type === "mqueue")) {
+    child.step(`label ${destination}`, "setxattr", [destination, XATTR_SELINUX, value, value.length, 0], {
+      tolerate: ["EOPNOTSUPP"],
+    });
+  }
 }
 
 /** The monitor keeps its ends of the pipes or the terminal, so that a daemon's death closes nothing. */

@@ -5,7 +5,7 @@ import type { Fd } from "../linux/fd.ts";
 import type { RuntimeMount } from "../oci/runtime-spec.ts";
 import { type ShownIds, withShownIds } from "./idmapped-directories.ts";
 import { attributesOf } from "./mounts.ts";
-import { mountReadOnlyOverlay, setDetachedAttributes } from "./rootfs.ts";
+import { CONTEXT, mountReadOnlyOverlay, setDetachedAttributes } from "./rootfs.ts";
 
 /** What an overlay mount of a runtime configuration says: the layers of an image, and which part of it. */
 export interface ImageVolume {
@@ -14,6 +14,8 @@ export interface ImageVolume {
   /** Of the image; empty for all of it. */
   readonly subPath: string;
   readonly attributes: number;
+  /** SELinux context; absent where SELinux is off. */
+  readonly label: string | undefined;
 }
 
 /** Begins an option that names the directory of the image that is mounted instead of its root. */
@@ -24,17 +26,18 @@ export function imageVolume({ options }: RuntimeMount): ImageVolume {
   const after = (prefix: string) =>
     options.filter((option) => option.startsWith(prefix)).map((option) => option.slice(prefix.length));
   const [subPath = ""] = after(SUB_PATH);
-  return { lowerDirs: after(LOWER_DIRECTORY), subPath, attributes: attributesOf(options) };
+  const [label] = after(CONTEXT);
+  return { lowerDirs: after(LOWER_DIRECTORY), subPath, attributes: attributesOf(options), label };
 }
 
 /** The whole image as a detached mount that shows `ids`; `emptyDir` is any empty directory. */
 export function openImageVolume(
-  { lowerDirs, attributes }: ImageVolume,
+  { lowerDirs, attributes, label }: ImageVolume,
   emptyDir: string,
   ids: ShownIds | undefined,
 ): Fd {
   if (lowerDirs.length === 0) throw new FailedPreconditionError("the image has no layers to be mounted");
-  const root = withShownIds(lowerDirs, ids, (paths) => mountReadOnlyOverlay(paths, emptyDir));
+  const root = withShownIds(lowerDirs, ids, (paths) => mountReadOnlyOverlay(paths, emptyDir, label));
   try {
     setDetachedAttributes(root, mountAttr(attributes), 0);
     return root;

@@ -19,7 +19,7 @@ import { statFd } from "../linux/path.ts";
 import { syscall } from "../linux/syscall.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import type { Cell, Operand, Table } from "./program.ts";
-import { mountFilesystem, openPath } from "./rootfs.ts";
+import { contextOption, mountFilesystem, openPath } from "./rootfs.ts";
 
 /*
  * Masked and read-only paths, inside the entered root. An image, or a volume that another container
@@ -37,10 +37,18 @@ const S_IFREG = 0o100000;
 const CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
 const BY_DESCRIPTOR = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
 
-/** Appends the steps that hide `paths`: a file behind the null device, a directory behind an empty one. */
-export function maskPaths(table: Table, paths: readonly string[], passed: PassedFds): void {
+/**
+ * Appends the steps that hide `paths`: a file behind the null device, a directory behind an empty one, which has
+ * the SELinux context `label` where that is given.
+ */
+export function maskPaths(
+  table: Table,
+  paths: readonly string[],
+  passed: PassedFds,
+  label: string | undefined,
+): void {
   if (paths.length === 0) return;
-  const covers = attachCovers(table, passed.add(openNullDevice()));
+  const covers = attachCovers(table, passed.add(openNullDevice()), label);
   for (const path of paths) {
     const target = openPath(table, path, `mask ${path}: open it`, MISSING);
     // One of the two fits, and EINVAL says of the other that it does not; without either, the last step fails.
@@ -91,9 +99,10 @@ function closeTarget(table: Table, path: string, target: Cell): void {
  * Appends a file system with a directory `empty` and the null device as `null`, attached above the root so that
  * its mounts can be copied: the kernel copies only what is attached. Nothing that begins at the root sees it.
  */
-function attachCovers(table: Table, nullDevice: Operand): Cell {
+function attachCovers(table: Table, nullDevice: Operand, label: string | undefined): Cell {
   const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  const covers = mountFilesystem(table, "tmpfs", ["mode=0755", "nr_inodes=3"], attributes);
+  const options = ["mode=0755", "nr_inodes=3", ...(label === undefined ? [] : [contextOption(label)])];
+  const covers = mountFilesystem(table, "tmpfs", options, attributes);
   table.step("make the empty cover", "mkdirat", [covers, "empty", 0o755]);
   table.step("make a place for the null cover", "mknodat", [covers, "null", S_IFREG | 0o444, 0]);
   table.step("attach the covers", "move_mount", [covers, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH]);

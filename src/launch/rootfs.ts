@@ -41,6 +41,13 @@ import type { Cell, Operand, Program, Table } from "./program.ts";
  * then resolves any name of the container's: from there on no path leads out.
  */
 
+/** The option that gives everything in a file system one SELinux context (mount(8)). */
+export function contextOption(label: string): string {
+  return `${CONTEXT}${label}`;
+}
+
+export const CONTEXT = "context=";
+
 /** The directories of an overlay. */
 export interface OverlayDirectories {
   /** Top first. */
@@ -49,19 +56,23 @@ export interface OverlayDirectories {
   readonly workDir: string;
 }
 
-/** The overlay of `layers` as a detached mount. */
-export function mountOverlay({ lowerDirs, upperDir, workDir }: OverlayDirectories): Fd {
+/** The overlay of `layers` as a detached mount, with an SELinux context where `label` is given. */
+export function mountOverlay({ lowerDirs, upperDir, workDir }: OverlayDirectories, label?: string): Fd {
   const options = [...lowerOptions(lowerDirs), `upperdir=${upperDir}`, `workdir=${workDir}`];
-  return newFilesystem("overlay", options, 0);
+  return newFilesystem("overlay", withContext(options, label), 0);
+}
+
+function withContext(options: readonly string[], label: string | undefined): readonly string[] {
+  return label === undefined ? options : [...options, contextOption(label)];
 }
 
 /**
  * The overlay of `lowerDirs` (top first) that nothing can be written to, as a detached mount. The kernel
  * wants two directories at least where there is no upper one: `emptyDir` is the second of a single one.
  */
-export function mountReadOnlyOverlay(lowerDirs: readonly string[], emptyDir: string): Fd {
+export function mountReadOnlyOverlay(lowerDirs: readonly string[], emptyDir: string, label?: string): Fd {
   const stack = lowerDirs.length === 1 ? [...lowerDirs, emptyDir] : lowerDirs;
-  return newFilesystem("overlay", lowerOptions(stack), MOUNT_ATTR_RDONLY);
+  return newFilesystem("overlay", withContext(lowerOptions(stack), label), MOUNT_ATTR_RDONLY);
 }
 
 function lowerOptions(directories: readonly string[]): string[] {

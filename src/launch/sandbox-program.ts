@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+import { FailedPreconditionError } from "../errors.ts";
 import { PAUSE_ELF } from "../gen/machine-code.ts";
+import { errnoName } from "../linux/abi/errno.ts";
 import { AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_WRONLY } from "../linux/abi/fcntl.ts";
 import {
   MOUNT_ATTR_NODEV,
@@ -17,6 +19,7 @@ import {
 } from "../linux/abi/sched.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import { type Fd, sealedMemfd } from "../linux/fd.ts";
+import { labelFd } from "../linux/selinux.ts";
 import { type CgroupPlace, setOomScore } from "./child.ts";
 import { labelExec } from "./exec-label.ts";
 import { forkChild } from "./fork.ts";
@@ -50,9 +53,26 @@ export interface SandboxLaunch {
   readonly userNamespace: Fd | undefined;
   /** What is run in place of the embedded pause. */
   readonly image?: SandboxImageProcess | undefined;
+  /** SELinux context of the pause's executable, the same for all pods; absent where nothing is labelled. */
+  readonly executableLabel: string | undefined;
 }
 
 let pauseBinary: Fd | undefined;
+
+/** The pause's executable, one for all pods; `label` is what lets a labelled process execute it. */
+function pauseExecutable(label: string | undefined): Fd {
+  if (pauseBinary !== undefined) return pauseBinary.duplicate();
+  const binary = sealedMemfd("podrt-pause", PAUSE_ELF);
+  const result = label === undefined ? 0 : labelFd(binary.number, label);
+  if (result < 0) {
+    binary.close();
+    throw new FailedPreconditionError(
+      `cannot label the pause's executable as ${label}: ${errnoName(-result)}; the policy has to let podrt relabel its files`,
+    );
+  }
+  pauseBinary = binary;
+  return binary.duplicate();
+}
 
 /**
  * The program that starts a sandbox's pause: new namespaces, an empty read-only root, no
@@ -94,8 +114,7 @@ export function sandboxProgram(launch: SandboxLaunch, passed: PassedFds): Progra
   const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   const root = mountFilesystem(child, "tmpfs", ["size=0k", "nr_inodes=1", "mode=0555"], attributes);
   enterRoot(child, root, launch.rootMountPoint);
-  pauseBinary ??= sealedMemfd("podrt-pause", PAUSE_ELF);
-  const executable = passed.add(pauseBinary.duplicate());
+  const executable = passed.add(pauseExecutable(launch.executableLabel));
   assumeIdentity(program, child, launch.identity, launch.existingCapabilities);
   // Marked rather than closed: the executable itself is one of them.
   child.step("close descriptors at execve", "close_range", [3, 0xffff_ffff, 4]);

@@ -28,6 +28,8 @@ export interface TerminalOwner {
   readonly ttyGroup: number;
   /** Whom the file system belongs to. */
   readonly root: { readonly uid: number; readonly gid: number };
+  /** SELinux context of the file system; absent where SELinux is off. */
+  readonly label?: string | undefined;
 }
 
 /** A new instance of devpts as a detached mount, and the first terminal in it. */
@@ -37,6 +39,7 @@ export function newTerminalFilesystem(owner: TerminalOwner): Terminal & { readon
     ["ptmxmode", "0666"],
     ["mode", "0620"],
     ["gid", String(owner.ttyGroup)],
+    ...(owner.label === undefined ? [] : [["context", owner.label] as const]),
   ] as const;
   for (const [key, value] of options) {
     syscall("fsconfig", context.number, FSCONFIG_SET_STRING, key, value, 0);

@@ -4,6 +4,7 @@ import { AT_REMOVEDIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "./ab
 import { S_IFDIR, S_IFMT } from "./abi/stat.ts";
 import { Fd } from "./fd.ts";
 import { statFd, tryStatAt } from "./path.ts";
+import { labelFd, labelPath } from "./selinux.ts";
 import { isErrno, SyscallError, syscall, trySyscall } from "./syscall.ts";
 
 /** What a tree takes: bytes on disk and inodes, the top directory's own included. */
@@ -69,6 +70,25 @@ export function removeTree(directoryFd: number, name: string | Uint8Array): void
 export interface MeasureBounds {
   readonly maxInodes?: number;
   readonly timeoutMs?: number;
+}
+
+/**
+ * Gives `top` and all below it the SELinux context `label`, links themselves and not what they name. Answers the
+ * first error of the kernel's as -errno, 0 for none; what is gone by the time it is reached is passed over.
+ */
+export function relabelTree(top: Fd, label: string): number {
+  let failure = labelFd(top.number, label);
+  if (failure < 0 || (statFd(top.number).mode & S_IFMT) !== S_IFDIR) return failure;
+  walkTree(top, {
+    visit(fd, name) {
+      const result = labelPath(Buffer.concat([Buffer.from(`/proc/self/fd/${fd}/`), name]), label);
+      if (result === -ERRNO.ENOENT) return "pass";
+      failure = result;
+      return result < 0 ? "stop" : "enter";
+    },
+    leave: () => {},
+  });
+  return failure;
 }
 
 /** Adds up what the tree below an open directory takes; files with several names count once. */

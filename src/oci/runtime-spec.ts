@@ -27,6 +27,8 @@ export interface RuntimeProcess {
   readonly oomScoreAdj?: number;
   /** Name of a profile of AppArmor's; absent for an unconfined process. */
   readonly apparmorProfile?: string;
+  /** SELinux context; absent where SELinux is off, or the policy decides. */
+  readonly selinuxLabel?: string;
 }
 
 /** Each a list of names as in `CAP_CHOWN`. */
@@ -82,6 +84,8 @@ export interface RuntimeLinux {
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
   readonly seccomp?: RuntimeSeccomp;
+  /** SELinux context of what is mounted for the container; absent where SELinux is off. */
+  readonly mountLabel?: string;
   readonly sysctl?: Readonly<Record<string, string>>;
 }
 

@@ -7,6 +7,7 @@ import { type DNSConfig, NamespaceMode, type PodSandboxConfig } from "../gen/run
 import { errnoName } from "../linux/abi/errno.ts";
 import { MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID } from "../linux/abi/mount.ts";
 import { mount } from "../linux/libc.ts";
+import { labelPath } from "../linux/selinux.ts";
 import { cString, isErrno, syscall } from "../linux/syscall.ts";
 import { hostRoot } from "../oci/id-mapping.ts";
 
@@ -21,8 +22,13 @@ import { hostRoot } from "../oci/id-mapping.ts";
  */
 const SHM_OPTIONS = "mode=1777,size=65536k";
 
-/** Makes the run directory with the files that containers share. */
-export function makeFiles(dir: string, config: PodSandboxConfig, hostname: string): void {
+/** Makes the run directory with the files that containers share; `label` is theirs where SELinux is on. */
+export function makeFiles(
+  dir: string,
+  config: PodSandboxConfig,
+  hostname: string,
+  label: string | undefined,
+): void {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   writeFileSync(join(dir, "hostname"), `${hostname}\n`, { mode: 0o644 });
   if (config.dnsConfig === undefined) copyHostFile("/etc/resolv.conf", join(dir, "resolv.conf"));
@@ -33,8 +39,11 @@ export function makeFiles(dir: string, config: PodSandboxConfig, hostname: strin
   if (owner !== undefined) {
     for (const name of ["hostname", "resolv.conf", "hosts"]) chownSync(join(dir, name), owner.uid, owner.gid);
   }
+  if (label !== undefined) {
+    for (const name of ["hostname", "resolv.conf", "hosts"]) setLabel(join(dir, name), label);
+  }
   const options = config.linux?.securityContext?.namespaceOptions;
-  if (options?.ipc !== NamespaceMode.NODE) mountShm(join(dir, "shm"), owner);
+  if (options?.ipc !== NamespaceMode.NODE) mountShm(join(dir, "shm"), owner, label);
 }
 
 /** Writes /etc/hosts once the addresses are known; a pod in the host's network has a copy of the host's. */
@@ -77,11 +86,26 @@ function copyHostFile(source: string, target: string): void {
   else writeFileSync(target, "", { mode: 0o644 });
 }
 
-function mountShm(path: string, owner: { uid: number; gid: number } | undefined): void {
+function setLabel(path: string, label: string): void {
+  const result = labelPath(path, label);
+  if (result < 0)
+    throw new FailedPreconditionError(`cannot label ${path} as ${label}: ${errnoName(-result)}`);
+}
+
+function mountShm(
+  path: string,
+  owner: { uid: number; gid: number } | undefined,
+  label: string | undefined,
+): void {
   mkdirSync(path, { recursive: true, mode: 0o755 });
   if (isMountPoint(path)) return;
   const type = cString("tmpfs");
-  const options = owner === undefined ? SHM_OPTIONS : `${SHM_OPTIONS},uid=${owner.uid},gid=${owner.gid}`;
+  const options = [
+    SHM_OPTIONS,
+    ...(owner === undefined ? [] : [`uid=${owner.uid}`, `gid=${owner.gid}`]),
+    // In quotes, since a level has commas of its own.
+    ...(label === undefined ? [] : [`context="${label}"`]),
+  ].join(",");
   const result = mount(
     cString("shm"),
     cString(path),

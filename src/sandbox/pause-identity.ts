@@ -2,17 +2,23 @@
 import { apparmorLabels, apparmorProfile } from "../container/apparmor.ts";
 import { readSeccompProfile, seccompChoice, seccompFilter } from "../container/seccomp.ts";
 import type { SecurityModules } from "../container/security-modules.ts";
+import { selinuxExecLabels } from "../container/selinux.ts";
 import { podIdMappings } from "../container/user-namespace.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
 import type { Identity } from "../launch/identity.ts";
 import type { IdMapping } from "../oci/runtime-spec.ts";
+import type { PodLabels } from "../state/sandboxes.ts";
 
 // Nobody's id: containers of a pod with a shared pid namespace see the pause and must not own it.
 const PAUSE_ID = 65_535;
 
 /** The pause has no capability and can gain none; user and groups are the pod's where it names them. */
-export function identityForPause(config: PodSandboxConfig, modules: SecurityModules): Identity {
+export function identityForPause(
+  config: PodSandboxConfig,
+  modules: SecurityModules,
+  labels: PodLabels | undefined,
+): Identity {
   const context = config.linux?.securityContext;
   // A privileged pod is one whose containers may be: its pause needs nothing for that.
   const security = context && { ...context, privileged: false };
@@ -37,7 +43,7 @@ export function identityForPause(config: PodSandboxConfig, modules: SecurityModu
     ambient: none,
     noNewPrivileges: true,
     seccompFilter: seccompFilter(choice, readSeccompProfile(choice), none),
-    execLabels: apparmorLabels(apparmor, modules.apparmor),
+    execLabels: [...apparmorLabels(apparmor, modules.apparmor), ...selinuxExecLabels(labels?.process)],
   };
 }
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type JsonValue, toJson } from "@bufbuild/protobuf";
 import { PAUSE_TAG } from "../container/records.ts";
 import { nowNs, type Runtime } from "../container/runtime.ts";
+import { commonFileLabel, podLabels } from "../container/selinux.ts";
 import { podIdMappings } from "../container/user-namespace.ts";
 import { AlreadyExistsError, FailedPreconditionError, InternalError, UnavailableError } from "../errors.ts";
 import {
@@ -28,7 +29,7 @@ import { openNamespace, pinNamespace, unpinNamespace } from "../linux/namespace.
 import { identify, signal } from "../linux/process.ts";
 import { bringLoopbackUp, type HostPort } from "../network/attachment.ts";
 import { podDir } from "../paths.ts";
-import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
+import { isReady, type PodLabels, type SandboxRecord } from "../state/sandboxes.ts";
 import { makeFiles, removeFiles, unmountShm, writeHosts } from "./files.ts";
 import { identityForPause } from "./pause-identity.ts";
 import { removeCgroups, removeTopCgroup } from "./remove.ts";
@@ -71,13 +72,15 @@ export async function runSandbox(
 
 async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: string): Promise<string> {
   checkUserNamespace(runtime, config);
-  const identity = identityForPause(config, runtime.securityModules);
   const image = await findSandboxImage(runtime);
-  const intent = newRecord(runtime, config, runtimeHandler, image);
+  // Nothing waits between the choice of a label and the record that takes it.
+  const labels = labelsFor(runtime, config);
+  const identity = identityForPause(config, runtime.securityModules, labels);
+  const intent = newRecord(runtime, config, runtimeHandler, image, labels);
   const { id } = intent;
   const dir = podDir(runtime.paths, id);
   const hostname = config.hostname || runtime.hostname;
-  let record = intent;
+  let record: SandboxRecord = intent;
   const note = (changes: Partial<SandboxRecord>) => {
     record = { ...record, ...changes };
     runtime.sandboxes.put(id, record);
@@ -101,7 +104,7 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   });
   cleanup.add("remove the run directory", () => removeFiles(dir));
   cleanup.add("unmount the shared memory", () => unmountShm(dir));
-  makeFiles(dir, config, hostname);
+  makeFiles(dir, config, hostname, labels?.file);
   cleanup.add("remove the cgroups", () => removeCgroups(runtime, record));
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   cgroup.create();
@@ -144,6 +147,12 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   return id;
 }
 
+function labelsFor({ securityModules, sandboxes }: Runtime, config: PodSandboxConfig): PodLabels | undefined {
+  const options = config.linux?.securityContext?.selinuxOptions;
+  const others = sandboxes.list().flatMap(({ selinux }) => selinux ?? []);
+  return podLabels("config.linux.security_context", options, securityModules.selinux, others);
+}
+
 function checkUserNamespace({ userNamespaces }: Runtime, config: PodSandboxConfig): void {
   if (podIdMappings(config) === undefined || userNamespaces.supported) return;
   throw new FailedPreconditionError(
@@ -156,6 +165,7 @@ function newRecord(
   config: PodSandboxConfig,
   runtimeHandler: string,
   image: ImageRecord | undefined,
+  labels: PodLabels | undefined,
 ): SandboxRecord {
   const id = newId();
   const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
@@ -175,6 +185,7 @@ function newRecord(
     ownsCgroupParent: isOwn,
     addresses: [],
     networkAttached: false,
+    ...(labels === undefined ? {} : { selinux: labels }),
     ...(image === undefined
       ? {}
       : { image: { id: image.id, name: runtime.config.image.sandbox_image ?? "" } }),
@@ -229,6 +240,7 @@ async function startPause(
       existingCapabilities: mappings === undefined ? runtime.capabilities : ALL_CAPABILITIES,
       cgroup: placeIn(openCgroup(runtime.cgroups, record.cgroupPath), passed),
       rootMountPoint: mappings === undefined ? runtime.paths.rootMountPoint : COMMON_MOUNT_POINT,
+      executableLabel: record.selinux && commonFileLabel(runtime.securityModules.selinux),
       userNamespace: mappings && passed.own(newUserNamespace(mappings)),
       image: ofImage?.process,
     },

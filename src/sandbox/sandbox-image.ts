@@ -46,7 +46,7 @@ export function sandboxImageProcess(
     throw new FailedPreconditionError(`the snapshot of sandbox ${record.id} is gone`);
   const mappings = podIdMappings(config);
   if (mappings !== undefined) ownAsMapped(snapshot.upperDir, mappings);
-  const root = mountRoot(snapshot, shownIds(runtime, mappings));
+  const root = mountRoot(snapshot, shownIds(runtime, mappings), record.selinux?.file);
   try {
     const security = config.linux?.securityContext;
     const user = resolveUser(

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import { DeadlineExceededError } from "../errors.ts";
 import { serveJobs } from "../lib/worker-pool.ts";
+import { ERRNO } from "../linux/abi/errno.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY } from "../linux/abi/fcntl.ts";
 import { open } from "../linux/fd.ts";
-import { syscall } from "../linux/syscall.ts";
-import { measureTreeWithin, removeTree, type TreeUsage } from "../linux/tree.ts";
+import { SyscallError, syscall } from "../linux/syscall.ts";
+import { measureTreeWithin, relabelTree, removeTree, type TreeUsage } from "../linux/tree.ts";
 
 /** What the kernel may take long for, and is therefore not done on the daemon's thread. */
 export type TreeJob =
   | { readonly kind: "measure"; readonly path: string }
   /** Deletes `name` in `directory` and all below it. */
   | { readonly kind: "remove"; readonly directory: string; readonly name: string }
+  /** Gives what is at `path` and all below it an SELinux context. */
+  | { readonly kind: "relabel"; readonly path: string; readonly label: string }
   /** Waits until the file system that `path` is on has written everything. */
   | { readonly kind: "sync"; readonly path: string };
 
@@ -30,6 +33,13 @@ serveJobs<TreeJob, TreeReply>((job) => {
     case "remove": {
       using directory = open(job.directory, O_PATH | O_DIRECTORY);
       removeTree(directory.number, job.name);
+      return undefined;
+    }
+    case "relabel": {
+      using top = open(job.path, O_PATH | O_NOFOLLOW);
+      const result = relabelTree(top, job.label);
+      // A file system that knows no labels has one for all of its files.
+      if (result < 0 && result !== -ERRNO.EOPNOTSUPP) throw new SyscallError("setxattr", -result, job.path);
       return undefined;
     }
     case "sync": {

@@ -10,6 +10,12 @@ export interface SandboxEnd {
   readonly reason: string;
 }
 
+/** SELinux contexts of a pod's processes and of their files. */
+export interface PodLabels {
+  readonly process: string;
+  readonly file: string;
+}
+
 /** What is kept of a pod sandbox. State is derived from it by `sandbox/status.ts`, never stored. */
 export interface SandboxRecord {
   readonly id: string;
@@ -37,6 +43,8 @@ export interface SandboxRecord {
   /** Addresses, primary first; empty for a pod in the host's network. */
   readonly addresses: readonly string[];
   readonly networkAttached: boolean;
+  /** Absent where SELinux is off. */
+  readonly selinux?: PodLabels;
 }
 
 /** True from the moment a sandbox is complete until its pause ends. */
