@@ -159,9 +159,10 @@ describe("a container", () => {
         hostPath: "/var/lib/podrt/pods/u/volumes/empty-dir/e",
         readonly: false,
         propagation: 0,
+        selinuxRelabel: true,
       },
-      { containerPath: "/h", hostPath: "/srv", readonly: true, propagation: 1 },
-      { containerPath: "/etc/hosts", hostPath: "/var/lib/podrt/pods/u/etc-hosts" },
+      { containerPath: "/h", hostPath: "/srv", readonly: true, propagation: 1, selinuxRelabel: false },
+      { containerPath: "/etc/hosts", hostPath: "/var/lib/podrt/pods/u/etc-hosts", selinuxRelabel: true },
     ]);
     expect(mounts("{name: h, mountPath: /etc/hosts/}")).toHaveLength(1);
   });

@@ -184,14 +184,19 @@ function seccomp(
 
 function mounts(pod: Pod, container: ContainerSpec, home: PodHome): MessageInitShape<typeof MountSchema>[] {
   const volumes = new Map((pod.spec.volumes ?? []).map((volume) => [volume.name, volume]));
-  const result = (container.volumeMounts ?? []).map((mount) => ({
-    containerPath: mount.mountPath,
-    hostPath: volumes.get(mount.name)?.hostPath?.path ?? emptyDirPath(home, pod, mount.name),
-    readonly: mount.readOnly ?? false,
-    propagation: PROPAGATION[mount.mountPropagation ?? "None"],
-  }));
+  const result = (container.volumeMounts ?? []).map((mount) => {
+    const ofHost = volumes.get(mount.name)?.hostPath?.path;
+    return {
+      containerPath: mount.mountPath,
+      hostPath: ofHost ?? emptyDirPath(home, pod, mount.name),
+      readonly: mount.readOnly ?? false,
+      propagation: PROPAGATION[mount.mountPropagation ?? "None"],
+      // What is the pod's own gets its label; what is the host's keeps the one it has.
+      selinuxRelabel: ofHost === undefined,
+    };
+  });
   if (result.some(({ containerPath }) => containerPath.replace(/\/+$/, "") === "/etc/hosts")) return result;
-  return [...result, { containerPath: "/etc/hosts", hostPath: hostsFile(home, pod) }];
+  return [...result, { containerPath: "/etc/hosts", hostPath: hostsFile(home, pod), selinuxRelabel: true }];
 }
 
 function resourceFields(resources: Resources): MessageInitShape<typeof LinuxContainerResourcesSchema> {

@@ -101,7 +101,8 @@ function closeTarget(table: Table, path: string, target: Cell): void {
  */
 function attachCovers(table: Table, nullDevice: Operand, label: string | undefined): Cell {
   const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  const options = ["mode=0755", "nr_inodes=3", ...(label === undefined ? [] : [contextOption(label)])];
+  // A label of its own makes an inode count for more than one.
+  const options = ["mode=0755", "nr_inodes=16", ...(label === undefined ? [] : [contextOption(label)])];
   const covers = mountFilesystem(table, "tmpfs", options, attributes);
   table.step("make the empty cover", "mkdirat", [covers, "empty", 0o755]);
   table.step("make a place for the null cover", "mknodat", [covers, "null", S_IFREG | 0o444, 0]);

@@ -218,12 +218,3 @@ test("a pod in the host's network sets nothing of the host's", async () => {
   expect(`${await shellIn(daemon, id, `cat ${name}`)}\n`).toBe(before);
   expect(procText(name)).toBe(before);
 });
-
-test("SELinux options are refused on a machine without SELinux, and a malformed level everywhere", async () => {
-  const attempt = (level: string) =>
-    createContainer(fixture.daemon, sandboxId, configOf({ selinuxOptions: { level } })).catch(
-      ConnectError.from,
-    );
-  const malformed = await attempt("s0,c4,c5");
-  expect(malformed).toMatchObject({ code: Code.InvalidArgument });
-});

@@ -141,7 +141,9 @@ async function networkOf(instance: string, baseline: Baseline): Promise<string[]
 
 /** The groups of the instance in every hierarchy; its own one may stay, empty, while the daemon runs. */
 function cgroupsOf(instance: string): string[] {
-  const hierarchies = readdirSync("/sys/fs/cgroup").map((name) => join("/sys/fs/cgroup", name));
+  const hierarchies = readdirSync("/sys/fs/cgroup", { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => join("/sys/fs/cgroup", name));
   // Beside v1 the cgroup2 hierarchy is flat: its names begin with the instance's and hold the rest of the path.
   return ["/sys/fs/cgroup", ...hierarchies].flatMap((dir) =>
     readdirSync(dir)
