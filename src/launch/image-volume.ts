@@ -15,7 +15,7 @@ export interface ImageVolume {
   readonly subPath: string;
   readonly attributes: number;
   /** SELinux context; absent where SELinux is off. */
-  readonly label: string | undefined;
+  readonly label?: string | undefined;
 }
 
 /** Begins an option that names the directory of the image that is mounted instead of its root. */
