@@ -19,7 +19,7 @@ import { statFd } from "../linux/path.ts";
 import { syscall } from "../linux/syscall.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import type { Cell, Operand, Table } from "./program.ts";
-import { contextOption, mountFilesystem, openPath } from "./rootfs.ts";
+import { mountFilesystem, openPath, withContext } from "./rootfs.ts";
 
 /*
  * Masked and read-only paths, inside the entered root. An image, or a volume that another container
@@ -102,7 +102,7 @@ function closeTarget(table: Table, path: string, target: Cell): void {
 function attachCovers(table: Table, nullDevice: Operand, label: string | undefined): Cell {
   const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   // A label of its own makes an inode count for more than one.
-  const options = ["mode=0755", "nr_inodes=16", ...(label === undefined ? [] : [contextOption(label)])];
+  const options = withContext(["mode=0755", "nr_inodes=16"], label);
   const covers = mountFilesystem(table, "tmpfs", options, attributes);
   table.step("make the empty cover", "mkdirat", [covers, "empty", 0o755]);
   table.step("make a place for the null cover", "mknodat", [covers, "null", S_IFREG | 0o444, 0]);

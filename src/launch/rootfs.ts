@@ -48,6 +48,11 @@ export function contextOption(label: string): string {
 
 export const CONTEXT = "context=";
 
+/** `options` with that one, where there is a label. */
+export function withContext(options: readonly string[], label: string | undefined): readonly string[] {
+  return label === undefined ? options : [...options, contextOption(label)];
+}
+
 /** The directories of an overlay. */
 export interface OverlayDirectories {
   /** Top first. */
@@ -60,10 +65,6 @@ export interface OverlayDirectories {
 export function mountOverlay({ lowerDirs, upperDir, workDir }: OverlayDirectories, label?: string): Fd {
   const options = [...lowerOptions(lowerDirs), `upperdir=${upperDir}`, `workdir=${workDir}`];
   return newFilesystem("overlay", withContext(options, label), 0);
-}
-
-function withContext(options: readonly string[], label: string | undefined): readonly string[] {
-  return label === undefined ? options : [...options, contextOption(label)];
 }
 
 /**

@@ -26,7 +26,7 @@ import { forkChild } from "./fork.ts";
 import { assumeIdentity, type Identity } from "./identity.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Program, type Table } from "./program.ts";
-import { enterRoot, leavePropagation, mountFilesystem } from "./rootfs.ts";
+import { enterRoot, leavePropagation, mountFilesystem, withContext } from "./rootfs.ts";
 import { becomeSandboxImage, type SandboxImageProcess } from "./sandbox-image.ts";
 
 /** What the pause of one sandbox is to own and to be. */
@@ -55,6 +55,8 @@ export interface SandboxLaunch {
   readonly image?: SandboxImageProcess | undefined;
   /** SELinux context of the pause's executable, the same for all pods; absent where nothing is labelled. */
   readonly executableLabel: string | undefined;
+  /** SELinux context of its root; absent where nothing is labelled. */
+  readonly rootLabel: string | undefined;
 }
 
 let pauseBinary: Fd | undefined;
@@ -112,7 +114,8 @@ export function sandboxProgram(launch: SandboxLaunch, passed: PassedFds): Progra
     return program;
   }
   const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  const root = mountFilesystem(child, "tmpfs", ["size=0k", "nr_inodes=1", "mode=0555"], attributes);
+  const options = withContext(["size=0k", "nr_inodes=1", "mode=0555"], launch.rootLabel);
+  const root = mountFilesystem(child, "tmpfs", options, attributes);
   enterRoot(child, root, launch.rootMountPoint);
   const executable = passed.add(pauseExecutable(launch.executableLabel));
   assumeIdentity(program, child, launch.identity, launch.existingCapabilities);

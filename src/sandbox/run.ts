@@ -240,6 +240,7 @@ async function startPause(
       existingCapabilities: mappings === undefined ? runtime.capabilities : ALL_CAPABILITIES,
       cgroup: placeIn(openCgroup(runtime.cgroups, record.cgroupPath), passed),
       rootMountPoint: mappings === undefined ? runtime.paths.rootMountPoint : COMMON_MOUNT_POINT,
+      rootLabel: record.selinux?.file,
       executableLabel: record.selinux && commonFileLabel(runtime.securityModules.selinux),
       userNamespace: mappings && passed.own(newUserNamespace(mappings)),
       image: ofImage?.process,
