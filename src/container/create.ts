@@ -25,6 +25,7 @@ import { applyCdiEdits, cdiEdits } from "./cdi.ts";
 import { findImageMounts, imageVolumeMounts, imageVolumeRecords } from "./image-volume.ts";
 import { newLiveContainer } from "./live.ts";
 import type { SandboxFiles } from "./mount-spec.ts";
+import { pidNamespace } from "./pid-namespace.ts";
 import { capabilitySet } from "./process-spec.ts";
 import { sandboxConfig } from "./records.ts";
 import { relabelMounts } from "./relabel.ts";
@@ -33,7 +34,6 @@ import { containersOf, nowNs, type Runtime, updateContainer } from "./runtime.ts
 import { readSeccompProfile, seccompChoice, seccompFilter } from "./seccomp.ts";
 import { containerLabels } from "./selinux.ts";
 import { runtimeSpec } from "./spec.ts";
-import { containerState } from "./status.ts";
 import { HELD_FDS } from "./stdio.ts";
 import { stopSignalName } from "./stop-signal.ts";
 import { type ResolvedUser, readUserDatabase, resolveUser } from "./user.ts";
@@ -229,35 +229,4 @@ export function sandboxFiles(runtime: Runtime, sandbox: SandboxRecord): SandboxF
     resolvConf: join(dir, "resolv.conf"),
     shm: ipc === NamespaceMode.NODE ? "/dev/shm" : join(dir, "shm"),
   };
-}
-
-/** The pid namespace of a container by its mode; a target must be running and of the same sandbox. */
-function pidNamespace(
-  runtime: Runtime,
-  sandbox: SandboxRecord,
-  config: ContainerConfig,
-): string | undefined | "host" {
-  // Who says nothing gets what the interface's zero value says.
-  const { pid = NamespaceMode.POD, targetId = "" } = config.linux?.securityContext?.namespaceOptions ?? {};
-  switch (pid) {
-    case NamespaceMode.NODE:
-      return "host";
-    case NamespaceMode.POD:
-      return `/proc/${sandbox.pause?.pid}/ns/pid`;
-    case NamespaceMode.TARGET: {
-      const target = runtime.containers.get(targetId);
-      if (
-        target?.process === undefined ||
-        target.sandboxId !== sandbox.id ||
-        containerState(target) !== "running"
-      ) {
-        throw new FailedPreconditionError(
-          `cannot join the pid namespace of container ${targetId}: it is not running in sandbox ${sandbox.id}`,
-        );
-      }
-      return `/proc/${target.process.pid}/ns/pid`;
-    }
-    default:
-      return undefined;
-  }
 }

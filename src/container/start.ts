@@ -15,7 +15,7 @@ import { SIGNAL } from "../linux/abi/signal.ts";
 import { ALL_CAPABILITIES } from "../linux/capability.ts";
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { Fd } from "../linux/fd.ts";
-import { identify, openPidfd, type ProcessIdentity, signal } from "../linux/process.ts";
+import { identify, type ProcessIdentity, pin, signal } from "../linux/process.ts";
 import { hostRoot, type IdMappings } from "../oci/id-mapping.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { ContainerRecord } from "../state/containers.ts";
@@ -24,6 +24,7 @@ import { apparmorLabels } from "./apparmor.ts";
 import { releaseStdio, settleExit } from "./exit.ts";
 import { openImageVolumes } from "./image-volume.ts";
 import { closeLive, type LiveContainer, newLiveContainer } from "./live.ts";
+import { openPidNamespace } from "./pid-namespace.ts";
 import { capabilitySet } from "./process-spec.ts";
 import { containerConfig, launchTag, specOf } from "./records.ts";
 import { makeCgroup } from "./resources.ts";
@@ -100,7 +101,7 @@ async function launch(
   startPumps(live, stdio.daemon, logPlace(runtime, record), config.tty);
   const root = passed.own(takeRoot(runtime, record, live, mappings));
   for (const path of FILES_OF_POD) makeLinkTarget(root, path, mappings && hostRoot(mappings));
-  const pidNamespace = openPidNamespace(spec);
+  const pidNamespace = openPidNamespace(runtime, sandbox, config);
   const devices = mappings && openDevices(spec, mappings);
   const program = containerProgram(
     {
@@ -152,14 +153,9 @@ function takeRoot(
 }
 
 function openPause(sandbox: SandboxRecord): Fd {
-  if (sandbox.pause === undefined) throw new FailedPreconditionError(`sandbox ${sandbox.id} has no pause`);
-  return openPidfd(sandbox.pause.pid);
-}
-
-/** A pidfd of the process whose pid namespace is to be joined, from the path in the configuration. */
-function openPidNamespace(spec: RuntimeSpec): Fd | undefined {
-  const path = spec.linux.namespaces.find(({ type }) => type === "pid")?.path;
-  return path === undefined ? undefined : openPidfd(Number(path.split("/")[2]));
+  const pidfd = sandbox.pause && pin(sandbox.pause);
+  if (pidfd !== undefined) return pidfd;
+  throw new FailedPreconditionError(`the pause of sandbox ${sandbox.id} has ended`);
 }
 
 /** Whom a container's processes are, for its launch and for every exec in it. */

@@ -77,7 +77,7 @@ export function bootId(): string {
 }
 
 /** A pidfd of this very process, undefined when it is gone or a zombie. */
-function pin(identity: ProcessIdentity): Fd | undefined {
+export function pin(identity: ProcessIdentity): Fd | undefined {
   const result = trySyscall("pidfd_open", identity.pid, 0);
   // EINVAL: the number is in use by a thread of another process, or is no pid at all.
   if (result === -ERRNO.ESRCH || result === -ERRNO.EINVAL) return undefined;

@@ -12,6 +12,7 @@ import { buildSyscallProbe, probe, probeAnswers, probeWords } from "../fixtures/
 import { useDaemon } from "./harness/fixture.ts";
 import {
   containerPid,
+  containerStatus,
   createContainer,
   execIn,
   pausePid,
@@ -114,6 +115,20 @@ test("nobody in a container has the daemon's session keyring, nor another contai
   keyrings.push(Number(await shellIn(daemon, own, "until [ -s /said ]; do sleep 0.02; done; cat /said")));
   for (const keyring of keyrings) expect(keyring).toBeGreaterThan(0);
   expect(new Set([ofHost, ...keyrings]).size).toBe(4);
+});
+
+test("a container does not join a target that has ended since it was created", async () => {
+  const { daemon } = fixture;
+  const targetId = await run({});
+  const namespaceOptions = { pid: NamespaceMode.TARGET, targetId };
+  const containerId = await createContainer(daemon, sandboxId, configOf({ namespaceOptions }));
+  await daemon.api.stopContainer({ containerId: targetId, timeout: 0n });
+  const failure = await daemon.api.startContainer({ containerId }).then(String, ConnectError.from);
+  expect(failure).toMatchObject({
+    code: Code.FailedPrecondition,
+    message: expect.stringContaining(`container ${targetId}: it is not running`),
+  });
+  expect(await containerStatus(daemon, containerId)).toMatchObject({ exitCode: 128, reason: "StartError" });
 });
 
 test("a privileged container has the host's cgroup namespace, writable sys, all devices, and needs its sandbox's leave", async () => {

@@ -30,7 +30,9 @@ test("starts that cannot be prepared say so and leave no descriptor open in the 
       ...secured({ namespaceOptions }),
     });
     await daemon.api.removeContainer({ containerId: targetId });
-    await expect(daemon.api.startContainer({ containerId })).rejects.toThrow("ESRCH");
+    await expect(daemon.api.startContainer({ containerId })).rejects.toThrow(
+      `container ${targetId}: it is not running`,
+    );
     expect(await containerStatus(daemon, containerId)).toMatchObject({ exitCode: 128, reason: "StartError" });
     await daemon.api.removeContainer({ containerId });
   };
