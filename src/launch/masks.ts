@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { FailedPreconditionError } from "../errors.ts";
-import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE } from "../linux/abi/fcntl.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_RECURSIVE,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_PATH,
+  openHow,
+  RESOLVE_NO_MAGICLINKS,
+} from "../linux/abi/fcntl.ts";
 import {
   MNT_DETACH,
   MOUNT_ATTR_NODEV,
@@ -32,6 +41,8 @@ import { mountFilesystem, openPath, withContext } from "./rootfs.ts";
  */
 
 const MISSING = ["ENOENT", "ENOTDIR"] as const;
+const NOT_OPEN = { tolerate: ["EBADF"] } as const;
+const F_DUPFD_CLOEXEC = 1030;
 const S_IFCHR = 0o020000;
 const S_IFREG = 0o100000;
 const CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
@@ -50,49 +61,86 @@ export function maskPaths(
   if (paths.length === 0) return;
   const covers = attachCovers(table, passed.add(openNullDevice()), label);
   for (const path of paths) {
-    const target = openPath(table, path, `mask ${path}: open it`, MISSING);
-    // One of the two fits, and EINVAL says of the other that it does not; without either, the last step fails.
-    for (const cover of ["empty", "null"]) {
-      const copy = table.answer(`mask ${path}: copy the cover`, "open_tree", [covers, cover, CLONE]);
-      table.step(`mask ${path}`, "move_mount", [copy, "", target, "", BY_DESCRIPTOR], {
-        tolerate: ["EBADF", "EINVAL"],
-      });
-      table.step(`mask ${path}: close the cover`, "close", [copy]);
-    }
-    closeTarget(table, path, target);
+    coverDirectory(table, covers, path);
+    coverFile(table, covers, path);
     // Only the root of a mount has attributes: what is not covered fails here with EINVAL.
     const top = openPath(table, path, `mask ${path}: open what covers it`, MISSING);
     const readOnly = mountAttr(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
     setAttributes(table, top, readOnly, `mask ${path}: see that it is covered`);
-    closeTarget(table, path, top);
+    closeAll(table, path, [top]);
   }
   table.step("leave the covers: enter them", "fchdir", [covers]);
   table.step("leave the covers: detach them", "umount2", [".", MNT_DETACH]);
   table.step("leave the covers: go to the root", "chdir", ["/"]);
 }
 
+/*
+ * What is at a path is known only while the program runs, and the kernel waits a while for each copy of a mount
+ * that is made and not used. So no copy is made but of the cover that fits: its source is opened for the one case,
+ * and a number that is not open for the other.
+ */
+
+function coverDirectory(table: Table, covers: Cell, path: string): void {
+  const name = `mask the directory ${path}`;
+  const target = openDirectory(table, path, name);
+  const source = sourceFor(table, name, target, covers);
+  const copy = table.answer(`${name}: copy the cover`, "open_tree", [source, "empty", CLONE], NOT_OPEN);
+  table.step(name, "move_mount", [copy, "", target, "", BY_DESCRIPTOR], NOT_OPEN);
+  closeAll(table, path, [target, source, copy]);
+}
+
+/** Comes after `coverDirectory`: a directory at `path` is the empty cover by now, in which there is no null device. */
+function coverFile(table: Table, covers: Cell, path: string): void {
+  const name = `mask the file ${path}`;
+  const target = openPath(table, path, `${name}: open it`, MISSING);
+  const source = sourceFor(table, name, target, covers);
+  const directory = openDirectory(table, path, name);
+  table.step(`${name}: unless it is a directory`, "dup3", [directory, source, O_CLOEXEC], NOT_OPEN);
+  const copy = table.answer(`${name}: copy the cover`, "open_tree", [source, "null", CLONE], {
+    tolerate: ["EBADF", "ENOENT"],
+  });
+  table.step(name, "move_mount", [copy, "", target, "", BY_DESCRIPTOR], NOT_OPEN);
+  closeAll(table, path, [target, source, directory, copy]);
+}
+
+function openDirectory(table: Table, path: string, name: string): Cell {
+  const how = openHow(O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS);
+  const operands = [AT_FDCWD, path, how, how.length];
+  return table.answer(`${name}: open it as a directory`, "openat2", operands, { tolerate: MISSING });
+}
+
+/** Appends steps to a descriptor of `covers` where `target` is open, and to an errno where it is not. */
+function sourceFor(table: Table, name: string, target: Cell, covers: Cell): Cell {
+  const source = table.answer(
+    `${name}: see whether it is there`,
+    "fcntl",
+    [target, F_DUPFD_CLOEXEC, 0],
+    NOT_OPEN,
+  );
+  table.step(`${name}: go to the covers`, "dup3", [covers, source, O_CLOEXEC], NOT_OPEN);
+  return source;
+}
+
 /** Appends the steps that make what is at `paths` read-only; what is mounted below them keeps its own flags. */
 export function makeReadOnly(table: Table, paths: readonly string[]): void {
   for (const path of paths) {
-    const missing = { tolerate: ["EBADF"] } as const;
     const name = `make ${path} read-only`;
     const target = openPath(table, path, `${name}: open it`, MISSING);
     const flags = CLONE | AT_EMPTY_PATH | AT_RECURSIVE;
-    const copy = table.answer(`${name}: copy its mount`, "open_tree", [target, "", flags], missing);
+    const copy = table.answer(`${name}: copy its mount`, "open_tree", [target, "", flags], NOT_OPEN);
     setAttributes(table, copy, mountAttr(MOUNT_ATTR_RDONLY), name);
-    table.step(`${name}: attach it`, "move_mount", [copy, "", target, "", BY_DESCRIPTOR], missing);
-    table.step(`${name}: close the copy`, "close", [copy], missing);
-    closeTarget(table, path, target);
+    table.step(`${name}: attach it`, "move_mount", [copy, "", target, "", BY_DESCRIPTOR], NOT_OPEN);
+    closeAll(table, path, [copy, target]);
   }
 }
 
 function setAttributes(table: Table, mount: Cell, attributes: Uint8Array, name: string): void {
   const operands = [mount, "", AT_EMPTY_PATH, attributes, attributes.length];
-  table.step(name, "mount_setattr", operands, { tolerate: ["EBADF"] });
+  table.step(name, "mount_setattr", operands, NOT_OPEN);
 }
 
-function closeTarget(table: Table, path: string, target: Cell): void {
-  table.step(`close ${path}`, "close", [target], { tolerate: ["EBADF"] });
+function closeAll(table: Table, path: string, descriptors: readonly Cell[]): void {
+  for (const descriptor of descriptors) table.step(`close ${path}`, "close", [descriptor], NOT_OPEN);
 }
 
 /**
