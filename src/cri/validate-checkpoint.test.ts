@@ -84,7 +84,7 @@ describe("a checkpoint", () => {
     [
       "of a pod has no options",
       () => pod({ options: { compress: "zstd" } }),
-      ["Unimplemented", "options[compress]: options are not supported yet"],
+      ["InvalidArgument", "options[compress]: is no option that podrt knows"],
     ],
   ]);
 });
@@ -120,7 +120,7 @@ describe("a pod of a checkpoint", () => {
     [
       "has no options",
       () => restore({ options: { a: "" } }),
-      ["Unimplemented", "options[a]: options are not supported yet"],
+      ["InvalidArgument", "options[a]: is no option that podrt knows"],
     ],
   ]);
 });

@@ -12,7 +12,6 @@ import {
   invalid,
   required,
   shown,
-  unsupported,
 } from "./validate-fields.ts";
 import { checkSandboxConfig } from "./validate-sandbox.ts";
 
@@ -62,8 +61,7 @@ function checkMany(path: string, entries: readonly unknown[]): void {
   }
 }
 
-/** Options are for extensions of a runtime; one that is not known must not be passed over. */
+/** Whoever sends an option counts on it. */
 function checkOptions(options: Record<string, string>): void {
-  const [name] = Object.keys(options);
-  if (name !== undefined) unsupported(`options[${name}]`, "options are");
+  for (const name of Object.keys(options)) invalid(`options[${name}]`, "is no option that podrt knows");
 }
