@@ -61,6 +61,13 @@ test("docs/cri.md is what its sources give: run make gen", () => {
 /** Calls whose serving has yet to come; the page says what they will do. */
 const NOT_SERVED = ["Exec", "Attach", "PortForward", "CheckpointContainer", "CheckpointPod", "RestorePod"];
 
+/** Fields that are refused by their checks or have no effect until SELinux is supported. */
+const NOT_READ = [
+  "LinuxSandboxSecurityContext.selinux_options",
+  "LinuxContainerSecurityContext.selinux_options",
+  "Mount.selinux_relabel",
+];
+
 const requests = [...RuntimeService.methods, ...ImageService.methods].map((method) => ({
   method,
   request: validRequests[method.name] ?? {},
@@ -149,7 +156,8 @@ describe("what the page says of a field is so", () => {
       const names = new RegExp(`\\b${place.field.localName}\\b`);
       return !NOT_SERVED.includes(method.name) && !names.test(text);
     });
-    expect([...new Set(unread.map(({ place }) => nameOf(place)))]).toEqual([]);
+    const names = new Set(unread.map(({ place }) => nameOf(place)));
+    expect([...names].filter((name) => !NOT_READ.includes(name))).toEqual([]);
   });
 });
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
 import { type JsonValue, toJson } from "@bufbuild/protobuf";
-import { FailedPreconditionError, NotFoundError } from "../errors.ts";
+import { FailedPreconditionError, InvalidArgumentError, NotFoundError } from "../errors.ts";
 import {
   type ContainerConfig,
   ContainerConfigSchema,
@@ -76,6 +76,7 @@ async function create(runtime: Runtime, sandboxId: string, config: ContainerConf
     throw new FailedPreconditionError(`cannot create ${label}: sandbox ${sandboxId} is not ready`);
   }
   checkPrivilege(config, sandboxConfig(sandbox), label);
+  checkNamespaces(config, sandboxConfig(sandbox));
   const security = config.linux?.securityContext;
   const choice = seccompChoice(security);
   const seccomp = readSeccompProfile(choice);
@@ -195,6 +196,19 @@ function findImage(runtime: Runtime, config: ContainerConfig, label: string): Im
 function checkPrivilege(config: ContainerConfig, sandbox: PodSandboxConfig, label: string): void {
   if (!config.linux?.securityContext?.privileged || sandbox.linux?.securityContext?.privileged) return;
   throw new FailedPreconditionError(`cannot create ${label} as privileged: its sandbox is not privileged`);
+}
+
+/** Network and IPC are the pod's. What a container does not say reads as POD, so that only NODE can be a mistake. */
+function checkNamespaces(config: ContainerConfig, sandbox: PodSandboxConfig): void {
+  const asked = config.linux?.securityContext?.namespaceOptions;
+  const given = sandbox.linux?.securityContext?.namespaceOptions;
+  for (const field of ["network", "ipc"] as const) {
+    if (asked?.[field] !== NamespaceMode.NODE || given?.[field] === NamespaceMode.NODE) continue;
+    throw new InvalidArgumentError(
+      `config.linux.security_context.namespace_options.${field}`,
+      "must not be NODE, since the sandbox has a namespace of its own, which its containers share",
+    );
+  }
 }
 
 function containerUser(

@@ -36,6 +36,7 @@ import { removeCgroups, removeTopCgroup } from "./remove.ts";
 import { findSandboxImage, sandboxImageProcess } from "./sandbox-image.ts";
 import { pauseDied, supervise } from "./supervise.ts";
 import { sandboxSysctls } from "./sysctls.ts";
+import { limitNewPod } from "./update.ts";
 
 const inFlight = new Map<string, Promise<string>>();
 const DEFAULT_OOM_SCORE = -998;
@@ -108,6 +109,7 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   cleanup.add("remove the cgroups", () => removeCgroups(runtime, record));
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   cgroup.create();
+  limitNewPod(runtime, record);
   if (image !== undefined) {
     cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(id));
     await runtime.snapshotter.prepare(

@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import { clone, create, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { mergeResources } from "../container/merge-resources.ts";
 import { sandboxConfig } from "../container/records.ts";
+import { cgroupResources } from "../container/resources.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { applyUpdate } from "../container/update.ts";
 import { NotFoundError } from "../errors.ts";
@@ -56,6 +57,14 @@ function existing(runtime: Runtime, id: string): SandboxRecord {
   const record = runtime.sandboxes.get(id);
   if (record === undefined) throw new NotFoundError(`sandbox ${id} does not exist`);
   return record;
+}
+
+/** Limits the cgroup of a pod that is being made as updates do later: only where podrt chose it. */
+export function limitNewPod(runtime: Runtime, record: SandboxRecord): void {
+  if (!record.ownsCgroupParent) return;
+  const { resources, overhead } = sandboxConfig(record).linux ?? {};
+  const limits = podLimits({ resources, overhead });
+  openCgroup(runtime.cgroups, dirname(record.cgroupPath)).apply(cgroupResources(limits));
 }
 
 async function enforce(

@@ -137,3 +137,17 @@ test("a pod's network namespace is pinned, so that it outlives the pause", async
   expect(pin).toContain(daemon.root);
   expect((await execIn(daemon, pod.containers[1]!, "true")).code).toBe(0);
 });
+
+test("a container may not ask for the host's network or IPC in a pod that has its own", async () => {
+  const { daemon } = fixture;
+  const sandboxId = await runSandbox(daemon, "own-namespaces");
+  for (const field of ["network", "ipc"]) {
+    const security = { linux: { securityContext: { namespaceOptions: { [field]: NODE } } } };
+    await expect(runContainer(daemon, sandboxId, { name: field, ...security })).rejects.toThrow(
+      `config.linux.security_context.namespace_options.${field}: must not be NODE`,
+    );
+  }
+  expect(
+    (await daemon.api.listContainers({})).containers.filter((c) => c.podSandboxId === sandboxId),
+  ).toEqual([]);
+});

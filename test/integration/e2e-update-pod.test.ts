@@ -44,13 +44,23 @@ describe("a pod", () => {
     await daemon.api.removePodSandbox({ podSandboxId });
   });
 
+  test("in a cgroup of podrt's has its limits from the start", async () => {
+    const { daemon } = fixture;
+    const linux = { resources, overhead } as object;
+    const podSandboxId = await runSandbox(daemon, "limited", { linux });
+    const limits = { quota: 90_000, period: 100_000, memory: 136 * MiB, total: 136 * MiB };
+    expect(await podLimits(daemon, podSandboxId)).toMatchObject(limits);
+    await daemon.api.removePodSandbox({ podSandboxId });
+  });
+
   test("in a cgroup that the caller named leaves that to the caller", async () => {
     const { daemon } = fixture;
     const parent = `/podrt-update-test-${process.pid}`;
     const podSandboxId = await runSandbox(daemon, "named-parent", {
-      linux: { cgroupParent: parent } as object,
+      linux: { cgroupParent: parent, resources, overhead } as object,
     });
     try {
+      expect(await podLimits(daemon, podSandboxId)).toMatchObject({ quota: -1, memory: -1 });
       await daemon.api.updatePodSandboxResources({ podSandboxId, resources, overhead });
       expect(await podLimits(daemon, podSandboxId)).toMatchObject({ quota: -1, memory: -1 });
       expect(await sandboxInfo(daemon, podSandboxId)).toMatchObject({ resources: { cpuQuota: "80000" } });
