@@ -109,7 +109,6 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   cleanup.add("remove the cgroups", () => removeCgroups(runtime, record));
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   cgroup.create();
-  limitNewPod(runtime, record);
   if (image !== undefined) {
     cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(id));
     await runtime.snapshotter.prepare(
@@ -122,6 +121,7 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   note({ monitor: monitor.identity });
   cleanup.add("kill the pause", () => killPause(record));
   note({ pause: await startPause(runtime, record, config, { hostname, identity, image }, monitor) });
+  await limitNewPod(runtime, record);
   const namespaces = namespacesOf(config);
   if (namespaces.network) {
     using netns = openNamespace(record.pause?.pid ?? 0, "net");

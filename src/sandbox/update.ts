@@ -3,7 +3,6 @@ import { dirname } from "node:path";
 import { clone, create, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { mergeResources } from "../container/merge-resources.ts";
 import { sandboxConfig } from "../container/records.ts";
-import { cgroupResources } from "../container/resources.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { applyUpdate } from "../container/update.ts";
 import { NotFoundError } from "../errors.ts";
@@ -59,12 +58,14 @@ function existing(runtime: Runtime, id: string): SandboxRecord {
   return record;
 }
 
-/** Limits the cgroup of a pod that is being made as updates do later: only where podrt chose it. */
-export function limitNewPod(runtime: Runtime, record: SandboxRecord): void {
+/**
+ * Limits the cgroup of a pod that is being made as updates do later: only where podrt chose it. Its pause runs by
+ * then, so that a limit which leaves no room for it is refused, and kills nothing.
+ */
+export async function limitNewPod(runtime: Runtime, record: SandboxRecord): Promise<void> {
   if (!record.ownsCgroupParent) return;
   const { resources, overhead } = sandboxConfig(record).linux ?? {};
-  const limits = podLimits({ resources, overhead });
-  openCgroup(runtime.cgroups, dirname(record.cgroupPath)).apply(cgroupResources(limits));
+  await limit(runtime, record, podLimits({ resources, overhead }));
 }
 
 async function enforce(
@@ -73,6 +74,14 @@ async function enforce(
   limits: LinuxContainerResources,
 ): Promise<() => Promise<void>> {
   if (!record.ownsCgroupParent || !isReady(record)) return async () => {};
+  return limit(runtime, record, limits);
+}
+
+function limit(
+  runtime: Runtime,
+  record: SandboxRecord,
+  limits: LinuxContainerResources,
+): Promise<() => Promise<void>> {
   const cgroup = openCgroup(runtime.cgroups, dirname(record.cgroupPath));
   return applyUpdate(cgroup, `pod ${record.namespace}/${record.name}`, limits, limits);
 }

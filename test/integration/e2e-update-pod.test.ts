@@ -53,6 +53,14 @@ describe("a pod", () => {
     await daemon.api.removePodSandbox({ podSandboxId });
   });
 
+  test("is not made with a memory limit that its pause has no room in", async () => {
+    const { daemon } = fixture;
+    const linux = { resources: { memoryLimitInBytes: 4096n } } as object;
+    await expect(runSandbox(daemon, "narrow", { linux })).rejects.toThrow(
+      /failed_precondition.*memory limit of pod default\/narrow to 4096 bytes/,
+    );
+  });
+
   test("in a cgroup that the caller named leaves that to the caller", async () => {
     const { daemon } = fixture;
     const parent = `/podrt-update-test-${process.pid}`;
