@@ -204,8 +204,8 @@ describe("a container's security context", () => {
     ],
     [
       "may not have more masked paths than a launch has room for",
-      () => containerSecurity({ maskedPaths: Array(2049).fill("/proc/kcore") }),
-      ["InvalidArgument", `${security}.masked_paths: must not have more than 2048 entries`],
+      () => containerSecurity({ maskedPaths: Array(1025).fill("/proc/kcore") }),
+      ["InvalidArgument", `${security}.masked_paths: must not have more than 1024 entries`],
     ],
   ]);
 });

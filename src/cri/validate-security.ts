@@ -22,8 +22,8 @@ import { checkUserNamespace, checkWithinUserNamespace } from "./validate-user-na
 /** NGROUPS_MAX (linux/limits.h). */
 const MAX_GROUPS = 65_536;
 const MAX_USER_NAME_BYTES = 256;
-/** Each path takes some twenty system calls of a launch, which has room for 60,000. */
-const MAX_PATHS = 2048;
+/** Each path takes some thirty system calls of a launch, which has room for 60,000. */
+const MAX_PATHS = 1024;
 /** AppArmor's own bound is what one write to procfs may have, a page. */
 const MAX_PROFILE_NAME_BYTES = 4000;
 /** One level or a range of two: sensitivity, then categories, single or from one to another (selinux(8), mcs(8)). */

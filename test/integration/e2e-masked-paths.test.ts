@@ -158,10 +158,10 @@ test("without lists nothing is masked, and privileged ignores them", async () =>
   expect((await execIn(daemon, privileged, "touch", "/volume/by-privileged")).code).toBe(0);
 });
 
-test("hundreds of paths are masked, as on machines with as many processors", async () => {
+test("a thousand paths are masked, as on machines with hundreds of processors", async () => {
   const { daemon } = fixture;
   mkdirSync(join(volume, "many"));
-  const names = Array.from({ length: 700 }, (_, index) => `many/${index}`);
+  const names = Array.from({ length: 1024 }, (_, index) => `many/${index}`);
   for (const name of names) writeFileSync(join(volume, name), "x");
   const id = await run({ maskedPaths: names.map((name) => `/volume/${name}`) });
   expect(await shellIn(daemon, id, "cat /volume/many/* | wc -c")).toBe("0");
