@@ -14,13 +14,13 @@ MODULES := node_modules/.stamp
 PACKAGES := .build/packages/stamp
 SOURCES := $(shell find src -name '*.ts' ! -name '*.test.ts' 2>/dev/null)
 
-.PHONY: help build demo test conformance check bench install clean gen fmt crictl
+.PHONY: help build demo test test-vm conformance check bench install clean gen fmt crictl
 
 help: ## Print this help
 	@echo 'podrt: a container runtime for Kubernetes pods in one file'
 	@echo
 	@echo 'usage: make TARGET'
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' Makefile
 
 build: $(BINARY) ## Build dist/podrt, one file that runs from any directory
 
@@ -35,6 +35,13 @@ conformance: $(BINARY) $(PACKAGES) ## Run critest; FOCUS='words' PARALLEL=4 WEBS
 	@test ! -e .build/bin/critest || scripts/require.sh gcc:gcc bzip2:bzip2 ipcmk:util-linux
 	@test ! -e .build/bin/critest || scripts/build-busybox.sh .build/busybox
 	@$(BUN) test/conformance/run.ts
+
+test-vm: $(BINARY) $(PACKAGES) crictl ## Run tests and critest in a virtual machine; FILES='words' FOCUS='words' (root)
+	@scripts/require.sh gcc:gcc bzip2:bzip2 mke2fs:e2fsprogs
+	@scripts/build-cri-tools.sh .build/bin critest ginkgo
+	@test ! -e .build/bin/critest || scripts/build-busybox.sh .build/busybox
+	@test/vm/fetch.sh .build/vm
+	@$(BUN) test/vm/run.ts
 
 check: $(MODULES) ## Types, lint, layers, and that generated code is up to date
 	@scripts/require.sh as:binutils

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { type Cgroup, openCgroup } from "../../src/linux/cgroup/cgroup.ts";
 import { ALL_DEVICES, DEFAULT_DEVICE_RULES } from "../../src/linux/cgroup/device-rules.ts";
 import { type CgroupHost, detectCgroups } from "../../src/linux/cgroup/host.ts";
+import { patience } from "../support/patience.ts";
 
 const host = process.getuid?.() === 0 ? detectCgroups() : undefined;
 const isV1 = host !== undefined && host.version !== "v2";
@@ -44,7 +45,7 @@ async function runIn(cgroup: Cgroup, script: string): Promise<Bun.Subprocess<"ig
     stderr: "pipe",
   });
   children.push(child);
-  const until = Date.now() + 5_000;
+  const until = Date.now() + 5_000 * patience;
   while (membershipsIn(cgroup, child.pid) < files.length && child.exitCode === null && Date.now() < until) {
     await Bun.sleep(1);
   }

@@ -5,13 +5,14 @@ import { join } from "node:path";
 import { ConnectError } from "@connectrpc/connect";
 import { NamespaceMode, PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
 import { startImageRegistry } from "../fixtures/images/prepare.ts";
+import { patience } from "../support/patience.ts";
 import { startDaemon } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { pausePid, runContainer, runSandbox, sandboxInfo, sandboxStatus, shellIn } from "./harness/pods.ts";
 import { namespaceOf, procLink, procText, statusField } from "./harness/proc.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(60_000 * patience);
 
 const pauseImage = "registry.k8s.io/pause:3.9";
 const httpdImage = "registry.k8s.io/e2e-test-images/httpd:2.4.39-4";

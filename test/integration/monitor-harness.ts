@@ -7,6 +7,7 @@ import { SYS, type SyscallName } from "../../src/linux/abi/syscall-numbers.ts";
 import { Fd, memfd, open, pipe } from "../../src/linux/fd.ts";
 import { addressOf } from "../../src/linux/libc.ts";
 import { cString, syscall } from "../../src/linux/syscall.ts";
+import { patience } from "../support/patience.ts";
 
 /** Where the monitor maps a program; pause/README.md. */
 export const PROGRAM_ADDRESS = 0x10000000;
@@ -21,7 +22,7 @@ const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const POLLIN = 1;
 const NO_CALL = 0xffff;
-const REPLY_TIMEOUT_MS = 5000;
+const REPLY_TIMEOUT_MS = 5000 * patience;
 
 /** One system call of a table, written by hand: these tests know nothing of src/launch. */
 export type Entry = {

@@ -4,6 +4,7 @@ import { createFetchClient } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { ImageService, RuntimeService } from "../../../src/gen/runtime/v1/api_pb.ts";
+import { patience } from "../../support/patience.ts";
 
 /** Both services of the interface, called with JSON over the unix socket as `curl --unix-socket` would. */
 export type Api = Client<typeof RuntimeService> & Client<typeof ImageService>;
@@ -33,7 +34,7 @@ export function unixTransport(socketPath: string): Transport {
     compressMinBytes: 1024,
     readMaxBytes: 16 * 1024 * 1024,
     writeMaxBytes: 16 * 1024 * 1024,
-    defaultTimeoutMs: 60_000,
+    defaultTimeoutMs: 60_000 * patience,
   });
 }
 
@@ -49,7 +50,7 @@ export async function postJson(
     method: "POST",
     headers: { "content-type": "application/json" },
     body: typeof body === "string" ? body : JSON.stringify(body),
-    signal: AbortSignal.timeout(30_000),
+    signal: AbortSignal.timeout(30_000 * patience),
   });
   return { status: response.status, body: (await response.json()) as Record<string, unknown> };
 }

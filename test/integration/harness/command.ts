@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawn } from "node:child_process";
+import { patience } from "../../support/patience.ts";
 
 export interface CommandResult {
   /** Exit code; 128 + n when signal n ended it, as a shell says it. */
@@ -23,7 +24,7 @@ export function runCommand(
   args: readonly string[],
   options: CommandOptions = {},
 ): Promise<CommandResult> {
-  const { timeoutMs = 60_000 } = options;
+  const timeoutMs = (options.timeoutMs ?? 60_000) * patience;
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
       stdio: [options.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"],

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type Client, createClient } from "@connectrpc/connect";
 import { PodService } from "../../../src/gen/podrt/v1/podrt_pb.ts";
 import { buildDir, projectDir } from "../../fixtures/images/packages.ts";
+import { patience } from "../../support/patience.ts";
 import { type Api, connectApi, unixTransport } from "./api.ts";
 import { type CommandOptions, type CommandResult, outputOf, runCommand } from "./command.ts";
 import { eventually } from "./eventually.ts";
@@ -133,7 +134,7 @@ function daemonProcess(root: string): DaemonProcess {
         ending.once("exit", (code, by) => resolve(code ?? (by === "SIGKILL" ? 137 : 143)));
       });
       ending.kill(signal);
-      return await Promise.race([ended, Bun.sleep(15_000).then(() => -1)]);
+      return await Promise.race([ended, Bun.sleep(15_000 * patience).then(() => -1)]);
     },
   };
 }
@@ -142,7 +143,7 @@ function daemonAt(root: string, process: DaemonProcess, baseline: Baseline): Dae
   const socket = join(root, "run/podrt.sock");
   const api = connectApi(socket);
   const pods = createClient(PodService, unixTransport(socket));
-  const endpoint = ["--runtime-endpoint", `unix://${socket}`, "--timeout", "30s"];
+  const endpoint = ["--runtime-endpoint", `unix://${socket}`, "--timeout", `${30 * patience}s`];
   // Not the machine's own configuration of crictl.
   const crictlOptions = { env: { CRI_CONFIG_FILE: join(root, "crictl.yaml") } };
   writeFileSync(join(root, "crictl.yaml"), "");

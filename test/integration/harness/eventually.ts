@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from "node:timers/promises";
+import { patience } from "../../support/patience.ts";
 
 /**
  * Calls `probe` until it answers something other than undefined or false, and answers that. What it throws
@@ -10,7 +11,8 @@ export async function eventually<T>(
   probe: () => T | Promise<T>,
   timeoutMs = 10_000,
 ): Promise<Exclude<T, undefined | false | null>> {
-  const endMs = performance.now() + timeoutMs;
+  const limitMs = timeoutMs * patience;
+  const endMs = performance.now() + limitMs;
   let last: unknown;
   do {
     try {
@@ -24,5 +26,5 @@ export async function eventually<T>(
     await sleep(20);
   } while (performance.now() < endMs);
   const said = last instanceof Error ? last.message : JSON.stringify(last);
-  throw new Error(`not within ${timeoutMs} ms: ${what}${said === undefined ? "" : ` (${said})`}`);
+  throw new Error(`not within ${limitMs} ms: ${what}${said === undefined ? "" : ` (${said})`}`);
 }

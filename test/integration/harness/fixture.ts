@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, setDefaultTimeout } from "bun:test";
 import { startImageRegistry } from "../../fixtures/images/prepare.ts";
 import type { Registry } from "../../fixtures/images/registry.ts";
+import { patience } from "../../support/patience.ts";
 import { type Daemon, type DaemonOptions, startDaemon } from "./daemon.ts";
 
 export interface Fixture {
@@ -14,7 +15,7 @@ export interface Fixture {
  * everything of the daemon must be gone from the machine, else the file fails.
  */
 export function useDaemon(options: DaemonOptions = {}): Fixture {
-  setDefaultTimeout(60_000);
+  setDefaultTimeout(60_000 * patience);
   const fixture: { daemon?: Daemon; registry?: Registry } = {};
   beforeAll(async () => {
     fixture.registry = await startImageRegistry();

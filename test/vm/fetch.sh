@@ -1,0 +1,117 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# usage: fetch.sh DIR
+#
+# Makes in DIR, from packages of the distribution, what a virtual machine needs: qemu/ (the emulator with all of its
+# libraries), vmlinuz and root.img (a small system with the kernel's modules). Nothing is installed here; apt works
+# with lists, a cache and a status of its own.
+
+set -eu
+
+# podrt needs Linux 6.5: a stable release with an older one has a later one among its backports.
+kernel=linux-image-cloud-amd64
+emulator=qemu-system-x86
+# util-linux: nsenter, unshare; binutils: tests assemble programs; the rest of the third line is what test images
+# are made from.
+system='bash coreutils dash diffutils findutils grep hostname libc-bin sed tar
+  apparmor binutils iproute2 kmod mount nftables passwd procps util-linux
+  busybox-static docker-registry libseccomp2 nginx'
+
+dir=$(mkdir -p "$1" && cd "$1" && pwd)
+init=$(cd "$(dirname "$0")" && pwd)/init.sh
+wanted=$(cat "$0" "$init" | cksum)
+if [ -e "$dir/stamp" ] && [ "$(cat "$dir/stamp")" = "$wanted" ]; then
+  exit 0
+fi
+
+for command in apt-get dpkg-deb mke2fs; do
+  command -v "$command" >/dev/null || {
+    echo "make: needed to make a virtual machine from Debian's packages: $command" >&2
+    exit 1
+  }
+done
+
+rm -rf "$dir/stamp" "$dir/qemu" "$dir/root" "$dir/kernel"
+scratch=$(mktemp -d "$dir/apt.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+
+# The mirrors of this machine, and beside them the backports of its release.
+mkdir -p "$scratch/lists/partial" "$scratch/archives/partial"
+[ -n "$(find /var/lib/apt/lists -name '*Packages*' 2>/dev/null | head -n 1)" ] || apt-get update -qq </dev/null
+sources() {
+  apt-get indextargets --format "deb $1" 'Created-By: Packages' 'Component: main' 'Origin: Debian' | sort -u
+}
+sources '$(REPO_URI) $(RELEASE) $(COMPONENT)' >"$scratch/sources.list"
+[ -s "$scratch/sources.list" ] || {
+  echo "make: needed to make a virtual machine: a Debian, whose packages it is made from" >&2
+  exit 1
+}
+sources '$(REPO_URI) $(CODENAME)-backports main' | grep -v -e security -e updates-backports >>"$scratch/sources.list"
+backports=$(sed -n 's/.* \([a-z]*-backports\) main$/\1/p' "$scratch/sources.list" | head -n 1)
+
+# As on a machine with no package at all.
+: >"$scratch/status"
+apt() {
+  apt-get -qq -y -o Dir::Etc::SourceList="$scratch/sources.list" -o Dir::Etc::SourceParts=- \
+    -o Dir::State::Lists="$scratch/lists" -o Dir::State::status="$scratch/status" \
+    -o Dir::State::extended_states="$scratch/extended_states" \
+    -o Dir::Cache::archives="$scratch/archives" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+    -o APT::Sandbox::User=root -o APT::Install-Recommends=false "$@" </dev/null
+}
+
+# usage: unpack DIR PACKAGE... : these packages and all that they depend on.
+unpack() {
+  target=$1
+  shift
+  mkdir -p "$target/usr/bin" "$target/usr/sbin" "$target/usr/lib" "$target/usr/lib64"
+  for name in bin sbin lib lib64; do ln -s "usr/$name" "$target/$name"; done
+  rm -f "$scratch"/archives/*.deb
+  apt install --download-only -o Debug::NoLocking=true "$@" >"$scratch/log" 2>&1 || {
+    cat "$scratch/log" >&2
+    exit 1
+  }
+  for package in "$scratch"/archives/*.deb; do
+    dpkg-deb --fsys-tarfile "$package" | tar -x --keep-directory-symlink -C "$target"
+  done
+}
+
+echo "make: downloading an emulator, a kernel and a small system from $(awk 'NR == 1 { print $2 }' "$scratch/sources.list")"
+apt update
+unpack "$dir/qemu" "$emulator"
+# shellcheck disable=SC2086 # one word for each package
+unpack "$dir/root" $system
+rm -rf "$dir"/root/usr/share/doc "$dir"/root/usr/share/man "$dir"/root/usr/share/locale "$dir"/root/usr/share/perl*
+
+# Of the kernel's package alone: what it depends on would make an initial RAM disk, which this machine has not.
+name=$(apt-cache -o Dir::Etc::SourceList="$scratch/sources.list" -o Dir::Etc::SourceParts=- \
+  -o Dir::State::Lists="$scratch/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+  -t "$backports" depends "$kernel" | sed -n 's/^  Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
+mkdir -p "$dir/kernel"
+(cd "$scratch" && apt -t "$backports" download "$name")
+dpkg-deb -x "$scratch/$name"_*.deb "$dir/kernel"
+mv "$dir"/kernel/boot/vmlinuz-* "$dir/vmlinuz"
+mkdir -p "$dir/root/usr/lib/modules"
+mv "$dir"/kernel/*lib/modules/* "$dir/root/usr/lib/modules/" 2>/dev/null || mv "$dir"/kernel/usr/lib/modules/* "$dir/root/usr/lib/modules/"
+rm -rf "$dir/kernel"
+release=$(ls "$dir/root/usr/lib/modules")
+chroot "$dir/root" depmod "$release"
+
+# What installation scripts would have made.
+cd "$dir/root"
+mkdir -p dev proc sys run tmp root mnt work
+chmod 1777 tmp
+cp "$init" sbin/podrt-init
+printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n' >etc/passwd
+printf 'root:x:0:\nnogroup:x:65534:\n' >etc/group
+printf '127.0.0.1 localhost\n::1 localhost\n' >etc/hosts
+chroot . ldconfig
+[ -e usr/bin/awk ] || ln -s mawk usr/bin/awk
+[ -e usr/bin/sh ] || ln -s dash usr/bin/sh
+
+truncate -s 6G "$dir/root.img.new"
+mke2fs -q -t ext4 -O ^has_journal -d "$dir/root" "$dir/root.img.new"
+mv "$dir/root.img.new" "$dir/root.img"
+rm -rf "$dir/root"
+echo "$release" >"$dir/release"
+echo "$wanted" >"$dir/stamp"

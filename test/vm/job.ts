@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * Runs inside the virtual machine what job.json asks for: test files, the validation suite, or both. The last line is
+ * the sum of both, `N passed, N failed, N skipped`; the exit code is 0 when nothing failed and something passed.
+ */
+import { spawn } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Counts, closingLine, countsOf, type Job } from "./closing-line.ts";
+
+const projectDir = join(import.meta.dir, "../..");
+const resultsDir = join(projectDir, ".build/results");
+mkdirSync(resultsDir, { recursive: true });
+
+const job = JSON.parse(readFileSync(join(projectDir, ".build/job.json"), "utf8")) as Job;
+const runs: Counts[] = [];
+if (job.files !== undefined) runs.push(await run(["scripts/test.ts", ...job.files]));
+if (job.suite !== undefined) {
+  runs.push(await run(["test/conformance/run.ts"], job.suite));
+  for (const name of ["critest.log", "report.json"]) {
+    const file = join(projectDir, ".build/conformance", name);
+    if (existsSync(file)) copyFileSync(file, join(resultsDir, name));
+  }
+}
+const total = (key: keyof Counts) => runs.reduce((sum, counts) => sum + counts[key], 0);
+const sum = { passed: total("passed"), failed: total("failed"), skipped: total("skipped") };
+console.log(closingLine(sum));
+process.exitCode = sum.failed === 0 && sum.passed > 0 ? 0 : 1;
+
+/** Output passes through; a run without its closing line, or whose exit code contradicts it, is one more failure. */
+function run(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Counts> {
+  const child = spawn(process.execPath, args, {
+    cwd: projectDir,
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, PODRT_TEST_PATIENCE: String(job.patience), ...env },
+  });
+  let text = "";
+  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+    process.stdout.write(chunk);
+    text = (text + chunk).slice(-1000);
+  });
+  return new Promise((resolve) => {
+    child.once("error", () => resolve({ passed: 0, failed: 1, skipped: 0 }));
+    child.once("close", (code) => {
+      const counts = countsOf(text) ?? { passed: 0, failed: 1, skipped: 0 };
+      resolve(code === 0 || counts.failed > 0 ? counts : { ...counts, failed: 1 });
+    });
+  });
+}
