@@ -74,8 +74,7 @@ export function placeExec(
 ): CgroupPlace {
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   if (own === undefined) return placeIn(cgroup, passed);
-  const isPureV2 = runtime.cgroups.version === "v2";
-  return { directory: own.directory, joinTargets: isPureV2 ? [] : cgroup.joinTargets().map(passed.own) };
+  return { directory: own.directory, joinTargets: cgroup.joinTargets().map(passed.own) };
 }
 
 /**

@@ -12,7 +12,7 @@ import { openPath } from "./rootfs.ts";
 const CLOSE_RANGE_CLOEXEC = 4;
 const LAST_FD = 0xffff_ffff;
 
-/** The cgroup of a process to be: files to write `0` to, and the cgroup2 directory it is cloned into. */
+/** The cgroup of a process to be: v1 files to write `0` to, and the cgroup2 directory it is cloned into. */
 export interface CgroupPlace {
   readonly joinTargets: readonly Fd[];
   readonly directory: Fd | undefined;

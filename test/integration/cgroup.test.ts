@@ -37,7 +37,7 @@ async function runIn(cgroup: Cgroup, script: string): Promise<Bun.Subprocess<"ig
   const targets = cgroup.joinTargets();
   const unified = cgroup.directoryFd();
   const files = targets.map((target) => `/proc/${process.pid}/fd/${target.number}`);
-  if (isV1 && unified !== undefined) files.push(`/proc/${process.pid}/fd/${unified.number}/cgroup.procs`);
+  if (unified !== undefined) files.push(`/proc/${process.pid}/fd/${unified.number}/cgroup.procs`);
   const joins = files.map((file) => `echo 0 > ${file};`).join(" ");
   const child = Bun.spawn(["sh", "-ec", `${joins} echo joined; ${script}`], {
     stdin: "ignore",

@@ -167,6 +167,7 @@ test("a container that holds 40 MiB of memory below a limit", async () => {
       swapAvailable: 0n,
     });
     expect(memory?.rssBytes?.value).toBeGreaterThan(40n * mebibyte);
+    return true;
   });
   const pod = await sandboxStats(sandboxId);
   // Asked a moment later, when the container may have given some pages back.

@@ -4,6 +4,7 @@
 export const defaultFiles: readonly string[] = [
   "integration/cgroup",
   "integration/e2e-apparmor",
+  "integration/e2e-cgroup-v2",
   "integration/e2e-confinement",
   "integration/e2e-daemon-restart",
   "integration/e2e-devices",

@@ -55,13 +55,12 @@ export interface Cgroup {
   exists(): boolean;
   /**
    * Files into which a process writes `0` to join: `tasks` of each v1 hierarchy, for which the process
-   * must have one thread only (that way the kernel needs no lock over all forks), or v2's cgroup.procs.
-   * On v2 a clone into `directoryFd` takes their place.
+   * must have one thread only (that way the kernel needs no lock over all forks). None on v2.
    */
   joinTargets(): Fd[];
   /**
-   * For CLONE_INTO_CGROUP: joins the cgroup2 hierarchy. On a hybrid machine that is needed beside
-   * `joinTargets`, so that cgroup.kill reaches the process; on v1 there is none.
+   * For CLONE_INTO_CGROUP: joins the cgroup2 hierarchy, which on v2 is all. On a hybrid machine that is
+   * needed beside `joinTargets`, so that cgroup.kill reaches the process; on v1 there is none.
    */
   directoryFd(): Fd | undefined;
   /** Sets limits, all of them or none; an error names the file. */
@@ -124,11 +123,10 @@ export function openCgroup(host: CgroupHost, path: string): Cgroup {
   };
 }
 
-function joinTargets({ v1, unified }: CgroupLayout): Fd[] {
-  const files = v1.length > 0 ? v1.map((directory) => `${directory}/tasks`) : [`${unified}/cgroup.procs`];
+function joinTargets({ v1 }: CgroupLayout): Fd[] {
   const targets: Fd[] = [];
   try {
-    for (const file of files) targets.push(open(file, O_WRONLY));
+    for (const directory of v1) targets.push(open(`${directory}/tasks`, O_WRONLY));
     return targets;
   } catch (error) {
     for (const target of targets) target.close();
