@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildDir } from "../fixtures/images/packages.ts";
+import { patience } from "../support/patience.ts";
 import { type CaseResult, readReport } from "./report.ts";
 
 export interface SuiteOptions {
@@ -24,7 +25,7 @@ const ginkgo = join(buildDir, "bin/ginkgo");
 const program = join(conformanceDir, "critest.test");
 const scratchDir = join(conformanceDir, "tmp");
 const reportFile = join(conformanceDir, "report.json");
-const timeLimitMinutes = 40;
+const timeLimitMinutes = 40 * patience;
 
 /** The digest of test-image-digest that the suite knows: a constant of pkg/validate/consts.go of cri-tools v1.36.0. */
 const suiteDigest = "sha256:9700f9a2f5bf2c45f2f605a0bd3bce7cf37420ec9d3ed50ac2758413308766bf";
