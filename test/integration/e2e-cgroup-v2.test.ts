@@ -44,6 +44,7 @@ async function fileOf(id: string, name: string): Promise<string> {
   return readFileSync(`${await directoryOf(id)}/${name}`, "utf8").trim();
 }
 
+// Elsewhere the same is tested on plain folders; make test-vm runs this one.
 describe.skipIf(!isV2)("cgroup v2 (skipped unless all controllers are v2's)", () => {
   beforeAll(async () => {
     pod = await runSandbox(fixture.daemon, "unified", {
@@ -187,6 +188,7 @@ describe.skipIf(!isV2)("cgroup v2 (skipped unless all controllers are v2's)", ()
     expect((await execIn(daemon, id, "mkdir", "/sys/fs/cgroup/x")).stderr).toContain("Read-only");
   });
 
+  // Only who has CAP_SYS_RESOURCE may lower scores below its own.
   test.skipIf(!mayLowerScores)(
     "an OOM score below the daemon's own arrives (skipped without CAP_SYS_RESOURCE)",
     async () => {

@@ -92,7 +92,8 @@ mkdir -p "$dir/kernel"
 dpkg-deb -x "$scratch/$name"_*.deb "$dir/kernel"
 mv "$dir"/kernel/boot/vmlinuz-* "$dir/vmlinuz"
 mkdir -p "$dir/root/usr/lib/modules"
-mv "$dir"/kernel/*lib/modules/* "$dir/root/usr/lib/modules/" 2>/dev/null || mv "$dir"/kernel/usr/lib/modules/* "$dir/root/usr/lib/modules/"
+mv "$dir"/kernel/*lib/modules/* "$dir/root/usr/lib/modules/" 2>/dev/null ||
+  mv "$dir"/kernel/usr/lib/modules/* "$dir/root/usr/lib/modules/"
 rm -rf "$dir/kernel"
 release=$(ls "$dir/root/usr/lib/modules")
 chroot "$dir/root" depmod "$release"
