@@ -76,7 +76,8 @@ unpack() {
   done
 }
 
-echo "make: downloading an emulator, a kernel and a small system from $(awk 'NR == 1 { print $2 }' "$scratch/sources.list")"
+mirror=$(awk 'NR == 1 { print $2 }' "$scratch/sources.list")
+echo "make: downloading an emulator, a kernel and a small system from $mirror"
 apt update
 unpack "$dir/qemu" "$emulator"
 # shellcheck disable=SC2086 # one word for each package
