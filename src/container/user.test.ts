@@ -54,6 +54,21 @@ test.each([
   expect(resolve(request)).toMatchObject(expected);
 });
 
+test("digits are an id, though the image has an entry that is called so", () => {
+  const users = parsePasswd("1000:x:0:0::/root:/bin/sh\n4294967296:x:0:0::/root:/bin/sh\n");
+  const groups = parseGroup("1000:x:0:\n");
+  const request = { supplementalGroups: [], mergesImageGroups: true };
+  for (const who of [
+    { imageUser: "1000:1000" },
+    { imageUser: "", runAsUsername: "1000", runAsGroup: 1000 },
+  ]) {
+    expect(resolveUser({ ...request, ...who }, { users, groups })).toMatchObject({ uid: 1000, gid: 1000 });
+  }
+  expect(() => resolveUser({ ...request, imageUser: "4294967296" }, { users, groups })).toThrow(
+    "neither a uid",
+  );
+});
+
 test("an unknown name is refused by its name", () => {
   expect(() => resolve({ runAsUsername: "nobody-here" })).toThrow('user "nobody-here" is neither a uid');
   expect(() => resolve({ imageUser: "root:none" })).toThrow('group "none" is neither a gid');

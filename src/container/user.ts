@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { FailedPreconditionError, InvalidArgumentError } from "../errors.ts";
-import { O_NONBLOCK, O_RDONLY } from "../linux/abi/fcntl.ts";
-import type { Fd } from "../linux/fd.ts";
+import { O_PATH, O_RDONLY } from "../linux/abi/fcntl.ts";
+import { type Fd, open } from "../linux/fd.ts";
 import { openInRoot, statFd } from "../linux/path.ts";
 import { isErrno, syscall } from "../linux/syscall.ts";
 
@@ -48,6 +48,7 @@ export interface ResolvedUser {
 
 /** The largest id: 2^32-1 means "none" to the kernel. */
 const MAX_ID = 0xffff_fffe;
+const DIGITS = /^\d+$/;
 const FILE_LIMIT_BYTES = 1024 * 1024;
 
 /** Reads /etc/passwd and /etc/group below `root`; a missing file is an empty one. */
@@ -82,7 +83,7 @@ export function resolveUser(request: UserRequest, database: UserDatabase): Resol
   const [imageUser = "", imageGroup = ""] = request.imageUser.split(":", 2);
   const asked = request.runAsUser ?? request.runAsUsername;
   const user = asked === undefined ? (imageUser === "" ? "0" : imageUser) : String(asked);
-  const entry = findUser(user, typeof asked === "number", database);
+  const entry = findUser(user, database);
   const uid = entry?.uid ?? parseId(user);
   if (uid === undefined) {
     throw new FailedPreconditionError(
@@ -96,16 +97,17 @@ export function resolveUser(request: UserRequest, database: UserDatabase): Resol
   return { uid, gid, groups, home: homeOf(entry) };
 }
 
-function findUser(user: string, isUid: boolean, database: UserDatabase): PasswdEntry | undefined {
-  const byName = isUid ? undefined : database.users.find((entry) => entry.name === user);
-  if (byName !== undefined) return byName;
+/** Digits are a uid, never a name, which could be root's: whoever allowed that uid has not allowed root. */
+function findUser(user: string, database: UserDatabase): PasswdEntry | undefined {
   const uid = parseId(user);
-  return uid === undefined ? undefined : database.users.find((entry) => entry.uid === uid);
+  return database.users.find((entry) => (DIGITS.test(user) ? entry.uid === uid : entry.name === user));
 }
 
 function resolveGroup(group: string | number, database: UserDatabase): number {
   if (typeof group === "number") return group;
-  const gid = database.groups.find((entry) => entry.name === group)?.gid ?? parseId(group);
+  const gid = DIGITS.test(group)
+    ? parseId(group)
+    : database.groups.find((entry) => entry.name === group)?.gid;
   if (gid === undefined) {
     throw new FailedPreconditionError(
       `group ${JSON.stringify(group)} is neither a gid nor in the image's /etc/group`,
@@ -134,19 +136,21 @@ export function parseId(text: string): number | undefined {
 function readSmallFile(root: Fd, path: string): string {
   let file: Fd;
   try {
-    file = openInRoot(root.number, path, O_RDONLY | O_NONBLOCK);
+    file = openInRoot(root.number, path, O_PATH);
   } catch (error) {
     if (isErrno(error, "ENOENT", "ENOTDIR", "ELOOP")) return "";
     throw error;
   }
-  using fd = file;
+  using place = file;
   const S_IFMT = 0o170000;
   const S_IFREG = 0o100000;
-  const { mode, size } = statFd(fd.number);
+  const { mode, size } = statFd(place.number);
+  // Looked at before it is opened: to open a device, which an image may have here, is to use it.
   if ((mode & S_IFMT) !== S_IFREG) return "";
   if (Number(size) > FILE_LIMIT_BYTES) {
     throw new InvalidArgumentError("", `the image's /${path} is larger than ${FILE_LIMIT_BYTES} bytes`);
   }
+  using fd = open(`/proc/self/fd/${place.number}`, O_RDONLY);
   const bytes = new Uint8Array(Number(size));
   let length = 0;
   while (length < bytes.length) {

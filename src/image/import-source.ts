@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type FileHandle, open as openFile } from "node:fs/promises";
 import { FailedPreconditionError, NotFoundError } from "../errors.ts";
-import { O_DIRECTORY, O_NONBLOCK, O_PATH, O_RDONLY } from "../linux/abi/fcntl.ts";
+import { O_DIRECTORY, O_PATH } from "../linux/abi/fcntl.ts";
 import { S_IFMT, S_IFREG } from "../linux/abi/stat.ts";
 import { type Fd, open } from "../linux/fd.ts";
 import { openBeneath, statFd } from "../linux/path.ts";
@@ -78,8 +78,8 @@ export function createSource(files: {
 
 async function findInDirectory(root: Fd, name: string): Promise<Extent | undefined> {
   try {
-    // Non-blocking, since a fifo in the place of a file would hold up the opening for ever.
-    using file = openBeneath(root.number, name, O_RDONLY | O_NONBLOCK);
+    // Looked at before it is opened: a fifo would hold up the opening for ever, and a device be used by it.
+    using file = openBeneath(root.number, name, O_PATH);
     const { mode, size } = statFd(file.number);
     if ((mode & S_IFMT) !== S_IFREG) throw new FailedPreconditionError(`${name} in it is no file`);
     return { handle: await openFile(`/proc/self/fd/${file.number}`), offset: 0, sizeBytes: size };

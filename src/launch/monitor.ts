@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { InternalError, ResourceExhaustedError, UnavailableError } from "../errors.ts";
 import { MONITOR_ELF } from "../gen/machine-code.ts";
@@ -112,14 +112,17 @@ export async function adoptMonitor(dir: string, identity: ProcessIdentity): Prom
 
 /**
  * The monitor that was started with `label`, looked for among the machine's processes: a daemon may
- * have died between its start and the record of its pid.
+ * have died between its start and the record of its pid. Only in this mount namespace, since a process of a
+ * container may call itself what it likes.
  */
 export function findMonitor(label: string): ProcessIdentity | undefined {
   const commandLine = `podrt-monitor\0${label}\0`;
+  const ownMounts = readlinkSync("/proc/self/ns/mnt");
   for (const name of readdirSync("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     try {
-      if (readFileSync(`/proc/${name}/cmdline`, "latin1") === commandLine) return identify(Number(name));
+      if (readFileSync(`/proc/${name}/cmdline`, "latin1") !== commandLine) continue;
+      if (readlinkSync(`/proc/${name}/ns/mnt`) === ownMounts) return identify(Number(name));
     } catch {
       // The process has ended since the directory was read.
     }

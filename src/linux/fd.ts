@@ -66,13 +66,16 @@ export function memfd(name: string, content: Uint8Array, flags = 0): Fd {
 
 /**
  * A memfd that nobody can change any more, not even root: the executables that run beside an
- * image's code come from such files.
+ * image's code come from such files. They may be executed but not read: who becomes such a program without
+ * a capability to read everything is not dumpable (would_dump in fs/exec.c), so that no other process of
+ * the same user may trace it or look into it.
  */
 export function sealedMemfd(name: string, content: Uint8Array): Fd {
   const MFD_ALLOW_SEALING = 2;
   const F_ADD_SEALS = 1033;
   const SEAL_SHRINK_GROW_WRITE = 0x1 | 0x2 | 0x4 | 0x8;
   const fd = memfd(name, content, MFD_ALLOW_SEALING);
+  syscall("fchmod", fd.number, 0o111);
   syscall("fcntl", fd.number, F_ADD_SEALS, SEAL_SHRINK_GROW_WRITE);
   return fd;
 }

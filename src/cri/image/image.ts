@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Runtime } from "../../container/runtime.ts";
+import { parseId } from "../../container/user.ts";
 import type { ImageFilter, ImageSchema } from "../../gen/runtime/v1/api_pb.ts";
 import type { ImageRecord } from "../../image/images.ts";
 import { isPinned } from "../../image/pinned.ts";
@@ -32,5 +33,6 @@ export function selectImages(runtime: Runtime, filter: ImageFilter | undefined):
 function userOf(user: string): Pick<ImageInit, "uid" | "username"> {
   const name = user.split(":", 1)[0]!;
   if (name === "") return {};
-  return /^\d{1,10}$/.test(name) ? { uid: { value: BigInt(name) } } : { username: name };
+  const uid = parseId(name);
+  return uid === undefined ? { username: name } : { uid: { value: BigInt(uid) } };
 }
