@@ -73,10 +73,11 @@ export function memfd(name: string, content: Uint8Array, flags = 0): Fd {
 export function sealedMemfd(name: string, content: Uint8Array): Fd {
   const MFD_ALLOW_SEALING = 2;
   const F_ADD_SEALS = 1033;
-  const SEAL_SHRINK_GROW_WRITE = 0x1 | 0x2 | 0x4 | 0x8;
+  // F_SEAL_SEAL, SHRINK, GROW, WRITE and EXEC of linux/fcntl.h: the last keeps it executable, whoever owns it.
+  const SEALS = 0x1 | 0x2 | 0x4 | 0x8 | 0x20;
   const fd = memfd(name, content, MFD_ALLOW_SEALING);
   syscall("fchmod", fd.number, 0o111);
-  syscall("fcntl", fd.number, F_ADD_SEALS, SEAL_SHRINK_GROW_WRITE);
+  syscall("fcntl", fd.number, F_ADD_SEALS, SEALS);
   return fd;
 }
 
