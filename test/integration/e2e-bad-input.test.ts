@@ -148,6 +148,7 @@ const requests: readonly (readonly [string, object | string, string, RegExp])[] 
   ["PullImage", { image: { image: "UPPER/case" } }, "invalid_argument", /^image\.image: /],
   ["Attach", { container_id: "f".repeat(64), stdout: true }, "not_found", /f{13}/],
   ["Attach", { container_id: "f".repeat(64) }, "invalid_argument", /^stdout: /],
+  ["CheckpointContainer", { container_id: "f".repeat(64) }, "invalid_argument", /^location: /],
 ];
 
 for (const [method, body, code, message] of requests) {
