@@ -72,7 +72,8 @@ fmt: $(MODULES) ## Format the sources
 
 $(BINARY): $(MODULES) $(SOURCES)
 	@mkdir -p $(@D)
-	$(BUN) build --compile --bytecode --format=esm src/main.ts src/image/unpack-worker.ts src/snapshot/tree-worker.ts --outfile $@
+	$(BUN) build --compile --bytecode --format=esm src/main.ts src/image/unpack-worker.ts src/snapshot/tree-worker.ts \
+	  src/checkpoint/archive-worker.ts --outfile $@
 
 # The dependencies pinned by package-lock.json. Without npm, a Bun that is already there reads the same file.
 $(MODULES): package.json package-lock.json
@@ -86,9 +87,10 @@ $(MODULES): package.json package-lock.json
 	@touch $@
 
 # Programs that tests and demo call, and the packages from which they make images.
-$(PACKAGES): scripts/require.sh scripts/fetch-packages.sh
+$(PACKAGES): scripts/require.sh scripts/fetch-packages.sh scripts/fetch-criu.sh
 	@scripts/require.sh as:binutils ip:iproute2 nft:nftables nsenter:util-linux ps:procps
 	@scripts/fetch-packages.sh .build/packages
+	@scripts/fetch-criu.sh .build/packages/criu
 	@touch $@
 
 crictl: $(MODULES)

@@ -92,6 +92,13 @@ const configSchema = v.strictObject({
     }),
     {},
   ),
+  checkpoint: v.optional(
+    v.strictObject({
+      /** The program that freezes and restores processes; looked for in the usual directories unless told. */
+      criu: v.optional(v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute path"))),
+    }),
+    {},
+  ),
   cgroup: v.optional(
     v.strictObject({
       /** The cgroup below which podrt puts pods whose caller names no parent. */
@@ -125,6 +132,7 @@ export interface Config {
   readonly pods: { readonly restart_backoff_ms: number; readonly restart_backoff_max_ms: number };
   readonly cdi: { readonly spec_dirs: readonly string[] };
   readonly streaming: { readonly address: string; readonly port: number };
+  readonly checkpoint: { readonly criu?: string | undefined };
   readonly cgroup: { readonly parent: string };
 }
 
@@ -154,7 +162,7 @@ export function parseConfig(text: string, instance: string, file: string): Confi
     const issue = result.issues[0];
     throw new InvalidArgumentError("", `${file}: ${v.getDotPath(issue) ?? "document"}: ${issue.message}`);
   }
-  const { network, registries, image, pods, cdi, streaming, cgroup } = result.output;
+  const { network, registries, image, pods, cdi, streaming, checkpoint, cgroup } = result.output;
   const suffix = instance === "" ? "" : `-${instance}`;
   return {
     network: {
@@ -170,6 +178,7 @@ export function parseConfig(text: string, instance: string, file: string): Confi
     pods,
     cdi,
     streaming,
+    checkpoint,
     cgroup: { parent: cgroup.parent ?? `/podrt${suffix}` },
   };
 }

@@ -12,6 +12,8 @@ export interface Paths {
   readonly containersDir: string;
   /** Downloads in flight; emptied at start. */
   readonly ingestDir: string;
+  /** A directory for each checkpoint or restore under way; what a daemon that died left is removed at start. */
+  readonly checkpointsDir: string;
   /** What a reboot clears: sockets, journals, pins. */
   readonly runDir: string;
   readonly socket: string;
@@ -47,6 +49,7 @@ function layout(stateDir: string, runDir: string, configFile: string, instance: 
     layersDir: join(stateDir, "layers"),
     containersDir: join(stateDir, "containers"),
     ingestDir: join(stateDir, "ingest"),
+    checkpointsDir: join(stateDir, "checkpoints"),
     runDir,
     socket: join(runDir, "podrt.sock"),
     podsDir: join(runDir, "pods"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { recoverCheckpoints } from "./checkpoint/recover.ts";
 import { closeStdin } from "./container/close-stdin.ts";
 import { recoverExecCgroups } from "./container/exec-cgroup.ts";
 import { releaseStdio, settleExit } from "./container/exit.ts";
@@ -30,6 +31,7 @@ import { isReady, type SandboxRecord } from "./state/sandboxes.ts";
 
 /** Brings records and machine together; afterwards every sandbox and container is in a true state. */
 export async function recover(runtime: Runtime): Promise<void> {
+  await recoverCheckpoints(runtime);
   for (const record of runtime.sandboxes.list()) {
     try {
       await recoverSandbox(runtime, record);

@@ -54,7 +54,8 @@ const lifecycles = {
   stats: ["container", ...belowLifecycles],
   streaming: ["container", ...belowLifecycles],
   sandbox: ["container", ...belowLifecycles],
-  recover: ["sandbox", "container", "streaming", ...belowLifecycles],
+  checkpoint: ["sandbox", "container", ...belowLifecycles],
+  recover: ["checkpoint", "sandbox", "container", "streaming", ...belowLifecycles],
   kube: ["sandbox", "container", "streaming", ...belowLifecycles],
 };
 const doors = [...Object.keys(lifecycles), ...belowLifecycles, "gen/podrt"];

@@ -144,6 +144,7 @@ function makeDirectories(paths: Paths): void {
     paths.layersDir,
     paths.containersDir,
     paths.ingestDir,
+    paths.checkpointsDir,
     paths.runDir,
     paths.podsDir,
     paths.rootMountPoint,

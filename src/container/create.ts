@@ -18,7 +18,8 @@ import { signalNumber } from "../linux/abi/signal.ts";
 import { ALL_CAPABILITIES } from "../linux/capability.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { podDir } from "../paths.ts";
-import type { ContainerRecord } from "../state/containers.ts";
+import type { Snapshot } from "../snapshot/snapshotter.ts";
+import type { ContainerRecord, RestoreRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import { apparmorProfile } from "./apparmor.ts";
 import { applyCdiEdits, cdiEdits } from "./cdi.ts";
@@ -39,6 +40,13 @@ import { stopSignalName } from "./stop-signal.ts";
 import { type ResolvedUser, readUserDatabase, resolveUser } from "./user.ts";
 import { checkMapped, containerIdMappings, mountRoot, ownAsMapped, shownIds } from "./user-namespace.ts";
 
+/** What a container begins with besides its image. */
+export interface Beginning {
+  readonly restore: RestoreRecord;
+  /** Fills the new snapshot, which nobody else knows yet. */
+  fill(snapshot: Snapshot): Promise<void>;
+}
+
 const inFlight = new Map<string, Promise<string>>();
 
 /**
@@ -51,6 +59,7 @@ export async function createContainer(
   runtime: Runtime,
   sandboxId: string,
   config: ContainerConfig,
+  beginning?: Beginning,
 ): Promise<string> {
   if (runtime.sandboxes.get(sandboxId) === undefined) {
     throw new NotFoundError(`sandbox ${sandboxId} does not exist`);
@@ -63,12 +72,17 @@ export async function createContainer(
     (other) => other.name === name && other.attempt === attempt,
   );
   if (existing?.created) return existing.id;
-  const creation = create(runtime, sandboxId, config).finally(() => inFlight.delete(key));
+  const creation = create(runtime, sandboxId, config, beginning).finally(() => inFlight.delete(key));
   inFlight.set(key, creation);
   return creation;
 }
 
-async function create(runtime: Runtime, sandboxId: string, config: ContainerConfig): Promise<string> {
+async function create(
+  runtime: Runtime,
+  sandboxId: string,
+  config: ContainerConfig,
+  beginning: Beginning | undefined,
+): Promise<string> {
   const label = `container ${config.metadata?.name}`;
   const edits = await cdiEdits(runtime, config);
   const sandbox = runtime.sandboxes.get(sandboxId);
@@ -94,6 +108,7 @@ async function create(runtime: Runtime, sandboxId: string, config: ContainerConf
   let record: ContainerRecord = {
     ...newRecord(runtime, sandbox, config, image),
     imageVolumes: imageVolumeRecords(imageMounts),
+    ...(beginning === undefined ? {} : { restore: beginning.restore }),
   };
   runtime.containers.put(record.id, record);
   cleanup.add("forget the container", () => runtime.containers.delete(record.id));
@@ -102,6 +117,7 @@ async function create(runtime: Runtime, sandboxId: string, config: ContainerConf
     image.layers.map((layer) => layer.chainId),
   );
   cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(record.id));
+  await beginning?.fill(snapshot);
   if (mappings !== undefined) ownAsMapped(snapshot.upperDir, mappings);
   const root = mountRoot(snapshot, shownIds(runtime, mappings), selinux?.file);
   cleanup.add("close the root", () => root.close());

@@ -36,8 +36,32 @@ import { containerState } from "./status.ts";
 import { logPlace, newStdio, startPumps } from "./stdio.ts";
 import { mountRoot, shownIds, specIdMappings, stdioOwner } from "./user-namespace.ts";
 
-/** Starts a created container; a failure is recorded as its end (exit code 128, StartError) and thrown. */
-export async function startContainer(runtime: Runtime, id: string): Promise<void> {
+/** One start of a container: what it needs, and what has been made for it. */
+export interface Start {
+  readonly runtime: Runtime;
+  readonly sandbox: SandboxRecord;
+  readonly monitor: Monitor;
+  readonly record: ContainerRecord;
+  readonly live: LiveContainer;
+  readonly cgroup: Cgroup;
+}
+
+/** A container's first process. */
+export interface Started {
+  readonly process: ProcessIdentity;
+  /** Lets it run, for one that stands still until its record is written. */
+  readonly resume?: () => void;
+}
+
+/**
+ * Starts a created container; a failure is recorded as its end (exit code 128, StartError) and thrown.
+ * `launchWith` makes its first process.
+ */
+export async function startContainer(
+  runtime: Runtime,
+  id: string,
+  launchWith: (start: Start) => Promise<Started> = launch,
+): Promise<void> {
   await runtime.locks.run(id, async () => {
     const record = runtime.containers.get(id);
     if (record === undefined) throw new NotFoundError(`container ${id} does not exist`);
@@ -54,7 +78,8 @@ export async function startContainer(runtime: Runtime, id: string): Promise<void
         `cannot start container ${id}: its sandbox ${record.sandboxId} is not ready`,
       );
     }
-    await start(runtime, sandbox, monitor, updateContainer(runtime, record, { startingAtNs: nowNs() }));
+    const starting = updateContainer(runtime, record, { startingAtNs: nowNs() });
+    await start(runtime, sandbox, monitor, starting, launchWith);
   });
 }
 
@@ -63,6 +88,7 @@ async function start(
   sandbox: SandboxRecord,
   monitor: Monitor,
   record: ContainerRecord,
+  launchWith: (start: Start) => Promise<Started>,
 ): Promise<void> {
   const live = runtime.live.get(record.id) ?? newLiveContainer();
   runtime.live.set(record.id, live);
@@ -70,8 +96,9 @@ async function start(
   try {
     // Made with the container; a reboot has taken it away.
     if (!cgroup.exists()) makeCgroup(cgroup, containerConfig(record), specOf(record));
-    const pid = await launch(runtime, sandbox, monitor, record, live, cgroup);
-    const running = updateContainer(runtime, record, { startedAtNs: nowNs(), process: pid });
+    const { process, resume } = await launchWith({ runtime, sandbox, monitor, record, live, cgroup });
+    const running = updateContainer(runtime, record, { startedAtNs: nowNs(), process });
+    resume?.();
     runtime.events.emit("started", record.id, record.sandboxId);
     // A process that has ended already was reaped before anybody listened for it.
     const history = monitor.history(launchTag(record.id));
@@ -82,14 +109,7 @@ async function start(
   }
 }
 
-async function launch(
-  runtime: Runtime,
-  sandbox: SandboxRecord,
-  monitor: Monitor,
-  record: ContainerRecord,
-  live: LiveContainer,
-  cgroup: Cgroup,
-): Promise<ProcessIdentity> {
+async function launch({ runtime, sandbox, monitor, record, live, cgroup }: Start): Promise<Started> {
   const config = containerConfig(record);
   const spec = specOf(record);
   // Owns all that is opened on the way: a launch that cannot be compiled leaves nothing open.
@@ -127,18 +147,19 @@ async function launch(
   const pid = monitor.history(launchTag(record.id))?.pid;
   if (pid === undefined)
     throw new UnavailableError(`the monitor could not fork for container ${record.name}`);
-  return identify(pid) ?? { pid, startTicks: "0" };
+  return { process: identify(pid) ?? { pid, startTicks: "0" } };
 }
 
 /** Files that every container has bound and that an image may have as links to somewhere. */
-const FILES_OF_POD = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+export const FILES_OF_POD = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 function openDevices(spec: RuntimeSpec, mappings: IdMappings): Fd | undefined {
   using namespace = newUserNamespace(mappings);
   return deviceFilesystem(spec, namespace);
 }
 
-function takeRoot(
+/** The root of a container that is being started, as a detached mount: the caller's. */
+export function takeRoot(
   runtime: Runtime,
   record: ContainerRecord,
   live: LiveContainer,
@@ -152,7 +173,7 @@ function takeRoot(
   return mountRoot(snapshot, shownIds(runtime, mappings), specOf(record).linux.mountLabel);
 }
 
-function openPause(sandbox: SandboxRecord): Fd {
+export function openPause(sandbox: SandboxRecord): Fd {
   const pidfd = sandbox.pause && pin(sandbox.pause);
   if (pidfd !== undefined) return pidfd;
   throw new FailedPreconditionError(`the pause of sandbox ${sandbox.id} has ended`);

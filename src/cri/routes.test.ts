@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Code } from "@connectrpc/connect";
-import { answer, clients, failure, id, newRuntime } from "../../test/fixtures/cri-clients.ts";
-import { validRequests } from "../../test/fixtures/valid-requests.ts";
-import { ContainerState, PodSandboxState, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
+import { clients, failure, id, newRuntime } from "../../test/fixtures/cri-clients.ts";
+import { ContainerState, PodSandboxState } from "../gen/runtime/v1/api_pb.ts";
 import { logger } from "../lib/logger.ts";
 
 const { level } = logger;
@@ -265,17 +263,4 @@ describe("what does not exist", () => {
       for (const call of calls) expect((await failure(call)).code).toBe(Code.NotFound);
     }
   });
-});
-
-/** Calls that later versions serve; taking one off this list is part of serving it. */
-const UNSUPPORTED = ["CheckpointContainer", "CheckpointPod", "RestorePod"];
-
-describe("a call that is not supported", () => {
-  for (const method of RuntimeService.methods.filter(({ name }) => UNSUPPORTED.includes(name))) {
-    test(`as ${method.name} says so by name`, async () => {
-      const error = await failure(answer(method, validRequests[method.name] ?? {}));
-      expect(error.code).toBe(Code.Unimplemented);
-      expect(error.rawMessage).toBe(`${method.name} is not supported by this version of podrt`);
-    });
-  }
 });

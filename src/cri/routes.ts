@@ -14,6 +14,8 @@ import { pullImage } from "./image/pull-image.ts";
 import { removeImage } from "./image/remove-image.ts";
 import { streamImages } from "./image/stream-images.ts";
 import { attach } from "./runtime/attach.ts";
+import { checkpointContainer } from "./runtime/checkpoint-container.ts";
+import { checkpointPod } from "./runtime/checkpoint-pod.ts";
 import { containerStats } from "./runtime/container-stats.ts";
 import { containerStatus } from "./runtime/container-status.ts";
 import { createContainer } from "./runtime/create-container.ts";
@@ -32,6 +34,7 @@ import { portForward } from "./runtime/port-forward.ts";
 import { removeContainer } from "./runtime/remove-container.ts";
 import { removePodSandbox } from "./runtime/remove-pod-sandbox.ts";
 import { reopenContainerLog } from "./runtime/reopen-container-log.ts";
+import { restorePod } from "./runtime/restore-pod.ts";
 import { runPodSandbox } from "./runtime/run-pod-sandbox.ts";
 import { runtimeConfig } from "./runtime/runtime-config.ts";
 import { startContainer } from "./runtime/start-container.ts";
@@ -88,6 +91,9 @@ function runtimeService(
     portForward: (request) => portForward(runtime, streaming, request),
     execSync: (request, { signal }) => execSync(runtime, request, signal),
     getContainerEvents: (_request, { signal }) => getContainerEvents(events, signal),
+    checkpointContainer: (request, { signal }) => checkpointContainer(runtime, request, signal),
+    checkpointPod: (request, context) => checkpointPod(runtime, request, context),
+    restorePod: (request, { signal }) => restorePod(runtime, request, signal),
     reopenContainerLog: (request) => reopenContainerLog(runtime, request),
     containerStats: (request) => containerStats(runtime, stats, request),
     listContainerStats: (request, { signal }) => listContainerStats(runtime, stats, request, signal),

@@ -32,18 +32,24 @@ export function setXattrs(fd: number, xattrs: ReadonlyMap<string, string>): void
   }
 }
 
-/** Copies the allowed attributes of one open file to another. */
-export function copyXattrs(fromFd: number, toFd: number): void {
+/** The allowed attributes of an open file, names and values as binary strings. */
+export function readXattrs(fd: number): Map<string, string> {
+  const xattrs = new Map<string, string>();
   const list = new Uint8Array(LIST_LIMIT_BYTES);
-  const length = trySyscall("flistxattr", fromFd, list, list.length);
-  if (length <= 0) return;
+  const length = trySyscall("flistxattr", fd, list, list.length);
+  if (length <= 0) return xattrs;
   const names = Buffer.from(list.buffer, 0, length).toString("latin1").split("\0");
   for (const name of names.filter(isAllowedXattr)) {
-    const nameBytes = Buffer.from(`${name}\0`, "latin1");
     const value = new Uint8Array(VALUE_LIMIT_BYTES);
-    const size = trySyscall("fgetxattr", fromFd, nameBytes, value, value.length);
-    if (size >= 0) setXattr(toFd, nameBytes, value.subarray(0, size));
+    const size = trySyscall("fgetxattr", fd, Buffer.from(`${name}\0`, "latin1"), value, value.length);
+    if (size >= 0) xattrs.set(name, Buffer.from(value.buffer, 0, size).toString("latin1"));
   }
+  return xattrs;
+}
+
+/** Copies the allowed attributes of one open file to another. */
+export function copyXattrs(fromFd: number, toFd: number): void {
+  setXattrs(toFd, readXattrs(fromFd));
 }
 
 /** Makes an open directory hide what lower layers have in its place. */

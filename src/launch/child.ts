@@ -51,11 +51,12 @@ export function attachStdio(table: Table, stdin: Operand, stdout: Operand, stder
 
 /**
  * Appends the closing of everything but stdio and the reply pipe, which closes itself at execve: no
- * descriptor of the host's is there when names that an image chose are resolved, nor afterwards.
+ * descriptor of the host's is there when names that an image chose are resolved, nor afterwards. `first` is the
+ * first that is closed.
  */
-function closeDescriptors(table: Table): void {
+export function closeDescriptors(table: Table, first = 3): void {
   const reply = MONITOR_FD.request + 1;
-  table.step("close descriptors below the reply pipe", "close_range", [3, reply - 1, 0]);
+  table.step("close descriptors below the reply pipe", "close_range", [first, reply - 1, 0]);
   table.step("close descriptors above the reply pipe", "close_range", [reply + 1, LAST_FD, 0]);
   table.step("close the reply pipe at execve", "close_range", [reply, reply, CLOSE_RANGE_CLOEXEC]);
 }

@@ -30,17 +30,19 @@ export function isDevForeign({ mounts }: RuntimeSpec): boolean {
 
 /**
  * Appends the devices of a container and the links that programs expect beside them. With `isPrepared` the
- * file system on /dev is that of `deviceFilesystem`.
+ * file system on /dev is that of `deviceFilesystem`. `above` is what stands before the path of each: nothing in a
+ * root that has been entered.
  */
-export function makeDevices(tree: RootTree, spec: RuntimeSpec, isPrepared: boolean): void {
+export function makeDevices(tree: RootTree, spec: RuntimeSpec, isPrepared: boolean, above = ""): void {
   const isForeign = isDevForeign(spec);
   if (isPrepared) bindDevices(tree, spec);
   else {
     for (const device of spec.linux.devices)
-      if (!isForeign || !device.path.startsWith("/dev/")) makeDevice(tree, device);
+      if (!isForeign || !device.path.startsWith("/dev/"))
+        makeDevice(tree, { ...device, path: `${above}${device.path}` });
   }
   for (const [target, path] of isForeign ? [] : DEVICE_LINKS) {
-    tree.table.step(`link ${path} to ${target}`, "symlinkat", [target, AT_FDCWD, path], {
+    tree.table.step(`link ${path} to ${target}`, "symlinkat", [target, AT_FDCWD, `${above}${path}`], {
       tolerate: ["EEXIST"],
     });
   }

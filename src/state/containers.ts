@@ -47,6 +47,15 @@ export interface ContainerRecord {
   /** First descriptor number under which the monitor holds this container's stdio. */
   readonly heldFd: number;
   readonly stopSignal: number;
+  /** Set while the container is to be started from a checkpoint. */
+  readonly restore?: RestoreRecord;
+}
+
+/** How the processes of a checkpoint name what they share with the runtime, for criu's --inherit-fd. */
+export interface RestoreRecord {
+  readonly stdin?: string | undefined;
+  readonly stdout?: string | undefined;
+  readonly stderr?: string | undefined;
 }
 
 export function openContainers(

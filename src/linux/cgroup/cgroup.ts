@@ -9,7 +9,7 @@ import { createCgroup } from "./create.ts";
 import type { DeviceRule } from "./device-rules.ts";
 import { applyDeviceRules } from "./devices.ts";
 import { exists, tryWrite } from "./files.ts";
-import { freeze, hasFreezer, thaw } from "./freezer.ts";
+import { freeze, freezerDirectory, hasFreezer, thaw } from "./freezer.ts";
 import type { CgroupHost } from "./host.ts";
 import { type HugetlbStats, hugetlbSettings, hugetlbStats } from "./hugetlb.ts";
 import { type DeviceIo, ioStats } from "./io.ts";
@@ -88,6 +88,8 @@ export interface Cgroup {
   pressures(): Pressures;
   freeze(): Promise<void>;
   thaw(): void;
+  /** Where the freezer's files are, for another program that freezes; FailedPreconditionError where there is none. */
+  freezerDirectory(): string;
 }
 
 /** The cgroup at `path`, which is absolute in the cgroup tree (`/podrt/x`); it need not exist. */
@@ -120,6 +122,7 @@ export function openCgroup(host: CgroupHost, path: string): Cgroup {
     pressures: () => pressures(unified),
     freeze: () => freeze(directories),
     thaw: () => thaw(directories),
+    freezerDirectory: () => freezerDirectory(directories),
   };
 }
 

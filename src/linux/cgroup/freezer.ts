@@ -33,7 +33,8 @@ export function hasFreezer(cgroup: CgroupDirectories): boolean {
   return cgroup.directory(controllerOf(cgroup)) !== undefined;
 }
 
-function freezerDirectory(cgroup: CgroupDirectories): string {
+/** Where the freezer's files of the cgroup are. */
+export function freezerDirectory(cgroup: CgroupDirectories): string {
   const directory = cgroup.directory(controllerOf(cgroup));
   if (directory !== undefined) return directory;
   throw new FailedPreconditionError("cannot freeze a cgroup: this machine has no freezer cgroup controller");

@@ -155,8 +155,8 @@ function cgroupsOf(instance: string): string[] {
 /** Files of pods and containers. Images, the database and the configuration are meant to stay. */
 function filesOf(root: string, isServing: boolean): string[] {
   const serving = isServing ? ["run/podrt.sock", "run/lock"] : ["run/lock"];
-  const meant = [...serving, "run/pods", "run/root", "lib/containers", "lib/ingest"];
-  return ["run", "lib/containers", "lib/ingest"]
+  const meant = [...serving, "run/pods", "run/root", "lib/containers", "lib/ingest", "lib/checkpoints"];
+  return ["run", "lib/containers", "lib/ingest", "lib/checkpoints"]
     .map((name) => join(root, name))
     .filter((dir) => existsSync(dir))
     .flatMap((dir) => readdirSync(dir, { recursive: true, encoding: "utf8" }).map((name) => join(dir, name)))

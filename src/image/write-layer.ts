@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+import { FailedPreconditionError, ResourceExhaustedError } from "../errors.ts";
+import { ERRNO } from "../linux/abi/errno.ts";
+import { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY } from "../linux/abi/fcntl.ts";
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "../linux/abi/stat.ts";
+import { Fd, writeAll } from "../linux/fd.ts";
+import { type FileStatus, readLink, statFd, tryOpenWithoutLinks } from "../linux/path.ts";
+import { SyscallError, syscall } from "../linux/syscall.ts";
+import { listDirectory } from "../linux/tree.ts";
+import { cBytes } from "./apply-place.ts";
+import { isWhiteout } from "./lower-layers.ts";
+import { quoteName, TAR_LIMITS, type TarEntry, type TarEntryType } from "./tar-entry.ts";
+import { TAR_END, tarHeader, tarPadding } from "./tar-writer.ts";
+import { UNPACK_LIMITS } from "./unpack-layer.ts";
+import { isOpaque, readXattrs } from "./xattr.ts";
+
+const TYPES: Readonly<Record<number, TarEntryType>> = {
+  [S_IFREG]: "file",
+  [S_IFLNK]: "symlink",
+  [S_IFCHR]: "char",
+  [S_IFBLK]: "block",
+  [S_IFDIR]: "directory",
+  [S_IFIFO]: "fifo",
+};
+const CHUNK_BYTES = 1 << 20;
+const WHITEOUT_PREFIX = ".wh.";
+const OPAQUE_NAME = ".wh..wh..opq";
+const MODE_MASK = 0o7777;
+
+/**
+ * Writes the upper directory of an overlay to `outputFd` as a layer's tar (image-spec layer.md): what the
+ * other direction, `unpackLayer`, makes the same directory of again. Nothing may change in the directory
+ * meanwhile; no link in it is followed. Sockets are left out: they mean nothing without their process. It makes
+ * system calls all the time, so it belongs on a thread of its own, which hears of `signal` now and then.
+ */
+export async function writeLayer(directory: string, outputFd: number, signal?: AbortSignal): Promise<void> {
+  using top = new Fd(syscall("openat", -1, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  const output = layerOutput(outputFd, signal);
+  const links = new Map<string, string>();
+  const pending: string[] = namesIn(top, "");
+  for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
+    using file = openEntry(top, path, O_PATH);
+    const status = statFd(file.number);
+    const type = TYPES[status.mode & S_IFMT];
+    if (type === undefined) continue;
+    if (isWhiteout(status)) {
+      output.member({ ...plain(status, whiteoutOf(path)), type: "file", mode: 0 });
+      continue;
+    }
+    checkName(path);
+    const identity = `${status.dev} ${status.ino}`;
+    const first = type === "directory" || status.nlink < 2 ? undefined : links.get(identity);
+    if (first !== undefined) {
+      output.member({ ...plain(status, path), type: "hardlink", linkPath: first });
+      continue;
+    }
+    if (type !== "directory" && status.nlink > 1) links.set(identity, path);
+    if (type === "file") await writeFile(top, path, status, output);
+    else if (type === "directory") pending.push(...writeDirectory(top, path, status, output));
+    else output.member({ ...plain(status, path), type, ...details(type, status, file) });
+  }
+  output.bytes(TAR_END);
+}
+
+/** Lets the thread hear of an abort. */
+function hearMessages(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+interface LayerOutput {
+  member(entry: TarEntry): void;
+  bytes(bytes: Uint8Array): void;
+}
+
+function layerOutput(fd: number, signal: AbortSignal | undefined): LayerOutput {
+  let entries = 0;
+  let written = 0;
+  const bytes = (chunk: Uint8Array) => {
+    signal?.throwIfAborted();
+    written += chunk.length;
+    if (written > UNPACK_LIMITS.uncompressedBytes) {
+      throw new ResourceExhaustedError(
+        `the container has written more than the ${UNPACK_LIMITS.uncompressedBytes} bytes that a layer may have`,
+      );
+    }
+    writeAll(fd, chunk);
+  };
+  return {
+    bytes,
+    member(entry) {
+      if (++entries > TAR_LIMITS.maxEntries) {
+        throw new ResourceExhaustedError(
+          `the container has written more than the ${TAR_LIMITS.maxEntries} files that a layer may have`,
+        );
+      }
+      bytes(tarHeader(entry));
+    },
+  };
+}
+
+async function writeFile(top: Fd, path: string, status: FileStatus, output: LayerOutput): Promise<void> {
+  using file = openEntry(top, path, O_RDONLY | O_NONBLOCK);
+  output.member({
+    ...plain(status, path),
+    type: "file",
+    sizeBytes: status.size,
+    xattrs: readXattrs(file.number),
+  });
+  const buffer = new Uint8Array(CHUNK_BYTES);
+  for (let left = status.size; left > 0; ) {
+    const count = syscall("read", file.number, buffer, Math.min(left, buffer.length));
+    if (count === 0) throw new FailedPreconditionError(`${quoteName(path)} became shorter while it was read`);
+    output.bytes(buffer.subarray(0, count));
+    left -= count;
+    await hearMessages();
+  }
+  output.bytes(new Uint8Array(tarPadding(status.size)));
+}
+
+/** Answers the paths of what is in the directory. */
+function writeDirectory(top: Fd, path: string, status: FileStatus, output: LayerOutput): string[] {
+  using directory = openEntry(top, path, O_RDONLY | O_DIRECTORY);
+  const xattrs = readXattrs(directory.number);
+  output.member({ ...plain(status, `${path}/`), type: "directory", xattrs });
+  if (isOpaque(directory.number))
+    output.member({ ...plain(status, `${path}/${OPAQUE_NAME}`), type: "file", mode: 0 });
+  return namesIn(directory, `${path}/`);
+}
+
+function details(type: TarEntryType, { rdev }: FileStatus, file: Fd): Partial<TarEntry> {
+  if (type === "symlink") return { linkPath: Buffer.from(readLink(file.number)).toString("latin1") };
+  const [deviceMajor = 0, deviceMinor = 0] = rdev.split(":").map(Number);
+  return type === "fifo" ? {} : { deviceMajor, deviceMinor };
+}
+
+function plain(status: FileStatus, path: string): TarEntry {
+  return {
+    path,
+    type: "file",
+    linkPath: "",
+    mode: status.mode & MODE_MASK,
+    uid: status.uid,
+    gid: status.gid,
+    sizeBytes: 0,
+    mtimeSeconds: Number(status.mtimeSeconds),
+    mtimeNanoseconds: status.mtimeNanoseconds,
+    deviceMajor: 0,
+    deviceMinor: 0,
+    xattrs: new Map(),
+  };
+}
+
+function namesIn(directory: Fd, prefix: string): string[] {
+  return [...listDirectory(directory)].map(
+    (name) => `${prefix}${Buffer.from(name.subarray(0, -1)).toString("latin1")}`,
+  );
+}
+
+/** Each path is opened from the top anew: a tree may be deeper than a process may have files open. */
+function openEntry(top: Fd, path: string, flags: number): Fd {
+  const fd = tryOpenWithoutLinks(top.number, cBytes(path), flags | O_NOFOLLOW);
+  if (fd >= 0) return new Fd(fd);
+  if (fd === -ERRNO.ENAMETOOLONG) {
+    throw new ResourceExhaustedError(`the path ${quoteName(path)} is longer than a layer's may be`);
+  }
+  throw new SyscallError("openat2", -fd, quoteName(path));
+}
+
+function whiteoutOf(path: string): string {
+  const at = path.lastIndexOf("/") + 1;
+  return `${path.slice(0, at)}${WHITEOUT_PREFIX}${path.slice(at)}`;
+}
+
+function checkName(path: string): void {
+  if (!path.slice(path.lastIndexOf("/") + 1).startsWith(WHITEOUT_PREFIX)) return;
+  throw new FailedPreconditionError(
+    `the container has a file named ${quoteName(path)}, which in a layer means a deletion: rename it`,
+  );
+}
