@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { DescService } from "@bufbuild/protobuf";
 import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
 import type { Runtime } from "../container/runtime.ts";
-import { UnimplementedError } from "../errors.ts";
 import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
 import { openStats } from "../stats/stats.ts";
 import type { StreamingServer } from "../streaming/server.ts";
@@ -54,16 +52,12 @@ import { version } from "./runtime/version.ts";
 /** Both services of the interface, served from one runtime; sessions are served from `streaming`. */
 export function criRoutes(runtime: Runtime, streaming: StreamingServer): (router: ConnectRouter) => void {
   return (router) => {
-    router.service(RuntimeService, complete(RuntimeService, runtimeService(runtime, streaming)));
-    router.service(ImageService, complete(ImageService, imageService(runtime)));
+    router.service(RuntimeService, runtimeService(runtime, streaming));
+    router.service(ImageService, imageService(runtime));
   };
 }
 
-/** What is not listed here, or in `imageService`, is answered with Unimplemented by name. */
-function runtimeService(
-  runtime: Runtime,
-  streaming: StreamingServer,
-): Partial<ServiceImpl<typeof RuntimeService>> {
+function runtimeService(runtime: Runtime, streaming: StreamingServer): ServiceImpl<typeof RuntimeService> {
   const events = openEventFeed(runtime);
   const stats = openStats(runtime);
   return {
@@ -107,7 +101,7 @@ function runtimeService(
   };
 }
 
-function imageService(runtime: Runtime): Partial<ServiceImpl<typeof ImageService>> {
+function imageService(runtime: Runtime): ServiceImpl<typeof ImageService> {
   return {
     pullImage: (request, { signal }) => pullImage(runtime, request, signal),
     listImages: (request) => listImages(runtime, request),
@@ -116,19 +110,4 @@ function imageService(runtime: Runtime): Partial<ServiceImpl<typeof ImageService
     removeImage: (request) => removeImage(runtime, request),
     imageFsInfo: () => imageFsInfo(runtime),
   };
-}
-
-/** Fills in the methods of the descriptor that the service lacks. */
-function complete<S extends DescService>(
-  service: S,
-  served: Partial<ServiceImpl<S>>,
-): Partial<ServiceImpl<S>> {
-  const missing = service.methods.filter((method) => !Object.hasOwn(served, method.localName));
-  const refusals = missing.map((method) => {
-    const refuse = () => {
-      throw new UnimplementedError(`${method.name} is not supported by this version of podrt`);
-    };
-    return [method.localName, refuse] as const;
-  });
-  return { ...served, ...(Object.fromEntries(refusals) as unknown as Partial<ServiceImpl<S>>) };
 }
