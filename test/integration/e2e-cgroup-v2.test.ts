@@ -149,12 +149,13 @@ describe.skipIf(!isV2)("cgroup v2 (skipped unless all controllers are v2's)", ()
 
   test("a container that divides its own cgroup is executed in, updated, counted and removed", async () => {
     const { daemon } = fixture;
+    // A privileged container is in the host's cgroup namespace.
     const divide = [
-      "mkdir /sys/fs/cgroup/init /sys/fs/cgroup/work",
-      "echo 1 > /sys/fs/cgroup/init/cgroup.procs",
-      "echo $$ > /sys/fs/cgroup/init/cgroup.procs",
-      "echo '+memory +pids' > /sys/fs/cgroup/cgroup.subtree_control",
-      "sleep 3600 & echo $! > /sys/fs/cgroup/work/cgroup.procs",
+      "cd /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)",
+      "mkdir init work",
+      "echo 1 > init/cgroup.procs",
+      "echo '+memory +pids' > cgroup.subtree_control",
+      "sleep 3600 & echo $! > work/cgroup.procs",
       "exec sleep 3600",
     ];
     const id = await runContainer(daemon, pod, {
@@ -166,7 +167,8 @@ describe.skipIf(!isV2)("cgroup v2 (skipped unless all controllers are v2's)", ()
     await eventually("it sleeps", () => procText(`/proc/${pid}/comm`) === "sleep\n");
     const directory = (await directoryOf(id)).replace(/\/init$/, "");
     expect(readFileSync(`${directory}/cgroup.subtree_control`, "utf8").trim()).toBe("memory pids");
-    expect(await shellIn(daemon, id, "cat /sys/fs/cgroup/work/pids.current")).toBe("1");
+    expect(readFileSync(`${directory}/work/pids.current`, "utf8").trim()).toBe("1");
+    expect(await shellIn(daemon, id, "echo executed")).toBe("executed");
     await daemon.api.updateContainerResources({
       containerId: id,
       linux: { memoryLimitInBytes: BigInt(40 * MiB) },
