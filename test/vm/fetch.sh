@@ -76,8 +76,7 @@ unpack() {
   done
 }
 
-mirror=$(awk 'NR == 1 { print $2 }' "$scratch/sources.list")
-echo "make: downloading an emulator, a kernel and a small system from $mirror"
+echo "make: downloading an emulator, a kernel and a small system"
 apt update
 unpack "$dir/qemu" "$emulator"
 # shellcheck disable=SC2086 # one word for each package
