@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeAll, expect, test } from "bun:test";
 import { SecurityProfile_ProfileType, SupplementalGroupsPolicy } from "../../src/gen/runtime/v1/api_pb.ts";
+import { weightOfShares } from "../../src/linux/cgroup/cpu.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
+import { cgroupOf, limitsIn } from "./harness/limits.ts";
 import {
   containerPid,
   containerStatus,
@@ -206,17 +208,13 @@ test("limits reach the cgroup, and what uses more memory is killed and says so",
     cpuPeriod: 100_000n,
   };
   const limited = await runContainer(daemon, sandboxId, { name: "limited", linux: { resources } });
-  const group = (controller: string) => {
-    const lines = procText(`/proc/${pid}/cgroup`)
-      .split("\n")
-      .map((line) => line.split(":"));
-    const path = lines.find(([, names]) => names!.split(",").includes(controller))![2]!;
-    return `/sys/fs/cgroup/${controller}${path}`;
-  };
   const pid = await containerPid(daemon, limited);
-  expect(procText(`${group("memory")}/memory.limit_in_bytes`).trim()).toBe(String(32 << 20));
-  expect(procText(`${group("cpu")}/cpu.shares`).trim()).toBe("512");
-  expect(procText(`${group("cpu")}/cpu.cfs_quota_us`).trim()).toBe("50000");
+  expect(limitsIn((controller) => cgroupOf(pid, controller))).toMatchObject({
+    memory: 32 << 20,
+    weight: weightOfShares(512),
+    quota: 50_000,
+    period: 100_000,
+  });
   expect((await containerStatus(daemon, limited)).resources?.linux?.cpuShares).toBe(512n);
 
   const greedy = await runContainer(daemon, sandboxId, {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeAll, expect, test } from "bun:test";
-import { NamespaceMode, PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
+import {
+  NamespaceMode,
+  PodSandboxState,
+  SecurityProfile_ProfileType,
+} from "../../src/gen/runtime/v1/api_pb.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import {
@@ -78,8 +82,12 @@ test("pause and containers share one user namespace, to which all their other na
 
 test("capabilities are those of the namespace: all of them where they are asked for", async () => {
   const { daemon } = fixture;
-  const capabilities = { addCapabilities: ["ALL"] };
-  const id = await runMapped(daemon, sandboxId, { name: "capable", security: { capabilities } });
+  // The default AppArmor profile lets nobody mount.
+  const security = {
+    capabilities: { addCapabilities: ["ALL"] },
+    apparmor: { profileType: SecurityProfile_ProfileType.Unconfined },
+  };
+  const id = await runMapped(daemon, sandboxId, { name: "capable", security });
   const all = (1n << 41n) - 1n; // CAP_LAST_CAP, linux/capability.h
   for (const set of ["CapPrm", "CapEff", "CapBnd"]) {
     expect(BigInt(`0x${statusField(await containerPid(daemon, id), set)}`)).toBe(all);
