@@ -12,10 +12,10 @@ set -eu
 # podrt needs Linux 6.5: a stable release with an older one has a later one among its backports.
 kernel=linux-image-cloud-amd64
 emulator=qemu-system-x86
-# util-linux: nsenter, unshare; binutils: tests assemble programs; the rest of the third line is what test images
-# are made from.
+# netbase: names of protocols; util-linux: nsenter, unshare; binutils: tests assemble programs. The third line is what
+# test images are made from.
 system='bash coreutils dash diffutils findutils grep hostname libc-bin sed tar
-  apparmor binutils iproute2 kmod mount nftables passwd procps util-linux
+  apparmor binutils iproute2 kmod mount netbase nftables passwd procps util-linux
   busybox-static docker-registry libseccomp2 nginx'
 
 dir=$(mkdir -p "$1" && cd "$1" && pwd)

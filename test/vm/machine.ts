@@ -50,7 +50,7 @@ export function emulator(accelerator: "tcg" | "kvm"): string[] {
   ];
 }
 
-/** Emulated 5-level paging and CMPXCHG16B are what JavaScriptCore's allocator does not survive. */
+/** With 5-level paging and CMPXCHG16B emulated, Linux 6.12 faults in its allocator as it boots (qemu 7.2). */
 const cpu = "max,-la57,-cx16";
 const projectInit = "/sbin/podrt-init";
 
