@@ -3,7 +3,7 @@ import type { ContainerConfig, LinuxContainerResources } from "../gen/runtime/v1
 import type { Cgroup } from "../linux/cgroup/cgroup.ts";
 import { DEFAULT_DEVICE_RULES } from "../linux/cgroup/device-rules.ts";
 import type { CgroupResources } from "../linux/cgroup/resources.ts";
-import type { RuntimeSpec } from "../oci/runtime-spec.ts";
+import type { RuntimeResources, RuntimeSpec } from "../oci/runtime-spec.ts";
 
 /** Makes a container's cgroup with its limits and the devices it may use. */
 export function makeCgroup(cgroup: Cgroup, config: ContainerConfig, spec: RuntimeSpec): void {
@@ -39,4 +39,29 @@ export function cgroupResources(resources: LinuxContainerResources | undefined):
         }),
     ...(Object.keys(resources.unified).length === 0 ? {} : { unified: resources.unified }),
   };
+}
+
+/** The limits as the OCI runtime configuration says them (runtime-spec, config-linux.md, "Control groups"). */
+export function runtimeResources(resources: LinuxContainerResources | undefined): RuntimeResources {
+  const limits = cgroupResources(resources);
+  const memory = defined({ limit: limits.memoryLimitBytes, swap: limits.memorySwapLimitBytes });
+  const cpu = defined({
+    shares: limits.cpuShares,
+    quota: limits.cpuQuota,
+    period: limits.cpuPeriod,
+    cpus: limits.cpusetCpus,
+    mems: limits.cpusetMems,
+  });
+  const hugepageLimits = limits.hugepageLimits?.map(({ pageSize, limitBytes: limit }) => ({
+    pageSize,
+    limit,
+  }));
+  return defined({ memory, cpu, hugepageLimits, unified: limits.unified }) ?? {};
+}
+
+/** The fields that have a value; undefined when none has. */
+function defined<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } | undefined {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
+  if (entries.length === 0) return undefined;
+  return Object.fromEntries(entries) as { [K in keyof T]?: NonNullable<T[K]> };
 }

@@ -14,6 +14,7 @@ import {
 import type { ContainerRecord } from "../state/containers.ts";
 import { containerConfig, specOf } from "./records.ts";
 import { isBeingRemoved } from "./removal.ts";
+import { runtimeResources } from "./resources.ts";
 import type { Runtime } from "./runtime.ts";
 import { seccompChoice, seccompProfile } from "./seccomp.ts";
 import { stopSignalOf } from "./stop-signal.ts";
@@ -133,6 +134,13 @@ export function containerInfo(_runtime: Runtime, record: ContainerRecord): objec
     runtimeType: "podrt",
     privileged: security?.privileged ?? false,
     config: record.config,
-    runtimeSpec: seccomp === undefined ? spec : { ...spec, linux: { ...spec.linux, seccomp } },
+    runtimeSpec: {
+      ...spec,
+      linux: {
+        ...spec.linux,
+        resources: { ...runtimeResources(config.linux?.resources), ...spec.linux.resources },
+        ...(seccomp === undefined ? {} : { seccomp }),
+      },
+    },
   };
 }

@@ -80,13 +80,29 @@ export interface RuntimeLinux {
   /** How the root mount exchanges mounts with others; absent for not at all. */
   readonly rootfsPropagation?: RootPropagation;
   readonly cgroupsPath: string;
-  readonly resources: Readonly<Record<string, unknown>> & { readonly devices?: readonly DeviceRule[] };
+  /** The record keeps the devices alone: limits change, and stand in the container's configuration. */
+  readonly resources: RuntimeResources & { readonly devices?: readonly DeviceRule[] };
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
   readonly seccomp?: RuntimeSeccomp;
   /** SELinux context of what is mounted for the container; absent where SELinux is off. */
   readonly mountLabel?: string;
   readonly sysctl?: Readonly<Record<string, string>>;
+}
+
+/** Limits; what is absent is not limited. Memory in bytes, `swap` being memory and swap together; times in microseconds. */
+export interface RuntimeResources {
+  readonly memory?: { readonly limit?: number; readonly swap?: number };
+  readonly cpu?: {
+    readonly shares?: number;
+    readonly quota?: number;
+    readonly period?: number;
+    readonly cpus?: string;
+    readonly mems?: string;
+  };
+  readonly hugepageLimits?: readonly { readonly pageSize: string; readonly limit: number }[];
+  /** Files of cgroup v2 with what is written to them. */
+  readonly unified?: Readonly<Record<string, string>>;
 }
 
 /** A seccomp profile of a file of the host's: where it was read, and its text as it was then. */
