@@ -48,6 +48,8 @@ export function setSendBuffer(fd: number, bytes: number): void {
 /** bind(2) to a path of at most 107 bytes. */
 export function bindUnix(fd: number, path: string): void {
   const address = unixAddress(path);
+  // The name takes over the mode of the socket, less the umask: it is private from its first instant.
+  syscall("fchmod", fd, 0o600);
   syscall("bind", fd, address, address.length);
 }
 

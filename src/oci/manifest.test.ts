@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
 import { FailedPreconditionError, NotFoundError, UnimplementedError } from "../errors.ts";
-import { type ImageIndex, INDEX_TYPES, MANIFEST_TYPES, parseManifest, selectManifest } from "./manifest.ts";
+import {
+  type ImageIndex,
+  INDEX_TYPES,
+  MANIFEST_TYPES,
+  parseJson,
+  parseManifest,
+  selectManifest,
+} from "./manifest.ts";
 
 const digest = (letter: string) => `sha256:${letter.repeat(64)}`;
 const config = { mediaType: "application/vnd.oci.image.config.v1+json", digest: digest("c"), size: 2 };
@@ -75,6 +82,17 @@ test.each([
 ])("%s is refused", (_, document, announced, problem) => {
   expect(() => parseManifest(bytes(document), announced)).toThrow(problem);
   expect(() => parseManifest(bytes(document), announced)).toThrow(FailedPreconditionError);
+});
+
+test("JSON nested beyond any use is refused, brackets in text are text", () => {
+  const parse = (text: string) => parseJson(Buffer.from(text), "it");
+  expect(parse(`${"[".repeat(64)}${"]".repeat(64)}`)).toBeArray();
+  expect(() => parse(`${"[".repeat(65)}${"]".repeat(65)}`)).toThrow(
+    "it is JSON nested deeper than 64 levels",
+  );
+  expect(() => parse('{"a":'.repeat(100_000))).toThrow("nested deeper");
+  const text = `${"[{".repeat(100)}\\"${"[".repeat(100)}`;
+  expect(parse(JSON.stringify([text, text]))).toEqual([text, text]);
 });
 
 test("what is not JSON or not UTF-8 is refused", () => {

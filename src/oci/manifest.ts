@@ -6,6 +6,10 @@ import { isDigest } from "./digest.ts";
 /** A manifest or index larger than this is refused. */
 export const MANIFEST_LIMIT_BYTES = 4 * 2 ** 20;
 const DESCRIPTORS_LIMIT = 1024;
+/** What images have in earnest is a tenth of it. */
+const DEPTH_LIMIT = 64;
+const [QUOTE, BACKSLASH] = [0x22, 0x5c];
+const [OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE] = [0x5b, 0x5d, 0x7b, 0x7d];
 
 export const INDEX_TYPES = [
   "application/vnd.oci.image.index.v1+json",
@@ -123,13 +127,31 @@ export function selectManifest(index: ImageIndex, platform: Platform): Descripto
   );
 }
 
-/** Parses bounded JSON from an image; FailedPreconditionError where it is none. */
+/** Parses bounded JSON from an image; FailedPreconditionError where it is none, or nested beyond any use. */
 export function parseJson(bytes: Uint8Array, what: string): unknown {
+  if (isDeep(bytes)) {
+    throw new FailedPreconditionError(`${what} is JSON nested deeper than ${DEPTH_LIMIT} levels`);
+  }
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
     throw new FailedPreconditionError(`${what} is not JSON`, { cause: error });
   }
+}
+
+/** Whether arrays and objects lie in each other beyond the limit, where whoever walks them runs out of stack. */
+function isDeep(bytes: Uint8Array): boolean {
+  let depth = 0;
+  let isInText = false;
+  for (let index = 0; index < bytes.length; index++) {
+    const byte = bytes[index];
+    if (byte === QUOTE) isInText = !isInText;
+    else if (isInText) index += Number(byte === BACKSLASH);
+    else if (byte === OPEN_BRACKET || byte === OPEN_BRACE) {
+      if (++depth > DEPTH_LIMIT) return true;
+    } else if (byte === CLOSE_BRACKET || byte === CLOSE_BRACE) depth--;
+  }
+  return false;
 }
 
 /** The path and nature of a schema issue; values and keys come from the image, so it is cut and made printable. */
