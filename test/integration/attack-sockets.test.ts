@@ -149,3 +149,40 @@ test("a user in a pod that has podrt's own directory mounted cannot enter it", a
   });
   expect((await execIn(daemon, id, "ls", "/run-of-podrt")).stderr).toContain("Permission denied");
 });
+
+test("a streaming URL is on loopback, good once, and no other opens anything, from a host-network pod either", async () => {
+  const ask = async () => {
+    const request = { containerId: hostId, cmd: ["touch", "/by-stream"], stdout: true };
+    return new URL((await daemon.api.exec(request)).url);
+  };
+  const status = async (url: string, init: RequestInit = {}) => {
+    const answer = await fetch(url, { ...init, signal: AbortSignal.timeout(10_000) });
+    await answer.arrayBuffer();
+    return answer.status;
+  };
+  const url = await ask();
+  expect(url.hostname).toBe("127.0.0.1");
+  const [, kind, token = ""] = url.pathname.split("/");
+  const upgrade = { headers: { connection: "Upgrade", upgrade: "SPDY/3.1" } };
+  const guesses = [
+    "/",
+    `/${kind}/`,
+    `/${kind}/${"A".repeat(token.length)}`,
+    `/${kind}/${token.slice(0, -1)}`,
+    `/${kind}/${token}%00`,
+    `/${kind}/x/../${token}A`,
+  ];
+  for (const guess of guesses) {
+    expect(await status(`${url.origin}${guess}`)).toBe(404);
+    expect(await status(`${url.origin}${guess}`, upgrade)).toBe(404);
+    const inPod = await execIn(daemon, hostId, "wget", "-q", "-O", "-", `${url.origin}${guess}`);
+    expect(inPod.stderr).toContain("404");
+  }
+  // The first use is refused for want of an upgrade, and was the only one; for another kind of stream likewise.
+  expect(await status(url.href)).not.toBe(404);
+  expect(await status(url.href)).toBe(404);
+  const other = await ask();
+  expect(await status(other.href.replace("/exec/", "/attach/"))).toBe(404);
+  expect(await status(other.href)).toBe(404);
+  expect((await execIn(daemon, hostId, "test", "-e", "/by-stream")).code).toBe(1);
+});
