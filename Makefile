@@ -14,7 +14,7 @@ MODULES := node_modules/.stamp
 PACKAGES := .build/packages/stamp
 SOURCES := $(shell find src -name '*.ts' ! -name '*.test.ts' 2>/dev/null)
 
-.PHONY: help build demo test test-vm conformance check bench install clean gen fmt crictl
+.PHONY: help build demo test test-vm soak conformance check bench install clean gen fmt crictl
 
 help: ## Print this help
 	@echo 'podrt: a container runtime for Kubernetes pods in one file'
@@ -29,6 +29,9 @@ demo: $(BINARY) $(PACKAGES) crictl ## Run two pods from manifests and show what 
 
 test: $(BINARY) $(PACKAGES) crictl ## Run every test; the end-to-end ones need root
 	@$(BUN) scripts/test.ts
+
+soak: $(BINARY) $(PACKAGES) ## Let the daemon die, and its calls fail, at every point; SOAK_MINUTES=30 (root)
+	@$(BUN) test/faults/soak.ts
 
 conformance: $(BINARY) $(PACKAGES) ## Run critest; FOCUS='words' PARALLEL=4 WEBSOCKET=1 REPEAT=2 (root)
 	@scripts/build-cri-tools.sh .build/bin critest ginkgo

@@ -7,6 +7,7 @@ import { recoverExecCgroups } from "./container/exec-cgroup.ts";
 import { releaseStdio, settleExit } from "./container/exit.ts";
 import { newLiveContainer } from "./container/live.ts";
 import { containerConfig, launchTag, PAUSE_TAG } from "./container/records.ts";
+import { removeContainer } from "./container/remove.ts";
 import { containersOf, imagesInUse, nowNs, type Runtime, updateContainer } from "./container/runtime.ts";
 import { containerState } from "./container/status.ts";
 import { logPlace, startPumps, takeBackStdio } from "./container/stdio.ts";
@@ -18,7 +19,8 @@ import { unpinNamespace } from "./linux/namespace.ts";
 import { identify, signal } from "./linux/process.ts";
 import { podDir } from "./paths.ts";
 import { removeFiles, unmountShm } from "./sandbox/files.ts";
-import { removeCgroups, removeTopCgroup } from "./sandbox/remove.ts";
+import { removeCgroups, removeSandbox, removeTopCgroup } from "./sandbox/remove.ts";
+import { stopSandbox } from "./sandbox/stop.ts";
 import { endOrphans, pauseDied, supervise } from "./sandbox/supervise.ts";
 import type { ContainerRecord } from "./state/containers.ts";
 import { isReady, type SandboxRecord } from "./state/sandboxes.ts";
@@ -42,11 +44,27 @@ export async function recover(runtime: Runtime): Promise<void> {
     }
   }
   await undoUnfinishedContainers(runtime);
+  await removeCgroupsOfEnded(runtime);
   await removeOrphanedSnapshots(runtime);
   removeOrphanedDirectories(runtime);
   const live = runtime.sandboxes.list().filter((record) => record.networkAttached);
   await runtime.network.reconcile(new Set(live.map(({ id }) => id)));
+  await finishBegun(runtime);
   await runtime.images.collect(() => imagesInUse(runtime));
+}
+
+/** Goes on with the stops and removals that an earlier daemon had begun: its caller may never ask again. */
+async function finishBegun(runtime: Runtime): Promise<void> {
+  const finish = (id: string, work: Promise<void>) =>
+    work.catch((err) => runtime.log.error({ err, id }, "a stop or removal could not be finished; repeat it"));
+  const containers = runtime.containers.list().filter(({ isRemoving }) => isRemoving);
+  await Promise.all(containers.map(({ id }) => finish(id, removeContainer(runtime, id))));
+  await Promise.all(
+    runtime.sandboxes.list().map(({ id, isRemoving, end }) => {
+      if (isRemoving) return finish(id, removeSandbox(runtime, id));
+      return end?.isRequested ? finish(id, stopSandbox(runtime, id)) : undefined;
+    }),
+  );
 }
 
 async function recoverSandbox(runtime: Runtime, record: SandboxRecord): Promise<void> {
@@ -160,6 +178,18 @@ async function undoUnfinishedContainers(runtime: Runtime): Promise<void> {
     await openCgroup(runtime.cgroups, record.cgroupPath).remove();
     await runtime.snapshotter.remove(record.id);
     runtime.containers.delete(record.id);
+  }
+}
+
+/** An exit is recorded before what it leaves is taken away; the daemon may have died in between. */
+async function removeCgroupsOfEnded(runtime: Runtime): Promise<void> {
+  for (const record of runtime.containers.list()) {
+    const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
+    if (containerState(record) !== "exited" || !cgroup.exists()) continue;
+    // Processes that outlived the container keep it; so does its record, and its removal tries again.
+    await cgroup
+      .remove()
+      .catch((err) => runtime.log.warn({ err, container: record.id }, "cgroup not removed"));
   }
 }
 

@@ -3,7 +3,7 @@ import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { closeLive } from "./live.ts";
 import { launchTag } from "./records.ts";
 import { beginRemoval } from "./removal.ts";
-import { collectImages, imagesOf, type Runtime } from "./runtime.ts";
+import { collectImages, imagesOf, type Runtime, updateContainer } from "./runtime.ts";
 import { stopContainer } from "./stop.ts";
 
 /** Removes a container in any state, killing it first where it runs; its log stays. Unknown ids are fine. */
@@ -16,6 +16,7 @@ export async function removeContainer(runtime: Runtime, id: string): Promise<voi
     const live = runtime.live.get(id);
     if (live !== undefined) closeLive(live);
     runtime.live.delete(id);
+    updateContainer(runtime, record, { isRemoving: true });
     await openCgroup(runtime.cgroups, record.cgroupPath).remove();
     await runtime.snapshotter.remove(id);
     runtime.monitors.get(record.sandboxId)?.forget(launchTag(id));

@@ -30,6 +30,9 @@ export interface CollectorDeps {
 /** Removing an image answers well within the 2 s that crictl waits; big layers are deleted behind its back. */
 export const SWEEP_WAIT_MS = 1000;
 
+/** What cannot be removed is tried once more: otherwise it waits for the next image to go. */
+const SWEEP_ATTEMPTS = 2;
+
 export function createCollector({ records, content, snapshotter, inUse }: CollectorDeps): Collector {
   const leases = createLeases();
   let holds = 0;
@@ -42,6 +45,14 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
       return;
     }
     records.forget(inUseImageIds());
+    for (let attempt = 1; attempt <= SWEEP_ATTEMPTS; attempt++) {
+      if (await sweepOnce(candidates)) return;
+    }
+  };
+
+  /** True when everything that nobody needs is gone. */
+  const sweepOnce = async (candidates: ReadonlySet<string> | undefined): Promise<boolean> => {
+    let isComplete = true;
     const removed = await collect({
       graph: records,
       leases,
@@ -50,9 +61,13 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
         { kind: "layer", list: () => snapshotter.listLayers(), remove: (id) => snapshotter.removeLayer(id) },
       ],
       ...(candidates === undefined ? {} : { candidates }),
-      onFailure: (node, error) => logger.warn({ node, error: messageOf(error) }, "cannot collect"),
+      onFailure: (node, error) => {
+        isComplete = false;
+        logger.warn({ node, error: messageOf(error) }, "cannot collect");
+      },
     });
     if (removed.length > 0) logger.debug({ removed }, "collected");
+    return isComplete;
   };
 
   const sweep: Collector["sweep"] = (inUseImageIds, candidates) => {

@@ -67,6 +67,20 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir">): 
   };
   const missing = (digest: string) => new NotFoundError(`blob ${digest} is not in the store`);
 
+  /** Files that mean nothing any more. What twice cannot be unlinked is tried again with the next. */
+  const doomed = new Set<string>();
+  const unlinkDoomed = async () => {
+    for (const file of doomed) {
+      const unlink = () => rm(file, { force: true });
+      await unlink()
+        .catch(unlink)
+        .then(
+          () => doomed.delete(file),
+          () => {},
+        );
+    }
+  };
+
   return {
     path,
     has: (digest) => sizeOf(digest) !== undefined,
@@ -89,7 +103,8 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir">): 
         await syncDirectory(dirname(path(received.digest)));
         return received;
       } catch (error) {
-        await rm(temporary, { force: true });
+        doomed.add(temporary);
+        await unlinkDoomed();
         throw storeError(error, temporary);
       }
     },
@@ -110,16 +125,17 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir">): 
       return bytes;
     },
     remove(digest) {
-      const doomed = join(ingestDir, randomBytes(12).toString("hex"));
+      const aside = join(ingestDir, randomBytes(12).toString("hex"));
       try {
-        renameSync(path(digest), doomed);
+        renameSync(path(digest), aside);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === "ENOENT") return Promise.resolve();
         throw new InternalError(`cannot remove blob ${digest}: ${messageOf(error)}`, { cause: error });
       }
-      // Unlinking a large file takes a fifth of a second a GiB: not on this thread. What cannot be
-      // unlinked now goes when the store is next opened.
-      return rm(doomed, { force: true }).catch(() => {});
+      // Unlinking a large file takes a fifth of a second a GiB: not on this thread. What never can be
+      // unlinked goes when the store is next opened.
+      doomed.add(aside);
+      return unlinkDoomed();
     },
     list: () =>
       algorithms().flatMap((algorithm) =>

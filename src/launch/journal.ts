@@ -87,7 +87,10 @@ export function openJournal(path: string, olderPath: string): Journal {
     using older = open(olderPath, O_RDONLY);
     readFrom(older.number, 0, []);
   } catch (error) {
-    if (!isErrno(error, "ENOENT")) throw error;
+    if (!isErrno(error, "ENOENT")) {
+      file.close();
+      throw error;
+    }
   }
   return {
     advance() {

@@ -15,6 +15,7 @@ import {
   O_PATH,
   O_RDWR,
 } from "../linux/abi/fcntl.ts";
+import { SIGNAL } from "../linux/abi/signal.ts";
 import { type Fd, memfd, open, pipe, sealedMemfd } from "../linux/fd.ts";
 import { identify, isAlive, type ProcessIdentity, waitGone } from "../linux/process.ts";
 import { isErrno, trySyscall } from "../linux/syscall.ts";
@@ -99,9 +100,17 @@ export async function startMonitor(dir: string, label: string): Promise<Monitor>
     AT_EMPTY_PATH,
   ]);
   const pid = spawnWithEngine(child);
-  const identity = identify(pid);
-  if (identity === undefined) throw new InternalError(`monitor of ${label} ended as soon as it was started`);
-  return connect(dir, identity);
+  try {
+    const identity = identify(pid);
+    if (identity === undefined)
+      throw new InternalError(`monitor of ${label} ended as soon as it was started`);
+    return await connect(dir, identity);
+  } catch (error) {
+    // Nobody else knows of it yet; as a child that is not waited for it keeps its pid.
+    trySyscall("kill", pid, SIGNAL.SIGKILL);
+    await reap(pid);
+    throw error;
+  }
 }
 
 /** Takes up the monitor that an earlier daemon started; undefined when it is gone. */
@@ -143,8 +152,13 @@ function socketPath(directory: Fd): string {
 
 async function connect(dir: string, identity: ProcessIdentity): Promise<Monitor> {
   const client = new MonitorClient(dir, identity);
-  await client.installDoorbell();
-  return client;
+  try {
+    await client.installDoorbell();
+    return client;
+  } catch (error) {
+    client.disconnect();
+    throw error;
+  }
 }
 
 class MonitorClient implements Monitor {
@@ -162,10 +176,12 @@ class MonitorClient implements Monitor {
   constructor(dir: string, identity: ProcessIdentity) {
     this.identity = identity;
     this.#dir = dir;
-    this.#directory = open(dir, O_PATH | O_DIRECTORY);
-    this.#socket = unixDatagramSocket();
-    this.#journal = readJournal(dir);
+    using opened = new DisposableStack();
+    this.#directory = opened.use(open(dir, O_PATH | O_DIRECTORY));
+    this.#socket = opened.use(unixDatagramSocket());
+    this.#journal = opened.adopt(readJournal(dir), (journal) => journal.close());
     this.#journal.advance();
+    opened.move();
   }
 
   /** Gives the monitor the pipe that it rings after reaping; its end of file is the monitor's end. */

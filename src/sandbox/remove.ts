@@ -11,6 +11,8 @@ import { stopSandbox } from "./stop.ts";
 /** Removes a sandbox and all that belongs to it, stopping it first; an unknown id is fine. */
 export async function removeSandbox(runtime: Runtime, id: string): Promise<void> {
   await stopSandbox(runtime, id);
+  const stopped = runtime.sandboxes.get(id);
+  if (stopped !== undefined) runtime.sandboxes.put(id, { ...stopped, isRemoving: true });
   for (const container of containersOf(runtime, id)) await removeContainer(runtime, container.id);
   await runtime.locks.run(id, async () => {
     const record = runtime.sandboxes.get(id);

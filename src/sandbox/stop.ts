@@ -20,10 +20,11 @@ export async function stopSandbox(runtime: Runtime, id: string): Promise<void> {
   await runtime.locks.run(id, async () => {
     const record = runtime.sandboxes.get(id);
     if (record === undefined) return;
-    if (record.end === undefined) {
-      // Written down first: the death of the pause that follows is not news.
-      runtime.sandboxes.put(id, { ...record, end: { atNs: nowNs(), reason: "stopped on request" } });
-      runtime.events.emit("stopped", id, id);
+    if (!record.end?.isRequested) {
+      // Written down first: the death of the pause that follows is not news, and a daemon that starts goes on here.
+      const end = { atNs: nowNs(), reason: "stopped on request", ...record.end, isRequested: true };
+      runtime.sandboxes.put(id, { ...record, end });
+      if (record.end === undefined) runtime.events.emit("stopped", id, id);
     }
     await Promise.all(containersOf(runtime, id).map((container) => stopContainer(runtime, container.id, 0)));
     if (record.pause !== undefined && signal(record.pause, SIGNAL.SIGKILL)) {

@@ -43,6 +43,24 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
   const commits = new Map<string, Promise<void>>();
   const measurements = new Map<string, Promise<DiskUsage>>();
 
+  /** Directories whose deletion has failed twice, with their parents: they are tried again with the next one. */
+  const undeleted = new Map<string, string>();
+
+  async function deleteDirectory(parent: string, name: string): Promise<void> {
+    try {
+      await trees.remove(parent, name).catch(() => trees.remove(parent, name));
+    } catch (error) {
+      undeleted.set(name, parent);
+      throw error;
+    }
+  }
+
+  async function deleteUndeleted(): Promise<void> {
+    const earlier = [...undeleted];
+    undeleted.clear();
+    for (const [name, parent] of earlier) await deleteDirectory(parent, name).catch(() => {});
+  }
+
   function recordOf(chainId: string): LayerRecord {
     const record = layers.get(chainId);
     if (record === undefined) {
@@ -65,7 +83,9 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
       const createdAtNs = String(BigInt(Date.now()) * 1_000_000n);
       layers.put(chainId, { directory, sizeBytes, inodes, createdAtNs });
     } catch (error) {
-      await trees.remove(layersDir, existsSync(unfinished) ? `${UNFINISHED_PREFIX}${directory}` : directory);
+      const name = existsSync(unfinished) ? `${UNFINISHED_PREFIX}${directory}` : directory;
+      // Why the layer could not be made is the error to report.
+      await deleteDirectory(layersDir, name).catch(() => {});
       throw error;
     }
   }
@@ -139,10 +159,11 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
         : undefined;
     },
     async remove(key) {
+      await deleteUndeleted();
       if (!snapshots.has(key)) return;
       const doomed = doom(containersDir, key);
       snapshots.delete(key);
-      await trees.remove(containersDir, doomed);
+      await deleteDirectory(containersDir, doomed);
     },
     async removeLayer(chainId) {
       const record = layers.get(chainId);
@@ -152,7 +173,9 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
         throw new FailedPreconditionError(`layer ${chainId} is in use by snapshot ${user[0]}`);
       }
       layers.delete(chainId);
-      await trees.remove(layersDir, doom(layersDir, record.directory));
+      await deleteUndeleted();
+      // Without its row it is no layer any more, whatever becomes of the directory: the next start sees to it too.
+      await deleteDirectory(layersDir, record.directory);
     },
     listLayers: () => [...layers.keys()],
     listSnapshots: () => [...snapshots.keys()],

@@ -29,6 +29,8 @@ export interface ContainerRecord {
   readonly imageVolumes?: readonly ImageVolumeRecord[];
   /** False until the snapshot exists; such a record is an intent, undone at the next start. */
   readonly created: boolean;
+  /** True once its removal has begun, which only goes forward: a daemon that starts finishes it. */
+  readonly isRemoving?: boolean;
   /** Set before the launch program is sent. */
   readonly startingAtNs?: string;
   readonly startedAtNs?: string;

@@ -8,6 +8,8 @@ export interface SandboxEnd {
   readonly atNs: string;
   /** One sentence: `pause died of SIGKILL`, `stopped on request`. */
   readonly reason: string;
+  /** True once somebody asked for it: a daemon that starts goes on with such a stop. */
+  readonly isRequested?: boolean;
 }
 
 /** SELinux contexts of a pod's processes and of their files. */
@@ -30,6 +32,8 @@ export interface SandboxRecord {
   /** Set once the sandbox is ready; a record without it is an intent, undone at the next start. */
   readonly readyAtNs?: string;
   readonly end?: SandboxEnd;
+  /** True once its removal has begun, which only goes forward: a daemon that starts finishes it. */
+  readonly isRemoving?: boolean;
   /** /proc/sys/kernel/random/boot_id of the boot it belongs to. */
   readonly bootId: string;
   readonly monitor?: ProcessIdentity;

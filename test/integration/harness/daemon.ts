@@ -57,6 +57,8 @@ export interface DaemonOptions {
   readonly config?: string;
   /** An empty directory for everything of the daemon; a temporary one unless told. */
   readonly root?: string;
+  /** Another build of the program than the one in dist, with what it finds in its environment. */
+  readonly program?: { readonly path: string; readonly environment: Readonly<Record<string, string>> };
 }
 
 export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> {
@@ -64,7 +66,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
   const subnet = await freeSubnet();
   writeFileSync(join(root, "config.toml"), `${configuration(options)}\n[network]\nsubnet = "${subnet}"\n`);
   const baseline = await takeBaseline();
-  const process = daemonProcess(root);
+  const process = daemonProcess(root, options.program);
   try {
     await process.start();
   } catch (error) {
@@ -99,27 +101,34 @@ interface DaemonProcess {
   end(signal: "SIGKILL" | "SIGTERM"): Promise<number>;
 }
 
-function daemonProcess(root: string): DaemonProcess {
+function daemonProcess(root: string, program: DaemonOptions["program"]): DaemonProcess {
   let child: ChildProcess | undefined;
   const socket = join(root, "run/podrt.sock");
   const killAtExit = () => child?.kill("SIGKILL");
+  const hasEnded = ({ exitCode, signalCode }: ChildProcess) => exitCode !== null || signalCode !== null;
   return {
     pid: () => child?.pid ?? 0,
     async start() {
       const log = openSync(join(root, "daemon.log"), "a");
-      const started = spawn(binary, ["serve", "--root", root], { cwd: "/", stdio: ["ignore", log, log] });
+      const started = spawn(program?.path ?? binary, ["serve", "--root", root], {
+        cwd: "/",
+        stdio: ["ignore", log, log],
+        env: { ...process.env, ...program?.environment },
+      });
       closeSync(log);
       child = started;
+      process.off("exit", killAtExit);
       process.on("exit", killAtExit);
       const api = connectApi(socket);
       const ready = async () => {
-        if (started.exitCode !== null) return true;
+        if (hasEnded(started)) return true;
         return (await api.version({})).runtimeName !== "";
       };
       await eventually("podrt serve answers on its socket", ready, startTimeoutMs);
-      if (started.exitCode !== null) {
+      if (hasEnded(started)) {
         const log = readFileSync(join(root, "daemon.log"), "utf8");
-        throw new Error(`podrt serve ended with ${started.exitCode}: ${log}`);
+        const how = started.exitCode ?? started.signalCode;
+        throw new Error(`podrt serve ended with ${how}: ${log.slice(-10_000)}`);
       }
     },
     leave() {
@@ -129,7 +138,7 @@ function daemonProcess(root: string): DaemonProcess {
       process.off("exit", killAtExit);
       const ending = child;
       child = undefined;
-      if (ending === undefined || ending.exitCode !== null) return ending?.exitCode ?? 0;
+      if (ending === undefined || hasEnded(ending)) return ending?.exitCode ?? 0;
       const ended = new Promise<number>((resolve) => {
         ending.once("exit", (code, by) => resolve(code ?? (by === "SIGKILL" ? 137 : 143)));
       });

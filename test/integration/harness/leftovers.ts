@@ -44,6 +44,11 @@ export async function leftovers(root: string, baseline: Baseline, daemonPid?: nu
   ];
 }
 
+/** What the process with `pid` has to do with the instance at `root`; undefined for nothing. */
+export function tieTo(pid: number, root: string): string | undefined {
+  return tieOf(pid, root, instanceOf(root));
+}
+
 /** Processes that run from, work in, hold open or see mounted something below the root, or are in its cgroups. */
 function processesOf(root: string, instance: string): { pid: number; text: string }[] {
   return allPids()
@@ -74,7 +79,8 @@ function tieOf(pid: number, root: string, instance: string): string | undefined 
   const mounted = procText(`${base}/mountinfo`)
     .split("\n")
     .find((line) => line.includes(`${root}/`));
-  const isOwnNamespace = procLink(`${base}/ns/mnt`) !== procLink("/proc/self/ns/mnt");
+  const namespace = procLink(`${base}/ns/mnt`);
+  const isOwnNamespace = namespace !== "" && namespace !== procLink("/proc/self/ns/mnt");
   if (mounted !== undefined && isOwnNamespace) return `sees the mount ${mounted}`;
   return undefined;
 }

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { closeSync, mkdirSync, openSync, renameSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import { problemsOf } from "../faults/checker.ts";
+import { type Kind, runPlan } from "../faults/plan.ts";
+import { openSweep, type Sweep } from "../faults/sweep.ts";
+import { outputOf } from "./harness/command.ts";
+import { eventually } from "./harness/eventually.ts";
+import { instanceOf } from "./harness/leftovers.ts";
+
+// A sample of the points, another one each time; `make soak` goes through all of them.
+const seconds: Readonly<Record<Kind, number>> = { die: 35, fail: 30, "die twice": 15 };
+
+setDefaultTimeout(200_000);
+let sweep: Sweep;
+beforeAll(async () => {
+  sweep = await openSweep();
+});
+afterAll(() => sweep?.close());
+
+async function sample(kind: Kind): Promise<void> {
+  const { rounds, hits, failures } = await runPlan(sweep, {
+    kind,
+    offset: Math.random(),
+    limitMs: seconds[kind] * 1000,
+  });
+  expect(failures).toEqual([]);
+  expect(rounds).toBeGreaterThanOrEqual(sweep.operations.length);
+  expect(hits).toBeGreaterThan(rounds / 4);
+}
+
+test("a daemon that dies at any point of a call loses nothing, leaves nothing, and the call can be repeated", () =>
+  sample("die"));
+
+test("it may die once more while it starts", () => sample("die twice"));
+
+test("a call of which any step fails says so, is undone, and can be repeated", () => sample("fail"));
+
+test("the checker notices what nobody lists and what is not there", async () => {
+  const { root } = sweep.daemon;
+  const bridge = `prt${instanceOf(root)}`;
+  const [pod] = (await sweep.daemon.api.listPodSandbox({})).items;
+  const hosts = join(root, "run/pods", pod!.id, "hosts");
+  const upper = join(root, "lib/containers/0123456789abcdef");
+  const group = join("/sys/fs/cgroup/pids", `podrt-${instanceOf(root)}`, "0123456789abcdef".repeat(4));
+  const cases: readonly (readonly [string, () => unknown, () => unknown])[] = [
+    ["upper directory", () => mkdirSync(upper), () => rmdirSync(upper)],
+    ["hosts", () => renameSync(hosts, `${hosts}.away`), () => renameSync(`${hosts}.away`, hosts)],
+    ["cgroup", () => mkdirSync(group), () => rmdirSync(group)],
+    [
+      "ports",
+      () => outputOf("ip", ["link", "add", "prtstray0", "master", bridge, "type", "dummy"]),
+      () => outputOf("ip", ["link", "delete", "prtstray0"]),
+    ],
+    [
+      "mount",
+      () => outputOf("mount", ["-t", "tmpfs", "stray", join(root, "run/root")]),
+      () => outputOf("umount", [join(root, "run/root")]),
+    ],
+  ];
+  expect(await problemsOf(sweep.daemon)).toEqual([]);
+  for (const [what, spoil, mend] of cases) {
+    await spoil();
+    const problems = await problemsOf(sweep.daemon).finally(mend);
+    expect(problems.join("\n")).toContain(what);
+  }
+  await eventually("all is as before", async () => (await problemsOf(sweep.daemon)).length === 0);
+});
+
+test("the checker notices a process that nobody lists", async () => {
+  const file = openSync(join(sweep.daemon.root, "run/lock"), "r");
+  const stray = Bun.spawn(["sleep", "60"], { stdin: file });
+  closeSync(file);
+  try {
+    const problem = `orphan: process ${stray.pid} (sleep)`;
+    await eventually("it is noticed", async () =>
+      (await problemsOf(sweep.daemon)).some((text) => text.startsWith(problem)),
+    );
+  } finally {
+    stray.kill("SIGKILL");
+    await stray.exited;
+  }
+});
