@@ -29,7 +29,12 @@ export function openBatchMarker(path: string): BatchMarker {
     });
     writeSync(file, bytes, 0, MARKER_BYTES, 0);
   };
-  write([0, 0, 0, 0, 0]);
+  try {
+    write([0, 0, 0, 0, 0]);
+  } catch (error) {
+    closeSync(file);
+    throw error;
+  }
   return {
     open: (streamIndex, inode, sizeBytes, stagedBytes) =>
       write([1, streamIndex, inode, sizeBytes, stagedBytes]),

@@ -4,6 +4,7 @@ import { releaseHeldProgram } from "../launch/container-program.ts";
 import type { ChildExit } from "../launch/journal.ts";
 import type { Monitor } from "../launch/monitor.ts";
 import { withDeadline } from "../lib/deadline.ts";
+import { persistently } from "../lib/persistently.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { closeLive } from "./live.ts";
@@ -21,9 +22,11 @@ const settling = new Map<string, Promise<void>>();
 export function settleExit(runtime: Runtime, record: ContainerRecord, exit: ChildExit): Promise<void> {
   const known = settling.get(record.id);
   if (known !== undefined) return known;
-  const work = settle(runtime, record, exit)
-    .catch((error) => runtime.log.error({ err: error, container: record.id }, "settling an exit failed"))
-    .finally(() => settling.delete(record.id));
+  // An exit that is not recorded leaves the container running for ever.
+  const work = persistently(
+    () => settle(runtime, record, exit),
+    (err) => runtime.log.error({ err, container: record.id }, "an exit could not be recorded; trying again"),
+  ).finally(() => settling.delete(record.id));
   settling.set(record.id, work);
   return work;
 }
@@ -58,7 +61,11 @@ async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit
     monitor.forget(launchTag(record.id));
     await releaseStdio(runtime, monitor, record);
   }
-  await cgroup.remove();
+  // It goes with the container at the latest.
+  await cgroup
+    .remove()
+    .catch(() => cgroup.remove())
+    .catch((err) => runtime.log.warn({ err, container: record.id }, "cgroup not removed"));
 }
 
 async function drained(work: Promise<void>, cancel: () => void): Promise<void> {

@@ -20,7 +20,7 @@ const scratch = Buffer.allocUnsafeSlow(1 << 18);
 
 /** The file of a log: whole records only, none split between two files, none after a failed one torn. */
 export class LogFile {
-  readonly #path: string;
+  readonly path: string;
   #fd: number;
   #prefixF: Buffer = Buffer.alloc(0);
   #prefixP: Buffer = Buffer.alloc(0);
@@ -29,7 +29,7 @@ export class LogFile {
   droppedBytes = 0;
 
   constructor(path: string) {
-    this.#path = path;
+    this.path = path;
     this.#fd = openForAppend(path);
   }
 
@@ -74,7 +74,7 @@ export class LogFile {
   /** Goes on in the file that the path names now; on failure the one in use stays. */
   reopen(): void {
     const former = this.#fd;
-    this.#fd = openForAppend(this.#path);
+    this.#fd = openForAppend(this.path);
     closeSync(former);
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert } from "../lib/assert.ts";
-import { openBatchMarker } from "./batch-marker.ts";
+import { type BatchMarker, openBatchMarker } from "./batch-marker.ts";
 import { LogFile, type LogStream } from "./log-file.ts";
 import { type OutputSource, startOutputSource } from "./output-source.ts";
 
@@ -45,7 +45,7 @@ export function openContainerLog(
   const file = path === "" ? undefined : new LogFile(path);
   const listeners = new Set<LogListener>();
   const sources = new Set<OutputSource>();
-  const marker = options.markerPath === undefined ? undefined : openBatchMarker(options.markerPath);
+  const marker = openMarker(options.markerPath, file);
   let isClosed = false;
   const tell = (stream: LogStream, chunk: Uint8Array) => {
     if (listeners.size === 0) return;
@@ -103,4 +103,15 @@ export function openContainerLog(
       return file?.droppedBytes ?? 0;
     },
   };
+}
+
+/** Closes the log's file where the marker cannot be opened. */
+function openMarker(path: string | undefined, file: LogFile | undefined): BatchMarker | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return openBatchMarker(path);
+  } catch (error) {
+    file?.close();
+    throw error;
+  }
 }

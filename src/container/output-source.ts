@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InternalError, messageOf } from "../errors.ts";
+import { logger } from "../lib/logger.ts";
 import { ERRNO } from "../linux/abi/errno.ts";
 import type { Fd } from "../linux/fd.ts";
 import { bytesIn, dropFromPipe, moveToPipe, newStage, openWriteEnd, peekPipe } from "../linux/pipe.ts";
@@ -25,6 +26,10 @@ import { type PollResult, type Watch, watchOutput } from "./output-poller.ts";
 
 /** A line that has had no end for this long is written as far as it goes: a prompt, say. */
 const IDLE_LINE_MS = 100;
+/** Errors of a descriptor that is no pipe or terminal; others pass. */
+const PERMANENT: ReadonlySet<number> = new Set([ERRNO.EBADF, ERRNO.EINVAL]);
+/** After a failure, when nothing new comes, it is tried again this much later. */
+const RETRY_MS = 1000;
 const STREAM_INDEX: Readonly<Record<LogStream, number>> = { stdout: 0, stderr: 1 };
 
 export interface OutputSourceOptions {
@@ -65,8 +70,13 @@ class StagedSource implements OutputSource {
   readonly #stageWrite: Fd;
   readonly #watch: Watch;
   readonly #settled = Promise.withResolvers<void>();
-  /** Bytes at the stage's beginning that were told and have no line feed. */
+  /** Bytes at the stage's beginning that have no line feed. */
   #seen = 0;
+  /** Bytes at the stage's beginning that listeners have heard of. */
+  #told = 0;
+  /** True while the stage has something that was not looked at to the end. */
+  #isPending = false;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
   #hasGrown = false;
   #isOver = false;
@@ -86,7 +96,7 @@ class StagedSource implements OutputSource {
       throw error;
     }
     // What an earlier daemon had staged is written before anything else is moved.
-    this.#digest(false);
+    this.#tolerating(() => this.#digest(false));
   }
 
   poke(): void {
@@ -98,6 +108,29 @@ class StagedSource implements OutputSource {
   }
 
   #poll(): PollResult {
+    return this.#tolerating(() => this.#move()) ?? "empty";
+  }
+
+  /** A failure, of memory or of a file, loses nothing: what it concerns is still in pipe or stage. */
+  #tolerating<T>(work: () => T): T | undefined {
+    try {
+      return work();
+    } catch (err) {
+      if (this.#isOver) return undefined;
+      logger.error(
+        { err, log: this.#options.file?.path },
+        "output could not be moved to its log; trying again",
+      );
+      this.#retryTimer ??= setTimeout(() => {
+        this.#retryTimer = undefined;
+        this.poke();
+      }, RETRY_MS);
+      return undefined;
+    }
+  }
+
+  #move(): PollResult {
+    if (this.#isPending) this.#digest(false);
     const moved = moveToPipe(this.#options.fd, this.#stageWrite.number);
     if (moved > 0) {
       this.#digest(false);
@@ -105,8 +138,10 @@ class StagedSource implements OutputSource {
     }
     if (moved === -ERRNO.EAGAIN) return this.#makeRoom();
     // The master of a terminal whose other side is closed answers EIO: its end of file.
-    if (moved < 0 && moved !== -ERRNO.EIO) {
+    const isEnd = moved === 0 || (this.#options.tty && moved === -ERRNO.EIO);
+    if (!isEnd) {
       const cause = new SyscallError("splice", -moved);
+      if (!PERMANENT.has(-moved)) throw cause;
       this.#settled.reject(
         new InternalError(`cannot read the output of a container: ${cause.message}`, { cause }),
       );
@@ -124,14 +159,18 @@ class StagedSource implements OutputSource {
 
   /** Writes what the stage has: whole lines, or with `all` the beginning of one too. */
   #digest(all: boolean): void {
+    this.#isPending = true;
     const content = peekPipe(this.#stageFd);
-    if (content.length > this.#seen) this.#options.tell(content.subarray(this.#seen));
+    if (content.length > this.#told) this.#options.tell(content.subarray(this.#told));
+    this.#told = content.length;
     const input = Buffer.from(content.buffer, content.byteOffset, content.length);
     const covered = this.#write(input, all);
     if (covered > 0) {
       dropFromPipe(this.#stageFd, covered);
+      this.#told -= covered;
       this.#options.marker?.clear();
     }
+    this.#isPending = false;
     this.#hasGrown = true;
     this.#seen = input.length - covered;
     if (this.#seen > 0 && !this.#isOver)
@@ -153,7 +192,7 @@ class StagedSource implements OutputSource {
     this.#idleTimer = undefined;
     if (this.#isOver || this.#seen === 0) return;
     if (this.#hasGrown) this.#idleTimer = setTimeout(() => this.#writeIdle(), IDLE_LINE_MS);
-    else this.#digest(true);
+    else this.#tolerating(() => this.#digest(true));
     this.#hasGrown = false;
   }
 
@@ -161,8 +200,9 @@ class StagedSource implements OutputSource {
     if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#idleTimer);
+    clearTimeout(this.#retryTimer);
     this.#watch.stop();
-    this.#digest(true);
+    this.#tolerating(() => this.#digest(true));
     this.#closeStage();
     this.#settled.resolve();
   }

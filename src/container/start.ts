@@ -232,6 +232,9 @@ async function recordFailedStart(
   await releaseStdio(runtime, monitor, record);
   closeLive(live);
   runtime.live.delete(record.id);
-  await cgroup.remove().catch((err) => runtime.log.warn({ err, container: record.id }, "cgroup not removed"));
+  await cgroup
+    .remove()
+    .catch(() => cgroup.remove())
+    .catch((err) => runtime.log.warn({ err, container: record.id }, "cgroup not removed"));
   runtime.events.emit("stopped", record.id, record.sandboxId);
 }

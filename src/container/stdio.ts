@@ -64,19 +64,29 @@ export function newStdio(
   owner: TerminalOwner,
 ): { launch: LaunchStdio; daemon: DaemonEnds } {
   if (request.tty) return newTerminalStdio(request, heldFd, owner);
-  const stdout = pipe();
-  const stderr = pipe();
+  using opened = new DisposableStack();
+  const openPipe = () => {
+    const ends = pipe();
+    opened.use(ends.read);
+    opened.use(ends.write);
+    return ends;
+  };
+  const stdout = openPipe();
+  const stderr = openPipe();
   for (const { read } of [stdout, stderr]) setNonBlocking(read.number, true);
-  const stdin = request.stdin ? pipe() : undefined;
+  const stdin = request.stdin ? openPipe() : undefined;
   for (const ends of [stdin, stdout, stderr]) if (ends !== undefined) ownPipe(ends.write, owner);
   if (stdin !== undefined) setNonBlocking(stdin.write.number, true);
-  const stages = [stageEnd(), stageEnd()] as const;
-  const held = [stdout.read, stderr.read, ...stages, ...(stdin === undefined ? [] : [stdin.write])];
+  const stages = [opened.use(stageEnd()), opened.use(stageEnd())] as const;
+  const holding = [stdout.read, stderr.read, ...stages, ...(stdin === undefined ? [] : [stdin.write])];
+  const input = stdin?.read ?? opened.use(open("/dev/null", O_RDWR));
+  const held = holding.map((fd) => opened.use(fd.duplicate()));
+  opened.move();
   return {
     launch: {
       terminal: false,
-      child: [stdin?.read ?? open("/dev/null", O_RDWR), stdout.write, stderr.write],
-      held: held.map((fd) => fd.duplicate()),
+      child: [input, stdout.write, stderr.write],
+      held,
       heldFd,
       devpts: undefined,
     },
@@ -174,15 +184,15 @@ export function logPlace(runtime: Runtime, record: ContainerRecord): LogPlace {
 
 /** Starts moving the container's output into its log, after what an earlier daemon may have left unfinished. */
 export function startPumps(live: LiveContainer, ends: DaemonEnds, place: LogPlace, tty: boolean): void {
+  live.stdin = ends.stdin;
+  live.terminal = ends.terminal;
+  live.outputs = ends.outputs.flatMap(({ fd, stage }) => [fd, stage]);
   undoOpenBatch(place.markerPath, place.logPath, (index) => {
     const output = ends.outputs[index];
     return output === undefined ? -1 : bytesIn(output.stage.number);
   });
   const log = openContainerLog(place.logPath, { tty, markerPath: place.markerPath });
   live.log = log;
-  live.stdin = ends.stdin;
-  live.terminal = ends.terminal;
-  live.outputs = ends.outputs.flatMap(({ fd, stage }) => [fd, stage]);
   const sources = ends.outputs.map(({ stream, fd, stage }) => log.attach(stream, fd.number, stage.number));
   live.drained = Promise.allSettled(sources.map(({ done }) => done)).then(() => {
     for (const fd of live.outputs.splice(0)) fd.close();

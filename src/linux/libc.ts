@@ -10,7 +10,6 @@ import { CFunction, dlopen, FFIType, type Pointer, ptr, read, toArrayBuffer } fr
 const libc = dlopen("libc.so.6", {
   clone: { args: ["ptr", "ptr", "i32", "ptr"], returns: "i32" },
   setns: { args: ["i32", "i32"], returns: "i32" },
-  mount: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },
   mmap: { args: ["ptr", "u64", "i32", "i32", "i32", "i64"], returns: "ptr" },
   mprotect: { args: ["ptr", "u64", "i32"], returns: "i32" },
   __errno_location: { args: [], returns: "ptr" },
@@ -106,24 +105,6 @@ export function clone(entry: number, stackTop: number, flags: number, argument: 
 /** setns(2) for the calling thread; 0 or -errno. Go back within the same synchronous block. */
 export function setns(fd: number, nstype: number): number {
   return libc.symbols.setns(fd, nstype) < 0 ? -errno() : 0;
-}
-
-/** mount(2); 0 or -errno. Every buffer is NUL-terminated and kept alive by the caller. */
-export function mount(
-  source: Uint8Array,
-  target: Uint8Array,
-  type: Uint8Array,
-  flags: number,
-  data: Uint8Array,
-): number {
-  const result = libc.symbols.mount(
-    addressOf(source) as Pointer,
-    addressOf(target) as Pointer,
-    addressOf(type) as Pointer,
-    flags,
-    addressOf(data) as Pointer,
-  );
-  return result < 0 ? -errno() : 0;
 }
 
 function errno(): number {

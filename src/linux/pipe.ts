@@ -2,7 +2,7 @@
 import { ERRNO } from "./abi/errno.ts";
 import { O_NONBLOCK, O_WRONLY } from "./abi/fcntl.ts";
 import { type Fd, open, pipe } from "./fd.ts";
-import { syscall, trySyscall } from "./syscall.ts";
+import { SyscallError, syscall, trySyscall } from "./syscall.ts";
 
 const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
@@ -43,6 +43,7 @@ export function peekPipe(fd: number): Uint8Array {
   scratch ??= newStage();
   const copied = trySyscall("tee", fd, scratch.write.number, STAGE_BYTES, SPLICE_F_NONBLOCK);
   if (copied === -ERRNO.EAGAIN || copied === 0) return buffer.subarray(0, 0);
+  if (copied < 0) throw new SyscallError("tee", -copied);
   let length = 0;
   while (length < copied) {
     length += syscall("read", scratch.read.number, buffer.subarray(length), copied - length);

@@ -186,7 +186,7 @@ class BridgeNetwork implements PodNetwork {
   }
 
   async #freeHostPorts(lease: LeaseRecord): Promise<void> {
-    const { leases, config } = this.#deps;
+    const { leases, config, log } = this.#deps;
     const { sandboxId, hostPorts } = lease;
     // The ports are struck off the lease first: where the table disagrees, it is made anew from that.
     leases.put(sandboxId, { ...lease, hostPorts: [], isReleasing: true });
@@ -194,8 +194,13 @@ class BridgeNetwork implements PodNetwork {
     try {
       await closeHostPorts(config.table, lease);
     } catch (error) {
-      if (!isErrno(error, "ENOENT")) throw error;
-      await this.#machine.writeTable();
+      if (!isErrno(error, "ENOENT"))
+        log.warn({ sandboxId, error: messageOf(error) }, "making the table anew");
+      await this.#machine.writeTable().catch((cause) => {
+        // Who repeats the call finds them on the lease again.
+        leases.put(sandboxId, lease);
+        throw cause;
+      });
     }
     await this.#forgetConnections(lease);
   }

@@ -6,9 +6,8 @@ import { FailedPreconditionError } from "../errors.ts";
 import { type DNSConfig, NamespaceMode, type PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
 import { errnoName } from "../linux/abi/errno.ts";
 import { MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID } from "../linux/abi/mount.ts";
-import { mount } from "../linux/libc.ts";
 import { labelPath } from "../linux/selinux.ts";
-import { cString, isErrno, syscall } from "../linux/syscall.ts";
+import { isErrno, syscall, trySyscall } from "../linux/syscall.ts";
 import { hostRoot } from "../oci/id-mapping.ts";
 
 /*
@@ -99,20 +98,13 @@ function mountShm(
 ): void {
   mkdirSync(path, { recursive: true, mode: 0o755 });
   if (isMountPoint(path)) return;
-  const type = cString("tmpfs");
   const options = [
     SHM_OPTIONS,
     ...(owner === undefined ? [] : [`uid=${owner.uid}`, `gid=${owner.gid}`]),
     // In quotes, since a level has commas of its own.
     ...(label === undefined ? [] : [`context="${label}"`]),
   ].join(",");
-  const result = mount(
-    cString("shm"),
-    cString(path),
-    type,
-    MS_NOSUID | MS_NODEV | MS_NOEXEC,
-    cString(options),
-  );
+  const result = trySyscall("mount", "shm", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options);
   if (result < 0) {
     throw new FailedPreconditionError(
       `cannot mount the pod's shared memory on ${path}: ${errnoName(-result)}`,

@@ -34,7 +34,7 @@ import { makeFiles, removeFiles, unmountShm, writeHosts } from "./files.ts";
 import { identityForPause } from "./pause-identity.ts";
 import { removeCgroups, removeTopCgroup } from "./remove.ts";
 import { findSandboxImage, sandboxImageProcess } from "./sandbox-image.ts";
-import { pauseDied, supervise } from "./supervise.ts";
+import { recordPauseDeath, supervise } from "./supervise.ts";
 import { sandboxSysctls } from "./sysctls.ts";
 import { limitNewPod } from "./update.ts";
 
@@ -145,7 +145,7 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   runtime.events.emit("created", id, id);
   runtime.events.emit("started", id, id);
   const early = monitor.history(PAUSE_TAG)?.exit;
-  if (early !== undefined) void pauseDied(runtime, id, early);
+  if (early !== undefined) recordPauseDeath(runtime, id, early);
   return id;
 }
 

@@ -6,6 +6,7 @@ import { containerState } from "../container/status.ts";
 import { stopContainer } from "../container/stop.ts";
 import type { ChildExit, LaunchHistory } from "../launch/journal.ts";
 import type { Monitor } from "../launch/monitor.ts";
+import { persistently } from "../lib/persistently.ts";
 import { SIGNAL, signalName } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { signal } from "../linux/process.ts";
@@ -15,14 +16,26 @@ import type { ContainerRecord } from "../state/containers.ts";
 export function supervise(runtime: Runtime, sandboxId: string, monitor: Monitor): void {
   runtime.monitors.set(sandboxId, monitor);
   monitor.onExit((tag, history) => handleExit(runtime, sandboxId, tag, history));
-  monitor.onGone(() => void monitorGone(runtime, sandboxId));
+  monitor.onGone(() => void recorded(runtime, sandboxId, () => monitorGone(runtime, sandboxId)));
+}
+
+/** Records the death of a pause behind the caller's back. */
+export function recordPauseDeath(runtime: Runtime, sandboxId: string, exit: ChildExit): void {
+  void recorded(runtime, sandboxId, () => pauseDied(runtime, sandboxId, exit));
+}
+
+/** An end that is not recorded leaves the sandbox ready for ever. */
+function recorded(runtime: Runtime, sandbox: string, work: () => Promise<void>): Promise<void> {
+  return persistently(work, (err) =>
+    runtime.log.error({ err, sandbox }, "the end of a sandbox could not be recorded; trying again"),
+  );
 }
 
 function handleExit(runtime: Runtime, sandboxId: string, tag: number, history: LaunchHistory): void {
   const { exit } = history;
   if (exit === undefined) return;
   if (tag === PAUSE_TAG) {
-    void pauseDied(runtime, sandboxId, exit);
+    recordPauseDeath(runtime, sandboxId, exit);
     return;
   }
   const waiting = runtime.execs.get(tag);

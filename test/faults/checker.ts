@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import { outputOf } from "../integration/harness/command.ts";
 import type { Daemon } from "../integration/harness/daemon.ts";
@@ -185,9 +185,7 @@ function fileProblems(root: string, { sandboxes, containers }: Expected): string
         .map((file) => `missing: ${file} of ${name}`),
     ),
     ...ready
-      .filter(
-        ({ id, address }) => !readFileSync(join(root, "run/pods", id, "hosts"), "utf8").includes(address),
-      )
+      .filter(({ id, address }) => !procText(join(root, "run/pods", id, "hosts")).includes(address))
       .map(({ name }) => `missing: address in the hosts file of ${name}`),
   ];
 }

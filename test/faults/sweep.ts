@@ -30,6 +30,8 @@ export interface Sweep {
   readonly operations: readonly Operation[];
   /** Makes the call undisturbed: how many points it passes, and how it ends. */
   count(operation: Operation): Promise<Points>;
+  /** How many descriptors the daemon has open. */
+  descriptors(): number;
   /** One round: the daemon dies right after the call's N-th point. Answers what was wrong. */
   dieAt(operation: Operation, point: number): Promise<Round>;
   /** One round: the same, and then the daemon dies once more while it starts. */
@@ -79,6 +81,7 @@ class PreparedSweep implements Sweep {
   readonly #directory: string;
   readonly #control: Int32Array;
   readonly #bystander: Bystander;
+  readonly #points = new Map<string, Points>();
   /** Reference outcomes, of calls in which nothing happened. */
   readonly #outcomes = new Map<string, string>();
   /** What an earlier round has left for good: told once. */
@@ -132,9 +135,17 @@ class PreparedSweep implements Sweep {
   }
 
   async count(operation: Operation): Promise<Points> {
+    const known = this.#points.get(operation.name);
+    if (known !== undefined) return known;
     // What is made once and kept, such as threads and the monitor's memfd, is no part of the call.
     await this.#countOnce(operation);
-    return this.#countOnce(operation);
+    const points = await this.#countOnce(operation);
+    this.#points.set(operation.name, points);
+    return points;
+  }
+
+  descriptors(): number {
+    return readdirSync(`/proc/${this.daemon.pid()}/fd`).length;
   }
 
   async #countOnce(operation: Operation): Promise<Points> {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Database, Statement } from "bun:sqlite";
+import { ERRNO } from "../../../src/linux/abi/errno.ts";
 import type { SyscallName } from "../../../src/linux/abi/syscall-numbers.ts";
 import { replaceKernel } from "../../../src/linux/syscall.ts";
 import { atPoint, type PointKind } from "./points.ts";
@@ -53,17 +54,18 @@ replaceKernel((real) => ({
       kind,
       [name, ...texts].join(" "),
       () => real.call(name, args),
-      (errno) => -errno,
+      // EAGAIN of tee(2) says that the pipe is empty, which it never says of one that is not.
+      (errno) => -(name === "tee" && errno === ERRNO.EAGAIN ? ERRNO.ENOMEM : errno),
     );
   },
 }));
 
-const ENOSPC = 28;
-
 /** What SQLite makes of a failed write. */
 function sqliteError(errno: number): Error {
   const [code, message] =
-    errno === ENOSPC ? ["SQLITE_FULL", "database or disk is full"] : ["SQLITE_IOERR_WRITE", "disk I/O error"];
+    errno === ERRNO.ENOSPC
+      ? ["SQLITE_FULL", "database or disk is full"]
+      : ["SQLITE_IOERR_WRITE", "disk I/O error"];
   return Object.assign(new Error(message), { name: "SQLiteError", code });
 }
 
