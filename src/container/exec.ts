@@ -240,15 +240,24 @@ function pipeStdio(
   record: ContainerRecord,
   request: ExecRequest,
 ): { child: readonly [Fd, Fd, Fd]; daemon: DaemonEnds } {
-  const stdout = pipe();
-  const stderr = pipe();
-  const stdin = request.stdin ? pipe() : undefined;
+  using opened = new DisposableStack();
+  const openPipe = () => {
+    const ends = pipe();
+    opened.use(ends.read);
+    opened.use(ends.write);
+    return ends;
+  };
+  const stdout = openPipe();
+  const stderr = openPipe();
+  const stdin = request.stdin ? openPipe() : undefined;
   const owner = stdioOwner(specOf(record));
   for (const ends of [stdin, stdout, stderr]) if (ends !== undefined) ownPipe(ends.write, owner);
   for (const fd of [stdout.read, stderr.read, stdin?.write])
     if (fd !== undefined) setNonBlocking(fd.number, true);
+  const input = stdin?.read ?? opened.use(open("/dev/null", O_RDWR));
+  opened.move();
   return {
-    child: [stdin?.read ?? open("/dev/null", O_RDWR), stdout.write, stderr.write],
+    child: [input, stdout.write, stderr.write],
     daemon: { stdout: stdout.read, stderr: stderr.read, stdin: stdin?.write, terminal: undefined },
   };
 }

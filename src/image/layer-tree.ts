@@ -205,7 +205,12 @@ export function openLayerTree(
       root.close();
     },
   };
-  copyFromBelow(root, "");
+  try {
+    copyFromBelow(root, "");
+  } catch (error) {
+    root.close();
+    throw error;
+  }
   return self;
 }
 

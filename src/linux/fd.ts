@@ -59,9 +59,9 @@ export function pipe(flags = 0): { read: Fd; write: Fd } {
 /** memfd_create(2), close-on-exec, with `content` written. */
 export function memfd(name: string, content: Uint8Array, flags = 0): Fd {
   const MFD_CLOEXEC = 1;
-  const fd = new Fd(syscall("memfd_create", name, MFD_CLOEXEC | flags));
-  writeAll(fd.number, content);
-  return fd;
+  return orClosed(new Fd(syscall("memfd_create", name, MFD_CLOEXEC | flags)), ({ number }) =>
+    writeAll(number, content),
+  );
 }
 
 /**
@@ -75,10 +75,21 @@ export function sealedMemfd(name: string, content: Uint8Array): Fd {
   const F_ADD_SEALS = 1033;
   // F_SEAL_SEAL, SHRINK, GROW, WRITE and EXEC of linux/fcntl.h: the last keeps it executable, whoever owns it.
   const SEALS = 0x1 | 0x2 | 0x4 | 0x8 | 0x20;
-  const fd = memfd(name, content, MFD_ALLOW_SEALING);
-  syscall("fchmod", fd.number, 0o111);
-  syscall("fcntl", fd.number, F_ADD_SEALS, SEALS);
-  return fd;
+  return orClosed(memfd(name, content, MFD_ALLOW_SEALING), ({ number }) => {
+    syscall("fchmod", number, 0o111);
+    syscall("fcntl", number, F_ADD_SEALS, SEALS);
+  });
+}
+
+/** The descriptor once `prepare` has succeeded; closed when that fails. */
+function orClosed(fd: Fd, prepare: (fd: Fd) => void): Fd {
+  try {
+    prepare(fd);
+    return fd;
+  } catch (error) {
+    fd.close();
+    throw error;
+  }
 }
 
 /** Writes all of `bytes`, however many calls that takes. */

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { closeSync, mkdirSync, openSync, renameSync, rmdirSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
+import { sweepBinary } from "../faults/build.ts";
 import { problemsOf } from "../faults/checker.ts";
+import { CONTROL_VARIABLE } from "../faults/control.ts";
 import { type Kind, runPlan } from "../faults/plan.ts";
 import { openSweep, type Sweep } from "../faults/sweep.ts";
 import { outputOf } from "./harness/command.ts";
+import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { instanceOf } from "./harness/leftovers.ts";
 
@@ -39,7 +42,12 @@ test("a call of which any step fails says so, is undone, and can be repeated", a
   const before = sweep.descriptors();
   await sample("fail");
   // Threads come and go with some of their own.
-  expect(sweep.descriptors() - before).toBeLessThan(12);
+  expect(sweep.descriptors() - before).toBeLessThan(10);
+});
+
+test("podrt itself has nothing of the switch that the swept build has", () => {
+  expect(readFileSync(sweepBinary).includes(CONTROL_VARIABLE)).toBe(true);
+  expect(readFileSync(binary).includes(CONTROL_VARIABLE)).toBe(false);
 });
 
 test("the checker notices what nobody lists and what is not there", async () => {
@@ -55,7 +63,7 @@ test("the checker notices what nobody lists and what is not there", async () => 
     ["cgroup", () => mkdirSync(group), () => rmdirSync(group)],
     [
       "ports",
-      () => outputOf("ip", ["link", "add", "prtstray0", "master", bridge, "type", "dummy"]),
+      () => outputOf("ip", ["link", "add", "prtstray0", "master", bridge, "type", "veth"]),
       () => outputOf("ip", ["link", "delete", "prtstray0"]),
     ],
     [
