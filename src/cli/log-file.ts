@@ -68,7 +68,7 @@ export function openLog(path: string): LogReader {
 }
 
 /** The lines of text in the CRI's log format; what does not have it is passed over. */
-export function splitLines(bytes: Uint8Array): LogLine[] {
+function splitLines(bytes: Uint8Array): LogLine[] {
   const lines: LogLine[] = [];
   for (let start = 0; start < bytes.length; ) {
     const newline = bytes.indexOf(NEWLINE, start);

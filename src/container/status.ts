@@ -15,7 +15,6 @@ import type { ContainerRecord } from "../state/containers.ts";
 import { containerConfig, specOf } from "./records.ts";
 import { isBeingRemoved } from "./removal.ts";
 import { runtimeResources } from "./resources.ts";
-import type { Runtime } from "./runtime.ts";
 import { seccompChoice, seccompProfile } from "./seccomp.ts";
 import { stopSignalOf } from "./stop-signal.ts";
 
@@ -25,9 +24,9 @@ import { stopSignalOf } from "./stop-signal.ts";
  *
  * The state is derived from the times in the record, so that no column can contradict them. A
  * container that was being started when the daemon died, and whose launch the journal does not know,
- * never ran; `recover.ts` writes its end. Unknown is for what cannot be found out.
+ * can still be started; see `recover.ts`.
  */
-export type ContainerStateName = "created" | "running" | "exited" | "unknown";
+export type ContainerStateName = "created" | "running" | "exited";
 
 export function containerState(record: ContainerRecord): ContainerStateName {
   if (record.finishedAtNs !== undefined) return "exited";
@@ -39,7 +38,6 @@ const STATES: Readonly<Record<ContainerStateName, ContainerState>> = {
   created: ContainerState.CONTAINER_CREATED,
   running: ContainerState.CONTAINER_RUNNING,
   exited: ContainerState.CONTAINER_EXITED,
-  unknown: ContainerState.CONTAINER_UNKNOWN,
 };
 
 /** A container as ListContainers shows it. */
@@ -60,7 +58,7 @@ export function containerItem(record: ContainerRecord): Container {
 }
 
 /** A container as ContainerStatus shows it. */
-export function containerStatus(_runtime: Runtime, record: ContainerRecord): ContainerStatus {
+export function containerStatus(record: ContainerRecord): ContainerStatus {
   const config = containerConfig(record);
   const { user } = specOf(record).process;
   const resources = config.linux?.resources;
@@ -118,7 +116,7 @@ function imageSpec(record: ContainerRecord): ImageSpec {
 }
 
 /** What verbose status tells besides: the object behind the key `info`. */
-export function containerInfo(_runtime: Runtime, record: ContainerRecord): object {
+export function containerInfo(record: ContainerRecord): object {
   const spec = specOf(record);
   const config = containerConfig(record);
   const security = config.linux?.securityContext;

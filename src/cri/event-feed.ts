@@ -91,7 +91,7 @@ function eventMessage(runtime: Runtime, event: LifecycleEvent): ContainerEventRe
     containerId: event.containerId,
     containerEventType: TYPES[event.type],
     createdAt: BigInt(nowNs()),
-    ...(sandbox === undefined ? {} : { podSandboxStatus: sandboxStatus(runtime, sandbox) }),
-    containersStatuses: containers.map((container) => containerStatus(runtime, container)),
+    ...(sandbox === undefined ? {} : { podSandboxStatus: sandboxStatus(sandbox) }),
+    containersStatuses: containers.map((container) => containerStatus(container)),
   });
 }

@@ -140,7 +140,7 @@ export function openImageRecords(
 }
 
 /** The normal form of a reference; undefined for what is none, such as an id. */
-export function normalName(text: string): string | undefined {
+function normalName(text: string): string | undefined {
   try {
     return formatReference(parseReference(text));
   } catch (error) {

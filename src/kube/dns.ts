@@ -25,7 +25,7 @@ export function dnsSettings(spec: PodSpec, hostResolvConf: string): DnsSettings 
 }
 
 /** resolv.conf(5): the last search line counts, options add up. */
-export function parseResolvConf(text: string): DnsSettings {
+function parseResolvConf(text: string): DnsSettings {
   const servers: string[] = [];
   let searches: string[] = [];
   let options: string[] = [];

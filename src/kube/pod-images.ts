@@ -17,7 +17,7 @@ export interface PodImages {
 }
 
 /** Always for `latest` and for no tag, else IfNotPresent; a digest cannot change, so it is never `latest`. */
-export function pullPolicy({ image, imagePullPolicy }: ContainerSpec): "Always" | "IfNotPresent" | "Never" {
+function pullPolicy({ image, imagePullPolicy }: ContainerSpec): "Always" | "IfNotPresent" | "Never" {
   return imagePullPolicy ?? (parseReference(image).tag === "latest" ? "Always" : "IfNotPresent");
 }
 

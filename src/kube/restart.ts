@@ -20,7 +20,7 @@ export function failureDelayMs(failures: number, backOff: BackOff): number {
 }
 
 /** As a kubelet waits: the first restart comes at once, the second after `firstMs`, then ever later. */
-export function restartDelayMs(crashes: number, backOff: BackOff): number {
+function restartDelayMs(crashes: number, backOff: BackOff): number {
   return crashes <= 1 ? 0 : failureDelayMs(crashes - 1, backOff);
 }
 

@@ -9,7 +9,7 @@ const SPLICE_F_NONBLOCK = 2;
 const F_SETPIPE_SZ = 1031;
 const FIONREAD = 0x541b;
 /** Twice a pipe's usual capacity: a full pipe's content fits beside what is kept. */
-export const STAGE_BYTES = 128 * 1024;
+const STAGE_BYTES = 128 * 1024;
 
 /** A pipe that holds output between the container's own pipe and the log; see container/output-source.ts. */
 export function newStage(): { read: Fd; write: Fd } {

@@ -42,7 +42,7 @@ export function sandboxItem(record: SandboxRecord): PodSandbox {
 }
 
 /** A sandbox as PodSandboxStatus shows it; it has addresses only while it is ready. */
-export function sandboxStatus(_runtime: Runtime, record: SandboxRecord): PodSandboxStatus {
+export function sandboxStatus(record: SandboxRecord): PodSandboxStatus {
   const config = sandboxConfig(record);
   const [ip = "", ...additional] = isReady(record) ? record.addresses : [];
   return create(PodSandboxStatusSchema, {

@@ -12,7 +12,7 @@ export function containerStatus(
 ): MessageInitShape<typeof ContainerStatusResponseSchema> {
   const record = requireContainer(runtime, request.containerId);
   return {
-    status: statusOf(runtime, record),
-    info: verboseInfo(request.verbose, "info", () => containerInfo(runtime, record)),
+    status: statusOf(record),
+    info: verboseInfo(request.verbose, "info", () => containerInfo(record)),
   };
 }

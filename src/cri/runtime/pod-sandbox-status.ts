@@ -14,8 +14,8 @@ export function podSandboxStatus(
   const record = requireSandbox(runtime, request.podSandboxId);
   const containers = containersOf(runtime, record.id).filter((container) => container.created);
   return {
-    status: sandboxStatus(runtime, record),
-    containersStatuses: containers.map((container) => containerStatus(runtime, container)),
+    status: sandboxStatus(record),
+    containersStatuses: containers.map((container) => containerStatus(container)),
     timestamp: BigInt(nowNs()),
     info: verboseInfo(request.verbose, "info", () => sandboxInfo(runtime, record)),
   };

@@ -140,7 +140,7 @@ export function drop(): Expression {
 }
 
 /** The bytes of a mask of so many leading ones. */
-export function prefixMask(prefixLength: number): Uint8Array {
+function prefixMask(prefixLength: number): Uint8Array {
   const ones = prefixLength === 0 ? 0 : -1 << (32 - prefixLength);
   return Uint8Array.of(ones >>> 24, ones >>> 16, ones >>> 8, ones);
 }
