@@ -1,39 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 import { FailedPreconditionError } from "../errors.ts";
-import { type Daemon, openDaemon } from "./client.ts";
-import { isReadySandbox, type PodEntry, podTitle, requirePod, takeInventory } from "./inventory.ts";
+import type { Daemon } from "./client.ts";
+import { isReadySandbox, type PodEntry, podTitle } from "./inventory.ts";
 import type { Context } from "./program.ts";
-import { stopPod } from "./stop.ts";
+import { forEachPod, stopPod } from "./stop.ts";
 
 interface Options {
   readonly force?: boolean;
   readonly time?: number;
 }
 
-export async function rm(
-  { io, socketPath }: Context,
-  names: readonly string[],
-  { force, time }: Options,
-): Promise<number> {
-  using daemon = openDaemon(socketPath);
-  const inventory = await takeInventory(daemon);
-  const targets = names.map((name) => requirePod(inventory, name));
-  for (const pod of targets) {
+export function rm(context: Context, names: readonly string[], { force, time }: Options): Promise<number> {
+  return forEachPod(context, names, async (daemon, pod) => {
     if (!force && isActive(pod)) {
       throw new FailedPreconditionError(`pod ${podTitle(pod)} runs; stop it first, or use rm -f`);
     }
     await removePod(daemon, pod, time ?? (force ? 0 : undefined));
-    await io.out(`${podTitle(pod)}\n`);
-  }
-  return 0;
+  });
 }
 
 /** Stops and removes a pod, whoever made it; returns when nothing of it is left. */
-export async function removePod(
-  daemon: Daemon,
-  pod: PodEntry,
-  graceSeconds: number | undefined,
-): Promise<void> {
+async function removePod(daemon: Daemon, pod: PodEntry, graceSeconds: number | undefined): Promise<void> {
   if (pod.kept !== undefined) {
     const grace = graceSeconds === undefined ? {} : { graceSeconds };
     await daemon.pods.deletePod({ namespace: pod.namespace, name: pod.name, ...grace });

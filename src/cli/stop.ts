@@ -5,16 +5,25 @@ import type { Context } from "./program.ts";
 
 const DEFAULT_GRACE_SECONDS = 30;
 
-export async function stop(
-  { io, socketPath }: Context,
+export function stop(
+  context: Context,
   names: readonly string[],
   { time }: { readonly time?: number },
+): Promise<number> {
+  return forEachPod(context, names, (daemon, pod) => stopPod(daemon, pod, time));
+}
+
+/** Does the same with each pod named, and says which are done; nothing is done when one of them is not there. */
+export async function forEachPod(
+  { io, socketPath }: Context,
+  names: readonly string[],
+  work: (daemon: Daemon, pod: PodEntry) => Promise<void>,
 ): Promise<number> {
   using daemon = openDaemon(socketPath);
   const inventory = await takeInventory(daemon);
   const targets = names.map((name) => requirePod(inventory, name));
   for (const pod of targets) {
-    await stopPod(daemon, pod, time);
+    await work(daemon, pod);
     await io.out(`${podTitle(pod)}\n`);
   }
   return 0;
