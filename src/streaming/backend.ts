@@ -8,13 +8,13 @@ import { podDir } from "../paths.ts";
 import { isReady } from "../state/sandboxes.ts";
 import { connectToPod } from "./pod-port.ts";
 import type { StreamingBackend } from "./server.ts";
-import { attach, startExec } from "./session.ts";
+import { openAttach, openExec } from "./session.ts";
 
 /** Connects the streaming server's clients with the containers and pods of this daemon. */
 export function streamingBackend(runtime: Runtime): StreamingBackend {
   return {
-    exec: ({ containerId, command, tty, stdin }) => startExec(runtime, containerId, { command, tty, stdin }),
-    attach: ({ containerId, stdin }) => attach(runtime, containerId, { stdin }),
+    exec: ({ containerId, command, tty, stdin }) => openExec(runtime, containerId, { command, tty, stdin }),
+    attach: ({ containerId, stdin }) => openAttach(runtime, containerId, { stdin }),
     connect: async (sandboxId, port) => connectToPod(netnsPathOf(runtime, sandboxId), port),
   };
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-
 import { closeStdin } from "../container/close-stdin.ts";
-import { type ExecRequest, startExec as launchExec, runningContainer } from "../container/exec.ts";
+import { type ExecRequest, runningContainer, startExec } from "../container/exec.ts";
 import { containerConfig } from "../container/records.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { CanceledError, FailedPreconditionError } from "../errors.ts";
@@ -31,12 +30,12 @@ export interface Session {
 const LAST_INPUT_TIMEOUT_MS = 1000;
 
 /** Runs a command in a container and connects to its stdio. */
-export async function startExec(
+export async function openExec(
   runtime: Runtime,
   containerId: string,
   request: ExecRequest,
 ): Promise<Session> {
-  const exec = await launchExec(runtime, containerId, request);
+  const exec = await startExec(runtime, containerId, request);
   const { stdin, terminal } = exec;
   const input = stdin === undefined ? undefined : newStdinWriter(stdin);
   const output = readOutputs([
@@ -77,7 +76,7 @@ export async function startExec(
  * of its own, so none holds back the container, its log or the others. With `stdin` the session may write,
  * and in a container whose stdin is for one session its end is the end of the container's stdin.
  */
-export async function attach(
+export async function openAttach(
   runtime: Runtime,
   containerId: string,
   request: { readonly stdin: boolean },

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Runtime } from "../../container/runtime.ts";
 import type { AttachRequest, AttachStart, StreamOutput } from "../../gen/podrt/v1/podrt_pb.ts";
-import { attach } from "../../streaming/session.ts";
+import { openAttach } from "../../streaming/session.ts";
 import { requireContainer } from "../lookup.ts";
 import { applySize, firstMessage, relay } from "./relay.ts";
 
@@ -13,7 +13,7 @@ export async function* attachStream(
   const iterator = requests[Symbol.asyncIterator]();
   const start = await firstMessage<AttachStart, AttachRequest>(iterator);
   const { id } = requireContainer(runtime, start.containerId);
-  const session = await attach(runtime, id, { stdin: true });
+  const session = await openAttach(runtime, id, { stdin: true });
   applySize(session, start.size);
   yield* relay(session, iterator, signal);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Runtime } from "../../container/runtime.ts";
 import type { ExecRequest, ExecStart, StreamOutput } from "../../gen/podrt/v1/podrt_pb.ts";
-import { startExec } from "../../streaming/session.ts";
+import { openExec } from "../../streaming/session.ts";
 import { requireContainer } from "../lookup.ts";
 import { checkCommand } from "../validate-fields.ts";
 import { applySize, firstMessage, relay } from "./relay.ts";
@@ -16,7 +16,7 @@ export async function* execStream(
   checkCommand("start.command", start.command);
   const { id } = requireContainer(runtime, start.containerId);
   const { command, tty, stdin } = start;
-  const session = await startExec(runtime, id, { command, tty, stdin });
+  const session = await openExec(runtime, id, { command, tty, stdin });
   if (tty) applySize(session, start.size);
   yield* relay(session, iterator, signal);
 }
