@@ -16,7 +16,7 @@ import { adoptMonitor, findMonitor, type Monitor, readJournal } from "./launch/m
 import { SIGNAL } from "./linux/abi/signal.ts";
 import { openCgroup } from "./linux/cgroup/cgroup.ts";
 import { unpinNamespace } from "./linux/namespace.ts";
-import { identify, signal } from "./linux/process.ts";
+import { identify, identifyChild, signal } from "./linux/process.ts";
 import { podDir } from "./paths.ts";
 import { removeFiles, unmountShm } from "./sandbox/files.ts";
 import { removeCgroups, removeSandbox, removeTopCgroup } from "./sandbox/remove.ts";
@@ -129,7 +129,7 @@ function settleStart(
   if (containerState(record) === "running") return record;
   if (record.startingAtNs === undefined) return undefined;
   if (history !== undefined) {
-    const process = identify(history.pid) ?? { pid: history.pid, startTicks: "0" };
+    const process = identifyChild(history.pid);
     return updateContainer(runtime, record, { startedAtNs: record.startingAtNs, process });
   }
   // The launch never reached the monitor: the container can still be started.

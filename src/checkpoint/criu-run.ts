@@ -6,7 +6,7 @@ import { newProgram, type Table } from "../launch/program.ts";
 import { O_APPEND, O_CREAT, O_RDWR, O_WRONLY } from "../linux/abi/fcntl.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { type Fd, open } from "../linux/fd.ts";
-import { identify, type ProcessIdentity, signal, waitGone } from "../linux/process.ts";
+import { identifyChild, type ProcessIdentity, signal, waitGone } from "../linux/process.ts";
 import { trySyscall } from "../linux/syscall.ts";
 
 /*
@@ -116,7 +116,7 @@ function spawn({ program, arguments: args, workDir, join: joins }: CriuRun): Pro
   const [argv, envp] = [[program, ...args], CRIU_ENVIRONMENT].map(child.stringArray);
   table.step(`execute ${program}`, "execve", [program, argv as never, envp as never]);
   const pid = spawnWithEngine(child);
-  return identify(pid) ?? { pid, startTicks: "0" };
+  return identifyChild(pid);
 }
 
 /**

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { exitCodeOf } from "../container/exit.ts";
 import { openImageVolumes } from "../container/image-volume.ts";
-import { containerConfig, launchTag, specOf } from "../container/records.ts";
+import { containerConfig, launchTag, newExecTag, specOf } from "../container/records.ts";
 import { identityOf, openPause, type Start, type Started, takeRoot } from "../container/start.ts";
 import { logPlace, newStdio, startPumps } from "../container/stdio.ts";
 import { stdioOwner } from "../container/user-namespace.ts";
@@ -19,7 +19,6 @@ import { MONITOR_FD, type Monitor } from "../launch/monitor.ts";
 import { newPassedFds } from "../launch/passed-fds.ts";
 import { newProgram } from "../launch/program.ts";
 import { withDeadline } from "../lib/deadline.ts";
-import { newId } from "../lib/id.ts";
 import { O_APPEND, O_CREAT, O_RDWR, O_WRONLY } from "../linux/abi/fcntl.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import type { Cgroup } from "../linux/cgroup/cgroup.ts";
@@ -34,8 +33,6 @@ import { checkRestored } from "./restored-processes.ts";
 import { newWorkDir } from "./work-dir.ts";
 
 const RESTORE_TIMEOUT_MS = 120_000;
-/** Above all tags of containers. A new one for each criu: the end of an earlier one may yet be reported. */
-const CRIU_TAGS = 2 ** 50;
 
 /** Where the images of a container that is to be restored are: beside what it writes, and removed with that. */
 export function restoreDir(upperDir: string): string {
@@ -71,7 +68,7 @@ export async function launchRestored({
   for (const fd of [...stdio.launch.child, ...stdio.launch.held]) passed.own(fd);
   startPumps(live, stdio.daemon, logPlace(runtime, record), config.tty);
   const identity = identityOf(spec, config.linux?.securityContext, runtime.securityModules);
-  const tag = launchTag(newId()) + CRIU_TAGS;
+  const tag = newExecTag();
   const ended = Promise.withResolvers<ChildExit>();
   runtime.execs.set(tag, ended.resolve);
   let places: ReadonlyMap<string, RuntimeMount> = new Map();

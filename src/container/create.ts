@@ -15,7 +15,6 @@ import { checkMapping } from "../launch/mounts.ts";
 import { Cleanup } from "../lib/cleanup.ts";
 import { newId } from "../lib/id.ts";
 import { signalNumber } from "../linux/abi/signal.ts";
-import { ALL_CAPABILITIES } from "../linux/capability.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { podDir } from "../paths.ts";
 import type { Snapshot } from "../snapshot/snapshotter.ts";
@@ -38,7 +37,14 @@ import { runtimeSpec } from "./spec.ts";
 import { HELD_FDS } from "./stdio.ts";
 import { stopSignalName } from "./stop-signal.ts";
 import { type ResolvedUser, readUserDatabase, resolveUser } from "./user.ts";
-import { checkMapped, containerIdMappings, mountRoot, ownAsMapped, shownIds } from "./user-namespace.ts";
+import {
+  availableCapabilities,
+  checkMapped,
+  containerIdMappings,
+  mountRoot,
+  ownAsMapped,
+  shownIds,
+} from "./user-namespace.ts";
 
 /** What a container begins with besides its image. */
 export interface Beginning {
@@ -135,7 +141,7 @@ async function create(
     hostNetwork:
       sandboxConfig(sandbox).linux?.securityContext?.namespaceOptions?.network === NamespaceMode.NODE,
     idMappings: mappings,
-    available: mappings === undefined ? runtime.capabilities : ALL_CAPABILITIES,
+    available: availableCapabilities(runtime, mappings),
     ...(seccomp === undefined ? {} : { seccomp }),
     ...(apparmor === undefined ? {} : { apparmorProfile: apparmor }),
     ...(selinux === undefined ? {} : { selinux }),
@@ -250,7 +256,7 @@ function hostnameOf(runtime: Runtime, sandbox: SandboxRecord): string {
 }
 
 /** The files of a sandbox that its containers share. */
-export function sandboxFiles(runtime: Runtime, sandbox: SandboxRecord): SandboxFiles {
+function sandboxFiles(runtime: Runtime, sandbox: SandboxRecord): SandboxFiles {
   const dir = podDir(runtime.paths, sandbox.id);
   const ipc = sandboxConfig(sandbox).linux?.securityContext?.namespaceOptions?.ipc;
   return {

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { randomInt } from "node:crypto";
 import { FailedPreconditionError, InternalError, NotFoundError, UnavailableError } from "../errors.ts";
 import { execProgram } from "../launch/exec-program.ts";
 import type { ChildExit } from "../launch/journal.ts";
@@ -7,21 +6,20 @@ import type { Monitor } from "../launch/monitor.ts";
 import { newPassedFds, type PassedFds } from "../launch/passed-fds.ts";
 import { O_DIRECTORY, O_PATH, O_RDWR } from "../linux/abi/fcntl.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
-import { ALL_CAPABILITIES } from "../linux/capability.ts";
 import { type Fd, open, pipe, setNonBlocking } from "../linux/fd.ts";
-import { identify, isAlive, openPidfd, type ProcessIdentity, signal } from "../linux/process.ts";
+import { identifyChild, isAlive, openPidfd, type ProcessIdentity, signal } from "../linux/process.ts";
 import { killTree } from "../linux/process-tree.ts";
 import { openTerminalIn } from "../linux/pty.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { type ExecCgroup, makeExecCgroup, placeExec } from "./exec-cgroup.ts";
 import { commandFailure, explain } from "./exec-failure.ts";
 import { exitCodeOf } from "./exit.ts";
-import { containerConfig, specOf } from "./records.ts";
+import { containerConfig, newExecTag, specOf } from "./records.ts";
 import type { Runtime } from "./runtime.ts";
 import { identityOf } from "./start.ts";
 import { containerState } from "./status.ts";
 import { ownPipe } from "./stdio.ts";
-import { specIdMappings, stdioOwner } from "./user-namespace.ts";
+import { availableCapabilities, specIdMappings, stdioOwner } from "./user-namespace.ts";
 
 /** What to run in a running container, and with which stdio. */
 export interface ExecRequest {
@@ -75,7 +73,7 @@ async function launchExec(
   stdio: readonly [Fd, Fd, Fd],
   passed: PassedFds,
 ): Promise<Omit<Exec, keyof DaemonEnds>> {
-  const tag = newTag();
+  const tag = newExecTag();
   const ended = Promise.withResolvers<ChildExit>();
   runtime.execs.set(tag, ended.resolve);
   let cgroup: ExecCgroup | undefined;
@@ -117,7 +115,7 @@ function watch(
   record: ContainerRecord,
   { tag, pid, cgroup, failure, ended }: Launched,
 ): Omit<Exec, keyof DaemonEnds> {
-  const process = identify(pid) ?? { pid, startTicks: "0" };
+  const process = identifyChild(pid);
   const unsubscribe = giveUpWithContainer(runtime, record.id, pid, ended.resolve);
   let hasEnded = false;
   const exited = ended.promise.then((exit) => {
@@ -198,7 +196,7 @@ function compile(runtime: Runtime, record: ContainerRecord, request: CompiledExe
       cwd: spec.process.cwd,
       oomScoreAdj: spec.process.oomScoreAdj,
       identity: identityOf(spec, containerConfig(record).linux?.securityContext, runtime.securityModules),
-      existingCapabilities: mappings === undefined ? runtime.capabilities : ALL_CAPABILITIES,
+      existingCapabilities: availableCapabilities(runtime, mappings),
       userNamespace: mappings !== undefined,
       container: passed.own(openProcess(record)),
       cgroup: placeExec(runtime, record, request.cgroup, passed),
@@ -277,12 +275,4 @@ function terminalStdio(
       terminal: master.duplicate(),
     },
   };
-}
-
-// Above every container's tag, which has 48 bits, and still exact in a double.
-const FIRST_EXEC_TAG = 2 ** 50;
-const TAGS = 2 ** 48 - 1;
-
-function newTag(): number {
-  return FIRST_EXEC_TAG + randomInt(TAGS);
 }

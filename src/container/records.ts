@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { randomInt } from "node:crypto";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import {
   type ContainerConfig,
@@ -42,6 +43,15 @@ export function specOf(record: ContainerRecord): RuntimeSpec {
 /** The tag under which the monitor's journal knows a container's first process: 48 bits of its id. */
 export function launchTag(containerId: string): number {
   return Number.parseInt(containerId.slice(0, 12), 16) + 16;
+}
+
+// Above every container's tag, and still exact in a double.
+const FIRST_EXEC_TAG = 2 ** 50;
+const EXEC_TAGS = 2 ** 48 - 1;
+
+/** A tag for what else is launched for a container: an exec, a criu. The end of an earlier one may yet be reported. */
+export function newExecTag(): number {
+  return FIRST_EXEC_TAG + randomInt(EXEC_TAGS);
 }
 
 /** The tag of a sandbox's pause; smaller than any container's. */

@@ -38,7 +38,7 @@ export interface Runtime {
   readonly monitors: Map<string, Monitor>;
   /** By container id: what only this daemon process has of a container, such as descriptors. */
   readonly live: Map<string, LiveContainer>;
-  /** By launch tag: who waits for the end of an exec. */
+  /** By launch tag: who waits for the end of an exec, or of a criu that restores. */
   readonly execs: Map<number, (exit: ChildExit) => void>;
   readonly bootId: string;
   /** The machine's host name, which pods without one of their own take. */

@@ -9,13 +9,11 @@ import { LaunchError } from "../launch/launch-error.ts";
 import type { Monitor } from "../launch/monitor.ts";
 import { makeLinkTarget } from "../launch/mount-point.ts";
 import { newPassedFds } from "../launch/passed-fds.ts";
-import { COMMON_MOUNT_POINT } from "../launch/rootfs.ts";
 import { newUserNamespace } from "../launch/user-namespace.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
-import { ALL_CAPABILITIES } from "../linux/capability.ts";
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { Fd } from "../linux/fd.ts";
-import { identify, type ProcessIdentity, pin, signal } from "../linux/process.ts";
+import { identify, identifyChild, type ProcessIdentity, pin, signal } from "../linux/process.ts";
 import { hostRoot, type IdMappings } from "../oci/id-mapping.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { ContainerRecord } from "../state/containers.ts";
@@ -34,7 +32,14 @@ import type { SecurityModules } from "./security-modules.ts";
 import { selinuxExecLabels } from "./selinux.ts";
 import { containerState } from "./status.ts";
 import { logPlace, newStdio, startPumps } from "./stdio.ts";
-import { mountRoot, shownIds, specIdMappings, stdioOwner } from "./user-namespace.ts";
+import {
+  availableCapabilities,
+  mountRoot,
+  rootMountPoint,
+  shownIds,
+  specIdMappings,
+  stdioOwner,
+} from "./user-namespace.ts";
 
 /** One start of a container: what it needs, and what has been made for it. */
 export interface Start {
@@ -129,7 +134,7 @@ async function launch({ runtime, sandbox, monitor, record, live, cgroup }: Start
       tag: launchTag(record.id),
       spec,
       identity: identityOf(spec, config.linux?.securityContext, runtime.securityModules),
-      existingCapabilities: mappings === undefined ? runtime.capabilities : ALL_CAPABILITIES,
+      existingCapabilities: availableCapabilities(runtime, mappings),
       root,
       pause: passed.own(openPause(sandbox)),
       pidNamespace: pidNamespace && passed.own(pidNamespace),
@@ -139,7 +144,7 @@ async function launch({ runtime, sandbox, monitor, record, live, cgroup }: Start
       devices: devices && passed.own(devices),
       stdio: stdio.launch,
       imageVolumes: openImageVolumes(runtime, spec, passed),
-      rootMountPoint: mappings === undefined ? runtime.paths.rootMountPoint : COMMON_MOUNT_POINT,
+      rootMountPoint: rootMountPoint(runtime, mappings),
     },
     passed,
   );
@@ -147,11 +152,11 @@ async function launch({ runtime, sandbox, monitor, record, live, cgroup }: Start
   const pid = monitor.history(launchTag(record.id))?.pid;
   if (pid === undefined)
     throw new UnavailableError(`the monitor could not fork for container ${record.name}`);
-  return { process: identify(pid) ?? { pid, startTicks: "0" } };
+  return { process: identifyChild(pid) };
 }
 
 /** Files that every container has bound and that an image may have as links to somewhere. */
-export const FILES_OF_POD = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+const FILES_OF_POD = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 function openDevices(spec: RuntimeSpec, mappings: IdMappings): Fd | undefined {
   using namespace = newUserNamespace(mappings);

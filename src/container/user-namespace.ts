@@ -10,7 +10,8 @@ import {
   type PodSandboxConfig,
 } from "../gen/runtime/v1/api_pb.ts";
 import { type ShownIds, withShownIds } from "../launch/idmapped-directories.ts";
-import { mountOverlay, type OverlayDirectories } from "../launch/rootfs.ts";
+import { COMMON_MOUNT_POINT, mountOverlay, type OverlayDirectories } from "../launch/rootfs.ts";
+import { ALL_CAPABILITIES, type CapabilityName } from "../linux/capability.ts";
 import type { Fd } from "../linux/fd.ts";
 import type { TerminalOwner } from "../linux/pty.ts";
 import { hostId, hostRoot, type IdMappings } from "../oci/id-mapping.ts";
@@ -112,6 +113,19 @@ export function mountRoot(snapshot: OverlayDirectories, ids: ShownIds | undefine
   return withShownIds(snapshot.lowerDirs, ids, (lowerDirs) =>
     mountOverlay({ ...snapshot, lowerDirs }, label),
   );
+}
+
+/** What processes may have at most: in a user namespace that they have just entered, everything within that. */
+export function availableCapabilities(
+  { capabilities }: Pick<Runtime, "capabilities">,
+  mappings: IdMappings | undefined,
+): ReadonlySet<CapabilityName> {
+  return mappings === undefined ? capabilities : ALL_CAPABILITIES;
+}
+
+/** Where a root file system is attached on its way in: what only the host's root may look into is no place for another. */
+export function rootMountPoint({ paths }: Pick<Runtime, "paths">, mappings: IdMappings | undefined): string {
+  return mappings === undefined ? paths.rootMountPoint : COMMON_MOUNT_POINT;
 }
 
 /** How the ids of layers are shown with `mappings`; undefined for as they are. */

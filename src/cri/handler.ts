@@ -10,6 +10,7 @@ import {
 } from "@connectrpc/connect-node";
 import { messageOf } from "../errors.ts";
 import { logger } from "../lib/logger.ts";
+import { MAX_TIMER_MS } from "./timeout.ts";
 
 type Request = IncomingMessage | Http2ServerRequest;
 type Response = ServerResponse | Http2ServerResponse;
@@ -17,8 +18,6 @@ type Response = ServerResponse | Http2ServerResponse;
 /** Clients of the interface accept and send at most this much in one message. */
 export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
-/** The longest a timer can wait, 24.8 days; a deadline further away than this is as good as none. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 const HEADER_TIMEOUT_UNITS_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000 };
 
 export interface HandlerDeps {
@@ -69,6 +68,7 @@ function universalRequest(request: Request, response: Response) {
   return call;
 }
 
+/** A deadline that no timer can wait for is as good as none. */
 function isBeyondTimers(header: Headers): boolean {
   const grpc = /^(\d{1,8})([HMS])$/.exec(header.get("grpc-timeout") ?? "");
   if (grpc !== null && Number(grpc[1]) * HEADER_TIMEOUT_UNITS_MS[grpc[2]!]! > MAX_TIMER_MS) return true;

@@ -24,6 +24,11 @@ export function identify(pid: number): ProcessIdentity | undefined {
   return stat && { pid, startTicks: stat.startTicks };
 }
 
+/** The same for a child that may have been reaped already, which is then an identity that no process has. */
+export function identifyChild(pid: number): ProcessIdentity {
+  return identify(pid) ?? { pid, startTicks: "0" };
+}
+
 /** True while this very process (not a later one of its number) exists and is not a zombie. */
 export function isAlive(identity: ProcessIdentity): boolean {
   const stat = readStat(identity.pid);

@@ -4,7 +4,7 @@ import { type JsonValue, toJson } from "@bufbuild/protobuf";
 import { PAUSE_TAG } from "../container/records.ts";
 import { nowNs, type Runtime } from "../container/runtime.ts";
 import { commonFileLabel, podLabels } from "../container/selinux.ts";
-import { podIdMappings } from "../container/user-namespace.ts";
+import { availableCapabilities, podIdMappings, rootMountPoint } from "../container/user-namespace.ts";
 import { AlreadyExistsError, FailedPreconditionError, InternalError, UnavailableError } from "../errors.ts";
 import {
   NamespaceMode,
@@ -17,13 +17,11 @@ import { placeIn } from "../launch/child.ts";
 import type { Identity } from "../launch/identity.ts";
 import { type Monitor, startMonitor } from "../launch/monitor.ts";
 import { newPassedFds } from "../launch/passed-fds.ts";
-import { COMMON_MOUNT_POINT } from "../launch/rootfs.ts";
 import { sandboxProgram } from "../launch/sandbox-program.ts";
 import { newUserNamespace } from "../launch/user-namespace.ts";
 import { Cleanup } from "../lib/cleanup.ts";
 import { newId } from "../lib/id.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
-import { ALL_CAPABILITIES } from "../linux/capability.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { openNamespace, pinNamespace, unpinNamespace } from "../linux/namespace.ts";
 import { identify, signal } from "../linux/process.ts";
@@ -239,9 +237,9 @@ async function startPause(
       sysctls: sandboxSysctls(config, namespaces, mappings),
       oomScoreAdj: DEFAULT_OOM_SCORE,
       identity: ofImage?.identity ?? pause.identity,
-      existingCapabilities: mappings === undefined ? runtime.capabilities : ALL_CAPABILITIES,
+      existingCapabilities: availableCapabilities(runtime, mappings),
       cgroup: placeIn(openCgroup(runtime.cgroups, record.cgroupPath), passed),
-      rootMountPoint: mappings === undefined ? runtime.paths.rootMountPoint : COMMON_MOUNT_POINT,
+      rootMountPoint: rootMountPoint(runtime, mappings),
       rootLabel: record.selinux?.file,
       executableLabel: record.selinux && commonFileLabel(runtime.securityModules.selinux),
       userNamespace: mappings && passed.own(newUserNamespace(mappings)),
