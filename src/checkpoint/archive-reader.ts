@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { InvalidArgumentError, ResourceExhaustedError } from "../errors.ts";
 import { quoteName, TAR_LIMITS, type TarEntry } from "../image/tar-entry.ts";
 import { createTarReader, type TarSink } from "../image/tar-reader.ts";
+import { hearAbort } from "../lib/worker-pool.ts";
 import { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } from "../linux/abi/fcntl.ts";
 import { type Fd, open, writeAll } from "../linux/fd.ts";
 
@@ -68,8 +69,7 @@ export async function readArchive(
     for (let count = readSync(file, buffer); count > 0; count = readSync(file, buffer)) {
       signal?.throwIfAborted();
       reader.push(buffer.subarray(0, count));
-      // Lets the thread hear of an abort.
-      await new Promise((resolve) => setImmediate(resolve));
+      await hearAbort();
     }
     reader.finish();
   } finally {

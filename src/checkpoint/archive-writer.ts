@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InternalError } from "../errors.ts";
 import { TAR_END, tarHeader, tarPadding } from "../image/tar-writer.ts";
+import { hearAbort } from "../lib/worker-pool.ts";
 import { O_NOFOLLOW, O_RDONLY } from "../linux/abi/fcntl.ts";
 import { open, writeAll } from "../linux/fd.ts";
 import { statFd } from "../linux/path.ts";
@@ -36,8 +37,7 @@ export async function writeArchive(
       if (count === 0) throw new InternalError(`${file} became shorter while it was read`);
       writeAll(outputFd, buffer.subarray(0, count));
       left -= count;
-      // Lets the thread hear of an abort.
-      await new Promise((resolve) => setImmediate(resolve));
+      await hearAbort();
     }
     writeAll(outputFd, new Uint8Array(tarPadding(size)));
   }

@@ -2,8 +2,7 @@
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { specOf } from "../container/records.ts";
-import type { Runtime } from "../container/runtime.ts";
-import { NotFoundError } from "../errors.ts";
+import { type Runtime, snapshotOf } from "../container/runtime.ts";
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { captureDirectory } from "./archive-pool.ts";
@@ -65,8 +64,7 @@ export async function captureContainer(
   directory: string,
   { criu, signal }: Capture,
 ): Promise<ArchiveMember[]> {
-  const snapshot = runtime.snapshotter.get(record.id);
-  if (snapshot === undefined) throw new NotFoundError(`the snapshot of container ${record.id} is gone`);
+  const { upperDir } = snapshotOf(runtime, record);
   mkdirSync(directory, { mode: 0o700 });
   const imagesDir = join(directory, "checkpoint");
   const stdio = await dumpContainer(runtime, record, {
@@ -75,7 +73,7 @@ export async function captureContainer(
     imagesDir,
     signal,
   });
-  await captureDirectory(snapshot.upperDir, join(directory, "rootfs-diff.tar"), signal);
+  await captureDirectory(upperDir, join(directory, "rootfs-diff.tar"), signal);
   const documents = [
     ["config.dump", describeContainer(record, stdio)],
     ["spec.dump", specOf(record)],

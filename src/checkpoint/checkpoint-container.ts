@@ -2,12 +2,12 @@
 import { join } from "node:path";
 import type { Runtime } from "../container/runtime.ts";
 import { NotFoundError } from "../errors.ts";
+import { timeLimit } from "../lib/deadline.ts";
 import { writeMembers } from "./archive-pool.ts";
 import { captureContainer, whileFrozen } from "./capture.ts";
 import { findCriu } from "./criu.ts";
 import { checkDumpable } from "./dump.ts";
 import { newOutputFile } from "./output-file.ts";
-import { timeLimit } from "./time-limit.ts";
 import { newWorkDir } from "./work-dir.ts";
 
 const DEFAULT_TIMEOUT_MS = 600_000;

@@ -2,17 +2,14 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { exitCodeOf } from "../container/exit.ts";
+import { identityOf } from "../container/identity.ts";
 import { openImageVolumes } from "../container/image-volume.ts";
 import { containerConfig, launchTag, newExecTag, specOf } from "../container/records.ts";
-import { identityOf, openPause, type Start, type Started, takeRoot } from "../container/start.ts";
+import { snapshotOf } from "../container/runtime.ts";
+import { openPause, type Start, type Started, takeRoot } from "../container/start.ts";
 import { logPlace, newStdio, startPumps } from "../container/stdio.ts";
 import { stdioOwner } from "../container/user-namespace.ts";
-import {
-  DeadlineExceededError,
-  FailedPreconditionError,
-  NotFoundError,
-  UnimplementedError,
-} from "../errors.ts";
+import { DeadlineExceededError, FailedPreconditionError, UnimplementedError } from "../errors.ts";
 import { placeIn } from "../launch/child.ts";
 import type { ChildExit } from "../launch/journal.ts";
 import { MONITOR_FD, type Monitor } from "../launch/monitor.ts";
@@ -52,8 +49,7 @@ export async function launchRestored({
   cgroup,
 }: Start): Promise<Started> {
   const program = await findCriu(runtime);
-  const snapshot = runtime.snapshotter.get(record.id);
-  if (snapshot === undefined) throw new NotFoundError(`the snapshot of container ${record.id} is gone`);
+  const { upperDir } = snapshotOf(runtime, record);
   const config = containerConfig(record);
   const spec = specOf(record);
   // criu gives processes the label that the images name.
@@ -85,7 +81,7 @@ export async function launchRestored({
         keys: record.restore ?? {},
         imageVolumes: openImageVolumes(runtime, spec, passed),
         stage: runtime.paths.rootMountPoint,
-        criu: { program, workDir: workDir.path, imagesDir: restoreDir(snapshot.upperDir) },
+        criu: { program, workDir: workDir.path, imagesDir: restoreDir(upperDir) },
         nothing: passed.own(open("/dev/null", O_RDWR)),
         output: passed.own(open(join(workDir.path, "output"), O_WRONLY | O_CREAT | O_APPEND, 0o600)),
       },

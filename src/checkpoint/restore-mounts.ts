@@ -2,6 +2,7 @@
 import { readlinkSync, statSync } from "node:fs";
 import { FailedPreconditionError, UnimplementedError } from "../errors.ts";
 import { makeDevices } from "../launch/devices.ts";
+import type { OpenImageVolume } from "../launch/image-volume.ts";
 import { compileMount, finishMounts, IMAGE_VOLUME, inMountOrder, isDeviceMount } from "../launch/mounts.ts";
 import type { PassedFds } from "../launch/passed-fds.ts";
 import type { Program, Table } from "../launch/program.ts";
@@ -49,7 +50,7 @@ export function prepareMounts(
     /** The container's root as a detached mount. */
     readonly root: Fd;
     readonly passed: PassedFds;
-    readonly imageVolumes: ReadonlyMap<RuntimeMount, { readonly root: Fd; readonly subPath: string }>;
+    readonly imageVolumes: ReadonlyMap<RuntimeMount, OpenImageVolume>;
   },
 ): PreparedMounts {
   checkDevices(spec);
@@ -89,7 +90,7 @@ export function prepareMounts(
   };
 }
 
-function wholeOf({ root, subPath }: { readonly root: Fd; readonly subPath: string }): Fd {
+function wholeOf({ root, subPath }: OpenImageVolume): Fd {
   if (subPath === "") return root;
   throw new UnimplementedError(
     "a container with a part of an image mounted (image_sub_path) cannot be restored by podrt",

@@ -2,6 +2,7 @@
 import { type CgroupPlace, closeDescriptors, setOomScore } from "../launch/child.ts";
 import { holdStdio, type LaunchStdio } from "../launch/container-program.ts";
 import { forkChild } from "../launch/fork.ts";
+import type { OpenImageVolume } from "../launch/image-volume.ts";
 import type { PassedFds } from "../launch/passed-fds.ts";
 import { newProgram, type Program } from "../launch/program.ts";
 import { leavePropagation, mountFilesystem, setMountAttributes } from "../launch/rootfs.ts";
@@ -32,7 +33,7 @@ export interface RestoreLaunch {
   readonly cgroup: CgroupPlace;
   readonly stdio: LaunchStdio;
   readonly keys: RestoreRecord;
-  readonly imageVolumes: ReadonlyMap<RuntimeMount, { readonly root: Fd; readonly subPath: string }>;
+  readonly imageVolumes: ReadonlyMap<RuntimeMount, OpenImageVolume>;
   /** An empty directory of the host's, over which everything is mounted that criu is to take. */
   readonly stage: string;
   readonly criu: { readonly program: string; readonly workDir: string; readonly imagesDir: string };

@@ -2,7 +2,7 @@
 import { messageOf, NotFoundError, PodrtError } from "../errors.ts";
 import type { ContainerConfig, Mount } from "../gen/runtime/v1/api_pb.ts";
 import type { ImageRecord } from "../image/images.ts";
-import { imageVolume, openImageVolume, SUB_PATH } from "../launch/image-volume.ts";
+import { imageVolume, type OpenImageVolume, openImageVolume, SUB_PATH } from "../launch/image-volume.ts";
 import type { PassedFds } from "../launch/passed-fds.ts";
 import { O_DIRECTORY, O_PATH } from "../linux/abi/fcntl.ts";
 import type { Fd } from "../linux/fd.ts";
@@ -123,7 +123,7 @@ export function openImageVolumes(
   runtime: Runtime,
   spec: RuntimeSpec,
   passed: PassedFds,
-): Map<RuntimeMount, { readonly root: Fd; readonly subPath: string }> {
+): Map<RuntimeMount, OpenImageVolume> {
   const mounts = spec.mounts.filter(({ type }) => type === "overlay");
   return new Map(
     mounts.map((mount) => {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Config } from "../config.ts";
+import { NotFoundError } from "../errors.ts";
 import type { ContentStore } from "../image/content-store.ts";
 import type { Images } from "../image/images.ts";
 import type { ChildExit } from "../launch/journal.ts";
@@ -11,7 +12,7 @@ import type { CapabilityName } from "../linux/capability.ts";
 import type { CgroupHost } from "../linux/cgroup/host.ts";
 import type { PodNetwork } from "../network/attachment.ts";
 import type { Paths } from "../paths.ts";
-import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import type { Snapshot, Snapshotter } from "../snapshot/snapshotter.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
 import type { Table } from "../state/table.ts";
@@ -63,6 +64,13 @@ export function nowNs(): string {
 /** The containers of a sandbox. */
 export function containersOf(runtime: Runtime, sandboxId: string): ContainerRecord[] {
   return runtime.containers.list().filter((container) => container.sandboxId === sandboxId);
+}
+
+/** The writable layer of a container, above its image's. */
+export function snapshotOf(runtime: Runtime, { id }: ContainerRecord): Snapshot {
+  const snapshot = runtime.snapshotter.get(id);
+  if (snapshot === undefined) throw new NotFoundError(`the snapshot of container ${id} is gone`);
+  return snapshot;
 }
 
 /** The image that a container was made from, and those that are mounted in it. */

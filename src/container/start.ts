@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { FailedPreconditionError, messageOf, NotFoundError, UnavailableError } from "../errors.ts";
-import type { LinuxContainerSecurityContext } from "../gen/runtime/v1/api_pb.ts";
 import { placeIn } from "../launch/child.ts";
 import { containerProgram } from "../launch/container-program.ts";
 import { deviceFilesystem } from "../launch/devices.ts";
-import type { Identity } from "../launch/identity.ts";
 import { LaunchError } from "../launch/launch-error.ts";
 import type { Monitor } from "../launch/monitor.ts";
 import { makeLinkTarget } from "../launch/mount-point.ts";
@@ -18,18 +16,14 @@ import { hostRoot, type IdMappings } from "../oci/id-mapping.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
-import { apparmorLabels } from "./apparmor.ts";
 import { releaseStdio, settleExit } from "./exit.ts";
+import { identityOf } from "./identity.ts";
 import { openImageVolumes } from "./image-volume.ts";
 import { closeLive, type LiveContainer, newLiveContainer } from "./live.ts";
 import { openPidNamespace } from "./pid-namespace.ts";
-import { capabilitySet } from "./process-spec.ts";
 import { containerConfig, launchTag, specOf } from "./records.ts";
 import { makeCgroup } from "./resources.ts";
-import { nowNs, type Runtime, updateContainer } from "./runtime.ts";
-import { seccompChoice, seccompFilter } from "./seccomp.ts";
-import type { SecurityModules } from "./security-modules.ts";
-import { selinuxExecLabels } from "./selinux.ts";
+import { nowNs, type Runtime, snapshotOf, updateContainer } from "./runtime.ts";
 import { containerState } from "./status.ts";
 import { logPlace, newStdio, startPumps } from "./stdio.ts";
 import {
@@ -173,42 +167,13 @@ export function takeRoot(
   const prepared = live.root;
   live.root = undefined;
   if (prepared !== undefined) return prepared;
-  const snapshot = runtime.snapshotter.get(record.id);
-  if (snapshot === undefined) throw new NotFoundError(`the snapshot of container ${record.id} is gone`);
-  return mountRoot(snapshot, shownIds(runtime, mappings), specOf(record).linux.mountLabel);
+  return mountRoot(snapshotOf(runtime, record), shownIds(runtime, mappings), specOf(record).linux.mountLabel);
 }
 
 export function openPause(sandbox: SandboxRecord): Fd {
   const pidfd = sandbox.pause && pin(sandbox.pause);
   if (pidfd !== undefined) return pidfd;
   throw new FailedPreconditionError(`the pause of sandbox ${sandbox.id} has ended`);
-}
-
-/** Whom a container's processes are, for its launch and for every exec in it. */
-export function identityOf(
-  spec: RuntimeSpec,
-  security: LinuxContainerSecurityContext | undefined,
-  { apparmor }: SecurityModules,
-): Identity {
-  const { user, capabilities, noNewPrivileges } = spec.process;
-  const bounding = capabilitySet(capabilities.bounding);
-  const choice = seccompChoice(security);
-  return {
-    uid: user.uid,
-    gid: user.gid,
-    groups: user.additionalGids,
-    bounding,
-    effective: capabilitySet(capabilities.effective),
-    permitted: capabilitySet(capabilities.permitted),
-    inheritable: capabilitySet(capabilities.inheritable),
-    ambient: capabilitySet(capabilities.ambient),
-    noNewPrivileges,
-    seccompFilter: seccompFilter(choice, spec.linux.seccomp, bounding),
-    execLabels: [
-      ...apparmorLabels(spec.process.apparmorProfile, apparmor),
-      ...selinuxExecLabels(spec.process.selinuxLabel),
-    ],
-  };
 }
 
 async function recordFailedStart(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { FailedPreconditionError, ResourceExhaustedError } from "../errors.ts";
+import { hearAbort } from "../lib/worker-pool.ts";
 import { ERRNO } from "../linux/abi/errno.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY } from "../linux/abi/fcntl.ts";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "../linux/abi/stat.ts";
@@ -62,11 +63,6 @@ export async function writeLayer(directory: string, outputFd: number, signal?: A
   output.bytes(TAR_END);
 }
 
-/** Lets the thread hear of an abort. */
-function hearMessages(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
 interface LayerOutput {
   member(entry: TarEntry): void;
   bytes(bytes: Uint8Array): void;
@@ -112,7 +108,7 @@ async function writeFile(top: Fd, path: string, status: FileStatus, output: Laye
     if (count === 0) throw new FailedPreconditionError(`${quoteName(path)} became shorter while it was read`);
     output.bytes(buffer.subarray(0, count));
     left -= count;
-    await hearMessages();
+    await hearAbort();
   }
   output.bytes(new Uint8Array(tarPadding(status.size)));
 }

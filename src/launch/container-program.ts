@@ -28,6 +28,7 @@ import { isDevForeign, makeDevices } from "./devices.ts";
 import { labelExec } from "./exec-label.ts";
 import { forkChild } from "./fork.ts";
 import type { Identity } from "./identity.ts";
+import type { OpenImageVolume } from "./image-volume.ts";
 import { makeReadOnly, maskPaths } from "./masks.ts";
 import { MONITOR_FD } from "./monitor.ts";
 import {
@@ -81,8 +82,7 @@ export interface ContainerLaunch {
   /** The file system for /dev where the container's user namespace can make no device; see `deviceFilesystem`. */
   readonly devices: Fd | undefined;
   readonly stdio: LaunchStdio;
-  /** Of each mount that is of an image: all of it as a detached mount, and the part that is asked for. */
-  readonly imageVolumes: ReadonlyMap<RuntimeMount, { readonly root: Fd; readonly subPath: string }>;
+  readonly imageVolumes: ReadonlyMap<RuntimeMount, OpenImageVolume>;
   readonly rootMountPoint: string;
 }
 

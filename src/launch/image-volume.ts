@@ -18,6 +18,13 @@ export interface ImageVolume {
   readonly label?: string | undefined;
 }
 
+/** An image volume that is open: all of the image as a detached mount, and the part of it that is asked for. */
+export interface OpenImageVolume {
+  readonly root: Fd;
+  /** Empty for all of it. */
+  readonly subPath: string;
+}
+
 /** Begins an option that names the directory of the image that is mounted instead of its root. */
 export const SUB_PATH = "x-podrt.sub-path=";
 const LOWER_DIRECTORY = "lowerdir+=";

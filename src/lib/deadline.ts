@@ -20,6 +20,22 @@ export async function withDeadline<T>(work: Promise<T>, timeoutMs: number, what:
   }
 }
 
+export interface TimeLimit extends Disposable {
+  readonly signal: AbortSignal;
+}
+
+/** Aborts when the caller gives up, or with a DeadlineExceededError after `limitMs`. */
+export function timeLimit(caller: AbortSignal, limitMs: number, what: string): TimeLimit {
+  const limit = new AbortController();
+  const expire = () =>
+    limit.abort(new DeadlineExceededError(`${what} did not finish within ${limitMs} ms and was given up`));
+  const timer = setTimeout(expire, limitMs);
+  return {
+    signal: AbortSignal.any([caller, limit.signal]),
+    [Symbol.dispose]: () => clearTimeout(timer),
+  };
+}
+
 /** Resolves after `ms` milliseconds, or rejects with the signal's reason when that comes first. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

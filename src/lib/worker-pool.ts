@@ -184,3 +184,8 @@ export function serveJobs<Request, Reply>(
     }
   }
 }
+
+/** For jobs that never wait for anything: lets the thread hear whether its job was aborted. */
+export function hearAbort(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
