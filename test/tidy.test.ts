@@ -55,8 +55,8 @@ const lifecycles = {
   streaming: ["container", ...belowLifecycles],
   sandbox: ["container", ...belowLifecycles],
   checkpoint: ["sandbox", "container", ...belowLifecycles],
-  recover: ["checkpoint", "sandbox", "container", "streaming", ...belowLifecycles],
-  kube: ["sandbox", "container", "streaming", ...belowLifecycles],
+  recover: ["checkpoint", "sandbox", "container", ...belowLifecycles],
+  kube: ["sandbox", "container", ...belowLifecycles],
 };
 const doors = [...Object.keys(lifecycles), ...belowLifecycles, "gen/podrt"];
 const mayImport: Readonly<Record<string, readonly string[]>> = {
