@@ -2,10 +2,10 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { exitCodeOf } from "../container/exit.ts";
-import { identityOf } from "../container/identity.ts";
 import { openImageVolumes } from "../container/image-volume.ts";
 import { containerConfig, launchTag, newExecTag, specOf } from "../container/records.ts";
 import { snapshotOf } from "../container/runtime.ts";
+import { identityOf } from "../container/security/identity.ts";
 import { openPause, type Start, type Started, takeRoot } from "../container/start.ts";
 import { logPlace, newStdio, startPumps } from "../container/stdio.ts";
 import { stdioOwner } from "../container/user-namespace.ts";

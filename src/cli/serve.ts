@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 import { type Config, loadConfig } from "../config.ts";
 import { newEvents } from "../container/events.ts";
 import { imagesInUse, type Runtime } from "../container/runtime.ts";
-import { openSecurityModules, type SecurityModules } from "../container/security-modules.ts";
+import { openSecurityModules, type SecurityModules } from "../container/security/security-modules.ts";
 import { podrtRoutes } from "../cri/podrt/routes.ts";
 import { criRoutes } from "../cri/routes.ts";
 import { serveCri } from "../cri/server.ts";

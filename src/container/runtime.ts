@@ -18,7 +18,7 @@ import type { SandboxRecord } from "../state/sandboxes.ts";
 import type { Table } from "../state/table.ts";
 import type { Events } from "./events.ts";
 import type { LiveContainer } from "./live.ts";
-import type { SecurityModules } from "./security-modules.ts";
+import type { SecurityModules } from "./security/security-modules.ts";
 
 /** Everything the lifecycles of sandboxes and containers work with; one per daemon. */
 export interface Runtime {

@@ -9,7 +9,7 @@ import type { NamespaceType, RuntimeMount, RuntimeSeccomp, RuntimeSpec } from ".
 import { deviceSpec } from "./device-spec.ts";
 import { mountSpec, rootPropagation, type SandboxFiles } from "./mount-spec.ts";
 import { processSpec } from "./process-spec.ts";
-import type { ContainerLabels } from "./selinux.ts";
+import type { ContainerLabels } from "./security/selinux.ts";
 import type { ResolvedUser } from "./user.ts";
 
 /** What the sandbox and the image contribute to a container. */

@@ -17,13 +17,13 @@ import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import { releaseStdio, settleExit } from "./exit.ts";
-import { identityOf } from "./identity.ts";
 import { openImageVolumes } from "./image-volume.ts";
 import { closeLive, type LiveContainer, newLiveContainer } from "./live.ts";
 import { openPidNamespace } from "./pid-namespace.ts";
 import { containerConfig, launchTag, specOf } from "./records.ts";
 import { makeCgroup } from "./resources.ts";
 import { nowNs, type Runtime, snapshotOf, updateContainer } from "./runtime.ts";
+import { identityOf } from "./security/identity.ts";
 import { containerState } from "./status.ts";
 import { logPlace, newStdio, startPumps } from "./stdio.ts";
 import {

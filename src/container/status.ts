@@ -15,7 +15,7 @@ import type { ContainerRecord } from "../state/containers.ts";
 import { containerConfig, specOf } from "./records.ts";
 import { isBeingRemoved } from "./removal.ts";
 import { runtimeResources } from "./resources.ts";
-import { seccompChoice, seccompProfile } from "./seccomp.ts";
+import { seccompChoice, seccompProfile } from "./security/seccomp.ts";
 import { stopSignalOf } from "./stop-signal.ts";
 
 /*

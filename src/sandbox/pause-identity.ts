@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { apparmorLabels, apparmorProfile } from "../container/apparmor.ts";
-import { readSeccompProfile, seccompChoice, seccompFilter } from "../container/seccomp.ts";
-import type { SecurityModules } from "../container/security-modules.ts";
-import { selinuxExecLabels } from "../container/selinux.ts";
+import { apparmorLabels, apparmorProfile } from "../container/security/apparmor.ts";
+import { readSeccompProfile, seccompChoice, seccompFilter } from "../container/security/seccomp.ts";
+import type { SecurityModules } from "../container/security/security-modules.ts";
+import { selinuxExecLabels } from "../container/security/selinux.ts";
 import { podIdMappings } from "../container/user-namespace.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";

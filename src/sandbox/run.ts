@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type JsonValue, toJson } from "@bufbuild/protobuf";
 import { PAUSE_TAG } from "../container/records.ts";
 import { nowNs, type Runtime } from "../container/runtime.ts";
-import { commonFileLabel, podLabels } from "../container/selinux.ts";
+import { commonFileLabel, podLabels } from "../container/security/selinux.ts";
 import { availableCapabilities, podIdMappings, rootMountPoint } from "../container/user-namespace.ts";
 import { AlreadyExistsError, FailedPreconditionError, InternalError, UnavailableError } from "../errors.ts";
 import {

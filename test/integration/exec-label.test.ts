@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { apparmorLabels } from "../../src/container/apparmor.ts";
+import { apparmorLabels } from "../../src/container/security/apparmor.ts";
 import type { ExecLabel } from "../../src/launch/exec-label.ts";
 import { newPassedFds } from "../../src/launch/passed-fds.ts";
 import { entriesOf, type LaunchFixture, launchFixture } from "../fixtures/launch-fixture.ts";

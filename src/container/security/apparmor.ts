@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { FailedPreconditionError, InvalidArgumentError } from "../errors.ts";
+import { FailedPreconditionError, InvalidArgumentError } from "../../errors.ts";
 import {
   SecurityProfile_ProfileType as ProfileType,
   type SecurityProfile,
-} from "../gen/runtime/v1/api_pb.ts";
-import type { ExecLabel } from "../launch/exec-label.ts";
-import type { AppArmor } from "../linux/apparmor.ts";
+} from "../../gen/runtime/v1/api_pb.ts";
+import type { ExecLabel } from "../../launch/exec-label.ts";
+import type { AppArmor } from "../../linux/apparmor.ts";
 import { DEFAULT_PROFILE } from "./apparmor-default.ts";
 import type { SecurityModules } from "./security-modules.ts";
 

@@ -4,8 +4,8 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   LinuxContainerSecurityContextSchema,
   SecurityProfile_ProfileType as ProfileType,
-} from "../gen/runtime/v1/api_pb.ts";
-import { openSelinux } from "../linux/selinux.ts";
+} from "../../gen/runtime/v1/api_pb.ts";
+import { openSelinux } from "../../linux/selinux.ts";
 import { apparmorLabels, apparmorProfile } from "./apparmor.ts";
 import type { SecurityModules } from "./security-modules.ts";
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { release } from "node:os";
-import { FailedPreconditionError, InvalidArgumentError, messageOf } from "../errors.ts";
+import { FailedPreconditionError, InvalidArgumentError, messageOf } from "../../errors.ts";
 import {
   type LinuxContainerSecurityContext,
   SecurityProfile_ProfileType as ProfileType,
   type SecurityProfile,
-} from "../gen/runtime/v1/api_pb.ts";
-import { defaultSeccompProfile } from "../linux/seccomp/default-profile.ts";
-import { defaultSeccompFilter, type SeccompFilter, seccompFilterFrom } from "../linux/seccomp/filters.ts";
-import { parseSeccompProfile, type SeccompProfile } from "../linux/seccomp/profile.ts";
-import type { RuntimeSeccomp } from "../oci/runtime-spec.ts";
+} from "../../gen/runtime/v1/api_pb.ts";
+import { defaultSeccompProfile } from "../../linux/seccomp/default-profile.ts";
+import { defaultSeccompFilter, type SeccompFilter, seccompFilterFrom } from "../../linux/seccomp/filters.ts";
+import { parseSeccompProfile, type SeccompProfile } from "../../linux/seccomp/profile.ts";
+import type { RuntimeSeccomp } from "../../oci/runtime-spec.ts";
 
 const PROFILE_LIMIT_BYTES = 1024 * 1024;
 

@@ -3,8 +3,8 @@ import { afterAll, beforeEach, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Logger } from "../lib/logger.ts";
-import { openAppArmor } from "../linux/apparmor.ts";
+import type { Logger } from "../../lib/logger.ts";
+import { openAppArmor } from "../../linux/apparmor.ts";
 import { loadDefaultProfile } from "./apparmor-default.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "podrt-apparmor-"));

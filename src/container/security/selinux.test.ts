@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { LinuxContainerSecurityContextSchema, SELinuxOptionSchema } from "../gen/runtime/v1/api_pb.ts";
-import type { Selinux } from "../linux/selinux.ts";
-import type { PodLabels } from "../state/sandboxes.ts";
+import { LinuxContainerSecurityContextSchema, SELinuxOptionSchema } from "../../gen/runtime/v1/api_pb.ts";
+import type { Selinux } from "../../linux/selinux.ts";
+import type { PodLabels } from "../../state/sandboxes.ts";
 import { containerLabels, podLabels, selinuxExecLabels } from "./selinux.ts";
 
 type Options = MessageInitShape<typeof SELinuxOptionSchema>;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Logger } from "../lib/logger.ts";
-import { type AppArmor, openAppArmor } from "../linux/apparmor.ts";
-import { formatContext, openSelinux, type Selinux } from "../linux/selinux.ts";
+import type { Logger } from "../../lib/logger.ts";
+import { type AppArmor, openAppArmor } from "../../linux/apparmor.ts";
+import { formatContext, openSelinux, type Selinux } from "../../linux/selinux.ts";
 import { loadDefaultProfile } from "./apparmor-default.ts";
 
 /** The Linux security modules that podrt can have confine a process. */

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { LinuxContainerSecurityContext } from "../gen/runtime/v1/api_pb.ts";
-import type { Identity } from "../launch/identity.ts";
-import type { RuntimeSpec } from "../oci/runtime-spec.ts";
+import type { LinuxContainerSecurityContext } from "../../gen/runtime/v1/api_pb.ts";
+import type { Identity } from "../../launch/identity.ts";
+import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
+import { capabilitySet } from "../process-spec.ts";
 import { apparmorLabels } from "./apparmor.ts";
-import { capabilitySet } from "./process-spec.ts";
 import { seccompChoice, seccompFilter } from "./seccomp.ts";
 import type { SecurityModules } from "./security-modules.ts";
 import { selinuxExecLabels } from "./selinux.ts";

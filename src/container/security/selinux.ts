@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomInt } from "node:crypto";
-import { FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError } from "../errors.ts";
-import type { SELinuxOption } from "../gen/runtime/v1/api_pb.ts";
-import type { ExecLabel } from "../launch/exec-label.ts";
-import { formatContext, parseContext, type Selinux, type SelinuxContext } from "../linux/selinux.ts";
-import type { PodLabels } from "../state/sandboxes.ts";
+import { FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError } from "../../errors.ts";
+import type { SELinuxOption } from "../../gen/runtime/v1/api_pb.ts";
+import type { ExecLabel } from "../../launch/exec-label.ts";
+import { formatContext, parseContext, type Selinux, type SelinuxContext } from "../../linux/selinux.ts";
+import type { PodLabels } from "../../state/sandboxes.ts";
 
 /*
  * All containers of a pod have one label, and each pod has a pair of categories of its own (multi-category

@@ -2,9 +2,9 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { FailedPreconditionError, messageOf } from "../errors.ts";
-import type { Logger } from "../lib/logger.ts";
-import type { AppArmor } from "../linux/apparmor.ts";
+import { FailedPreconditionError, messageOf } from "../../errors.ts";
+import type { Logger } from "../../lib/logger.ts";
+import type { AppArmor } from "../../linux/apparmor.ts";
 
 /** The profile of containers that name none. One of this name that is loaded already is left as it is. */
 export const DEFAULT_PROFILE = "podrt-default";
