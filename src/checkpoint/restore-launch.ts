@@ -11,6 +11,7 @@ import { logPlace, newStdio, startPumps } from "../container/stdio.ts";
 import { stdioOwner } from "../container/user-namespace.ts";
 import { DeadlineExceededError, FailedPreconditionError, UnimplementedError } from "../errors.ts";
 import { placeIn } from "../launch/child.ts";
+import { startRecord } from "../launch/fork.ts";
 import type { ChildExit } from "../launch/journal.ts";
 import { MONITOR_FD, type Monitor } from "../launch/monitor.ts";
 import { newPassedFds } from "../launch/passed-fds.ts";
@@ -112,9 +113,7 @@ function refusedBy(record: ContainerRecord, exit: ChildExit, workDir: string): E
 /** Writes the start record of the process that criu has made, a child of the monitor's and not yet running. */
 async function adopt(monitor: Monitor, record: ContainerRecord, pid: number): Promise<ProcessIdentity> {
   const program = newProgram(`container ${record.name}`);
-  const start = program.data(
-    new Uint8Array(new BigInt64Array([BigInt(launchTag(record.id)), BigInt(pid), 0n, 0n, 0n]).buffer),
-  );
+  const start = program.data(startRecord(launchTag(record.id), pid));
   program.main.step("write the start record", "write", [MONITOR_FD.journal, start, start.bytes.length]);
   await monitor.launch(program, []);
   const process = identify(pid);

@@ -29,9 +29,12 @@ export interface Runtime {
   readonly images: Images;
   /** Blobs by digest; imports write to it. */
   readonly content: ContentStore;
+  /** Layers, and what containers write above them. */
   readonly snapshotter: Snapshotter;
+  /** What gives pods addresses and host ports. */
   readonly network: PodNetwork;
   readonly cgroups: CgroupHost;
+  /** What happened to sandboxes and containers, for whoever subscribes. */
   readonly events: Events;
   /** Held under a sandbox's or container's id while its state changes. */
   readonly locks: KeyedLock;
@@ -41,6 +44,7 @@ export interface Runtime {
   readonly live: Map<string, LiveContainer>;
   /** By launch tag: who waits for the end of an exec, or of a criu that restores. */
   readonly execs: Map<number, (exit: ChildExit) => void>;
+  /** Of the boot that the machine is in: records of another are of processes that are gone. */
   readonly bootId: string;
   /** The machine's host name, which pods without one of their own take. */
   readonly hostname: string;
@@ -48,6 +52,7 @@ export interface Runtime {
   readonly capabilities: ReadonlySet<CapabilityName>;
   /** What confines processes beyond the namespaces, as this machine has it. */
   readonly securityModules: SecurityModules;
+  /** Whether pods can have user namespaces here, as tried at the start, and why not. */
   readonly userNamespaces: UserNamespaceSupport;
   readonly log: Logger;
 }

@@ -53,7 +53,7 @@ export interface Join {
  * table; when that begins, the child leads a session, is in its cgroup and has joined its namespaces.
  */
 export function forkChild(program: Program, fork: Fork, passed: PassedFds): Table {
-  const record = program.data(new Uint8Array(new BigInt64Array([BigInt(fork.tag), 0n, 0n, 0n, 0n]).buffer));
+  const record = program.data(startRecord(fork.tag));
   const start: Start = {
     record,
     pid: program.part(record, 8),
@@ -65,9 +65,14 @@ export function forkChild(program: Program, fork: Fork, passed: PassedFds): Tabl
     : forkOnHost(program.main, fork, start, passed);
 }
 
+/** The start record of a launch as it goes into the journal (pause/README.md); with a pid of 0 the kernel puts it in. */
+export function startRecord(tag: number, pid = 0): Uint8Array {
+  return new Uint8Array(new BigInt64Array([BigInt(tag), BigInt(pid), 0n, 0n, 0n]).buffer);
+}
+
 interface Start {
   readonly record: Block;
-  /** Where in the record the kernel's answer goes. */
+  /** Where in the record the kernel's answer goes: its second number. */
   readonly pid: Block;
   /** Number in the monitor of a cgroup2 directory that the child is born into. */
   readonly cgroupDirectory: number | undefined;
@@ -76,7 +81,7 @@ interface Start {
 /**
  * Only a fork can join a pid namespace, so the monitor enters it for that fork alone. A clone3 that
  * fails then must not stop the program before the monitor has come back; its -errno lands in the
- * record, which is how `container/start.ts` learns of it.
+ * record, and a pid below 1 is no start: whoever asks the journal for the launch finds none.
  */
 function forkOnHost(main: Table, fork: Fork, start: Start, passed: PassedFds): Table {
   const args = cloneArgs(fork.flags, start.cgroupDirectory);
