@@ -10,7 +10,7 @@ import type { Registry } from "../fixtures/images/registry.ts";
 import { type Daemon, startDaemon } from "../integration/harness/daemon.ts";
 import { eventually } from "../integration/harness/eventually.ts";
 import { containerPid } from "../integration/harness/pods.ts";
-import { isAlive } from "../integration/harness/proc.ts";
+import { isAlive, procLink } from "../integration/harness/proc.ts";
 import { buildSweepBinary } from "./build.ts";
 import { problemsOf } from "./checker.ts";
 import { CONTROL_VARIABLE, MODE, openControl, WORD } from "./control.ts";
@@ -30,7 +30,7 @@ export interface Sweep {
   readonly operations: readonly Operation[];
   /** Makes the call undisturbed: how many points it passes, and how it ends. */
   count(operation: Operation): Promise<Points>;
-  /** How many descriptors the daemon has open. */
+  /** How many files and pipes the daemon has open; sockets and event queues come and go with its threads. */
   descriptors(): number;
   /** One round: the daemon dies right after the call's N-th point. Answers what was wrong. */
   dieAt(operation: Operation, point: number): Promise<Round>;
@@ -145,7 +145,8 @@ class PreparedSweep implements Sweep {
   }
 
   descriptors(): number {
-    return readdirSync(`/proc/${this.daemon.pid()}/fd`).length;
+    const dir = `/proc/${this.daemon.pid()}/fd`;
+    return readdirSync(dir).filter((fd) => !/^(socket|anon_inode):|^$/.test(procLink(`${dir}/${fd}`))).length;
   }
 
   async #countOnce(operation: Operation): Promise<Points> {
