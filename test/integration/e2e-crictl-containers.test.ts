@@ -82,13 +82,19 @@ describe.skipIf(!hasCrictl)("crictl", () => {
 
   test("logs: by stream, time, number and size, with times, followed to the end", async () => {
     const script =
-      "echo one; sleep 0.2; echo two >&2; sleep 0.2; echo three; while [ ! -e /go ]; do sleep 0.1; done; echo end";
+      "step() { while [ ! -e /$1 ]; do sleep 0.1; done; }; echo one; step 1; echo two >&2; step 2; echo three; step 3; echo end";
     const { id } = await run("talks", shell(script));
     const logs = async (...args: readonly string[]) => {
       const { stdout, stderr } = await fixture.daemon.crictlResult("logs", ...args, id);
       return [stdout, stderr];
     };
-    await eventually("three lines", async () => Bun.deepEquals(await logs(), ["one\nthree\n", "two\n"]));
+    const shown = (out: string, err: string) =>
+      eventually("the lines are in the log", async () => Bun.deepEquals(await logs(), [out, err]));
+    await shown("one\n", "");
+    await crictl("exec", id, "touch", "/1");
+    await shown("one\n", "two\n");
+    await crictl("exec", id, "touch", "/2");
+    await shown("one\nthree\n", "two\n");
     expect(await logs("--tail", "2")).toEqual(["three\n", "two\n"]);
     expect(await logs("--tail", "0")).toEqual(["", ""]);
     expect(await logs("--stream", "stderr")).toEqual(["", "two\n"]);
@@ -108,7 +114,7 @@ describe.skipIf(!hasCrictl)("crictl", () => {
       await using following = new RunningCrictl(fixture.daemon, "logs", "--follow", "--tail", "1", id);
       await following.prints("three\n");
       expect(await crictl("logs", "--reopen", "--tail", "1", id)).toBe("three\n");
-      await crictl("exec", id, "touch", "/go");
+      await crictl("exec", id, "touch", "/3");
       await following.prints("three\nend\n");
       expect(await following.exited).toBe(0);
       expect(following.printed).toBe("three\nend\n");

@@ -56,7 +56,7 @@ describe.skipIf(!hasCrictl)("crictl", () => {
     const rows = tableOf(await crictl("ps", "-a"));
     const image = "docker.io/library/busybox:latest";
     const common = { IMAGE: image, ATTEMPT: "2", POD: "web", NAMESPACE: "shop", "POD ID": short(ids.web) };
-    const CREATED = expect.stringMatching(/^(Less than a|\d+) seconds? ago$/) as never;
+    const CREATED = expect.stringMatching(/(second|minute)s? ago$/) as never;
     expect(rows).toEqual([
       {
         ...common,
@@ -126,7 +126,7 @@ describe.skipIf(!hasCrictl)("crictl", () => {
   });
 
   test("pods as a table, verbosely, and by what they are filtered", async () => {
-    const CREATED = expect.stringMatching(/ ago$/) as never;
+    const CREATED = expect.stringMatching(/(second|minute)s? ago$/) as never;
     const row = { CREATED, STATE: "Ready" };
     expect(tableOf(await crictl("pods"))).toEqual([
       { ...row, "POD ID": short(ids.db), NAME: "db", NAMESPACE: "data", ATTEMPT: "0", RUNTIME: "podrt" },
@@ -312,14 +312,16 @@ describe.skipIf(!hasCrictl)("crictl", () => {
     await using yaml = new RunningCrictl(daemon, "events", "-o", "yaml");
     const files = crictlFiles(daemon);
     let round = 0;
-    const pod = await eventually("both are told of a pod", async () => {
-      const id = (await crictl("runp", files.pod(`told-${round++}`))).trim();
+    // A crictl that subscribes while a pod comes hears of a part of its life.
+    await eventually("both are told of a whole pod", async () => {
+      const name = `told-${round++}`;
+      const id = (await crictl("runp", files.pod(name))).trim();
       await crictl("rmp", "-f", id);
-      return [byTemplate, yaml].every(({ printed }) => printed.includes(`${id}`)) ? id : undefined;
+      return ["CREATED", "STARTED", "STOPPED", "DELETED"].every(
+        (type) =>
+          byTemplate.printed.includes(`CONTAINER_${type}_EVENT ${id} ${name}\n`) &&
+          yaml.printed.includes(`containerEventType: CONTAINER_${type}_EVENT\ncontainerId: ${id}\n`),
+      );
     });
-    for (const type of ["CREATED", "STARTED", "STOPPED", "DELETED"]) {
-      await byTemplate.prints(new RegExp(`^CONTAINER_${type}_EVENT ${pod} told-\\d+$`, "m"));
-      await yaml.prints(`containerEventType: CONTAINER_${type}_EVENT\ncontainerId: ${pod}\n`);
-    }
   });
 });
