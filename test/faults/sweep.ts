@@ -174,7 +174,8 @@ class PreparedSweep implements Sweep {
     if (isAlive(pid)) await sleep(20);
     const { wasHit, place } = this.#disarm();
     if (wasHit) await eventually("the daemon is dead", () => !isAlive(pid));
-    else await this.daemon.kill();
+    // Its threads end a moment later, and with them its lock.
+    await this.daemon.kill();
     await inFlight;
     const problems: string[] = [];
     await this.daemon.start().catch((error) => problems.push(`start: ${String(error)}`));
@@ -218,7 +219,7 @@ class PreparedSweep implements Sweep {
   async #retry(operation: Operation, call: () => Promise<unknown>, problems: string[]): Promise<void> {
     await call().catch((error) => problems.push(`retry: ${String(error)}`));
     problems.push(...(await this.#unsettled()).map((problem) => `after the retry: ${problem}`));
-    const [state, wanted] = [await this.#state(), this.#outcomes.get(operation.name)];
+    const [state, wanted] = [await this.#state().catch(String), this.#outcomes.get(operation.name)];
     if (wanted !== undefined && state !== wanted) problems.push(`ends in ${state} instead of ${wanted}`);
     await this.#tidy(operation).catch((error) => problems.push(`tidy: ${String(error)}`));
     const left = await this.#unsettled();
