@@ -12,7 +12,7 @@ import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { instanceOf } from "./harness/leftovers.ts";
 
-// A sample of the points, another one each time; `make soak` goes through all of them.
+// A sample of the points, begun at the same one each time; `make soak` goes through all of them.
 const seconds: Readonly<Record<Kind, number>> = { die: 25, fail: 25, "die twice": 8 };
 
 setDefaultTimeout(200_000);
@@ -25,7 +25,7 @@ afterAll(() => sweep?.close());
 async function sample(kind: Kind): Promise<void> {
   const { rounds, hits, failures } = await runPlan(sweep, {
     kind,
-    offset: Math.random(),
+    offset: 0.5,
     limitMs: seconds[kind] * 1000,
   });
   expect(failures).toEqual([]);
