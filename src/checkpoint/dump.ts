@@ -99,7 +99,7 @@ export async function dumpContainer(
 function stdioOf(runtime: Runtime, record: ContainerRecord): DumpedStdio {
   const live = runtime.live.get(record.id);
   const [stdout, , stderr] = live?.outputs ?? [];
-  const pipe = (fd: { readonly number: number }) => `pipe[${statFd(fd.number).ino}]`;
+  const pipe = (fd: { readonly number: number }) => `pipe:[${statFd(fd.number).ino}]`;
   return {
     stdin: live?.stdin === undefined ? nullDevice() : pipe(live.stdin),
     ...(stdout === undefined ? {} : { stdout: pipe(stdout) }),

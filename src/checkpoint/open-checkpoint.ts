@@ -24,7 +24,7 @@ const podSchema = v.object({
 });
 
 // They become arguments of criu's.
-const pipeKey = v.pipe(v.string(), v.regex(/^pipe\[\d{1,20}\]$/));
+const pipeKey = v.pipe(v.string(), v.regex(/^pipe:\[\d{1,20}\]$/));
 const fileKey = v.pipe(v.string(), v.regex(/^file\[[0-9a-f]{1,16}:[0-9a-f]{1,16}\]$/));
 
 const containerSchema = v.object({
