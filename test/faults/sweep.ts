@@ -60,18 +60,23 @@ const SETTLE_MS = 4000;
 const importedName = "podrt/volume-content:latest";
 
 export async function openSweep(): Promise<Sweep> {
+  const path = await buildSweepBinary();
+  await using opened = new AsyncDisposableStack();
   const directory = mkdtempSync(join(tmpdir(), "podrt-sweep-"));
-  const registry = await startImageRegistry();
+  opened.defer(() => rmSync(directory, { recursive: true, force: true }));
+  const registry = opened.use(await startImageRegistry());
   const controlPath = join(directory, "control");
   const control = openControl(controlPath);
   const { layoutDir } = await prepareImages();
   const { ociArchive } = writeImageFiles(layoutDir, importedName, join(directory, "archive"));
-  const daemon = await startDaemon({
-    mirror: registry.host,
-    program: { path: await buildSweepBinary(), environment: { [CONTROL_VARIABLE]: controlPath } },
-  });
+  const program = { path, environment: { [CONTROL_VARIABLE]: controlPath } };
+  const daemon = await startDaemon({ mirror: registry.host, program });
+  opened.defer(() => daemon.close());
   const bystander = await startBystander(daemon, 0.2);
-  return new PreparedSweep(daemon, registry, directory, control, bystander, operations(ociArchive)).settled();
+  const list = operations(ociArchive);
+  const sweep = await new PreparedSweep(daemon, registry, directory, control, bystander, list).settled();
+  opened.move();
+  return sweep;
 }
 
 class PreparedSweep implements Sweep {
