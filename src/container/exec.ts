@@ -4,9 +4,9 @@ import { execProgram } from "../launch/exec-program.ts";
 import type { ChildExit } from "../launch/journal.ts";
 import type { Monitor } from "../launch/monitor.ts";
 import { newPassedFds, type PassedFds } from "../launch/passed-fds.ts";
-import { O_DIRECTORY, O_PATH, O_RDWR } from "../linux/abi/fcntl.ts";
+import { O_DIRECTORY, O_PATH } from "../linux/abi/fcntl.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
-import { type Fd, open, pipe, setNonBlocking } from "../linux/fd.ts";
+import { type Fd, open } from "../linux/fd.ts";
 import { identifyChild, isAlive, openPidfd, type ProcessIdentity, signal } from "../linux/process.ts";
 import { killTree } from "../linux/process-tree.ts";
 import { openTerminalIn } from "../linux/pty.ts";
@@ -18,7 +18,7 @@ import { containerConfig, newExecTag, specOf } from "./records.ts";
 import type { Runtime } from "./runtime.ts";
 import { identityOf } from "./security/identity.ts";
 import { containerState } from "./status.ts";
-import { ownPipe } from "./stdio.ts";
+import { openStdioPipes } from "./stdio.ts";
 import { availableCapabilities, specIdMappings, stdioOwner } from "./user-namespace.ts";
 
 /** What to run in a running container, and with which stdio. */
@@ -239,20 +239,8 @@ function pipeStdio(
   request: ExecRequest,
 ): { child: readonly [Fd, Fd, Fd]; daemon: DaemonEnds } {
   using opened = new DisposableStack();
-  const openPipe = () => {
-    const ends = pipe();
-    opened.use(ends.read);
-    opened.use(ends.write);
-    return ends;
-  };
-  const stdout = openPipe();
-  const stderr = openPipe();
-  const stdin = request.stdin ? openPipe() : undefined;
   const owner = stdioOwner(specOf(record));
-  for (const ends of [stdin, stdout, stderr]) if (ends !== undefined) ownPipe(ends.write, owner);
-  for (const fd of [stdout.read, stderr.read, stdin?.write])
-    if (fd !== undefined) setNonBlocking(fd.number, true);
-  const input = stdin?.read ?? opened.use(open("/dev/null", O_RDWR));
+  const { stdin, stdout, stderr, input } = openStdioPipes(request.stdin, owner, opened);
   opened.move();
   return {
     child: [input, stdout.write, stderr.write],

@@ -44,6 +44,8 @@ interface Output {
   readonly stage: Fd;
 }
 
+type Pipe = ReturnType<typeof pipe>;
+
 /** The ends that the daemon itself works with. */
 interface DaemonEnds {
   readonly outputs: readonly Output[];
@@ -65,21 +67,9 @@ export function newStdio(
 ): { launch: LaunchStdio; daemon: DaemonEnds } {
   if (request.tty) return newTerminalStdio(request, heldFd, owner);
   using opened = new DisposableStack();
-  const openPipe = () => {
-    const ends = pipe();
-    opened.use(ends.read);
-    opened.use(ends.write);
-    return ends;
-  };
-  const stdout = openPipe();
-  const stderr = openPipe();
-  for (const { read } of [stdout, stderr]) setNonBlocking(read.number, true);
-  const stdin = request.stdin ? openPipe() : undefined;
-  for (const ends of [stdin, stdout, stderr]) if (ends !== undefined) ownPipe(ends.write, owner);
-  if (stdin !== undefined) setNonBlocking(stdin.write.number, true);
+  const { stdin, stdout, stderr, input } = openStdioPipes(request.stdin, owner, opened);
   const stages = [opened.use(stageEnd()), opened.use(stageEnd())] as const;
   const holding = [stdout.read, stderr.read, ...stages, ...(stdin === undefined ? [] : [stdin.write])];
-  const input = stdin?.read ?? opened.use(open("/dev/null", O_RDWR));
   const held = holding.map((fd) => opened.use(fd.duplicate()));
   opened.move();
   return {
@@ -101,10 +91,27 @@ export function newStdio(
   };
 }
 
-/** A program may open /dev/stdout, which is the pipe once more: a user who is not root has to own it. */
-export function ownPipe(end: Fd, { uid }: TerminalOwner): void {
-  const GROUP_AS_IT_IS = 0xffff_ffff;
-  syscall("fchown", end.number, uid, GROUP_AS_IT_IS);
+/** The pipes of a process without a terminal, which `opened` closes until it is moved; the daemon's ends never block. */
+export function openStdioPipes(
+  hasStdin: boolean,
+  { uid }: TerminalOwner,
+  opened: DisposableStack,
+): { stdin: Pipe | undefined; stdout: Pipe; stderr: Pipe; input: Fd } {
+  const openPipe = (): Pipe => {
+    const ends = pipe();
+    opened.use(ends.read);
+    opened.use(ends.write);
+    // A program may open /dev/stdout, which is the pipe once more: a user who is not root has to own it.
+    const GROUP_AS_IT_IS = 0xffff_ffff;
+    syscall("fchown", ends.write.number, uid, GROUP_AS_IT_IS);
+    return ends;
+  };
+  const stdout = openPipe();
+  const stderr = openPipe();
+  const stdin = hasStdin ? openPipe() : undefined;
+  for (const fd of [stdout.read, stderr.read, stdin?.write])
+    if (fd !== undefined) setNonBlocking(fd.number, true);
+  return { stdin, stdout, stderr, input: stdin?.read ?? opened.use(open("/dev/null", O_RDWR)) };
 }
 
 function newTerminalStdio(
