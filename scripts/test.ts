@@ -4,50 +4,62 @@
  * Runs every test and ends with one line, `N passed, N failed, N skipped`, summed over all runs. Files in
  * test/integration run one by one, each in a process of its own that is ended when it takes too long.
  *
+ * A file in which something failed runs once more when all others are done, since a machine that others use as well may
+ * hold up a test beyond any deadline. What failed is listed before the last line: as failed when it failed again, as
+ * unsteady when it did not.
+ *
  * environment: PODRT_TEST_PATIENCE, by what deadlines are multiplied on a machine much slower than most
  *
  * usage: bun scripts/test.ts [WORD...]   runs only the files whose path contains one of the words
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { type Counts, closingLine, sumOf } from "../test/runner/closing-line.ts";
+import { type Failure, readJunit } from "../test/runner/junit.ts";
 
-interface Counts {
-  readonly passed: number;
-  readonly failed: number;
-  readonly skipped: number;
+interface Outcome {
+  readonly files: readonly string[];
+  readonly counts: Counts;
+  readonly failures: readonly Failure[];
 }
 
 const projectDir = resolve(import.meta.dir, "..");
 const patience = Number(process.env["PODRT_TEST_PATIENCE"] ?? "1");
 const fileTimeoutMs = 240_000 * patience;
 const testTimeoutMs = 60_000 * patience;
+const maximumAgain = 5;
 const scratchDir = mkdtempSync(join(tmpdir(), "podrt-results-"));
 const words = process.argv.slice(2);
 const all = [...testFiles("src"), ...testFiles("test")].filter(
   (file) => words.length === 0 || words.some((word) => file.includes(word)),
 );
 const endToEnd = all.filter((file) => file.startsWith("test/integration/"));
-const alone = all.filter((file) => !endToEnd.includes(file));
+const unit = all.filter((file) => !endToEnd.includes(file));
 
-const results: Counts[] = [];
+const outcomes: Outcome[] = [];
+const unsteady: Failure[] = [];
 try {
-  if (alone.length > 0) results.push(await bunTest(alone, "unit"));
-  if (process.getuid?.() === 0) {
-    for (const [index, file] of endToEnd.entries())
-      results.push(await bunTest([file], `end-to-end-${index}`));
-  } else if (endToEnd.length > 0) {
-    console.log(`not root: the ${endToEnd.length} files of test/integration are skipped`);
-    results.push({ passed: 0, failed: 0, skipped: endToEnd.length });
-  }
+  if (unit.length > 0) outcomes.push(await bunTest(unit));
+  if (process.getuid?.() === 0) for (const file of endToEnd) outcomes.push(await bunTest([file]));
+  else console.log(`not root: the ${endToEnd.length} files of test/integration are skipped`);
+  await runFailedAgain();
 } finally {
   rmSync(scratchDir, { recursive: true });
 }
 
-const total = (key: keyof Counts) => results.reduce((sum, counts) => sum + counts[key], 0);
-console.log(`${total("passed")} passed, ${total("failed")} failed, ${total("skipped")} skipped`);
-process.exitCode = total("failed") === 0 && total("passed") > 0 ? 0 : 1;
+for (const { file, test, message } of unsteady)
+  console.log(`unsteady, passed when run again: ${file}: ${test}: ${message}`);
+for (const { file, test, message } of outcomes.flatMap(({ failures }) => failures))
+  console.log(`failed: ${file}: ${test}: ${message}`);
+const skippedFiles = process.getuid?.() === 0 ? 0 : endToEnd.length;
+const total = sumOf([
+  ...outcomes.map(({ counts }) => counts),
+  { passed: 0, failed: 0, skipped: skippedFiles },
+]);
+console.log(closingLine(total));
+process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
 
 function testFiles(dir: string): string[] {
   return readdirSync(join(projectDir, dir), { recursive: true, encoding: "utf8" })
@@ -56,9 +68,31 @@ function testFiles(dir: string): string[] {
     .sort();
 }
 
-/** One `bun test`; what it does not report (a file that fails to load, a run that was ended) counts as one failure. */
-async function bunTest(files: readonly string[], name: string): Promise<Counts> {
-  const report = join(scratchDir, `${name}.xml`);
+/** Files that failed, once more, one after the other; a change that breaks many of them fails at once. */
+async function runFailedAgain(): Promise<void> {
+  const failedFiles = new Set(outcomes.flatMap(({ failures }) => failures.map(({ file }) => file)));
+  if (failedFiles.size > maximumAgain) return;
+  for (const [index, first] of outcomes.entries()) {
+    const again: Outcome[] = [];
+    for (const file of first.files) if (failedFiles.has(file)) again.push(await bunTest([file]));
+    if (again.length === 0) continue;
+    const failures = again.flatMap(({ failures }) => failures);
+    unsteady.push(...first.failures.filter(({ file }) => !failures.some((failure) => failure.file === file)));
+    outcomes[index] =
+      first.files.length === 1 ? again[0]! : { ...first, failures, counts: corrected(first, failures) };
+  }
+}
+
+/** The counts of a run of many files, of which those that failed ran again and failed so. */
+function corrected({ counts }: Outcome, failures: readonly Failure[]): Counts {
+  const { passed, failed, skipped } = counts;
+  return { passed: passed + failed - failures.length, failed: failures.length, skipped };
+}
+
+/** One `bun test`; what it does not report (a file that fails to load, a run that was ended) is one failure. */
+async function bunTest(files: readonly string[]): Promise<Outcome> {
+  const report = join(scratchDir, "report.xml");
+  rmSync(report, { force: true });
   const args = [
     "test",
     `--timeout=${testTimeoutMs}`,
@@ -66,18 +100,19 @@ async function bunTest(files: readonly string[], name: string): Promise<Counts> 
     `--reporter-outfile=${report}`,
     ...files.map((f) => `./${f}`),
   ];
-  const code = await runBun(args, name);
-  const counts = countsIn(report);
-  if (code === 0 || counts.failed > 0) return counts;
-  console.log(`${files.length === 1 ? files[0] : name}: the run failed outside its tests`);
-  return { ...counts, failed: counts.failed + 1 };
+  const code = await runBun(args, files);
+  const junit = existsSync(report) ? readJunit(readFileSync(report, "utf8")) : undefined;
+  const { counts, failures } = junit ?? { counts: { passed: 0, failed: 0, skipped: 0 }, failures: [] };
+  if (code === 0 || counts.failed > 0) return { files, counts, failures };
+  const broken = { file: nameOf(files), test: "the run", message: "failed outside of its tests" };
+  return { files, counts: { ...counts, failed: counts.failed + 1 }, failures: [...failures, broken] };
 }
 
-function runBun(args: readonly string[], name: string): Promise<number> {
+function runBun(args: readonly string[], files: readonly string[]): Promise<number> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, args, { cwd: projectDir, stdio: ["ignore", "inherit", "inherit"] });
     const timer = setTimeout(() => {
-      console.log(`${name}: ended after ${fileTimeoutMs / 1000} s`);
+      console.log(`${nameOf(files)}: ended after ${fileTimeoutMs / 1000} s`);
       child.kill("SIGKILL");
     }, fileTimeoutMs);
     child.once("error", () => resolve(1));
@@ -88,16 +123,6 @@ function runBun(args: readonly string[], name: string): Promise<number> {
   });
 }
 
-/** The totals in the head of a JUnit report; none when the report was not written. */
-function countsIn(report: string): Counts {
-  let head: string;
-  try {
-    head = /<testsuites [^>]*>/.exec(readFileSync(report, "utf8"))?.[0] ?? "";
-  } catch {
-    head = "";
-  }
-  const count = (name: string) => Number(new RegExp(` ${name}="(\\d+)"`).exec(head)?.[1] ?? 0);
-  const failed = count("failures");
-  const skipped = count("skipped");
-  return { passed: count("tests") - failed - skipped, failed, skipped };
+function nameOf(files: readonly string[]): string {
+  return files.length === 1 ? files[0]! : `one of ${files.length} files`;
 }

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildDir, projectDir } from "../fixtures/images/packages.ts";
-import type { Job } from "./closing-line.ts";
+import type { Job } from "./job.ts";
 
 export const vmDir = join(buildDir, "vm");
 export const rootDisk = join(vmDir, "root.img");

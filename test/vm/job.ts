@@ -7,7 +7,17 @@
 import { spawn } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Counts, closingLine, countsOf, type Job } from "./closing-line.ts";
+import { type Counts, closingLine, countsOf, sumOf } from "../runner/closing-line.ts";
+
+/** What the virtual machine is to run: job.json. */
+export interface Job {
+  /** Words that the paths of test files contain, none for all of them; absent, no test file runs. */
+  readonly files?: readonly string[];
+  /** Environment of test/conformance/run.ts; absent, the suite does not run. */
+  readonly suite?: Readonly<Record<string, string>>;
+  /** By what the deadlines of tests are multiplied. */
+  readonly patience: number;
+}
 
 const projectDir = join(import.meta.dir, "../..");
 const resultsDir = join(projectDir, ".build/results");
@@ -23,8 +33,7 @@ if (job.suite !== undefined) {
     if (existsSync(file)) copyFileSync(file, join(resultsDir, name));
   }
 }
-const total = (key: keyof Counts) => runs.reduce((sum, counts) => sum + counts[key], 0);
-const sum = { passed: total("passed"), failed: total("failed"), skipped: total("skipped") };
+const sum = sumOf(runs);
 console.log(closingLine(sum));
 process.exitCode = sum.failed === 0 && sum.passed > 0 ? 0 : 1;
 

@@ -9,8 +9,9 @@
  */
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { closingLine, countsOf, type Job } from "./closing-line.ts";
+import { closingLine, countsOf } from "../runner/closing-line.ts";
 import { makeDisks, readResults, vmDir } from "./disks.ts";
+import type { Job } from "./job.ts";
 import { emulator, emulatorModules } from "./machine.ts";
 import { defaultFiles } from "./selection.ts";
 

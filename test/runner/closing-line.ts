@@ -1,15 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/** What the virtual machine is to run: job.json. */
-export interface Job {
-  /** Words that the paths of test files contain, none for all of them; absent, no test file runs. */
-  readonly files?: readonly string[];
-  /** Environment of test/conformance/run.ts; absent, the suite does not run. */
-  readonly suite?: Readonly<Record<string, string>>;
-  /** By what the deadlines of tests are multiplied. */
-  readonly patience: number;
-}
-
 export interface Counts {
   readonly passed: number;
   readonly failed: number;
@@ -26,4 +16,9 @@ export function countsOf(output: string): Counts | undefined {
   const [, passed, failed, skipped] = /^(\d+) passed, (\d+) failed, (\d+) skipped$/.exec(last) ?? [];
   if (passed === undefined) return undefined;
   return { passed: Number(passed), failed: Number(failed), skipped: Number(skipped) };
+}
+
+export function sumOf(counts: readonly Counts[]): Counts {
+  const total = (key: keyof Counts) => counts.reduce((sum, each) => sum + each[key], 0);
+  return { passed: total("passed"), failed: total("failed"), skipped: total("skipped") };
 }
