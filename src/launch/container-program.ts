@@ -17,7 +17,7 @@ import {
   CLONE_NEWUSER,
   CLONE_NEWUTS,
 } from "../linux/abi/sched.ts";
-import { MSGHDR_BYTES, rightsMessage } from "../linux/abi/socket.ts";
+import { rightsMessage } from "../linux/abi/socket.ts";
 import { TIOCSCTTY } from "../linux/abi/tty.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import type { Fd } from "../linux/fd.ts";
@@ -30,6 +30,7 @@ import { forkChild } from "./fork.ts";
 import type { Identity } from "./identity.ts";
 import type { OpenImageVolume } from "./image-volume.ts";
 import { makeReadOnly, maskPaths } from "./masks.ts";
+import { messageWith } from "./message.ts";
 import { MONITOR_FD } from "./monitor.ts";
 import {
   compileMount,
@@ -188,21 +189,9 @@ export function releaseHeldProgram(label: string, heldFd: number, count: number)
 /** A program that sends the descriptors kept for a container through the socket passed first. */
 export function returnHeldProgram(label: string, heldFd: number, count: number): Program {
   const program = newProgram(label);
-  const byte = program.data(Uint8Array.of(0));
-  const iov = program.structure(new Uint8Array(new BigUint64Array([0n, 1n]).buffer), [
-    { offset: 0, to: byte },
-  ]);
   const fds = Array.from({ length: count }, (_, index) => heldFd + index);
   const control = program.data(rightsMessage(fds));
-  const header = new Uint8Array(MSGHDR_BYTES);
-  const view = new DataView(header.buffer);
-  view.setBigUint64(24, 1n, true);
-  view.setBigUint64(40, BigInt(control.bytes.length), true);
-  const message = program.structure(header, [
-    { offset: 16, to: iov },
-    { offset: 32, to: control },
-  ]);
-  program.main.step("hand back stdio", "sendmsg", [MONITOR_FD.request + 2, message, 0]);
+  program.main.step("hand back stdio", "sendmsg", [MONITOR_FD.request + 2, messageWith(control, program), 0]);
   return program;
 }
 

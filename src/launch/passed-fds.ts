@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ResourceExhaustedError } from "../errors.ts";
-import { CMSGHDR_BYTES, MSG_CMSG_CLOEXEC, MSGHDR_BYTES } from "../linux/abi/socket.ts";
+import { CMSGHDR_BYTES, MSG_CMSG_CLOEXEC } from "../linux/abi/socket.ts";
 import type { Fd } from "../linux/fd.ts";
 import { isErrno } from "../linux/syscall.ts";
 import { sendFd, setSendBuffer, unixStreamPair } from "../linux/unix-socket.ts";
+import { messageWith } from "./message.ts";
 import { passedFd } from "./monitor.ts";
 import type { Operand, Program, Table } from "./program.ts";
 
@@ -79,19 +80,8 @@ function enclose(socket: Fd, fd: Fd): void {
 
 /** Appends recvmsg(2) of one byte and one descriptor, which lands in the control message that is given for it. */
 function receive({ program, table }: Recipient, socket: number): Operand {
-  const iov = program.structure(new Uint8Array(new BigUint64Array([0n, 1n]).buffer), [
-    { offset: 0, to: program.data(new Uint8Array(1)) },
-  ]);
   // The kernel writes four bytes of the last eight: with zeroes after them they are a whole word.
   const control = program.data(new Uint8Array(CMSGHDR_BYTES + 8));
-  const header = new Uint8Array(MSGHDR_BYTES);
-  const view = new DataView(header.buffer);
-  view.setBigUint64(24, 1n, true);
-  view.setBigUint64(40, BigInt(control.bytes.length), true);
-  const message = program.structure(header, [
-    { offset: 16, to: iov },
-    { offset: 32, to: control },
-  ]);
-  table.step("receive a descriptor", "recvmsg", [socket, message, MSG_CMSG_CLOEXEC]);
+  table.step("receive a descriptor", "recvmsg", [socket, messageWith(control, program), MSG_CMSG_CLOEXEC]);
   return { block: program.part(control, CMSGHDR_BYTES), cell: true };
 }
