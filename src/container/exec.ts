@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { FailedPreconditionError, InternalError, NotFoundError, UnavailableError } from "../errors.ts";
+import { FailedPreconditionError, InternalError, UnavailableError } from "../errors.ts";
 import { execProgram } from "../launch/exec-program.ts";
 import type { ChildExit } from "../launch/journal.ts";
 import type { Monitor } from "../launch/monitor.ts";
@@ -17,7 +17,7 @@ import { exitCodeOf } from "./exit.ts";
 import { containerConfig, newExecTag, specOf } from "./records.ts";
 import type { Runtime } from "./runtime.ts";
 import { identityOf } from "./security/identity.ts";
-import { containerState } from "./status.ts";
+import { runningContainer } from "./status.ts";
 import { openStdioPipes } from "./stdio.ts";
 import { availableCapabilities, specIdMappings, stdioOwner } from "./user-namespace.ts";
 
@@ -211,15 +211,6 @@ function withTerm(environment: readonly string[]): readonly string[] {
   return environment.some((entry) => entry.startsWith("TERM="))
     ? environment
     : [...environment, "TERM=xterm"];
-}
-
-/** The record of a container that is running; NotFound or FailedPrecondition for any other. */
-export function runningContainer(runtime: Runtime, id: string): ContainerRecord {
-  const record = runtime.containers.get(id);
-  if (record === undefined) throw new NotFoundError(`container ${id} does not exist`);
-  const state = containerState(record);
-  if (state !== "running") throw new FailedPreconditionError(`container ${id} is ${state}, not running`);
-  return record;
 }
 
 // The pidfd is opened by number and holds whatever has that number; the look at the start time comes after.

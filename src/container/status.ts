@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { create } from "@bufbuild/protobuf";
+import { FailedPreconditionError, NotFoundError } from "../errors.ts";
 import {
   type Container,
   ContainerSchema,
@@ -15,6 +16,7 @@ import type { ContainerRecord } from "../state/containers.ts";
 import { containerConfig, specOf } from "./records.ts";
 import { isBeingRemoved } from "./removal.ts";
 import { runtimeResources } from "./resources.ts";
+import type { Runtime } from "./runtime.ts";
 import { seccompChoice, seccompProfile } from "./security/seccomp.ts";
 import { stopSignalOf } from "./stop-signal.ts";
 
@@ -32,6 +34,15 @@ export function containerState(record: ContainerRecord): ContainerStateName {
   if (record.finishedAtNs !== undefined) return "exited";
   if (record.startedAtNs !== undefined) return "running";
   return "created";
+}
+
+/** The record of a container that is running; NotFound or FailedPrecondition for any other. */
+export function runningContainer(runtime: Runtime, id: string): ContainerRecord {
+  const record = runtime.containers.get(id);
+  if (record === undefined) throw new NotFoundError(`container ${id} does not exist`);
+  const state = containerState(record);
+  if (state !== "running") throw new FailedPreconditionError(`container ${id} is ${state}, not running`);
+  return record;
 }
 
 const STATES: Readonly<Record<ContainerStateName, ContainerState>> = {

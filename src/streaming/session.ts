@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { closeStdin } from "../container/close-stdin.ts";
-import { type ExecRequest, runningContainer, startExec } from "../container/exec.ts";
+import { type ExecRequest, startExec } from "../container/exec.ts";
 import { containerConfig } from "../container/records.ts";
 import type { Runtime } from "../container/runtime.ts";
+import { runningContainer } from "../container/status.ts";
 import { CanceledError, FailedPreconditionError } from "../errors.ts";
 import { sleep } from "../lib/deadline.ts";
 import type { Fd } from "../linux/fd.ts";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { runningContainer } from "../../container/exec.ts";
 import type { Runtime } from "../../container/runtime.ts";
+import { runningContainer } from "../../container/status.ts";
 import type { ExecRequest, ExecResponseSchema } from "../../gen/runtime/v1/api_pb.ts";
 import type { StreamingServer } from "../../streaming/server.ts";
 import { requireContainer } from "../lookup.ts";
