@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, readlinkSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
+import { ownFiles } from "../../test/support/own-files.ts";
 import { ResourceExhaustedError } from "../errors.ts";
 import { type Backlog, newBacklog } from "./backlog.ts";
 import type { OutputChunk } from "./output.ts";
@@ -18,20 +19,12 @@ beforeAll(() => {
 
 afterAll(() => rmSync(directory, { recursive: true }));
 
-function openFiles(): number {
-  return readdirSync("/proc/self/fd").length;
+function spilled(): number[] {
+  return [...ownFiles()].filter(([, file]) => file.startsWith(`${directory}/`)).map(([fd]) => fd);
 }
 
 function chunk(stream: OutputChunk["stream"], text: string | Uint8Array): OutputChunk {
   return { stream, data: Buffer.from(text as Uint8Array) };
-}
-
-function linkOf(fd: string): string {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`);
-  } catch {
-    return "";
-  }
 }
 
 async function take(backlog: Backlog, count: number): Promise<string[]> {
@@ -54,7 +47,6 @@ test("chunks come as they were pushed, and those before the end after it", async
 });
 
 test("what has no room in memory waits in a file without a name, and nothing is lost or moved", async () => {
-  const before = openFiles();
   await fc.assert(
     fc.asyncProperty(
       fc.array(
@@ -88,23 +80,21 @@ test("what has no room in memory waits in a file without a name, and nothing is 
     ),
     { numRuns: 40 },
   );
-  expect(openFiles()).toBe(before);
+  expect(spilled()).toEqual([]);
   expect(readdirSync(directory)).toEqual([]);
 });
 
 test("beyond a megabyte it waits on disk", () => {
   const backlog = newBacklog(directory);
   for (let count = 0; count < 20; count++) backlog.push(chunk("stdout", Buffer.alloc(MIB / 2, count)));
-  const spilled = readdirSync("/proc/self/fd").filter((fd) => linkOf(fd).startsWith(`${directory}/`));
-  expect(spilled).toHaveLength(1);
-  expect(statSync(`/proc/self/fd/${spilled[0]}`).size).toBe(18 * (MIB / 2 + 4));
+  expect(spilled()).toHaveLength(1);
+  expect(statSync(`/proc/self/fd/${spilled()[0]}`).size).toBe(18 * (MIB / 2 + 4));
   backlog.stop();
 });
 
 const small = { memoryBytes: 1000, fileBytes: 20_000, totalBytes: 50_000 };
 
 test("a reader that is too far behind is given up, and told so, and its file goes", async () => {
-  const before = openFiles();
   const backlog = newBacklog(directory, small);
   const data = Buffer.alloc(900);
   for (let count = 0; count < 30; count++) backlog.push({ stream: "stdout", data });
@@ -112,7 +102,7 @@ test("a reader that is too far behind is given up, and told so, and its file goe
   const read = Array.fromAsync(backlog.chunks);
   expect(read).rejects.toThrow("too far behind");
   await read.catch(() => {});
-  expect(openFiles()).toBe(before);
+  expect(spilled()).toEqual([]);
 });
 
 test("all together have a bound too, and what one gives back another may take", async () => {
