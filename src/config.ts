@@ -103,6 +103,15 @@ const configSchema = v.strictObject({
     v.strictObject({
       /** The cgroup below which podrt puts pods whose caller names no parent. */
       parent: v.optional(v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute cgroup path"))),
+      /** Processes and threads of one container, where its pod's cgroup has no limit; -1 for none. */
+      pids_limit: v.optional(
+        v.pipe(
+          v.number(),
+          v.integer(),
+          v.check((limit) => limit === -1 || limit > 0, "must be -1 or more than 0"),
+        ),
+        4096,
+      ),
     }),
     {},
   ),
@@ -133,7 +142,7 @@ export interface Config {
   readonly cdi: { readonly spec_dirs: readonly string[] };
   readonly streaming: { readonly address: string; readonly port: number };
   readonly checkpoint: { readonly criu?: string | undefined };
-  readonly cgroup: { readonly parent: string };
+  readonly cgroup: { readonly parent: string; readonly pids_limit: number };
 }
 
 /** Reads the configuration of an instance; a missing file means all defaults. */
@@ -179,7 +188,7 @@ export function parseConfig(text: string, instance: string, file: string): Confi
     cdi,
     streaming,
     checkpoint,
-    cgroup: { parent: cgroup.parent ?? `/podrt${suffix}` },
+    cgroup: { parent: cgroup.parent ?? `/podrt${suffix}`, pids_limit: cgroup.pids_limit },
   };
 }
 

@@ -28,7 +28,7 @@ import { pidNamespace } from "./pid-namespace.ts";
 import { capabilitySet } from "./process-spec.ts";
 import { sandboxConfig } from "./records.ts";
 import { relabelMounts } from "./relabel.ts";
-import { makeCgroup } from "./resources.ts";
+import { makeCgroup, pidsLimitFor } from "./resources.ts";
 import { containersOf, nowNs, type Runtime, updateContainer } from "./runtime.ts";
 import { apparmorProfile } from "./security/apparmor.ts";
 import { readSeccompProfile, seccompChoice, seccompFilter } from "./security/seccomp.ts";
@@ -136,6 +136,7 @@ async function create(
     files: sandboxFiles(runtime, sandbox),
     rootPath: snapshot.upperDir,
     cgroupPath: record.cgroupPath,
+    pidsLimit: pidsLimitFor(runtime, record.cgroupPath),
     pausePid: sandbox.pause.pid,
     pidNamespace: pidNamespace(runtime, sandbox, config),
     hostNetwork:

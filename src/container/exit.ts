@@ -8,6 +8,7 @@ import { persistently } from "../lib/persistently.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { closeLive } from "./live.ts";
+import { outOfMemoryOf } from "./out-of-memory.ts";
 import { containerConfig, launchTag, specOf } from "./records.ts";
 import { type Runtime, updateContainer } from "./runtime.ts";
 import { heldCount } from "./stdio.ts";
@@ -46,12 +47,16 @@ async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit
   live?.log?.poke();
   if (live !== undefined) await drained(live.drained, live.cancelPumps);
   const exitCode = exitCodeOf(exit.status);
-  const isOomKilled = exitCode !== 0 && cgroup.exists() && cgroup.oomKills() > 0;
+  // It may have been another process than the first: then the exit code decides, and the message tells.
+  const outOfMemory = outOfMemoryOf(runtime.cgroups, record);
+  if (outOfMemory !== undefined)
+    runtime.log.warn({ container: record.id }, `container ${record.name}: ${outOfMemory}`);
   // Its resources may have been updated meanwhile.
   updateContainer(runtime, runtime.containers.get(record.id) ?? current, {
     finishedAtNs: String(exit.atNs),
     exitCode,
-    reason: isOomKilled ? "OOMKilled" : exitCode === 0 ? "Completed" : "Error",
+    reason: exitCode === 0 ? "Completed" : outOfMemory === undefined ? "Error" : "OOMKilled",
+    ...(outOfMemory === undefined ? {} : { message: outOfMemory }),
   });
   runtime.events.emit("stopped", record.id, record.sandboxId);
   if (live !== undefined) closeLive(live);

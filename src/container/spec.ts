@@ -20,6 +20,8 @@ export interface SpecContext {
   readonly files: SandboxFiles;
   readonly rootPath: string;
   readonly cgroupPath: string;
+  /** Undefined for none. */
+  readonly pidsLimit: number | undefined;
   readonly pausePid: number;
   /** `/proc/PID/ns/pid` to join; undefined for a new namespace; `host` for none. */
   readonly pidNamespace: string | undefined | "host";
@@ -70,7 +72,10 @@ export function runtimeSpec(config: ContainerConfig, context: SpecContext): Runt
       devices: devices.devices,
       ...(rootfsPropagation === undefined ? {} : { rootfsPropagation }),
       cgroupsPath: context.cgroupPath,
-      resources: { devices: devices.rules },
+      resources: {
+        devices: devices.rules,
+        ...(context.pidsLimit === undefined ? {} : { pids: { limit: context.pidsLimit } }),
+      },
       maskedPaths: privileged ? [] : (security?.maskedPaths ?? []),
       readonlyPaths: privileged ? [] : (security?.readonlyPaths ?? []),
       ...(context.seccomp === undefined ? {} : { seccomp: context.seccomp }),

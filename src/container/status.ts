@@ -12,7 +12,9 @@ import {
   type Mount,
   MountSchema,
 } from "../gen/runtime/v1/api_pb.ts";
+import type { CgroupHost } from "../linux/cgroup/host.ts";
 import type { ContainerRecord } from "../state/containers.ts";
+import { outOfMemoryOf } from "./out-of-memory.ts";
 import { containerConfig, specOf } from "./records.ts";
 import { isBeingRemoved } from "./removal.ts";
 import { runtimeResources } from "./resources.ts";
@@ -127,17 +129,19 @@ function imageSpec(record: ContainerRecord): ImageSpec {
 }
 
 /** What verbose status tells besides: the object behind the key `info`. */
-export function containerInfo(record: ContainerRecord): object {
+export function containerInfo(host: CgroupHost, record: ContainerRecord): object {
   const spec = specOf(record);
   const config = containerConfig(record);
   const security = config.linux?.securityContext;
   const choice = seccompChoice(security);
   const capabilities = new Set(spec.process.capabilities.bounding.map((name) => name.slice("CAP_".length)));
   const seccomp = seccompProfile(choice, spec.linux.seccomp, capabilities);
+  const outOfMemory = outOfMemoryOf(host, record);
   return {
     sandboxID: record.sandboxId,
     pid: containerState(record) === "running" ? (record.process?.pid ?? 0) : 0,
     removing: isBeingRemoved(record.id),
+    ...(outOfMemory === undefined ? {} : { outOfMemory }),
     snapshotKey: record.id,
     snapshotter: "overlay",
     runtimeType: "podrt",

@@ -80,7 +80,7 @@ export interface RuntimeLinux {
   /** How the root mount exchanges mounts with others; absent for not at all. */
   readonly rootfsPropagation?: RootPropagation;
   readonly cgroupsPath: string;
-  /** The record keeps the devices alone: limits change, and stand in the container's configuration. */
+  /** The record keeps devices and pids alone: the other limits change, and stand in the container's configuration. */
   readonly resources: RuntimeResources & { readonly devices?: readonly DeviceRule[] };
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
@@ -100,6 +100,8 @@ export interface RuntimeResources {
     readonly cpus?: string;
     readonly mems?: string;
   };
+  /** Processes and threads. */
+  readonly pids?: { readonly limit: number };
   readonly hugepageLimits?: readonly { readonly pageSize: string; readonly limit: number }[];
   /** Files of cgroup v2 with what is written to them. */
   readonly unified?: Readonly<Record<string, string>>;

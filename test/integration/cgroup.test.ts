@@ -151,9 +151,10 @@ describe.skipIf(host === undefined)("a cgroup on this machine (skipped unless ro
     cgroup.create();
     cgroup.apply({ memoryLimitBytes: 32 * 1024 * 1024 });
     const child = await runIn(cgroup, "tail /dev/zero");
-    expect(cgroup.oomKills()).toBe(0);
+    expect(cgroup.outOfMemory()).toBeUndefined();
     await child.exited;
-    expect(cgroup.oomKills()).toBeGreaterThan(0);
+    const limit = { path: cgroup.path, bytes: 32 * 1024 * 1024 };
+    expect(cgroup.outOfMemory()).toEqual({ kills: 1, limit });
     const stats = cgroup.stats();
     expect(stats.cpuUsageNs as bigint).toBeGreaterThan(0n);
     expect(stats.memory?.limitBytes).toBe(32 * 1024 * 1024);

@@ -16,13 +16,8 @@ import { type DeviceIo, ioStats } from "./io.ts";
 import { killEverything } from "./kill.ts";
 import { type CgroupLayout, devicesDirectory, layoutOf, unifiedDirectories } from "./layout.ts";
 import { memorySettings } from "./memory.ts";
-import {
-  type MemoryDetails,
-  type MemoryStats,
-  memoryDetails,
-  memoryStats,
-  oomKills,
-} from "./memory-stats.ts";
+import { type MemoryDetails, type MemoryStats, memoryDetails, memoryStats } from "./memory-stats.ts";
+import { type OutOfMemory, outOfMemory } from "./oom.ts";
 import { type PidsStats, pidsSettings, pidsStats } from "./pids.ts";
 import { type Pressures, pressures } from "./pressure.ts";
 import { type CgroupDirectories, type CgroupResources, directoryFor, type Setting } from "./resources.ts";
@@ -77,8 +72,10 @@ export interface Cgroup {
   kill(): Promise<void>;
   /** Removes it and those below it, which must be empty of processes; nothing happens when it is gone. */
   remove(): Promise<void>;
-  /** Processes of this cgroup that the kernel killed for want of memory. */
-  oomKills(): number;
+  /** Processes of this cgroup that the kernel killed for want of memory, and why; undefined when there are none. */
+  outOfMemory(): OutOfMemory | undefined;
+  /** How many processes and threads there may be in it and below it; undefined for no limit of its own. */
+  pidsLimit(): number | undefined;
   /** NotFoundError when it is gone; cheap enough to be asked every second. */
   stats(): CgroupStats;
   cpuUsageNs(): bigint | undefined;
@@ -109,7 +106,8 @@ export function openCgroup(host: CgroupHost, path: string): Cgroup {
     pids: () => processesBelow(listing),
     kill: () => kill(host, layout),
     remove: () => remove(host, layout),
-    oomKills: () => oomKills(directories),
+    outOfMemory: () => outOfMemory(host, path),
+    pidsLimit: () => pidsStats(directories)?.limit,
     stats: () => ({ cpuUsageNs: cpuUsageNs(directories), memory: memoryStats(directories) }),
     cpuUsageNs: () => cpuUsageNs(directories),
     details: () => ({

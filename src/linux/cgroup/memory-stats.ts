@@ -122,7 +122,7 @@ function statsOf(source: Source): MemoryStats {
 }
 
 /** Where memory and swap have one limit together, that one is met first, and counted by itself. */
-function v1LimitHits(directory: string): number | undefined {
+export function v1LimitHits(directory: string): number | undefined {
   const hits = numberIn(`${directory}/memory.failcnt`);
   return hits === undefined ? undefined : hits + (numberIn(`${directory}/memory.memsw.failcnt`) ?? 0);
 }

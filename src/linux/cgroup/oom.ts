@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+import { dirname } from "node:path";
+import { exists, readTable, tryRead } from "./files.ts";
+import type { CgroupHost } from "./host.ts";
+import { layoutOf } from "./layout.ts";
+import { currentLimit, oomKills, v1LimitHits } from "./memory-stats.ts";
+import type { CgroupDirectories } from "./resources.ts";
+
+/** What the kernel killed in a cgroup for want of memory. */
+export interface OutOfMemory {
+  /** Processes, since the cgroup was made. */
+  readonly kills: number;
+  /** The innermost limit that was met; undefined where none was, so that the machine itself had no more. */
+  readonly limit: MetLimit | undefined;
+}
+
+export interface MetLimit {
+  /** Of the cgroup that has the limit: the one asked for, or one above it. */
+  readonly path: string;
+  /** As it is now; undefined when it has been taken away since. */
+  readonly bytes: number | undefined;
+}
+
+/**
+ * Undefined when nothing was killed, without the memory controller, and when the cgroup is gone. v2 tells which
+ * limit killed; v1 counts only how often each was met, also where reclaiming memory was enough.
+ */
+export function outOfMemory(host: CgroupHost, path: string): OutOfMemory | undefined {
+  const { directories } = layoutOf(host, path);
+  const directory = directories.directory("memory");
+  if (directory === undefined || !exists(directory)) return undefined;
+  const kills = oomKills(directories);
+  return kills === 0 ? undefined : { kills, limit: metLimit(host, path) };
+}
+
+function metLimit(host: CgroupHost, path: string): MetLimit | undefined {
+  for (let at = path; at !== "/"; at = dirname(at)) {
+    const { directories } = layoutOf(host, at);
+    if (!wasMet(directories, at === path)) continue;
+    const directory = directories.directory("memory") as string;
+    const bytes = currentLimit(directories.version, directory);
+    return { path: at, bytes: bytes === -1 ? undefined : bytes };
+  }
+  return undefined;
+}
+
+/** What is below the cgroup asked for is its own; what is below one above may be somebody else's. */
+function wasMet({ version, directory }: CgroupDirectories, withBelow: boolean): boolean {
+  const memory = directory("memory") as string;
+  if (version === "v1") return (v1LimitHits(memory) ?? 0) > 0 || hasBeenFull(memory);
+  const events = readTable(`${memory}/${withBelow ? "memory.events" : "memory.events.local"}`);
+  return (events.get("oom") ?? 0) > 0;
+}
+
+// The largest allocation for which the kernel kills is of eight pages.
+const SLACK_BYTES = 8 * 4096;
+
+/** Newer kernels, 6.18 for one, do not count how often the limit of memory and swap together was met. */
+function hasBeenFull(memory: string): boolean {
+  const limit = tryRead(`${memory}/memory.memsw.limit_in_bytes`);
+  const most = tryRead(`${memory}/memory.memsw.max_usage_in_bytes`);
+  return limit !== undefined && Number(most) + SLACK_BYTES >= Number(limit);
+}
