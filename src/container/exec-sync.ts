@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { CanceledError, DeadlineExceededError } from "../errors.ts";
+import { CanceledError, DeadlineExceededError, ResourceExhaustedError } from "../errors.ts";
 import { sleep } from "../lib/deadline.ts";
 import type { Fd } from "../linux/fd.ts";
 import { type Exec, startExec } from "./exec.ts";
+import { newOutputRoom, type OutputRoom } from "./output-room.ts";
 import type { Runtime } from "./runtime.ts";
 
 export interface ExecSyncRequest {
@@ -17,8 +18,6 @@ export interface ExecSyncResult {
   readonly exitCode: number;
 }
 
-// A reply may have 16 MiB altogether; what goes beyond is dropped, as clients expect.
-const OUTPUT_LIMIT_BYTES = 16 * 1024 * 1024 - 64 * 1024;
 // Time for output to arrive after the process has ended: longer means that a child of it holds the pipe.
 const DRAIN_TIMEOUT_MS = 1000;
 
@@ -46,9 +45,10 @@ export async function execSync(
     void starting.then(discard, () => {});
     throw error;
   }
-  const output = collect(exec);
+  using room = newOutputRoom();
+  const output = collect(exec, room);
   try {
-    const exitCode = await Promise.race([exec.exited, limit.passed]);
+    const exitCode = await Promise.race([exec.exited, limit.passed, output.overflow]);
     await output.drained(limit.passed);
     return { ...output.result(), exitCode };
   } catch (error) {
@@ -90,16 +90,20 @@ function startLimit({ command, timeoutMs }: ExecSyncRequest, caller: AbortSignal
 }
 
 interface Collection {
-  /** Waits for the end of both streams, a second at most, and not beyond `limit`. */
+  /** Rejects when there is no room for more. */
+  readonly overflow: Promise<never>;
+  /** Waits for the end of both streams, a second at most, and not beyond `limit`; rejects as `overflow` does. */
   drained(limit: Promise<never>): Promise<void>;
   result(): { readonly stdout: Uint8Array; readonly stderr: Uint8Array };
   /** Stops reading and closes the descriptors. */
   stop(): Promise<void>;
 }
 
-/** Reads both outputs into memory up to the limit, and to their end without keeping more. */
-function collect(exec: Exec): Collection {
-  let room = OUTPUT_LIMIT_BYTES;
+/** Reads both outputs into memory as far as there is room, and to their end without keeping more. */
+function collect(exec: Exec, room: OutputRoom): Collection {
+  const overflow = Promise.withResolvers<never>();
+  // It may come when nobody waits any more.
+  overflow.promise.catch(() => {});
   const read = (fd: Fd) => {
     const chunks: Uint8Array[] = [];
     const reader = Bun.file(fd.number).stream().getReader();
@@ -107,21 +111,27 @@ function collect(exec: Exec): Collection {
       for (;;) {
         const { done, value } = await reader.read();
         if (done) return;
-        if (room > 0) chunks.push(value.subarray(0, room));
-        room -= Math.min(room, value.length);
+        const kept = room.take(value.length);
+        if (kept > 0) chunks.push(value.subarray(0, kept));
       }
     };
-    return { fd, chunks, reader, done: run().catch(() => {}) };
+    const onFailure = (error: unknown) => {
+      if (!(error instanceof ResourceExhaustedError)) return;
+      chunks.length = 0;
+      overflow.reject(error);
+    };
+    return { fd, chunks, reader, done: run().catch(onFailure) };
   };
   const stdout = read(exec.stdout);
   const stderr = read(exec.stderr as Fd);
   const streams = [stdout, stderr];
   return {
+    overflow: overflow.promise,
     async drained(limit) {
       const timer = new AbortController();
       const expiry = sleep(DRAIN_TIMEOUT_MS, timer.signal).catch(() => {});
       const ends = Promise.all(streams.map(({ done }) => done));
-      await Promise.race([ends, expiry, limit.catch(() => {})]);
+      await Promise.race([ends, expiry, limit.catch(() => {}), overflow.promise]);
       timer.abort();
     },
     result: () => ({ stdout: Buffer.concat(stdout.chunks), stderr: Buffer.concat(stderr.chunks) }),

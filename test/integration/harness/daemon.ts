@@ -12,6 +12,7 @@ import { type CommandOptions, type CommandResult, outputOf, runCommand } from ".
 import { eventually } from "./eventually.ts";
 import { forceAway } from "./force-away.ts";
 import { type Baseline, leftovers, takeBaseline } from "./leftovers.ts";
+import { memoryPeakOf } from "./proc.ts";
 
 /** The compiled program under test. */
 export const binary = join(projectDir, "dist/podrt");
@@ -20,6 +21,9 @@ export const crictlBinary = join(buildDir, "bin/crictl");
 export const hasCrictl = existsSync(crictlBinary);
 
 const startTimeoutMs = 20_000;
+
+/** The most memory that the daemon ever has, whatever is done to it; docs/security.md promises it. */
+export const MEMORY_BOUND_BYTES = 768 * 1024 * 1024;
 
 /** A compiled podrt that serves below a directory of its own. */
 export interface Daemon {
@@ -46,7 +50,7 @@ export interface Daemon {
   removeEverything(): Promise<void>;
   /** Lets the daemon run on when this process ends. */
   leave(): void;
-  /** Removes everything, ends the daemon by SIGTERM and fails if anything of it is left on the machine. */
+  /** Removes everything, ends the daemon by SIGTERM and fails if anything of it is left, or it had too much memory. */
   close(): Promise<void>;
 }
 
@@ -194,6 +198,8 @@ function daemonAt(root: string, process: DaemonProcess, baseline: Baseline): Dae
       try {
         await removeEverything();
         problems.push(...(await leftovers(root, baseline, process.pid())));
+        const peak = memoryPeakOf(process.pid());
+        if (peak > MEMORY_BOUND_BYTES) problems.push(`the daemon has had ${peak} bytes of memory`);
         const code = await process.end("SIGTERM");
         if (code !== 0) problems.push(`podrt serve exited with ${code} on SIGTERM`);
         problems.push(...(await leftovers(root, baseline)));

@@ -62,3 +62,8 @@ export function memoryOf(pid: number): Readonly<Record<string, number>> {
   const lines = [...text.matchAll(/^(\w+):\s+(\d+) kB$/gm)];
   return Object.fromEntries(lines.map((match) => [match[1]!, Number(match[2]) * 1024]));
 }
+
+/** The most memory that a process has had so far: VmHWM of proc_pid_status(5), in bytes. */
+export function memoryPeakOf(pid: number): number {
+  return Number.parseInt(statusField(pid, "VmHWM"), 10) * 1024;
+}
