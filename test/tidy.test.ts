@@ -196,3 +196,39 @@ test("the lock file names no host, and has every package that it names, or npm c
     .filter((name) => !Object.keys(packages).some((path) => path.endsWith(`node_modules/${name}`)));
   expect(missing).toEqual([]);
 });
+
+/** What pino brings along. A package more is code from strangers that runs as root: this list is where to think of it. */
+const OF_PINO = [
+  "@pinojs/redact",
+  "atomic-sleep",
+  "on-exit-leak-free",
+  "pino-abstract-transport",
+  "pino-std-serializers",
+  "process-warning",
+  "quick-format-unescaped",
+  "real-require",
+  "safe-stable-stringify",
+  "sonic-boom",
+  "split2",
+  "thread-stream",
+];
+
+test("packages are pinned exactly, and those that run in the binary are these and no others", () => {
+  const { packages } = JSON.parse(textOf("package-lock.json")) as {
+    packages: Record<string, { dev?: boolean; optional?: boolean; hasInstallScript?: boolean }>;
+  };
+  const own = JSON.parse(textOf("package.json")) as Record<string, Record<string, string>>;
+  const versions = { ...own["dependencies"], ...own["devDependencies"] };
+  expect(
+    Object.entries(versions).filter(([, version]) => !/^(npm:@?[^@]+@)?\d+\.\d+\.\d+$/.test(version)),
+  ).toEqual([]);
+  const names = (isMeant: (entry: (typeof packages)[string]) => boolean) =>
+    Object.entries(packages).flatMap(([path, entry]) =>
+      path !== "" && isMeant(entry) ? [path.replace("node_modules/", "")] : [],
+    );
+  // An optional peer of valibot's, whose types are all it has to do with it.
+  const running = names(({ dev, optional }) => !dev && !optional).filter((name) => name !== "typescript");
+  expect(running.filter((name) => !Object.hasOwn(own["dependencies"]!, name))).toEqual(OF_PINO);
+  // Both put the program for this machine in its place.
+  expect(names(({ hasInstallScript }) => hasInstallScript === true)).toEqual(["@bufbuild/buf", "bun"]);
+});

@@ -4,6 +4,9 @@ import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { MONITOR_ELF, PAUSE_ELF } from "../../src/gen/machine-code.ts";
 import { NamespaceMode } from "../../src/gen/runtime/v1/api_pb.ts";
+import { O_RDONLY } from "../../src/linux/abi/fcntl.ts";
+import { open } from "../../src/linux/fd.ts";
+import { syscall } from "../../src/linux/syscall.ts";
 import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
@@ -134,4 +137,14 @@ test("the program that the machine runs is in no container, nor is the daemon am
     names.includes("podrt-pause") ? ["/memfd:podrt-pause (deleted)"] : [],
   );
   expect(statusField(daemon.pid(), "NSpid").trim().split("\t")).toHaveLength(1);
+});
+
+test("the executables of pause and monitor are sealed: also when nothing executes them they cannot be changed", () => {
+  const F_GET_SEALS = 1034;
+  // F_SEAL_SEAL, SHRINK, GROW, WRITE and EXEC of linux/fcntl.h.
+  const SEALS = 0x1 | 0x2 | 0x4 | 0x8 | 0x20;
+  for (const pid of [pause, parentOf(pause)]) {
+    using executable = open(`/proc/${pid}/exe`, O_RDONLY);
+    expect(syscall("fcntl", executable.number, F_GET_SEALS) & SEALS).toBe(SEALS);
+  }
 });
