@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { dirname } from "node:path";
-import { exists, readTable, tryRead } from "./files.ts";
+import { NotFoundError } from "../../errors.ts";
+import { readTable, tryRead } from "./files.ts";
 import type { CgroupHost } from "./host.ts";
 import { layoutOf } from "./layout.ts";
 import { currentLimit, oomKills, v1LimitHits } from "./memory-stats.ts";
@@ -26,11 +27,13 @@ export interface MetLimit {
  * limit killed; v1 counts only how often each was met, also where reclaiming memory was enough.
  */
 export function outOfMemory(host: CgroupHost, path: string): OutOfMemory | undefined {
-  const { directories } = layoutOf(host, path);
-  const directory = directories.directory("memory");
-  if (directory === undefined || !exists(directory)) return undefined;
-  const kills = oomKills(directories);
-  return kills === 0 ? undefined : { kills, limit: metLimit(host, path) };
+  try {
+    const kills = oomKills(layoutOf(host, path).directories);
+    return kills === 0 ? undefined : { kills, limit: metLimit(host, path) };
+  } catch (error) {
+    if (error instanceof NotFoundError) return undefined;
+    throw error;
+  }
 }
 
 function metLimit(host: CgroupHost, path: string): MetLimit | undefined {
