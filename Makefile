@@ -14,7 +14,7 @@ MODULES := node_modules/.stamp
 PACKAGES := .build/packages/stamp
 SOURCES := $(shell find src -name '*.ts' ! -name '*.test.ts' 2>/dev/null)
 
-.PHONY: help build demo test test-vm soak conformance check bench install clean gen fmt crictl
+.PHONY: help build demo test test-vm soak conformance kubelet check bench install clean gen fmt crictl
 
 help: ## Print this help
 	@echo 'podrt: a container runtime for Kubernetes pods in one file'
@@ -34,14 +34,18 @@ soak: $(BINARY) $(PACKAGES) ## Let the daemon die, and its calls fail, at every 
 	@$(BUN) test/faults/soak.ts
 
 conformance: $(BINARY) $(PACKAGES) ## Run critest; FOCUS='words' PARALLEL=4 WEBSOCKET=1 REPEAT=2 (root)
-	@scripts/build-cri-tools.sh .build/bin critest ginkgo
+	@scripts/build-go-tools.sh cri-tools .build/bin critest ginkgo
 	@test ! -e .build/bin/critest || scripts/require.sh gcc:gcc bzip2:bzip2 ipcmk:util-linux
 	@test ! -e .build/bin/critest || scripts/build-busybox.sh .build/busybox
 	@$(BUN) test/conformance/run.ts
 
+kubelet: $(BINARY) $(PACKAGES) ## Run a kubelet and an API server on podrt, through what a node sees; NAME='words' (root)
+	@scripts/build-go-tools.sh kubelet .build/bin etcd kube-apiserver kubectl kubelet
+	@$(BUN) test/kubelet/run.ts $(if $(NAME),'$(NAME)')
+
 test-vm: $(BINARY) $(PACKAGES) crictl ## Run tests and critest in a virtual machine; FILES='words' FOCUS='words' (root)
 	@scripts/require.sh gcc:gcc bzip2:bzip2 mke2fs:e2fsprogs
-	@scripts/build-cri-tools.sh .build/bin critest ginkgo
+	@scripts/build-go-tools.sh cri-tools .build/bin critest ginkgo
 	@test ! -e .build/bin/critest || scripts/build-busybox.sh .build/busybox
 	@test/vm/fetch.sh .build/vm
 	@$(BUN) test/vm/run.ts
@@ -97,4 +101,4 @@ $(PACKAGES): scripts/require.sh scripts/fetch-packages.sh scripts/fetch-criu.sh
 	@touch $@
 
 crictl: $(MODULES)
-	@scripts/build-cri-tools.sh .build/bin crictl
+	@scripts/build-go-tools.sh cri-tools .build/bin crictl

@@ -8,8 +8,9 @@ import { type Baseline, leftovers } from "./leftovers.ts";
 export async function forceAway(root: string, baseline: Baseline): Promise<void> {
   for (let round = 0; round < 3; round += 1) {
     for (const line of await leftovers(root, baseline)) {
-      const pid = Number(/^process (\d+) /.exec(line)?.[1] ?? 0);
-      if (pid > 1) killQuietly(pid);
+      const [, pid = 0, why = ""] = /^process (\d+) \(.*\): (.*)/.exec(line) ?? [];
+      // One that only sees a mount may be anybody's whose namespace was copied meanwhile.
+      if (Number(pid) > 1 && !why.startsWith("sees the mount")) killQuietly(Number(pid));
     }
     await Bun.sleep(100);
   }

@@ -1,16 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: build-cri-tools.sh DIR PROGRAM...
+# usage: build-go-tools.sh MODULE DIR PROGRAM...
 #
-# Builds crictl, critest or ginkgo (which runs critest in several processes) in DIR from the Go module in
-# test/cri-tools, unless they are newer than the module.
+# Builds programs in DIR from the Go module in test/MODULE, unless they are newer than the module: of cri-tools crictl,
+# critest and ginkgo (which runs critest in several processes), of kubelet the parts of a cluster.
 
 set -eu
 
-dir=$(mkdir -p "$1" && cd "$1" && pwd)
-shift
-module=$(dirname "$0")/../test/cri-tools
+module=$(dirname "$0")/../test/$1
+dir=$(mkdir -p "$2" && cd "$2" && pwd)
+shift 2
 
 if ! command -v go >/dev/null; then
   echo "make: go is not here: what needs $* is skipped"
@@ -22,7 +22,9 @@ build() {
     crictl) go build -trimpath -o "$dir/$1" sigs.k8s.io/cri-tools/cmd/crictl ;;
     critest) go test -c -trimpath -o "$dir/$1" sigs.k8s.io/cri-tools/cmd/critest ;;
     ginkgo) go build -trimpath -o "$dir/$1" github.com/onsi/ginkgo/v2/ginkgo ;;
-    *) echo "build-cri-tools.sh: no program $1" >&2; exit 2 ;;
+    kubelet | kube-apiserver | kubectl) go build -trimpath -o "$dir/$1" "k8s.io/kubernetes/cmd/$1" ;;
+    etcd) go build -trimpath -o "$dir/$1" ./etcd ;;
+    *) echo "build-go-tools.sh: no program $1" >&2; exit 2 ;;
   esac
 }
 

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+import { afterAll, beforeAll, setDefaultTimeout } from "bun:test";
+import { PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
+import { startImageRegistry } from "../fixtures/images/prepare.ts";
+import type { Registry } from "../fixtures/images/registry.ts";
+import { type Daemon, startDaemon } from "../integration/harness/daemon.ts";
+import { eventually } from "../integration/harness/eventually.ts";
+import { type Cluster, type ContainerStatus, nodeName, startCluster } from "./cluster.ts";
+
+export const busybox = "docker.io/library/busybox:latest";
+/** How long anything may take on a busy machine. */
+export const patientMs = 90_000;
+
+/** What the tests of a file run on. */
+export const node = {} as { daemon: Daemon; cluster: Cluster; registry: Registry };
+
+/** A node for the tests of a file, of which nothing is left after the last. */
+export function useNode(): void {
+  // Three times what a test may wait for: Bun kills what a test has started, the cluster too, when it takes too long.
+  setDefaultTimeout(600_000);
+  beforeAll(async () => {
+    node.registry = await startImageRegistry();
+    node.daemon = await startDaemon({ mirror: node.registry.host });
+    node.cluster = await startCluster(node.daemon.socket);
+  });
+  afterAll(async () => {
+    await node.cluster?.kubectl("delete", "pods", "--all", "--grace-period=1", "--timeout=60s");
+    await node.cluster?.close();
+    await node.daemon?.close();
+    await node.registry?.[Symbol.asyncDispose]();
+  });
+}
+
+/** A pod of this node; `spec` may say otherwise. */
+export function podOf(name: string, spec: object): object {
+  const metadata = { name, labels: { app: name } };
+  const automountServiceAccountToken = false;
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata,
+    spec: { nodeName, terminationGracePeriodSeconds: 1, automountServiceAccountToken, ...spec },
+  };
+}
+
+/** A container that runs a shell script. */
+export function shell(name: string, script: string, more: object = {}): object {
+  return { name, image: busybox, imagePullPolicy: "IfNotPresent", command: ["sh", "-c", script], ...more };
+}
+
+/** A script that serves a text on port 8080. */
+export const serve = (text: string) =>
+  `mkdir -p /tmp/www && echo ${text} > /tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www`;
+
+/** Waits until the pod is in a phase. */
+export async function phase(name: string, wanted: string): Promise<void> {
+  await eventually(
+    `pod ${name} is ${wanted}`,
+    async () => {
+      const { status } = await node.cluster.pod(name);
+      if (status.phase === wanted) return true;
+      throw new Error(JSON.stringify(status));
+    },
+    patientMs,
+  );
+}
+
+/** Waits until the pod is ready. */
+export async function ready(name: string): Promise<void> {
+  await node.cluster.kubectl("wait", "--for=condition=Ready", `pod/${name}`, "--timeout=80s");
+}
+
+export async function container(pod: string, name: string): Promise<ContainerStatus> {
+  const { status } = await node.cluster.pod(pod);
+  const all = [status.initContainerStatuses, status.containerStatuses, status.ephemeralContainerStatuses];
+  const found = all.flatMap((statuses) => statuses ?? []).find((each) => each.name === name);
+  if (found === undefined) throw new Error(`pod ${pod} has no status of ${name} yet`);
+  return found;
+}
+
+/** Waits until the status of a container passes a test; answers it. */
+export function containerWhich(
+  pod: string,
+  name: string,
+  what: string,
+  test: (status: ContainerStatus) => boolean,
+) {
+  return eventually(
+    `${name} of pod ${pod} ${what}`,
+    async () => {
+      const status = await container(pod, name);
+      if (test(status)) return status;
+      throw new Error(JSON.stringify(status));
+    },
+    patientMs,
+  );
+}
+
+/** The names of the pods that run; the kubelet removes those that have ended within minutes. */
+export async function runningPods(): Promise<string[]> {
+  const filter = { state: { state: PodSandboxState.SANDBOX_READY } };
+  return (await node.daemon.api.listPodSandbox({ filter })).items.map(({ metadata }) => metadata!.name);
+}
+
+export async function remove(...names: string[]): Promise<void> {
+  await node.cluster.kubectl("delete", "pod", ...names, "--timeout=80s");
+}

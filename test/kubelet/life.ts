@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+import { expect, test } from "bun:test";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { eventually } from "../integration/harness/eventually.ts";
+import { allPids, procText } from "../integration/harness/proc.ts";
+import { reboot } from "../integration/harness/reboot.ts";
+import { nodeName } from "./cluster.ts";
+import {
+  container,
+  containerWhich,
+  node,
+  patientMs,
+  phase,
+  podOf,
+  ready,
+  remove,
+  runningPods,
+  shell,
+  useNode,
+} from "./fixture.ts";
+
+useNode();
+
+test("the node says which runtime it has, and what that can do", async () => {
+  const described = JSON.parse(await node.cluster.kubectl("get", "node", nodeName, "-o", "json"));
+  expect(described.status.nodeInfo.containerRuntimeVersion).toStartWith("podrt://");
+  expect(described.status.features.supplementalGroupsPolicy).toBe(true);
+  expect(described.status.runtimeHandlers).toContainEqual({
+    name: "",
+    features: { recursiveReadOnlyMounts: true, userNamespaces: true },
+  });
+});
+
+test("a manifest in the node's directory is a pod, and goes with it", async () => {
+  const file = join(node.cluster.manifestsDir, "static.json");
+  writeFileSync(file, JSON.stringify(podOf("static", { containers: [shell("app", "sleep 3600")] })));
+  await eventually("the static pod runs", () => ready(`static-${nodeName}`).then(() => true), patientMs);
+  rmSync(file);
+  await eventually("the static pod is gone", async () => (await runningPods()).length === 0, patientMs);
+});
+
+test("logs are rotated, and followed across it", async () => {
+  await node.cluster.apply(
+    podOf("talking", {
+      containers: [
+        shell(
+          "app",
+          "i=0; while [ $i -lt 6000 ]; do i=$((i+1)); echo line $i of many, which fill the log bit by bit; [ $((i % 400)) = 0 ] && sleep 1; done; sleep 3600",
+        ),
+      ],
+    }),
+  );
+  await ready("talking");
+  const { uid } = (await node.cluster.pod("talking")).metadata;
+  const dir = join(node.cluster.podLogsDir, `default_talking_${uid}`, "app");
+  await eventually("the log was rotated", () => readdirSync(dir).length > 1, patientMs);
+  await eventually(
+    "the last line is in the log",
+    async () => (await node.cluster.kubectl("logs", "talking", "--tail=1")).startsWith("line 6000 "),
+    patientMs,
+  );
+  const lines = readdirSync(dir)
+    .filter((name) => !name.endsWith(".gz"))
+    .flatMap((name) => readFileSync(join(dir, name), "utf8").trimEnd().split("\n"))
+    .map((line) => Number(/line (\d+) of/.exec(line)?.[1]))
+    .sort((a, b) => a - b);
+  expect(lines).toEqual(Array.from({ length: lines.length }, (_, index) => 6001 - lines.length + index));
+  await remove("talking");
+});
+
+test("statistics and metrics are those of the runtime", async () => {
+  await node.cluster.apply(
+    podOf("measured", {
+      containers: [shell("app", "while :; do :; done", { resources: { limits: { cpu: "100m" } } })],
+    }),
+  );
+  await ready("measured");
+  const summary = await eventually(
+    "the summary has the pod with its rate",
+    async () => {
+      const { pods } = JSON.parse(
+        await node.cluster.kubectl("get", "--raw", `/api/v1/nodes/${nodeName}/proxy/stats/summary`),
+      );
+      const pod = pods.find(({ podRef }: { podRef: { name: string } }) => podRef.name === "measured");
+      return pod?.containers?.[0]?.cpu?.usageNanoCores > 0 ? pod : undefined;
+    },
+    patientMs,
+  );
+  expect(summary.containers[0].memory.workingSetBytes).toBeGreaterThan(0);
+  expect(summary.containers[0].rootfs.usedBytes).toBeGreaterThanOrEqual(0);
+  expect(summary.network.name).toBe("eth0");
+  const metrics = await node.cluster.kubectl(
+    "get",
+    "--raw",
+    `/api/v1/nodes/${nodeName}/proxy/metrics/cadvisor`,
+  );
+  expect(metrics).toMatch(/container_cpu_usage_seconds_total\{[^}]*pod="measured"/);
+  await remove("measured");
+});
+
+test("a pod is told to end, and killed when its time is up", async () => {
+  await node.cluster.apply(
+    podOf("leaving", {
+      terminationGracePeriodSeconds: 30,
+      containers: [
+        shell("app", "trap 'echo told; exit 0' TERM; while :; do sleep 0.1; done", {
+          lifecycle: { preStop: { exec: { command: ["touch", "/tmp/stopping"] } } },
+        }),
+      ],
+    }),
+  );
+  await node.cluster.apply(
+    podOf("staying", {
+      terminationGracePeriodSeconds: 2,
+      containers: [shell("app", "trap '' TERM; while :; do sleep 1; done")],
+    }),
+  );
+  await ready("leaving");
+  await ready("staying");
+  await remove("leaving", "staying");
+  await eventually("neither runs", async () => (await runningPods()).length === 0, patientMs);
+});
+
+test("a killed runtime comes back to pods that went on, and a kubelet that starts anew keeps them", async () => {
+  const probe = { exec: { command: ["true"] }, periodSeconds: 1 };
+  await node.cluster.apply(
+    podOf("lasting", {
+      containers: [shell("app", "sleep 3600", { readinessProbe: probe, livenessProbe: probe })],
+    }),
+  );
+  await ready("lasting");
+  const before = await container("lasting", "app");
+  await node.daemon.kill();
+  await node.daemon.start();
+  await node.cluster.stopKubelet();
+  await node.cluster.startKubelet();
+  await ready("lasting");
+  const after = await container("lasting", "app");
+  expect(after.containerID).toBe(before.containerID!);
+  expect(after.restartCount).toBe(0);
+  await remove("lasting");
+});
+
+test("after the node was rebooted its pods are made again", async () => {
+  await node.cluster.apply(podOf("returning", { containers: [shell("app", "sleep 3600")] }));
+  await ready("returning");
+  const before = await container("returning", "app");
+  await node.cluster.stopKubelet();
+  await reboot(node.daemon, await processesOfPods());
+  await node.cluster.startKubelet();
+  const after = await containerWhich(
+    "returning",
+    "app",
+    "runs again",
+    (s) => s.containerID !== before.containerID && s.ready,
+  );
+  expect(after.restartCount).toBe(1);
+  expect(await runningPods()).toEqual(["returning"]);
+  await remove("returning");
+});
+
+async function processesOfPods(): Promise<number[]> {
+  const { items } = await node.daemon.api.listPodSandbox({});
+  return allPids().filter(
+    (pid) =>
+      procText(`/proc/${pid}/cgroup`).includes(`${node.cluster.cgroupRoot}/`) ||
+      items.some(({ id }) => procText(`/proc/${pid}/cmdline`).includes(id)),
+  );
+}
+
+test("images that nobody uses are collected", async () => {
+  const image = "registry.k8s.io/e2e-test-images/busybox:1.29-2";
+  await node.cluster.apply(
+    podOf("passing", { restartPolicy: "Never", containers: [{ ...shell("app", "true"), image }] }),
+  );
+  await phase("passing", "Succeeded");
+  const present = async () => (await node.daemon.api.imageStatus({ image: { image } })).image !== undefined;
+  expect(await present()).toBe(true);
+  await remove("passing");
+  await eventually("the image is gone", async () => !(await present()), 400_000);
+}, 420_000);

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * Runs a kubelet with an API server on podrt, and what a node goes through in its life. They have namespaces of their own for the
+ * network, with one address and no way out, and for mounts: the kubelet keeps some things at places of its own below
+ * /var, whatever its configuration says.
+ *
+ * usage: bun test/kubelet/run.ts [NAME]   runs only the tests whose names match
+ */
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { buildDir, projectDir } from "../fixtures/images/packages.ts";
+import { nodeAddress } from "./cluster.ts";
+
+if (process.getuid?.() !== 0) {
+  console.error("make kubelet: needs root, as every container runtime does");
+  process.exit(1);
+}
+const missing = ["etcd", "kube-apiserver", "kubectl", "kubelet"].filter(
+  (name) => !existsSync(join(buildDir, "bin", name)),
+);
+if (missing.length > 0) {
+  console.error(`make kubelet: without ${missing.join(" and ")} nothing is tested`);
+  process.exit(1);
+}
+const machine = [
+  // Copies of mounts of other instances: who cleans up after those ends whatever still sees one.
+  "awk '$5 ~ \"^/tmp/\" { print $5 }' /proc/self/mountinfo | xargs -r umount -l",
+  "ip link set lo up",
+  "ip link add node0 type bridge",
+  `ip address add ${nodeAddress}/24 dev node0`,
+  "ip link set node0 up",
+  "ip route add default dev node0",
+  "mkdir -p /var/lib/kubelet",
+  ...["/var/log", "/var/lib/kubelet"].map((path) => `mount -t tmpfs tmpfs ${path}`),
+  'exec "$@"',
+].join(" && ");
+const names = process.argv.slice(2).flatMap((name) => ["--test-name-pattern", name]);
+const child = spawn(
+  "unshare",
+  [
+    ...["--mount", "--net", "--propagation", "private", "sh", "-c", machine, "node"],
+    ...[
+      process.execPath,
+      "test",
+      "--timeout=600000",
+      ...names,
+      "./test/kubelet/pods.ts",
+      "./test/kubelet/life.ts",
+    ],
+  ],
+  { cwd: projectDir, stdio: "inherit" },
+);
+child.once("exit", (code) => process.exit(code ?? 1));
