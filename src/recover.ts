@@ -22,6 +22,7 @@ import { removeFiles, unmountShm } from "./sandbox/files.ts";
 import { removeCgroups, removeSandbox, removeTopCgroup } from "./sandbox/remove.ts";
 import { stopSandbox } from "./sandbox/stop.ts";
 import { endOrphans, pauseDied, supervise } from "./sandbox/supervise.ts";
+import { superviseByLooking } from "./sandbox/supervise-by-looking.ts";
 import type { ContainerRecord } from "./state/containers.ts";
 import { isReady, type SandboxRecord } from "./state/sandboxes.ts";
 
@@ -34,15 +35,8 @@ import { isReady, type SandboxRecord } from "./state/sandboxes.ts";
 /** Brings records and machine together; afterwards every sandbox and container is in a true state. */
 export async function recover(runtime: Runtime): Promise<void> {
   await recoverCheckpoints(runtime);
-  for (const record of runtime.sandboxes.list()) {
-    try {
-      await recoverSandbox(runtime, record);
-    } catch (err) {
-      // One pod that cannot be taken up must not keep the others down: it stays listed, not ready.
-      runtime.log.error({ err, sandbox: record.id }, "cannot take up a sandbox; stop and remove it");
-      endSandbox(runtime, record, `podrt could not take it up again: ${String(err)}`);
-    }
-  }
+  // All at once: one that has to be waited for, up to a deadline, does not hold up the others.
+  await Promise.all(runtime.sandboxes.list().map((record) => takeUp(runtime, record)));
   await undoUnfinishedContainers(runtime);
   await removeCgroupsOfEnded(runtime);
   await removeOrphanedSnapshots(runtime);
@@ -67,6 +61,18 @@ async function finishBegun(runtime: Runtime): Promise<void> {
   );
 }
 
+/** One pod that cannot be taken up must not keep the others down: it stays listed, not ready. */
+async function takeUp(runtime: Runtime, record: SandboxRecord): Promise<void> {
+  try {
+    await recoverSandbox(runtime, record);
+  } catch (err) {
+    runtime.log.error({ err, sandbox: record.id }, "cannot take up a sandbox; stop and remove it");
+    const current = runtime.sandboxes.get(record.id);
+    if (current !== undefined)
+      endSandbox(runtime, current, `podrt could not take it up again: ${String(err)}`);
+  }
+}
+
 async function recoverSandbox(runtime: Runtime, record: SandboxRecord): Promise<void> {
   if (record.bootId !== runtime.bootId) {
     endSandbox(runtime, record, "the machine was rebooted");
@@ -78,8 +84,18 @@ async function recoverSandbox(runtime: Runtime, record: SandboxRecord): Promise<
   const monitor = record.monitor === undefined ? undefined : await adoptMonitor(dir, record.monitor);
   if (monitor === undefined) return recoverWithoutMonitor(runtime, record, dir);
   supervise(runtime, record.id, monitor);
-  for (const container of containersOf(runtime, record.id))
-    await recoverContainer(runtime, monitor, container);
+  if (monitor.refusal !== undefined) {
+    runtime.log.error(
+      { sandbox: record.id, name: record.name },
+      `the pod goes on unattended: ${monitor.refusal}`,
+    );
+    return superviseByLooking(runtime, record.id, monitor);
+  }
+  const containers = containersOf(runtime, record.id);
+  const recovered = await Promise.allSettled(
+    containers.map((container) => recoverContainer(runtime, monitor, container)),
+  );
+  for (const outcome of recovered) if (outcome.status === "rejected") throw outcome.reason;
   const pauseExit = monitor.history(PAUSE_TAG)?.exit;
   if (pauseExit !== undefined) await pauseDied(runtime, record.id, pauseExit);
 }

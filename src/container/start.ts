@@ -77,6 +77,8 @@ export async function startContainer(
         `cannot start container ${id}: its sandbox ${record.sandboxId} is not ready`,
       );
     }
+    if (monitor.refusal !== undefined)
+      throw new FailedPreconditionError(`cannot start container ${id}: ${monitor.refusal}`);
     const starting = updateContainer(runtime, record, { startingAtNs: nowNs() });
     await start(runtime, sandbox, monitor, starting, launchWith);
   });

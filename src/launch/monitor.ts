@@ -21,9 +21,11 @@ import { identify, isAlive, type ProcessIdentity, waitGone } from "../linux/proc
 import { isErrno, trySyscall } from "../linux/syscall.ts";
 import { bindUnix, sendWithFds, unixDatagramSocket } from "../linux/unix-socket.ts";
 import { spawnWithEngine } from "./engine.ts";
+import { foreignMonitor } from "./foreign-monitor.ts";
 import { type Journal, type LaunchHistory, openJournal } from "./journal.ts";
 import { LaunchError } from "./launch-error.ts";
 import { type Image, newProgram, PROGRAM_LIMIT_BYTES, type Program } from "./program.ts";
+import { foreignProtocol, isMonitorOf, monitorArguments, protocolOf } from "./protocol.ts";
 
 /*
  * The client of a pod's monitor (pause/README.md has the monitor's side). A request is a datagram
@@ -57,6 +59,8 @@ const SEND_ATTEMPTS = 50;
 
 export interface Monitor {
   readonly identity: ProcessIdentity;
+  /** Why nothing but its end can be had of it; absent from one that this podrt can speak with. */
+  readonly refusal?: string;
   /** Runs `program` with `fds` (which stay the caller's) and resolves when every child has exec'ed. */
   launch(program: Program, fds: readonly Fd[]): Promise<void>;
   history(tag: number): LaunchHistory | undefined;
@@ -95,7 +99,7 @@ export async function startMonitor(dir: string, label: string): Promise<Monitor>
   program.step("execute the monitor", "execveat", [
     monitorBinary.number,
     "",
-    child.stringArray(["podrt-monitor", label]),
+    child.stringArray(monitorArguments(label)),
     child.stringArray([]),
     AT_EMPTY_PATH,
   ]);
@@ -113,10 +117,14 @@ export async function startMonitor(dir: string, label: string): Promise<Monitor>
   }
 }
 
-/** Takes up the monitor that an earlier daemon started; undefined when it is gone. */
+/**
+ * Takes up the monitor that an earlier daemon started, of this version or another; undefined when it is gone. One
+ * whose protocol this podrt does not speak has a `refusal`.
+ */
 export async function adoptMonitor(dir: string, identity: ProcessIdentity): Promise<Monitor | undefined> {
   if (!isAlive(identity)) return undefined;
-  return connect(dir, identity);
+  const refusal = foreignProtocol(protocolOf(identity.pid));
+  return refusal === undefined ? connect(dir, identity) : foreignMonitor(identity, refusal);
 }
 
 /**
@@ -125,12 +133,11 @@ export async function adoptMonitor(dir: string, identity: ProcessIdentity): Prom
  * container may call itself what it likes.
  */
 export function findMonitor(label: string): ProcessIdentity | undefined {
-  const commandLine = `podrt-monitor\0${label}\0`;
   const ownMounts = readlinkSync("/proc/self/ns/mnt");
   for (const name of readdirSync("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     try {
-      if (readFileSync(`/proc/${name}/cmdline`, "latin1") !== commandLine) continue;
+      if (!isMonitorOf(label, readFileSync(`/proc/${name}/cmdline`, "latin1"))) continue;
       if (readlinkSync(`/proc/${name}/ns/mnt`) === ownMounts) return identify(Number(name));
     } catch {
       // The process has ended since the directory was read.

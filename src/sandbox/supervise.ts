@@ -25,7 +25,7 @@ export function recordPauseDeath(runtime: Runtime, sandboxId: string, exit: Chil
 }
 
 /** An end that is not recorded leaves the sandbox ready for ever. */
-function recorded(runtime: Runtime, sandbox: string, work: () => Promise<void>): Promise<void> {
+export function recorded(runtime: Runtime, sandbox: string, work: () => Promise<void>): Promise<void> {
   return persistently(work, (err) =>
     runtime.log.error({ err, sandbox }, "the end of a sandbox could not be recorded; trying again"),
   );
@@ -48,20 +48,30 @@ function handleExit(runtime: Runtime, sandboxId: string, tag: number, history: L
   if (container?.startedAtNs !== undefined) void settleExit(runtime, container, exit);
 }
 
-/** The pause is the pod: with it goes the sandbox, and what else runs in it is stopped. */
-export async function pauseDied(runtime: Runtime, sandboxId: string, exit: ChildExit): Promise<void> {
-  const record = runtime.sandboxes.get(sandboxId);
-  if (record === undefined || record.end !== undefined || record.readyAtNs === undefined) return;
+/** Records how the pause ended, and with it the pod. */
+export function pauseDied(runtime: Runtime, sandboxId: string, exit: ChildExit): Promise<void> {
   const signo = exit.status & 0x7f;
   const how = signo === 0 ? `exited with code ${(exit.status >> 8) & 0xff}` : `died of ${signalName(signo)}`;
-  runtime.sandboxes.put(sandboxId, { ...record, end: { atNs: String(exit.atNs), reason: `pause ${how}` } });
-  runtime.log.warn({ sandbox: sandboxId, name: record.name }, `pause ${how}; stopping the pod's containers`);
+  return pauseGone(runtime, sandboxId, `pause ${how}`, String(exit.atNs));
+}
+
+/** The pause is the pod: with it goes the sandbox, and what else runs in it is stopped. */
+export async function pauseGone(
+  runtime: Runtime,
+  sandboxId: string,
+  reason: string,
+  atNs: string,
+): Promise<void> {
+  const record = runtime.sandboxes.get(sandboxId);
+  if (record === undefined || record.end !== undefined || record.readyAtNs === undefined) return;
+  runtime.sandboxes.put(sandboxId, { ...record, end: { atNs, reason } });
+  runtime.log.warn({ sandbox: sandboxId, name: record.name }, `${reason}; stopping the pod's containers`);
   runtime.events.emit("stopped", sandboxId, sandboxId);
   await Promise.allSettled(containersOf(runtime, sandboxId).map(({ id }) => stopContainer(runtime, id, 0)));
 }
 
 /** Without its monitor nobody reaps a pod's processes or knows their exit codes: the pod ends. */
-async function monitorGone(runtime: Runtime, sandboxId: string): Promise<void> {
+export async function monitorGone(runtime: Runtime, sandboxId: string): Promise<void> {
   runtime.monitors.delete(sandboxId);
   const record = runtime.sandboxes.get(sandboxId);
   if (record === undefined || record.end !== undefined) return;
@@ -76,13 +86,18 @@ async function monitorGone(runtime: Runtime, sandboxId: string): Promise<void> {
 /** Kills and records the end of containers whose exit nobody can tell any more. */
 export function endOrphans(runtime: Runtime, sandboxId: string, reason: string): void {
   for (const container of containersOf(runtime, sandboxId)) {
-    if (containerState(container) !== "running" || isSettling(container.id)) continue;
-    if (container.process !== undefined) signal(container.process, SIGNAL.SIGKILL);
-    void killRest(runtime, container);
-    const changes = { finishedAtNs: nowNs(), exitCode: 255, reason: "Unknown", message: reason };
-    runtime.containers.put(container.id, { ...container, ...changes });
-    runtime.events.emit("stopped", container.id, sandboxId);
+    if (containerState(container) === "running" && !isSettling(container.id))
+      endOrphan(runtime, container, reason);
   }
+}
+
+/** The same for one of them. */
+export function endOrphan(runtime: Runtime, container: ContainerRecord, reason: string): void {
+  if (container.process !== undefined) signal(container.process, SIGNAL.SIGKILL);
+  void killRest(runtime, container);
+  const changes = { finishedAtNs: nowNs(), exitCode: 255, reason: "Unknown", message: reason };
+  runtime.containers.put(container.id, { ...container, ...changes });
+  runtime.events.emit("stopped", container.id, container.sandboxId);
 }
 
 /** What a container without a pid namespace of its own has started goes by its cgroup. */
