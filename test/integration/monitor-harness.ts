@@ -95,7 +95,16 @@ export type ExitRecord = {
   readonly timeMs: number;
 };
 
-/** A monitor with descriptors of its own, in a directory of its own, ended by `using`. */
+/** Where a monitor keeps what, and what it is; each has a place in a directory of its own unless told. */
+export interface TestMonitorOptions {
+  readonly journalPath?: string;
+  readonly socketPath?: string;
+  readonly program?: Uint8Array;
+  /** argv without the name. */
+  readonly arguments?: readonly string[];
+}
+
+/** A monitor with descriptors of its own, ended by `using`. */
 export class TestMonitor implements Disposable {
   readonly pid: number;
   readonly #directory = mkdtempSync(join(tmpdir(), "podrt-monitor-"));
@@ -104,18 +113,18 @@ export class TestMonitor implements Disposable {
   readonly #socket: Fd;
   readonly journalPath: string;
 
-  constructor(journalPath?: string) {
-    this.journalPath = journalPath ?? join(this.#directory, "exits");
+  constructor(options: TestMonitorOptions = {}) {
+    this.journalPath = options.journalPath ?? join(this.#directory, "exits");
     const binary = join(this.#directory, "monitor");
-    writeFileSync(binary, MONITOR_ELF, { mode: 0o755 });
-    const address = socketAddress(join(this.#directory, "socket"));
+    writeFileSync(binary, options.program ?? MONITOR_ELF, { mode: 0o755 });
+    const address = socketAddress(options.socketPath ?? join(this.#directory, "socket"));
     this.#socket = new Fd(syscall("socket", AF_UNIX, SOCK_DGRAM_CLOEXEC, 0));
     syscall("bind", this.#socket.number, address, address.length);
     this.#sender = new Fd(syscall("socket", AF_UNIX, SOCK_DGRAM_CLOEXEC, 0));
     syscall("connect", this.#sender.number, address, address.length);
     using journal = open(this.journalPath, O_RDWR_APPEND_CREAT, 0o600);
     const stdio = ["ignore", "ignore", "ignore", this.#socket.number, journal.number];
-    this.#child = Bun.spawn([binary, "a pod"], {
+    this.#child = Bun.spawn([binary, ...(options.arguments ?? ["a pod"])], {
       argv0: "podrt-monitor",
       stdio: stdio as ["ignore", "ignore", "ignore", number, number],
     });

@@ -227,7 +227,7 @@ test("an exit that finds the journal's file system full is written, whole, when 
     const journalPath = join(directory, "exits");
     const ballast = join(directory, "ballast");
     writeFileSync(journalPath, new Uint8Array(4080));
-    using monitor = new TestMonitor(journalPath);
+    using monitor = new TestMonitor({ journalPath });
     writeFileSync(ballast, new Uint8Array(3 * 4096));
     const image = new Image();
     const child = image.table([{ call: "exit_group", args: [4] }]);
@@ -274,7 +274,7 @@ test("a thousand launches leak neither descriptors nor memory, and idling costs 
   for (let launch = 0; launch < 1000; launch++) monitor.run(image, table);
   while (monitor.records().length < 1010) await Bun.sleep(5);
   expect(monitor.descriptors()).toEqual(before.descriptors);
-  expect(monitor.memory("Private_Dirty")).toBe(before.memory);
+  expect(monitor.memory("Private_Dirty")).toBeLessThanOrEqual(before.memory);
   expect(before.memory).toBeLessThanOrEqual(16384);
   expect(new Set(monitor.records().map(({ pid }) => pid)).size).toBe(1010);
   const idle = monitor.runTimeNs;

@@ -43,8 +43,8 @@ export interface Daemon {
   crictlResult(...args: readonly string[]): Promise<CommandResult>;
   /** Ends the daemon by SIGKILL; its pods go on. */
   kill(): Promise<void>;
-  /** Starts it again. */
-  start(): Promise<void>;
+  /** Starts it again, or another build of it. */
+  start(program?: Program): Promise<void>;
   leftovers(): Promise<string[]>;
   /** Removes every pod and container; images stay. */
   removeEverything(): Promise<void>;
@@ -54,6 +54,12 @@ export interface Daemon {
   close(): Promise<void>;
 }
 
+/** Another build of the program than the one in dist, with what it finds in its environment. */
+export interface Program {
+  readonly path: string;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 export interface DaemonOptions {
   /** `127.0.0.1:PORT` of a registry that is to serve docker.io, registry.k8s.io, gcr.io and k8s.gcr.io. */
   readonly mirror?: string;
@@ -61,8 +67,7 @@ export interface DaemonOptions {
   readonly config?: string;
   /** An empty directory for everything of the daemon; a temporary one unless told. */
   readonly root?: string;
-  /** Another build of the program than the one in dist, with what it finds in its environment. */
-  readonly program?: { readonly path: string; readonly environment: Readonly<Record<string, string>> };
+  readonly program?: Program;
 }
 
 export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> {
@@ -99,25 +104,25 @@ function configuration({ mirror, config = "" }: DaemonOptions): string {
 
 interface DaemonProcess {
   pid(): number;
-  start(): Promise<void>;
+  start(program?: Program): Promise<void>;
   leave(): void;
   /** Sends the signal and answers the exit code (128 + n when a signal ended it) once the process is gone. */
   end(signal: "SIGKILL" | "SIGTERM"): Promise<number>;
 }
 
-function daemonProcess(root: string, program: DaemonOptions["program"]): DaemonProcess {
+function daemonProcess(root: string, usual: Program = { path: binary }): DaemonProcess {
   let child: ChildProcess | undefined;
   const socket = join(root, "run/podrt.sock");
   const killAtExit = () => child?.kill("SIGKILL");
   const hasEnded = ({ exitCode, signalCode }: ChildProcess) => exitCode !== null || signalCode !== null;
   return {
     pid: () => child?.pid ?? 0,
-    async start() {
+    async start(program = usual) {
       const log = openSync(join(root, "daemon.log"), "a");
-      const started = spawn(program?.path ?? binary, ["serve", "--root", root], {
+      const started = spawn(program.path, ["serve", "--root", root], {
         cwd: "/",
         stdio: ["ignore", log, log],
-        env: { ...process.env, ...program?.environment },
+        env: { ...process.env, ...program.environment },
       });
       closeSync(log);
       child = started;

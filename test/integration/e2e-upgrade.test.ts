@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ContainerState, PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
+import { patience } from "../support/patience.ts";
+import { type Daemon, startDaemon } from "./harness/daemon.ts";
+import { eventually } from "./harness/eventually.ts";
+import { type PinnedPod, startPinnedPod } from "./harness/pinned-pod.ts";
+import { containerStatus, exited, sandboxStatus, shellIn } from "./harness/pods.ts";
+import { isAlive } from "./harness/proc.ts";
+
+setDefaultTimeout(60_000 * patience);
+
+/** Runs `work` with today's daemon on what the pinned version has left; `words` are more arguments of its monitor. */
+async function withPinnedPod(
+  words: readonly string[],
+  work: (daemon: Daemon, pod: PinnedPod) => Promise<void>,
+): Promise<void> {
+  const root = mkdtempSync(join(tmpdir(), "prt-"));
+  using pod = startPinnedPod(root, words);
+  const daemon = await startDaemon({ root });
+  try {
+    await work(daemon, pod);
+  } finally {
+    await daemon.close();
+  }
+}
+
+function lines({ logPath }: PinnedPod): string[] {
+  const records = readFileSync(logPath, "utf8").split("\n").slice(0, -1);
+  return records.map((record) => record.split(" ").slice(3).join(" "));
+}
+
+function aliveOf({ pids }: PinnedPod): boolean[] {
+  return [pids.monitor, pids.pause, pids.container].map(isAlive);
+}
+
+test("a pod of the first version goes on under today's daemon: ready, its log whole, exec, exit code, removal", () =>
+  withPinnedPod([], async (daemon, pod) => {
+    const { sandboxId, containerId } = pod;
+    expect((await sandboxStatus(daemon, sandboxId)).state).toBe(PodSandboxState.SANDBOX_READY);
+    expect((await containerStatus(daemon, containerId)).state).toBe(ContainerState.CONTAINER_RUNNING);
+    await eventually("the log goes on", () => lines(pod).length >= 10);
+    expect(await shellIn(daemon, containerId, "echo said")).toBe("said");
+
+    await daemon.api.stopContainer({ containerId, timeout: 10n });
+    expect(await exited(daemon, containerId)).toMatchObject({ exitCode: 7, reason: "Error" });
+    expect(lines(pod)).toEqual(lines(pod).map((_, index) => `line ${index}`));
+    await daemon.api.stopPodSandbox({ podSandboxId: sandboxId });
+    await daemon.api.removePodSandbox({ podSandboxId: sandboxId });
+    expect(aliveOf(pod)).toEqual([false, false, false]);
+  }));
+
+for (const [age, protocol] of [
+  ["a newer", 99],
+  ["an older", 0],
+] as const) {
+  test(`a pod whose monitor was started by ${age} podrt goes on; it is named, and can be stopped and removed`, () =>
+    withPinnedPod([`protocol=${protocol}`], async (daemon, pod) => {
+      const { sandboxId, containerId } = pod;
+      expect(daemon.log()).toMatch(new RegExp(`"name":"pinned".*unattended.*by ${age} podrt`));
+      expect((await sandboxStatus(daemon, sandboxId)).state).toBe(PodSandboxState.SANDBOX_READY);
+      expect((await containerStatus(daemon, containerId)).state).toBe(ContainerState.CONTAINER_RUNNING);
+      const exec = daemon.api.execSync({ containerId, cmd: ["true"], timeout: 10n });
+      await expect(exec).rejects.toThrow(
+        `speaks protocol ${protocol}, this one speaks 1: start that podrt again`,
+      );
+      expect(aliveOf(pod)).toEqual([true, true, true]);
+
+      await daemon.api.stopContainer({ containerId, timeout: 10n });
+      const ended = await exited(daemon, containerId);
+      expect(ended).toMatchObject({ exitCode: 255, reason: "Unknown" });
+      expect(ended.message).toContain(`protocol ${protocol}`);
+      await daemon.api.removePodSandbox({ podSandboxId: sandboxId });
+      expect(aliveOf(pod)).toEqual([false, false, false]);
+    }));
+}
