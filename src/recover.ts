@@ -11,12 +11,14 @@ import { removeContainer } from "./container/remove.ts";
 import { containersOf, imagesInUse, nowNs, type Runtime, updateContainer } from "./container/runtime.ts";
 import { containerState } from "./container/status.ts";
 import { logPlace, startPumps, takeBackStdio } from "./container/stdio.ts";
+import { messageOf } from "./errors.ts";
+import { foreignMonitor } from "./launch/foreign-monitor.ts";
 import type { LaunchHistory } from "./launch/journal.ts";
 import { adoptMonitor, findMonitor, type Monitor, readJournal } from "./launch/monitor.ts";
 import { SIGNAL } from "./linux/abi/signal.ts";
 import { openCgroup } from "./linux/cgroup/cgroup.ts";
 import { unpinNamespace } from "./linux/namespace.ts";
-import { identify, identifyChild, signal } from "./linux/process.ts";
+import { identify, identifyChild, isAlive, signal } from "./linux/process.ts";
 import { podDir } from "./paths.ts";
 import { removeFiles, unmountShm } from "./sandbox/files.ts";
 import { removeCgroups, removeSandbox, removeTopCgroup } from "./sandbox/remove.ts";
@@ -61,15 +63,21 @@ async function finishBegun(runtime: Runtime): Promise<void> {
   );
 }
 
-/** One pod that cannot be taken up must not keep the others down: it stays listed, not ready. */
+/** One pod that cannot be taken up must not keep the others down: it is not ready, and can be stopped and removed. */
 async function takeUp(runtime: Runtime, record: SandboxRecord): Promise<void> {
+  const { id } = record;
   try {
     await recoverSandbox(runtime, record);
   } catch (err) {
-    runtime.log.error({ err, sandbox: record.id }, "cannot take up a sandbox; stop and remove it");
-    const current = runtime.sandboxes.get(record.id);
-    if (current !== undefined)
-      endSandbox(runtime, current, `podrt could not take it up again: ${String(err)}`);
+    runtime.log.error({ err, sandbox: id }, "cannot take up a sandbox; stop and remove it");
+    const reason = `podrt could not take it up again: ${messageOf(err)}`;
+    const current = runtime.sandboxes.get(id);
+    if (current === undefined) return;
+    endSandbox(runtime, current, reason);
+    runtime.monitors.get(id)?.disconnect();
+    runtime.monitors.delete(id);
+    if (record.monitor === undefined || !isAlive(record.monitor)) endOrphans(runtime, id, reason);
+    else superviseByLooking(runtime, id, foreignMonitor(record.monitor, reason));
   }
 }
 
@@ -83,27 +91,41 @@ async function recoverSandbox(runtime: Runtime, record: SandboxRecord): Promise<
   const dir = podDir(runtime.paths, record.id);
   const monitor = record.monitor === undefined ? undefined : await adoptMonitor(dir, record.monitor);
   if (monitor === undefined) return recoverWithoutMonitor(runtime, record, dir);
-  supervise(runtime, record.id, monitor);
   if (monitor.refusal !== undefined) {
-    runtime.log.error(
-      { sandbox: record.id, name: record.name },
-      `the pod goes on unattended: ${monitor.refusal}`,
-    );
+    const fields = { sandbox: record.id, name: record.name };
+    runtime.log.error(fields, `the pod goes on unattended: ${monitor.refusal}`);
     return superviseByLooking(runtime, record.id, monitor);
   }
+  // Not listened to yet: the end of a container whose output is not taken up would let go of that.
+  runtime.monitors.set(record.id, monitor);
   const containers = containersOf(runtime, record.id);
-  const recovered = await Promise.allSettled(
+  const outcomes = await Promise.allSettled(
     containers.map((container) => recoverContainer(runtime, monitor, container)),
   );
-  for (const outcome of recovered) if (outcome.status === "rejected") throw outcome.reason;
+  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+  supervise(runtime, record.id, monitor);
+  await settleMissed(runtime, monitor, record.id);
+}
+
+/** What has ended while nobody listened to the monitor. */
+async function settleMissed(runtime: Runtime, monitor: Monitor, sandboxId: string): Promise<void> {
+  await Promise.all(
+    containersOf(runtime, sandboxId).map((container) => {
+      const exit = monitor.history(launchTag(container.id))?.exit;
+      return exit === undefined || containerState(container) !== "running"
+        ? undefined
+        : settleExit(runtime, container, exit);
+    }),
+  );
   const pauseExit = monitor.history(PAUSE_TAG)?.exit;
-  if (pauseExit !== undefined) await pauseDied(runtime, record.id, pauseExit);
+  if (pauseExit !== undefined) await pauseDied(runtime, sandboxId, pauseExit);
 }
 
 function endSandbox(runtime: Runtime, record: SandboxRecord, reason: string): void {
   if (!isReady(record)) return;
   runtime.sandboxes.put(record.id, { ...record, end: { atNs: nowNs(), reason } });
   runtime.log.warn({ sandbox: record.id, name: record.name }, `sandbox is not ready any more: ${reason}`);
+  runtime.events.emit("stopped", record.id, record.id);
 }
 
 /** The monitor is gone, but its journal says what its processes came to while it lived. */
@@ -133,7 +155,6 @@ async function recoverContainer(runtime: Runtime, monitor: Monitor, record: Cont
   if (running === undefined) return;
   await resumeStdio(runtime, monitor, running);
   recoverExecCgroups(runtime, monitor, running);
-  if (history?.exit !== undefined) await settleExit(runtime, running, history.exit);
 }
 
 /** Decides whether a container whose start was under way has started: the journal knows. */
@@ -146,7 +167,9 @@ function settleStart(
   if (record.startingAtNs === undefined) return undefined;
   if (history !== undefined) {
     const process = identifyChild(history.pid);
-    return updateContainer(runtime, record, { startedAtNs: record.startingAtNs, process });
+    const running = updateContainer(runtime, record, { startedAtNs: record.startingAtNs, process });
+    runtime.events.emit("started", record.id, record.sandboxId);
+    return running;
   }
   // The launch never reached the monitor: the container can still be started.
   const { startingAtNs: _, ...created } = record;

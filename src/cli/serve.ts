@@ -7,6 +7,7 @@ import { type Config, loadConfig } from "../config.ts";
 import { newEvents } from "../container/events.ts";
 import { imagesInUse, type Runtime } from "../container/runtime.ts";
 import { openSecurityModules, type SecurityModules } from "../container/security/security-modules.ts";
+import { openEventFeed } from "../cri/event-feed.ts";
 import { podrtRoutes } from "../cri/podrt/routes.ts";
 import { criRoutes } from "../cri/routes.ts";
 import { serveCri } from "../cri/server.ts";
@@ -57,7 +58,10 @@ export async function serve(options: ServeOptions): Promise<number> {
   const database = openDatabase(paths.database);
   const securityModules = await openSecurityModules(logger);
   const { runtime, close } = openRuntime(paths, config, database, securityModules);
+  const events = openEventFeed(runtime);
+  const recovered = events.keepForFirst();
   await recover(runtime);
+  recovered();
   await addBuiltInPause(runtime.images, runtime.content).catch((err) =>
     logger.warn({ err }, "the built-in pause is not listed as an image; pods have it all the same"),
   );
@@ -66,7 +70,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   const server = await serveCri({
     socketPath: paths.socket,
     routes: (router) => {
-      criRoutes(runtime, streaming)(router);
+      criRoutes(runtime, streaming, events)(router);
       podrtRoutes(runtime, keeper)(router);
     },
   });

@@ -23,11 +23,17 @@ export interface EventFeed {
    * falls too far behind ends with a ResourceExhaustedError.
    */
   subscribe(signal: AbortSignal): AsyncIterable<ContainerEventResponse>;
+  /**
+   * Keeps every event from this call on until the answer is called, for whoever subscribes first: what happened while
+   * the daemon was away is found before there can be a subscriber.
+   */
+  keepForFirst(): () => void;
 }
 
 /** Each event is made once, as it happens, and only while somebody listens. */
 export function openEventFeed(runtime: Runtime): EventFeed {
   const queues = new Set<BoundedQueue<ContainerEventResponse>>();
+  let kept: BoundedQueue<ContainerEventResponse> | undefined;
   let unsubscribe = () => {};
   const onEvent = (event: LifecycleEvent) => {
     try {
@@ -38,29 +44,48 @@ export function openEventFeed(runtime: Runtime): EventFeed {
       for (const queue of queues) queue.fail(error);
     }
   };
+  const add = (queue: BoundedQueue<ContainerEventResponse>) => {
+    if (queues.size === 0) unsubscribe = runtime.events.subscribe(onEvent);
+    queues.add(queue);
+  };
+  const remove = (queue: BoundedQueue<ContainerEventResponse>) => {
+    if (queues.delete(queue) && queues.size === 0) unsubscribe();
+  };
+  const newQueue = () => {
+    const queue = newBoundedQueue<ContainerEventResponse>(QUEUE_LIMIT, () => {
+      remove(queue);
+      return new ResourceExhaustedError(
+        `more than ${QUEUE_LIMIT} events were not read in time and are lost: list everything, and subscribe again`,
+      );
+    });
+    return queue;
+  };
   return {
+    keepForFirst() {
+      const queue = newQueue();
+      kept = queue;
+      add(queue);
+      return () => {
+        if (kept === queue) remove(queue);
+      };
+    },
     subscribe(signal) {
       if (queues.size >= MAX_SUBSCRIBERS) {
         throw new ResourceExhaustedError(
           `events already go to ${MAX_SUBSCRIBERS} clients, which is the most: end one of those`,
         );
       }
+      const queue = kept ?? newQueue();
+      kept = undefined;
       const leave = () => {
         signal.removeEventListener("abort", onAbort);
-        if (queues.delete(queue) && queues.size === 0) unsubscribe();
+        remove(queue);
       };
-      const queue = newBoundedQueue<ContainerEventResponse>(QUEUE_LIMIT, () => {
-        leave();
-        return new ResourceExhaustedError(
-          `more than ${QUEUE_LIMIT} events were not read in time and are lost: list everything, and subscribe again`,
-        );
-      });
       const onAbort = () => {
         queue.fail(signal.reason);
         leave();
       };
-      if (queues.size === 0) unsubscribe = runtime.events.subscribe(onEvent);
-      queues.add(queue);
+      add(queue);
       signal.addEventListener("abort", onAbort, { once: true });
       if (signal.aborted) onAbort();
       return drain(queue, leave);

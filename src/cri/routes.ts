@@ -4,7 +4,7 @@ import type { Runtime } from "../container/runtime.ts";
 import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
 import { openStats } from "../stats/stats.ts";
 import type { StreamingServer } from "../streaming/server.ts";
-import { openEventFeed } from "./event-feed.ts";
+import type { EventFeed } from "./event-feed.ts";
 import { imageFsInfo } from "./image/image-fs-info.ts";
 import { imageStatus } from "./image/image-status.ts";
 import { listImages } from "./image/list-images.ts";
@@ -50,15 +50,22 @@ import { updateRuntimeConfig } from "./runtime/update-runtime-config.ts";
 import { version } from "./runtime/version.ts";
 
 /** Both services of the interface, served from one runtime; sessions are served from `streaming`. */
-export function criRoutes(runtime: Runtime, streaming: StreamingServer): (router: ConnectRouter) => void {
+export function criRoutes(
+  runtime: Runtime,
+  streaming: StreamingServer,
+  events: EventFeed,
+): (router: ConnectRouter) => void {
   return (router) => {
-    router.service(RuntimeService, runtimeService(runtime, streaming));
+    router.service(RuntimeService, runtimeService(runtime, streaming, events));
     router.service(ImageService, imageService(runtime));
   };
 }
 
-function runtimeService(runtime: Runtime, streaming: StreamingServer): ServiceImpl<typeof RuntimeService> {
-  const events = openEventFeed(runtime);
+function runtimeService(
+  runtime: Runtime,
+  streaming: StreamingServer,
+  events: EventFeed,
+): ServiceImpl<typeof RuntimeService> {
   const stats = openStats(runtime);
   return {
     version,

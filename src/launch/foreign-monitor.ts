@@ -7,8 +7,8 @@ import type { Monitor } from "./monitor.ts";
 const END_TIMEOUT_MS = 5000;
 
 /**
- * Stands for a monitor that speaks a protocol which this podrt does not (launch/protocol.ts): it launches nothing
- * and tells nothing, but can be ended. `refusal` says why.
+ * Stands for a monitor that this podrt cannot speak with, for its protocol (launch/protocol.ts) or since it does not
+ * answer: it launches nothing and tells nothing, but can be ended. `refusal` says why.
  */
 export function foreignMonitor(identity: ProcessIdentity, refusal: string): Monitor {
   return {

@@ -67,7 +67,7 @@ export interface Monitor {
   forget(tag: number): void;
   /** Hears of each launch whose process ended, in order; one listener. */
   onExit(listener: (tag: number, history: LaunchHistory) => void): void;
-  /** Hears once that the monitor itself has ended. */
+  /** Hears once that the monitor itself has ended, at once where it has already. */
   onGone(listener: () => void): void;
   isAlive(): boolean;
   /** Ends the monitor; its children stay. Idempotent. */
@@ -310,6 +310,7 @@ class MonitorClient implements Monitor {
 
   onGone(listener: () => void): void {
     this.#goneListener = listener;
+    if (this.#gone) listener();
   }
 
   isAlive(): boolean {

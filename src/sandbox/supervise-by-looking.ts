@@ -12,6 +12,7 @@ const INTERVAL_MS = 500;
  * something has ended is seen in /proc, a moment later, and its exit code stays unknown.
  */
 export function superviseByLooking(runtime: Runtime, sandboxId: string, monitor: Monitor): void {
+  runtime.monitors.set(sandboxId, monitor);
   const isOver = () => runtime.monitors.get(sandboxId) !== monitor;
   const look = async () => {
     if (!monitor.isAlive()) return monitorGone(runtime, sandboxId);

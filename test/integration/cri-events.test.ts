@@ -6,6 +6,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Runtime } from "../../src/container/runtime.ts";
+import { openEventFeed } from "../../src/cri/event-feed.ts";
 import { criRoutes } from "../../src/cri/routes.ts";
 import { type CriServer, serveCri } from "../../src/cri/server.ts";
 import { logger } from "../../src/lib/logger.ts";
@@ -37,7 +38,7 @@ beforeAll(async () => {
     },
   };
   runtime = { ...plain, events: counted };
-  const routes = criRoutes(runtime, fakeStreaming);
+  const routes = criRoutes(runtime, fakeStreaming, openEventFeed(runtime));
   server = await serveCri({ socketPath: join(directory, "podrt.sock"), routes });
   idle = listeners;
 });

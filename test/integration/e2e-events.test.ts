@@ -1,81 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { Code, ConnectError } from "@connectrpc/connect";
-import {
-  type ContainerEventResponse,
-  ContainerEventType,
-  ContainerState,
-  PodSandboxState,
-} from "../../src/gen/runtime/v1/api_pb.ts";
+import { Code } from "@connectrpc/connect";
+import { ContainerState, PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
 import { crictlBinary, type Daemon, hasCrictl } from "./harness/daemon.ts";
+import { toBecome, watch } from "./harness/event-watch.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { containerPid, createContainer, exited, pausePid, runContainer, runSandbox } from "./harness/pods.ts";
 import { childrenOf, parentOf } from "./harness/proc.ts";
 
 const fixture = useDaemon();
-let probes = 0;
-
-/** A subscription: what has come so far, and how it ended. */
-interface Watch {
-  readonly events: ContainerEventResponse[];
-  /** What came for one sandbox and its containers: `created app`, with `pod` for the sandbox itself. */
-  of(sandboxId: string): string[];
-  readonly ended: Promise<ConnectError>;
-  leave(): void;
-}
-
-/** Subscribes; resolves once events arrive, which those of a sandbox for the purpose show. */
-async function watch(daemon: Daemon): Promise<Watch> {
-  const leaving = new AbortController();
-  const events: ContainerEventResponse[] = [];
-  const ended = Promise.withResolvers<ConnectError>();
-  const read = async () => {
-    const stream = daemon.api.getContainerEvents({}, { signal: leaving.signal, timeoutMs: 0 });
-    for await (const event of stream) events.push(event);
-    throw new ConnectError("ended without an error", Code.Unknown);
-  };
-  read().catch((error) => ended.resolve(ConnectError.from(error)));
-  await eventually("events arrive", async () => {
-    const podSandboxId = await runSandbox(daemon, `probe-${probes++}`);
-    await daemon.api.removePodSandbox({ podSandboxId });
-    return events.length > 0;
-  });
-  return {
-    events,
-    of: (sandboxId) => summary(events, sandboxId),
-    ended: ended.promise,
-    leave: () => leaving.abort(),
-  };
-}
-
-const NAMES: Readonly<Record<number, string>> = {
-  [ContainerEventType.CONTAINER_CREATED_EVENT]: "created",
-  [ContainerEventType.CONTAINER_STARTED_EVENT]: "started",
-  [ContainerEventType.CONTAINER_STOPPED_EVENT]: "stopped",
-  [ContainerEventType.CONTAINER_DELETED_EVENT]: "deleted",
-};
-
-function summary(events: readonly ContainerEventResponse[], sandboxId: string): string[] {
-  const names = new Map<string, string>([[sandboxId, "pod"]]);
-  return events
-    .filter((event) => event.podSandboxStatus?.id === sandboxId)
-    .map((event) => {
-      for (const { id, metadata } of event.containersStatuses) names.set(id, metadata!.name);
-      return `${NAMES[event.containerEventType]} ${names.get(event.containerId)}`;
-    });
-}
-
-async function toBecome(what: () => string[], expected: readonly string[]): Promise<void> {
-  await eventually(expected.join(", "), () => {
-    if (what().length < expected.length) throw new Error(what().join(", "));
-    return true;
-  });
-  await Bun.sleep(100);
-  expect(what()).toEqual([...expected]);
-}
-
 test("the life of a pod: each event once, in order, with the state that it tells of", async () => {
   const { daemon } = fixture;
   const { api } = daemon;
@@ -206,23 +141,10 @@ test("an exit that is noticed together with the death of the monitor is told onc
   watching.leave();
 });
 
-test("what ended while the daemon was dead is listed when it answers, and no event afterwards", async () => {
-  const { daemon } = fixture;
-  const pod = await runSandbox(daemon, "away");
-  const id = await runContainer(daemon, pod, { name: "app", command: ["sh", "-c", "sleep 1; exit 3"] });
-  await daemon.kill();
-  await Bun.sleep(1500);
-  await daemon.start();
-  const watching = await watch(daemon);
-  const [listed] = (await daemon.api.listContainers({ filter: { id } })).containers;
-  expect(listed?.state).toBe(ContainerState.CONTAINER_EXITED);
-  await daemon.api.removePodSandbox({ podSandboxId: pod });
-  await toBecome(() => watching.of(pod), ["stopped pod", "deleted app", "deleted pod"]);
-  watching.leave();
-});
-
 // crictl is written in Go, so it is there only where Go could build it.
 describe.skipIf(!hasCrictl)("crictl events", () => {
+  let probes = 0;
+
   test("prints them until the daemon stops, which it hears of", async () => {
     const { daemon } = fixture;
     const child = Bun.spawn([crictlBinary, "--runtime-endpoint", `unix://${daemon.socket}`, "events"], {
@@ -235,7 +157,7 @@ describe.skipIf(!hasCrictl)("crictl events", () => {
       for await (const chunk of child.stdout) printed += Buffer.from(chunk).toString();
     })();
     const podSandboxId = await eventually("events are printed", async () => {
-      const id = await runSandbox(daemon, `probe-${probes++}`);
+      const id = await runSandbox(daemon, `crictl-probe-${probes++}`);
       await daemon.api.removePodSandbox({ podSandboxId: id });
       const types = ["CREATED", "STARTED", "STOPPED", "DELETED"];
       return types.every((type) => printed.includes(`CONTAINER_${type}_EVENT`)) ? id : undefined;
