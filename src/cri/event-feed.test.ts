@@ -89,6 +89,33 @@ test("nothing that happened before the subscription is sent", async () => {
   ]);
 });
 
+test("what is kept for the first subscriber goes to that one alone, before what comes", async () => {
+  const { runtime, listeners } = watchedRuntime();
+  const feed = openEventFeed(runtime);
+  const kept = feed.keepForFirst();
+  runtime.events.emit("stopped", id("ca"), id("aa"));
+  kept();
+  expect(listeners()).toBe(0);
+  runtime.events.emit("created", id("cb"), id("aa"));
+  const [first, second] = [feed.subscribe(ignored), feed.subscribe(ignored)];
+  runtime.events.emit("deleted", id("cb"), id("aa"));
+  const typesOf = async (stream: typeof first, count: number) =>
+    (await take(stream, count)).map(({ containerEventType }) => containerEventType);
+  const { CONTAINER_STOPPED_EVENT, CONTAINER_DELETED_EVENT } = ContainerEventType;
+  expect(await typesOf(first, 2)).toEqual([CONTAINER_STOPPED_EVENT, CONTAINER_DELETED_EVENT]);
+  expect(await typesOf(second, 1)).toEqual([CONTAINER_DELETED_EVENT]);
+  expect(listeners()).toBe(0);
+});
+
+test("a first subscriber for whom too much was kept is told that it is lost", async () => {
+  const { runtime } = watchedRuntime();
+  const feed = openEventFeed(runtime);
+  const kept = feed.keepForFirst();
+  for (let count = 0; count < 1001; count++) runtime.events.emit("stopped", id("ca"), id("aa"));
+  kept();
+  await expect(take(feed.subscribe(ignored), 1)).rejects.toMatchObject({ kind: "ResourceExhausted" });
+});
+
 test("who falls behind is told so and costs nothing more, the others go on", async () => {
   const { runtime, listeners } = watchedRuntime();
   const feed = openEventFeed(runtime);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { ContainerState, NamespaceMode, PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
 import type { Daemon } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
@@ -83,5 +85,21 @@ test("an exit that the monitor had written down is kept, though both died before
     exitCode: 143,
     reason: "Error",
   });
+  await daemon.api.removePodSandbox({ podSandboxId: pod.sandboxId });
+});
+
+test("a pod whose monitor cannot be reached any more is not ready, and can be stopped and removed", async () => {
+  const { daemon } = fixture;
+  const pod = await podOfTwoProcesses(daemon, "unreachable");
+  await daemon.kill();
+  rmSync(join(daemon.root, "run/pods", pod.sandboxId, "monitor.sock"));
+  await daemon.start();
+  expect((await sandboxStatus(daemon, pod.sandboxId)).state).toBe(PodSandboxState.SANDBOX_NOTREADY);
+  const { reason } = await sandboxInfo(daemon, pod.sandboxId);
+  expect(reason).toContain("could not take it up again: cannot reach the monitor");
+  expect([...pod.pids, pod.monitor].map(isAlive)).toEqual([true, true, true, true]);
+  await daemon.api.stopPodSandbox({ podSandboxId: pod.sandboxId });
+  expect([...pod.pids, pod.monitor].map(isAlive)).toEqual([false, false, false, false]);
+  expect(await containerStatus(daemon, pod.containerId)).toMatchObject({ exitCode: 255, reason: "Unknown" });
   await daemon.api.removePodSandbox({ podSandboxId: pod.sandboxId });
 });
