@@ -57,9 +57,10 @@ check: $(MODULES) ## Types, lint, layers, and that generated code is up to date
 	$(BUN) test test/tidy.test.ts
 	$(BUN) scripts/check-generated.ts
 
-bench: $(BINARY) $(PACKAGES) ## Measure starts, memory and statistics, beside runc and crun where installed (root)
+bench: $(BINARY) $(PACKAGES) ## Measure starts, memory, statistics and restarts, beside runc and crun where installed (root)
 	@$(BUN) test/bench/bench.ts
 	@$(BUN) test/bench/stats.ts
+	@$(BUN) test/bench/restart.ts
 
 install: $(BINARY) ## Copy dist/podrt to DESTDIR/PREFIX/bin (PREFIX is /usr/local)
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/podrt

@@ -211,25 +211,35 @@ async function undoSandbox(runtime: Runtime, record: SandboxRecord): Promise<voi
   await removeTopCgroup(runtime);
 }
 
+/** What cannot be undone is tried again at the next start; a container without its completion mark is never listed. */
 async function undoUnfinishedContainers(runtime: Runtime): Promise<void> {
-  for (const record of runtime.containers.list()) {
-    if (record.created && runtime.sandboxes.get(record.sandboxId) !== undefined) continue;
-    await openCgroup(runtime.cgroups, record.cgroupPath).remove();
-    await runtime.snapshotter.remove(record.id);
-    runtime.containers.delete(record.id);
-  }
+  const unfinished = runtime.containers
+    .list()
+    .filter(({ created, sandboxId }) => !created || runtime.sandboxes.get(sandboxId) === undefined);
+  await Promise.all(
+    unfinished.map(async ({ id, cgroupPath }) => {
+      try {
+        await openCgroup(runtime.cgroups, cgroupPath).remove();
+        await runtime.snapshotter.remove(id);
+        runtime.containers.delete(id);
+      } catch (err) {
+        runtime.log.error({ err, container: id }, "a container that was being made could not be undone");
+      }
+    }),
+  );
 }
 
 /** An exit is recorded before what it leaves is taken away; the daemon may have died in between. */
 async function removeCgroupsOfEnded(runtime: Runtime): Promise<void> {
-  for (const record of runtime.containers.list()) {
-    const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
-    if (containerState(record) !== "exited" || !cgroup.exists()) continue;
-    // Processes that outlived the container keep it; so does its record, and its removal tries again.
-    await cgroup
-      .remove()
-      .catch((err) => runtime.log.warn({ err, container: record.id }, "cgroup not removed"));
-  }
+  const ended = runtime.containers.list().filter((record) => containerState(record) === "exited");
+  await Promise.all(
+    ended.map(async ({ id, cgroupPath }) => {
+      const cgroup = openCgroup(runtime.cgroups, cgroupPath);
+      if (!cgroup.exists()) return;
+      // Processes that outlived the container keep it; so does its record, and its removal tries again.
+      await cgroup.remove().catch((err) => runtime.log.warn({ err, container: id }, "cgroup not removed"));
+    }),
+  );
 }
 
 async function removeOrphanedSnapshots(runtime: Runtime): Promise<void> {

@@ -14,6 +14,7 @@ const INTERVAL_MS = 500;
 export function superviseByLooking(runtime: Runtime, sandboxId: string, monitor: Monitor): void {
   runtime.monitors.set(sandboxId, monitor);
   const isOver = () => runtime.monitors.get(sandboxId) !== monitor;
+  const end = () => recorded(runtime, sandboxId, () => pauseGone(runtime, sandboxId, "pause ended", nowNs()));
   const look = async () => {
     if (!monitor.isAlive()) return monitorGone(runtime, sandboxId);
     for (const container of containersOf(runtime, sandboxId)) {
@@ -22,7 +23,8 @@ export function superviseByLooking(runtime: Runtime, sandboxId: string, monitor:
         endOrphan(runtime, container, `it ended, and its exit code is not known: ${monitor.refusal}`);
     }
     const pause = runtime.sandboxes.get(sandboxId)?.pause;
-    if (pause !== undefined && !isAlive(pause)) await pauseGone(runtime, sandboxId, "pause ended", nowNs());
+    // It waits for the containers, whose end is seen by the next look.
+    if (pause !== undefined && !isAlive(pause)) void end();
   };
   const lookLater = () => {
     setTimeout(async () => {

@@ -74,8 +74,10 @@ export async function pauseGone(
 export async function monitorGone(runtime: Runtime, sandboxId: string): Promise<void> {
   runtime.monitors.delete(sandboxId);
   const record = runtime.sandboxes.get(sandboxId);
-  if (record === undefined || record.end !== undefined) return;
+  if (record === undefined) return;
   const reason = "the pod's monitor died";
+  // Of a pod that has ended before, a container may still be on its way out.
+  if (record.end !== undefined) return endOrphans(runtime, sandboxId, reason);
   runtime.sandboxes.put(sandboxId, { ...record, end: { atNs: nowNs(), reason } });
   runtime.log.error({ sandbox: sandboxId, name: record.name }, `${reason}; stopping the pod`);
   if (record.pause !== undefined) signal(record.pause, SIGNAL.SIGKILL);

@@ -3,7 +3,10 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { containerState } from "../../src/container/status.ts";
 import { ContainerState, PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
+import { isReady } from "../../src/state/sandboxes.ts";
+import pinned from "../fixtures/upgrade/first-version.json";
 import { patience } from "../support/patience.ts";
 import { type Daemon, startDaemon } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
@@ -37,6 +40,13 @@ function aliveOf({ pids }: PinnedPod): boolean[] {
   return [pids.monitor, pids.pause, pids.container].map(isAlive);
 }
 
+test("no record needs a field that the first version's have not", () => {
+  const { sandboxes, sandbox_configs, containers, container_specs } = pinned.rows;
+  // The compiler holds it, the states are what the records say.
+  expect(isReady({ ...sandboxes, ...sandbox_configs })).toBe(true);
+  expect(containerState({ ...containers, ...container_specs })).toBe("running");
+});
+
 test("a pod of the first version goes on under today's daemon: ready, its log whole, exec, exit code, removal", () =>
   withPinnedPod([], async (daemon, pod) => {
     const { sandboxId, containerId } = pod;
@@ -53,9 +63,13 @@ test("a pod of the first version goes on under today's daemon: ready, its log wh
     expect(aliveOf(pod)).toEqual([false, false, false]);
   }));
 
-for (const [age, protocol] of [
-  ["a newer", 99],
-  ["an older", 0],
+for (const [age, protocol, end] of [
+  [
+    "a newer",
+    99,
+    ({ api }: Daemon, { containerId }: PinnedPod) => api.stopContainer({ containerId, timeout: 10n }),
+  ],
+  ["an older", 0, async (_: Daemon, { pids }: PinnedPod) => void process.kill(pids.pause, "SIGKILL")],
 ] as const) {
   test(`a pod whose monitor was started by ${age} podrt goes on; it is named, and can be stopped and removed`, () =>
     withPinnedPod([`protocol=${protocol}`], async (daemon, pod) => {
@@ -69,7 +83,7 @@ for (const [age, protocol] of [
       );
       expect(aliveOf(pod)).toEqual([true, true, true]);
 
-      await daemon.api.stopContainer({ containerId, timeout: 10n });
+      await end(daemon, pod);
       const ended = await exited(daemon, containerId);
       expect(ended).toMatchObject({ exitCode: 255, reason: "Unknown" });
       expect(ended.message).toContain(`protocol ${protocol}`);
