@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { foreignProtocol, isMonitorOf, monitorArguments, PROTOCOL, protocolOf } from "./protocol.ts";
 
 test("a monitor says its protocol on its command line; one that says nothing speaks the first", async () => {
@@ -7,6 +8,8 @@ test("a monitor says its protocol on its command line; one that says nothing spe
     // It waits for its first argument, standard input, before it looks at the others.
     const child = Bun.spawn(["cat", "-", ...words], { argv0: "podrt-monitor", stdin: "pipe" });
     try {
+      while (!readFileSync(`/proc/${child.pid}/cmdline`, "utf8").startsWith("podrt-monitor\0"))
+        await Bun.sleep(1);
       return protocolOf(child.pid);
     } finally {
       child.kill("SIGKILL");

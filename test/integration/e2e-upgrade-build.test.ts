@@ -56,6 +56,7 @@ async function expectTakenOver(daemon: Daemon, pod: Awaited<ReturnType<typeof co
   await daemon.api.removePodSandbox({ podSandboxId: sandboxId });
 }
 
+// Its sources are in the git history, which a shallow clone or an unpacked archive lacks; e2e-upgrade.test.ts does without.
 test.skipIf(!hasEarlierSources)(
   "pods of the first version go on under today's, and today's under the first one, or it says why not",
   async () => {
