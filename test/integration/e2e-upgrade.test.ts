@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+import { Database } from "bun:sqlite";
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { containerState } from "../../src/container/status.ts";
 import { ContainerState, PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
+import { MIGRATIONS } from "../../src/state/migrations.ts";
 import { isReady } from "../../src/state/sandboxes.ts";
 import pinned from "../fixtures/upgrade/first-version.json";
 import { patience } from "../support/patience.ts";
@@ -61,6 +63,23 @@ test("a pod of the first version goes on under today's daemon: ready, its log wh
     await daemon.api.stopPodSandbox({ podSandboxId: sandboxId });
     await daemon.api.removePodSandbox({ podSandboxId: sandboxId });
     expect(aliveOf(pod)).toEqual([false, false, false]);
+  }));
+
+test("a state that a newer podrt has written is refused in a sentence, and its pods go on", () =>
+  withPinnedPod([], async (daemon, pod) => {
+    await daemon.kill();
+    const setSchema = (version: number) => {
+      using database = new Database(join(daemon.root, "lib/podrt.db"), { strict: true });
+      database.run(`PRAGMA user_version = ${version}`);
+    };
+    setSchema(99);
+    await expect(daemon.start()).rejects.toThrow(
+      /state database \S+ was written by a newer podrt \(schema 99, this one knows \d+\): start that podrt, or/,
+    );
+    expect(aliveOf(pod)).toEqual([true, true, true]);
+    setSchema(MIGRATIONS.length);
+    await daemon.start();
+    expect((await sandboxStatus(daemon, pod.sandboxId)).state).toBe(PodSandboxState.SANDBOX_READY);
   }));
 
 for (const [age, protocol, end] of [

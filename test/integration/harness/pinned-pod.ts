@@ -22,9 +22,9 @@ import {
 import { instanceOf } from "./leftovers.ts";
 
 /*
- * A pod as the version in test/fixtures/upgrade made and left it: its machine code runs, its rows are in the
- * database, its files are where it had them. What it agreed on with its monitor is written down here by hand, and
- * stays as it is: nothing here comes from src/launch or src/container, which go on.
+ * A pod as the version in test/fixtures/upgrade made and left it. Its machine code runs; its rows, as they were after it
+ * was killed with a pod in the host's network, are in the database; its files are where it had them. What it had agreed on
+ * with its monitor is written down here by hand and stays: nothing comes from src/launch or src/container, which go on.
  */
 
 const HELD_FD = 256;
