@@ -38,14 +38,9 @@ async function main(): Promise<void> {
     await ensureImage(daemon, busybox);
     let made = 0;
     for (const count of counts) {
-      await Promise.all(Array.from({ length: makers }, makePods));
-      async function makePods(): Promise<void> {
-        while (made < count) {
-          const name = `pod-${made++}`;
-          const sandboxId = await runSandbox(daemon, name, { logDirectory: `${daemon.root}/logs/${name}` });
-          await runContainer(daemon, sandboxId, { name: "app", logPath: "app.log" });
-        }
-      }
+      const names = Array.from({ length: count - made }, (_, index) => `pod-${made + index}`);
+      await Promise.all(Array.from({ length: makers }, () => makePods(daemon, names)));
+      made = count;
       await measure(daemon, count);
     }
   } finally {
@@ -53,6 +48,15 @@ async function main(): Promise<void> {
   }
 }
 
+/** Makes a pod for each name, which it takes from the list. */
+async function makePods(daemon: Daemon, names: string[]): Promise<void> {
+  for (let name = names.pop(); name !== undefined; name = names.pop()) {
+    const sandboxId = await runSandbox(daemon, name, { logDirectory: `${daemon.root}/logs/${name}` });
+    await runContainer(daemon, sandboxId, { name: "app", logPath: "app.log" });
+  }
+}
+
+/** The daemon is asked every twenty milliseconds whether it is back. */
 async function measure(daemon: Daemon, count: number): Promise<void> {
   const samples = new Samples();
   for (let round = 0; round < rounds; round++) {
