@@ -148,7 +148,7 @@ export function createPuller(deps: PullerDeps): Puller {
       return {
         resolve: () => resolveQuietly(session, target, signal),
         async fetch() {
-          const root = await session.manifest(target, signal);
+          const root = await during(`manifest ${target}`, () => session.manifest(target, signal));
           await lease.hold([nodeOf("blob", root.digest)]);
           await content.ingest(once(root.bytes), { digest: root.digest }, signal);
           const plan = await planImage(content, root, platform, ensure);
@@ -176,7 +176,7 @@ async function resolveQuietly(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   try {
-    return await session.resolve(target, signal);
+    return await during(`manifest ${target}`, () => session.resolve(target, signal));
   } catch (error) {
     signal.throwIfAborted();
     if (isKind(error, "Unavailable", "PermissionDenied")) throw error;
@@ -191,7 +191,8 @@ async function fetchManifest(
   signal: AbortSignal,
 ): Promise<void> {
   if (!content.has(wanted.digest)) {
-    const { bytes } = await session.manifest(wanted.digest, signal);
+    const step = `manifest ${wanted.digest}`;
+    const { bytes } = await during(step, () => session.manifest(wanted.digest, signal));
     checkSize(wanted.digest, bytes.length, wanted.size);
     await content.ingest(once(bytes), { digest: wanted.digest }, signal);
   }
@@ -220,8 +221,9 @@ async function download(
       return;
     } catch (error) {
       signal.throwIfAborted();
-      if (!isKind(error, "FailedPrecondition")) throw error;
-      if (skip + 1 < hosts.length) continue;
+      // What the disk has to do with it is said as it is.
+      if (isKind(error, "ResourceExhausted", "Internal")) throw error;
+      if (isKind(error, "FailedPrecondition") && skip + 1 < hosts.length) continue;
       throw restate(error, `blob ${wanted.digest} from ${hosts.slice(skip).join(", ")}: ${messageOf(error)}`);
     }
   }
@@ -278,6 +280,15 @@ function createGate(width: number): <T>(work: () => Promise<T>) => Promise<T> {
       else next();
     }
   };
+}
+
+/** Says of an error at which step of the pull it was. */
+async function during<T>(step: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof PodrtError ? restate(error, `${step}: ${error.message}`) : error;
+  }
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

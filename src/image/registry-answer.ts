@@ -29,7 +29,11 @@ export class BusyError extends UnavailableError {
   }
 }
 
+/** A server that does not send the rest of a blob which it was asked for; it may still send all of it. */
+export class RangeRefusedError extends FailedPreconditionError {}
+
 const ERROR_BODY_LIMIT_BYTES = 16 * 1024;
+const DAY_MS = 86_400_000;
 const BUSY_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** Reads a manifest answered with 200: whole, bounded, and with the digest that was asked for or announced. */
@@ -85,13 +89,14 @@ function checkExtent(endpoint: Endpoint, answer: Answer, size: number, offset: n
   if (answer.status === 206) {
     const [, start, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(answer.headers.get("content-range") ?? "") ?? [];
     if (Number(start) === offset && Number(total) === size) return;
-    throw new FailedPreconditionError(`${endpoint.host} sent another part of the blob than asked for`);
+    throw new RangeRefusedError(`${endpoint.host} sent another part of the blob than asked for`);
   }
-  const length = answer.headers.get("content-length");
-  if (length === null || Number(length) === size) return;
+  // Said twice the same it comes as a list (RFC 9110, 8.6); what is no length is left to the count.
+  const [length, ...others] = new Set(answer.headers.get("content-length")?.split(/\s*,\s*/));
+  if (length === undefined || others.length > 0 || !/^\d+$/.test(length) || Number(length) === size) return;
   const how = Number(length) < size ? "a truncated" : "an overlong";
   throw new FailedPreconditionError(
-    `${endpoint.host} sends ${how} blob, ${Number(length)} bytes where the manifest says ${size}`,
+    `${endpoint.host} sends ${how} blob, ${length} bytes where the manifest says ${size}`,
   );
 }
 
@@ -104,12 +109,26 @@ export async function failedAnswer(endpoint: Endpoint, answer: Answer): Promise<
     : endpoint.host;
   const sentence = `${host} answered ${answer.status} (${reasonIn(bytes) ?? usualReason(answer.status)})`;
   // Elsewhere is storage reached by a signed address, which a second request renews.
-  if (BUSY_STATUSES.has(answer.status) || (isElsewhere && answer.status === 403)) {
-    return new BusyError(sentence, retryAfterMs(answer.headers.get("retry-after")));
-  }
+  if (isBusy(answer) || (isElsewhere && answer.status === 403)) return busyError(sentence, answer);
+  if (answer.status === 416) return new RangeRefusedError(sentence);
   if (answer.status === 404) return new NotFoundError(sentence);
   if (answer.status === 401 || answer.status === 403) return new PermissionDeniedError(sentence);
   return new FailedPreconditionError(sentence);
+}
+
+/** Whether the answer is worth another try. */
+export function isBusy({ status }: Answer): boolean {
+  return BUSY_STATUSES.has(status);
+}
+
+/** The error for an answer that is worth another try, with how long the server wants to be left alone. */
+export function busyError(sentence: string, { headers }: Answer): BusyError {
+  const ms = retryAfterMs(headers);
+  return new BusyError(ms === 0 ? sentence : `${sentence} and wants to be left alone for ${timeIn(ms)}`, ms);
+}
+
+function timeIn(ms: number): string {
+  return ms > DAY_MS ? "more than a day" : `${Math.ceil(ms / 1000)} s`;
 }
 
 /** `errors[0]` of the distribution specification's error body, made fit for a message. */
@@ -135,14 +154,17 @@ function usualReason(status: number): string {
     500: "internal error",
     502: "bad gateway",
     503: "not available",
+    416: "no such part",
     504: "gateway timeout",
   };
   return reasons[status] ?? "unexpected";
 }
 
-/** Retry-After is in seconds or a date (RFC 9110, 10.2.3). */
-function retryAfterMs(header: string | null): number {
+/** Retry-After is in seconds or a date (RFC 9110, 10.2.3), which is compared with the server's own clock. */
+function retryAfterMs(headers: Headers): number {
+  const header = headers.get("retry-after");
   if (header === null) return 0;
-  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
-  return Number.isFinite(ms) ? Math.max(0, ms) : 0;
+  const answeredMs = Date.parse(headers.get("date") ?? "") || Date.now();
+  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - answeredMs;
+  return Number.isNaN(ms) ? 0 : Math.max(0, ms);
 }

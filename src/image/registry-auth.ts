@@ -4,11 +4,11 @@ import {
   FailedPreconditionError,
   InvalidArgumentError,
   PermissionDeniedError,
-  UnavailableError,
 } from "../errors.ts";
 import { DEFAULT_HOST } from "../oci/reference.ts";
 import type { Endpoint } from "./registry-hosts.ts";
-import { type Answer, send, type Transport } from "./registry-transport.ts";
+import { busyError, isBusy } from "./registry-answer.ts";
+import { type Answer, NoAnswerError, send, type Transport } from "./registry-transport.ts";
 
 /** Credentials as the CRI's AuthConfig has them. No field of it may reach a log or a message. */
 export interface RegistryAuth {
@@ -150,10 +150,16 @@ async function fetchToken(
   const service = challenge.parameters.get("service");
   const scope = challenge.parameters.get("scope") ?? `repository:${repository}:pull`;
   const parameters = new URLSearchParams({ ...(service === undefined ? {} : { service }), scope });
-  const answer = await (credentials.kind === "identity"
-    ? send(refreshRequest(realm, parameters, credentials.token), transport)
-    : send(tokenRequest(realm, parameters, credentials), transport));
-  return readToken(answer, realm, endpoint, credentials);
+  try {
+    const answer = await (credentials.kind === "identity"
+      ? send(refreshRequest(realm, parameters, credentials.token), transport)
+      : send(tokenRequest(realm, parameters, credentials), transport));
+    return await readToken(answer, realm, endpoint, credentials);
+  } catch (error) {
+    if (!(error instanceof NoAnswerError)) throw error;
+    const message = `the token service of ${endpoint.host}: ${error.message}`;
+    throw new NoAnswerError(message, error.how, { cause: error });
+  }
 }
 
 function tokenRequest(realm: URL, parameters: URLSearchParams, credentials: Credentials) {
@@ -187,9 +193,8 @@ async function readToken(
   if (answer.status === 400 || answer.status === 401 || answer.status === 403)
     throw refused(endpoint, credentials);
   if (answer.status !== 200) {
-    throw new UnavailableError(
-      `${realm.host}, the token service of ${endpoint.host}, answered ${answer.status}`,
-    );
+    const sentence = `${realm.host}, the token service of ${endpoint.host}, answered ${answer.status}`;
+    throw isBusy(answer) ? busyError(sentence, answer) : new FailedPreconditionError(sentence);
   }
   const token = isWhole ? tokenIn(new TextDecoder().decode(bytes)) : undefined;
   if (token === undefined) {

@@ -203,12 +203,18 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
   EPROTO: "does not speak TLS",
 };
 
+/** What Bun's fetch calls an answer that it cannot read. */
+const NOT_HTTP = /^(Malformed_HTTP_Response|Invalid\w+|ResponseHeadersTooLarge|UnrequestedUpgrade)$/;
+
 /** Puts a failed fetch into words. */
 function noAnswer(host: string, error: unknown): NoAnswerError {
   const code = String((error as { code?: unknown } | undefined)?.code ?? "");
   const known = UNREACHABLE[code];
   if (known !== undefined)
     return new NoAnswerError(`${host} ${known} (${code})`, "unreachable", { cause: error });
+  if (NOT_HTTP.test(code)) {
+    return new NoAnswerError(`${host} sends what is no HTTP (${code})`, "unreachable", { cause: error });
+  }
   if (code === "ECONNRESET") {
     return new NoAnswerError(`${host} broke the connection`, "broken", { cause: error });
   }

@@ -5,7 +5,14 @@ import { isDigest } from "../oci/digest.ts";
 import { INDEX_TYPES, MANIFEST_TYPES } from "../oci/manifest.ts";
 import type { Reference } from "../oci/reference.ts";
 import { restate } from "./pull-error.ts";
-import { BusyError, failedAnswer, type ManifestAnswer, readBlob, readManifest } from "./registry-answer.ts";
+import {
+  BusyError,
+  failedAnswer,
+  type ManifestAnswer,
+  RangeRefusedError,
+  readBlob,
+  readManifest,
+} from "./registry-answer.ts";
 import { type Authorizer, createAuthorizer, credentialsFor, type RegistryAuth } from "./registry-auth.ts";
 import type { Endpoint } from "./registry-hosts.ts";
 import { type Answer, NoAnswerError, type Request, send } from "./registry-transport.ts";
@@ -44,6 +51,7 @@ export interface SessionOptions {
 
 const TRIES_LIMIT = 5;
 const RENEWALS_LIMIT = 2;
+/** Who wants to be left alone for longer is not asked again. */
 const BACKOFF_LIMIT_MS = 10_000;
 /** A connection that brought this much before it broke does not count as a failed try. */
 const PROGRESS_BYTES = 1 << 20;
@@ -55,7 +63,7 @@ export function openSession(options: SessionOptions): RegistrySession {
   const request = createRequester(options);
   const wait: Wait = (tries, error, signal) => {
     const asked = error instanceof BusyError ? error.retryAfterMs : 0;
-    return sleep(Math.min(BACKOFF_LIMIT_MS, Math.max(asked, backoffMs * 2 ** (tries - 1))), signal);
+    return sleep(Math.max(asked, Math.min(BACKOFF_LIMIT_MS, backoffMs * 2 ** (tries - 1))), signal);
   };
   let endpoints: readonly Endpoint[] = options.endpoints;
   const anywhere = async <T>(
@@ -137,10 +145,12 @@ async function* blobFromAny(
   let offset = 0;
   for (const endpoint of endpoints) {
     if (isPointless(endpoint, failures)) continue;
+    let sendsParts = true;
     for (let tries = 1; ; tries++) {
       const before = offset;
       try {
-        const headers: Record<string, string> = offset === 0 ? {} : { range: `bytes=${offset}-` };
+        const isPart = sendsParts && offset > 0;
+        const headers: Record<string, string> = isPart ? { range: `bytes=${offset}-` } : {};
         const answer = await request(endpoint, `blobs/${wanted.digest}`, signal, { headers });
         if (answer.status !== 200 && answer.status !== 206) throw await failedAnswer(endpoint, answer);
         for await (const chunk of readBlob(endpoint, answer, wanted.size, offset)) {
@@ -151,6 +161,10 @@ async function* blobFromAny(
       } catch (error) {
         signal?.throwIfAborted();
         if (offset - before >= PROGRESS_BYTES) tries = 0;
+        if (error instanceof RangeRefusedError && sendsParts && offset > 0) {
+          sendsParts = false;
+          continue;
+        }
         if (tries === TRIES_LIMIT || !(isTransient(error) || isInterruption(error, offset))) {
           failures.push({ endpoint, error });
           break;
@@ -200,7 +214,8 @@ function isPointless(endpoint: Endpoint, failures: readonly Failure[]): boolean 
 }
 
 function isTransient(error: unknown): boolean {
-  return error instanceof BusyError || (error instanceof NoAnswerError && error.how === "broken");
+  if (error instanceof BusyError) return error.retryAfterMs <= BACKOFF_LIMIT_MS;
+  return error instanceof NoAnswerError && error.how === "broken";
 }
 
 /** In the middle of a blob a stall, or a server that restarts, is worth waiting for too. */

@@ -177,10 +177,14 @@ test("docker.io's images come from its mirror, and the name stays docker.io's", 
 });
 
 test("an unknown repository and an unknown tag are told in the registry's words", async () => {
-  for (const name of ["nobody/nothing:v1", "team/app:v9"]) {
+  for (const [repository, tag] of [
+    ["nobody/nothing", "v1"],
+    ["team/app", "v9"],
+  ]) {
+    const name = `${repository}:${tag}`;
     const attempt = store.images.pull(named(name));
     await expect(attempt).rejects.toThrow(
-      `cannot pull ${named(name)}: ${registry.host} answered 404 (manifest unknown); check the name and tag`,
+      `cannot pull ${named(name)}: manifest ${tag}: ${registry.host} answered 404 (manifest unknown); check the name and tag`,
     );
     await expect(attempt).rejects.toMatchObject({ kind: "NotFound" });
   }
