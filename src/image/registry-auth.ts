@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from "node:crypto";
-import {
-  FailedPreconditionError,
-  InvalidArgumentError,
-  PermissionDeniedError,
-} from "../errors.ts";
+import { FailedPreconditionError, InvalidArgumentError, PermissionDeniedError } from "../errors.ts";
 import { DEFAULT_HOST } from "../oci/reference.ts";
-import type { Endpoint } from "./registry-hosts.ts";
 import { busyError, isBusy } from "./registry-answer.ts";
+import type { Endpoint } from "./registry-hosts.ts";
 import { type Answer, NoAnswerError, send, type Transport } from "./registry-transport.ts";
 
 /** Credentials as the CRI's AuthConfig has them. No field of it may reach a log or a message. */

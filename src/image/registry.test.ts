@@ -216,7 +216,9 @@ test("a server that wants to be left alone for long is not asked again", async (
   for (const header of ["3600", "9".repeat(40), "Fri, 31 Dec 9999 23:59:59 GMT"]) {
     registry.requests.length = 0;
     registry.override = () => new Response("", { status: 503, headers: { "retry-after": header } });
-    await expect(session().manifest("v1")).rejects.toThrow(/wants to be left alone for (3600 s|more than a day)$/);
+    await expect(session().manifest("v1")).rejects.toThrow(
+      /wants to be left alone for (3600 s|more than a day)$/,
+    );
     expect(registry.requests).toHaveLength(1);
   }
 });
