@@ -57,12 +57,14 @@ export interface Runtime {
   readonly log: Logger;
 }
 
+/** A clock further back than this was set back: it is followed, since figures are divided by times. */
+const SET_BACK_NS = 1_000_000_000n;
 let lastNs = 0n;
 
-/** Now, as records keep it: nanoseconds since 1970, in decimal; never the same twice, for ordering. */
+/** Now, as records keep it: nanoseconds since 1970, in decimal; never the same twice in a row, for ordering. */
 export function nowNs(): string {
   const now = BigInt(Date.now()) * 1_000_000n;
-  lastNs = now > lastNs ? now : lastNs + 1n;
+  lastNs = now > lastNs || now < lastNs - SET_BACK_NS ? now : lastNs + 1n;
   return String(lastNs);
 }
 

@@ -5,10 +5,21 @@ import type { Clock, ContainerView, ImageView, Lifecycle, PodIdentity, SandboxVi
 /** A clock for tests: time passes only when told to. */
 export class FakeClock implements Clock {
   #nowMs = 1_700_000_000_000;
+  /** By how much the wall clock was set since. */
+  shiftMs = 0;
   #timers: { readonly atMs: number; readonly run: () => void }[] = [];
 
   nowMs(): number {
     return this.#nowMs;
+  }
+
+  wallMs(): number {
+    return this.#nowMs + this.shiftMs;
+  }
+
+  /** What the clock says to a daemon that starts after it was set back. */
+  setBack(ms: number): void {
+    this.#nowMs -= ms;
   }
 
   after(ms: number, run: () => void): () => void {
@@ -198,6 +209,6 @@ export class FakeLifecycle implements Lifecycle {
   }
 
   #nowNs(): string {
-    return `${BigInt(this.clock.nowMs()) * 1_000_000n}`;
+    return `${BigInt(this.clock.wallMs()) * 1_000_000n}`;
   }
 }

@@ -89,6 +89,29 @@ describe("a container that ends", () => {
     expect(waits).toEqual([0, 10, 20, 40, 80, 160, 300, 300]);
   }, 60_000);
 
+  test("waits as long when the clock is set meanwhile, or while the daemon is away", async () => {
+    k.run(ONE);
+    const crash = async (attempt: number) => {
+      await until(() => k.runtime.running("app")?.attempt === attempt, `attempt ${attempt} runs`);
+      k.runtime.exit(k.runtime.running("app")!.id, 1);
+      await quiet();
+    };
+    await crash(0);
+    k.clock.shiftMs = -30 * 86_400_000;
+    await crash(1);
+    k.clock.pass(9000);
+    await quiet();
+    expect(k.runtime.running("app")).toBeUndefined();
+    k.clock.shiftMs = 30 * 86_400_000;
+    k.clock.pass(1000);
+    await crash(2);
+    await k.close();
+    k.clock.setBack(86_400_000);
+    k.open();
+    k.clock.pass(300_000);
+    await until(() => k.runtime.running("app")?.attempt === 3, "it runs again");
+  });
+
   test("waits no more once it ran for ten minutes", async () => {
     k.run(ONE);
     for (const attempt of [0, 1]) {

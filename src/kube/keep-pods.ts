@@ -95,7 +95,7 @@ export function keepPods(deps: KeeperDeps): Keeper {
       if (workers.size + pods.length > MAX_PODS) {
         throw new ResourceExhaustedError(`no more than ${MAX_PODS} pods are kept; remove some first`);
       }
-      const createdAtNs = String(BigInt(Math.trunc(clock.nowMs())) * 1_000_000n);
+      const createdAtNs = String(BigInt(Math.trunc(clock.wallMs())) * 1_000_000n);
       const records = pods.map((pod) => ({ pod, createdAtNs, nextSandboxAttempt: 0, containers: {} }));
       for (const record of records) table.put(podKey(record.pod), record);
       for (const record of records) start(record);

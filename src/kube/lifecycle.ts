@@ -59,15 +59,21 @@ export interface Lifecycle {
   onEvent(listener: (podUid: string) => void): () => void;
 }
 
-/** Wall clock and timers, real or a test's. */
+/** Time and timers, real or a test's. */
 export interface Clock {
+  /** What waits are measured by: the wall clock of the daemon's start, going on however that is set since. */
   nowMs(): number;
+  /** What is told: the wall clock as it is. */
+  wallMs(): number;
   /** Calls `run` once after `ms`; the result cancels it. */
   after(ms: number, run: () => void): () => void;
 }
 
+const startMs = Date.now() - performance.now();
+
 export const systemClock: Clock = {
-  nowMs: () => Date.now(),
+  nowMs: () => startMs + performance.now(),
+  wallMs: () => Date.now(),
   after(ms, run) {
     const timer = setTimeout(run, ms);
     return () => clearTimeout(timer);

@@ -26,7 +26,7 @@ export interface MemoryDeps {
 
 export function podMemory(initial: PodRecord, deps: MemoryDeps): PodMemory {
   const key = podKey(initial.pod);
-  let record = initial;
+  let record = withoutLateStarts(initial, deps);
   const save = (change: Partial<PodRecord>) => {
     record = { ...record, ...change };
     deps.table.put(key, record);
@@ -52,4 +52,13 @@ export function podMemory(initial: PodRecord, deps: MemoryDeps): PodMemory {
     },
     forget: () => deps.table.delete(key),
   };
+}
+
+/** A clock that was set back while the daemon was away must not lengthen a wait. */
+function withoutLateStarts(record: PodRecord, { clock, backOff }: MemoryDeps): PodRecord {
+  const latestMs = clock.nowMs() + backOff.maxMs;
+  const containers = Object.entries(record.containers).map(
+    ([name, memory]) => [name, { ...memory, notBeforeMs: Math.min(memory.notBeforeMs, latestMs) }] as const,
+  );
+  return { ...record, containers: Object.fromEntries(containers) };
 }

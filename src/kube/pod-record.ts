@@ -19,7 +19,7 @@ export interface ContainerMemory {
   readonly nextAttempt: number;
   /** Exits in a row without ten minutes of running between them. */
   readonly crashes: number;
-  /** Wall clock before which it is not started again. */
+  /** Clock.nowMs() before which it is not started again. */
   readonly notBeforeMs: number;
   readonly lastExit?: ContainerExit;
 }

@@ -147,7 +147,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
         pod,
         home,
         container,
-        nowMs: clock.nowMs(),
+        nowMs: clock.wallMs(),
         reopen: (id) => lifecycle.reopenLog(id),
       });
     }

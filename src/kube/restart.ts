@@ -42,8 +42,8 @@ export function afterExit(
   return {
     nextAttempt: Math.max(memory.nextAttempt, container.attempt + 1),
     crashes,
-    // A clock set back must not lengthen the wait.
-    notBeforeMs: cause === "sandbox" ? 0 : Math.min(finishedMs, nowMs) + restartDelayMs(crashes, backOff),
+    // Not from the container's times on: the clock that they are of may have been set since.
+    notBeforeMs: cause === "sandbox" ? 0 : nowMs + restartDelayMs(crashes, backOff),
     lastExit: {
       containerId: container.id,
       attempt: container.attempt,
