@@ -6,7 +6,7 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { O_DIRECTORY, O_NOCTTY, O_NONBLOCK } from "../linux/abi/fcntl.ts";
 import { type Fd, isOpen, open, pipe, setNonBlocking, writeAll } from "../linux/fd.ts";
-import { syscall } from "../linux/syscall.ts";
+import { replaceKernel, syscall } from "../linux/syscall.ts";
 import { type ContainerLog, openContainerLog } from "./log.ts";
 import { LINE_LIMIT_BYTES, type LogStream } from "./log-file.ts";
 
@@ -86,6 +86,33 @@ async function logged(chunks: readonly string[], options = {}): Promise<[string,
   await log.close();
   return written();
 }
+
+test("each record has the time that the clock says, however that was set since the one before", async () => {
+  let seconds = 0n;
+  const putBack = replaceKernel((real) => ({
+    call(name, args) {
+      if (name !== "clock_gettime") return real.call(name, args);
+      new DataView((args[1] as Uint8Array).buffer).setBigInt64(0, seconds, true);
+      new DataView((args[1] as Uint8Array).buffer).setBigInt64(8, 5n, true);
+      return 0;
+    },
+  }));
+  try {
+    const log = openContainerLog(path);
+    using input = attachPipe(log);
+    for (seconds of [1_700_000_000n, 0n, 4_920_000_000n, 1_700_000_000n]) await input.write("line\n");
+    await input.end();
+    await log.close();
+  } finally {
+    putBack();
+  }
+  expect(recordsOf(path).map(({ time }) => time)).toEqual([
+    "2023-11-14T22:13:20.000000005Z",
+    "1970-01-01T00:00:00.000000005Z",
+    "2125-11-28T10:40:00.000000005Z",
+    "2023-11-14T22:13:20.000000005Z",
+  ]);
+});
 
 test("lines become full records with time, stream and tag, in a file that others cannot read", async () => {
   const before = Date.now();
