@@ -169,7 +169,8 @@ export function parseConfig(text: string, instance: string, file: string): Confi
   const result = v.safeParse(configSchema, document);
   if (!result.success) {
     const issue = result.issues[0];
-    throw new InvalidArgumentError("", `${file}: ${v.getDotPath(issue) ?? "document"}: ${issue.message}`);
+    const problem = `${v.getDotPath(issue) ?? "document"}: ${issue.message}`;
+    throw new InvalidArgumentError("", `${file}: ${problem.replace(/\p{C}/gu, "?")}`);
   }
   const { network, registries, image, pods, cdi, streaming, checkpoint, cgroup } = result.output;
   const suffix = instance === "" ? "" : `-${instance}`;

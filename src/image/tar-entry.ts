@@ -112,7 +112,7 @@ function typeOf(typeFlag: string, path: string, pax: Map<string, string> | undef
   const type = TYPES[typeFlag];
   if (type === undefined) {
     throw new UnimplementedError(
-      `entry ${quoteName(path)} has the tar type ${JSON.stringify(typeFlag)}, which podrt does not unpack`,
+      `entry ${quoteName(path)} has the tar type ${quoteName(typeFlag)}, which podrt does not unpack`,
     );
   }
   return type;
@@ -158,5 +158,5 @@ function checkName(name: string, path: string, limits: TarLimits): void {
 /** A binary name for a person: decoded, quoted, control characters escaped, cut where it is very long. */
 export function quoteName(name: string): string {
   const text = Buffer.from(name, "latin1").toString("utf8");
-  return JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}...` : text);
+  return JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}...` : text).replace(/\p{C}/gu, "?");
 }

@@ -123,7 +123,7 @@ export function selectManifest(index: ImageIndex, platform: Platform): Descripto
   if (chosen !== undefined) return chosen;
   const offered = usable.flatMap(({ platform: p }) => (p === undefined ? [] : [`${p.os}/${p.architecture}`]));
   throw new NotFoundError(
-    `the image has no variant for ${platform.os}/${platform.architecture} (it offers ${listed(offered)})`,
+    `the image has no variant for ${platform.os}/${platform.architecture} (it offers ${presentable(listed(offered), 300)})`,
   );
 }
 
@@ -156,8 +156,12 @@ function isDeep(bytes: Uint8Array): boolean {
 
 /** The path and nature of a schema issue; values and keys come from the image, so it is cut and made printable. */
 export function problemOf(issue: v.BaseIssue<unknown>): string {
-  const problem = `${v.getDotPath(issue) ?? "document"} ${issue.message}`;
-  return problem.slice(0, 200).replace(/\p{Cc}/gu, "?");
+  return presentable(`${v.getDotPath(issue) ?? "document"} ${issue.message}`, 200);
+}
+
+/** Text with words of an image's in it, fit for a message and for the terminal that shows it. */
+function presentable(text: string, limitCharacters: number): string {
+  return text.slice(0, limitCharacters).replace(/\p{C}/gu, "?");
 }
 
 /** Baseline first: `v1` and `v8` are what every amd64 and arm64 machine has. */
@@ -199,5 +203,5 @@ function listed(names: readonly string[]): string {
 }
 
 function malformed(problem: string): FailedPreconditionError {
-  return new FailedPreconditionError(`the manifest is invalid: ${problem}`);
+  return new FailedPreconditionError(`the manifest is invalid: ${presentable(problem, 500)}`);
 }
