@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import { stringify } from "smol-toml";
 import { parseConfig } from "../../src/config.ts";
@@ -10,9 +10,17 @@ import { hostPlatform, parseManifest, selectManifest } from "../../src/oci/manif
 import { formatReference, parseReference } from "../../src/oci/reference.ts";
 import { fuzz, fuzzTimeoutMs, mutatedBytes, mutatedJson } from "../support/fuzz.ts";
 
+setDefaultTimeout(fuzzTimeoutMs);
+
 const digest = `sha256:${"ab".repeat(32)}`;
 const OCI = "application/vnd.oci.image";
-const layer = { mediaType: `${OCI}.layer.v1.tar+gzip`, digest, size: 5, annotations: { a: "b" }, urls: ["http://x/"] };
+const layer = {
+  mediaType: `${OCI}.layer.v1.tar+gzip`,
+  digest,
+  size: 5,
+  annotations: { a: "b" },
+  urls: ["http://x/"],
+};
 const manifest = {
   schemaVersion: 2,
   mediaType: `${OCI}.manifest.v1+json`,
@@ -25,7 +33,12 @@ const index = {
   mediaType: `${OCI}.index.v1+json`,
   manifests: [
     { mediaType: manifest.mediaType, digest, size: 9, platform: { os: "linux", architecture: "amd64" } },
-    { mediaType: manifest.mediaType, digest, size: 9, platform: { os: "linux", architecture: "arm64", variant: "v8" } },
+    {
+      mediaType: manifest.mediaType,
+      digest,
+      size: 9,
+      platform: { os: "linux", architecture: "arm64", variant: "v8" },
+    },
   ],
 };
 const image = {
@@ -48,7 +61,12 @@ const image = {
 const configuration = {
   network: { bridge: "podrt0", subnet: "10.85.0.0/16", mtu: 1500, masquerade: true },
   registries: { "docker.io": { mirrors: ["http://127.0.0.1:5000"], plain_http: false } },
-  image: { max_concurrent_downloads: 3, stall_timeout_ms: 30_000, pinned: ["a.example/x:*"], sandbox_image: "a/b:1" },
+  image: {
+    max_concurrent_downloads: 3,
+    stall_timeout_ms: 30_000,
+    pinned: ["a.example/x:*"],
+    sandbox_image: "a/b:1",
+  },
   pods: { restart_backoff_ms: 10, restart_backoff_max_ms: 20 },
   streaming: { address: "127.0.0.1", port: 0 },
   cdi: { spec_dirs: ["/etc/cdi"] },
@@ -99,7 +117,7 @@ test("manifests and indexes are read as what they are, or refused", () => {
     fuzz(400),
   );
   expect(taken).toBeGreaterThan(30);
-}, fuzzTimeoutMs);
+});
 
 test("image configurations are read with every field in its bounds, or refused", () => {
   let taken = 0;
@@ -118,15 +136,36 @@ test("image configurations are read with every field in its bounds, or refused",
     fuzz(400),
   );
   expect(taken).toBeGreaterThan(30);
-}, fuzzTimeoutMs);
+});
 
 const referenceText = fc.oneof(
-  mutatedBytes(Buffer.from(`registry.example:5000/team/app:v1@${digest}`)).map((bytes) => bytes.toString("latin1")),
+  mutatedBytes(Buffer.from(`registry.example:5000/team/app:v1@${digest}`)).map((bytes) =>
+    bytes.toString("latin1"),
+  ),
   mutatedBytes(Buffer.from("nginx:1.27")).map((bytes) => bytes.toString("latin1")),
   fc
-    .array(fc.constantFrom("a", "B", ".", "..", "/", ":", "@", "-", "_", "[::1]", "%2f", "\\", "localhost", "#", "?"), {
-      maxLength: 12,
-    })
+    .array(
+      fc.constantFrom(
+        "a",
+        "B",
+        ".",
+        "..",
+        "/",
+        ":",
+        "@",
+        "-",
+        "_",
+        "[::1]",
+        "%2f",
+        "\\",
+        "localhost",
+        "#",
+        "?",
+      ),
+      {
+        maxLength: 12,
+      },
+    )
     .map((parts) => parts.join("")),
   fc.string({ unit: "binary", maxLength: 60 }),
 );
@@ -150,7 +189,7 @@ test("a reference names one place, the same when written out again, and its addr
     fuzz(600),
   );
   expect(taken).toBeGreaterThan(60);
-}, fuzzTimeoutMs);
+});
 
 test("a configuration file is taken whole or refused by name", () => {
   const text = stringify(configuration);
@@ -182,4 +221,4 @@ test("a configuration file is taken whole or refused by name", () => {
     fuzz(200),
   );
   expect(taken).toBeGreaterThan(20);
-}, fuzzTimeoutMs);
+});

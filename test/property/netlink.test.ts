@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import type { ByteWriter } from "../../src/lib/bytes.ts";
 import {
@@ -13,6 +13,9 @@ import {
 } from "../../src/linux/netlink/message.ts";
 import { decodeTable } from "../../src/linux/netlink/nftables.ts";
 import { decodeAddress, decodeLink, decodeRoute } from "../../src/linux/netlink/route.ts";
+import { fuzz, fuzzTimeoutMs } from "../support/fuzz.ts";
+
+setDefaultTimeout(fuzzTimeoutMs);
 
 const attribute = fc.tuple(fc.integer({ min: 0, max: 0x3fff }), fc.uint8Array({ maxLength: 200 }));
 
@@ -27,6 +30,7 @@ test("attributes read back as they were written", () => {
         attributes.map(([type, value]) => [type, [...value]]),
       );
     }),
+    fuzz(100),
   );
 });
 
@@ -41,6 +45,7 @@ test("nesting to any depth keeps what is inside", () => {
       for (let level = 0; level < depth; level++) bytes = attributeList(bytes)[0]?.[1] as Uint8Array;
       expect([...(attributeList(bytes)[0]?.[1] ?? [])]).toEqual([...value]);
     }),
+    fuzz(100),
   );
 });
 
@@ -58,6 +63,7 @@ test("a datagram of requests reads back message by message", () => {
         requests.map(({ type, body }, index) => [type, first + index, [...body]]),
       );
     }),
+    fuzz(100),
   );
 });
 
@@ -78,6 +84,6 @@ test("garbage is decoded or refused as out of range, never anything else", () =>
         }
       }
     }),
-    { numRuns: 1000 },
+    fuzz(1000),
   );
 });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import { compileSeccomp } from "../../src/linux/seccomp/compile.ts";
 import { defaultSeccompProfile } from "../../src/linux/seccomp/default-profile.ts";
@@ -13,7 +13,10 @@ import type {
 import { highestNamed } from "../../src/linux/seccomp/rules.ts";
 import { type SyscallAbi, syscallTable } from "../../src/linux/seccomp/syscall-table.ts";
 import { runFilter } from "../support/classic-bpf.ts";
+import { fuzz, fuzzTimeoutMs } from "../support/fuzz.ts";
 import { loadLibseccomp } from "../support/libseccomp.ts";
+
+setDefaultTimeout(fuzzTimeoutMs);
 
 const libseccomp = loadLibseccomp();
 const ABIS = ["x86_64", "x86", "x32"] as const;
@@ -177,7 +180,7 @@ describe.skipIf(libseccomp === undefined)(
           }
         },
       );
-      fc.assert(property, { numRuns: 400, includeErrorInReport: true });
+      fc.assert(property, fuzz(400));
       expect(compared).toBeGreaterThan(10_000);
     });
 

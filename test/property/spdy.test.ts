@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { duplexPair } from "node:stream";
 import fc from "fast-check";
 import { messageOf } from "../../src/errors.ts";
@@ -18,6 +18,9 @@ import {
   resetFrame,
   words,
 } from "../fixtures/spdy-peer.ts";
+import { fuzz, fuzzTimeoutMs } from "../support/fuzz.ts";
+
+setDefaultTimeout(fuzzTimeoutMs);
 
 const name = fc.string({ minLength: 1, maxLength: 20 }).map((text) => text.toLowerCase());
 const headers = fc.dictionary(name, fc.string({ unit: "grapheme", maxLength: 300 }), { maxKeys: 10 });
@@ -116,9 +119,9 @@ test("a conversation is the same in chunks of any size", async () => {
       const cutUp = await outcomeOf(cut(bytes, where), goAwayFrame());
       expect(cutUp).toEqual(whole);
     }),
-    { numRuns: 150 },
+    fuzz(150),
   );
-}, 60_000);
+});
 
 test("whatever a peer sends, the connection ends and nothing is thrown", async () => {
   const thrown: unknown[] = [];
@@ -149,13 +152,13 @@ test("whatever a peer sends, the connection ends and nothing is thrown", async (
           await outcomeOf(cut(bytes, where), Buffer.alloc(0));
         },
       ),
-      { numRuns: 300 },
+      fuzz(300),
     );
     expect(thrown).toEqual([]);
   } finally {
     process.off("uncaughtException", note).off("unhandledRejection", note);
   }
-}, 60_000);
+});
 
 test("headers read back as zlib compressed them, block after block", async () => {
   await fc.assert(
@@ -167,6 +170,7 @@ test("headers read back as zlib compressed them, block after block", async () =>
         expect(Object.fromEntries(read)).toEqual(block);
       }
     }),
+    fuzz(100),
   );
 });
 
@@ -193,5 +197,6 @@ test("data reads back as it was written", () => {
       expect(Buffer.concat(pieces).equals(data)).toBe(true);
       expect(ends).toBe(1);
     }),
+    fuzz(100),
   );
 });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { lstatSync, mkdirSync, mkdtempSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,6 +14,9 @@ import { open } from "../../src/linux/fd.ts";
 import { removeTree } from "../../src/linux/tree.ts";
 import { type TarMember, tarOf } from "../fixtures/tar-writer.ts";
 import { listTree } from "../fixtures/tree-listing.ts";
+import { fuzz, fuzzTimeoutMs } from "../support/fuzz.ts";
+
+setDefaultTimeout(fuzzTimeoutMs);
 
 const PLAIN_LAYER = "application/vnd.oci.image.layer.v1.tar";
 const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
@@ -78,7 +81,7 @@ test("whatever is written is read back, however the archive is cut", () => {
         );
       },
     ),
-    { numRuns: 200 },
+    fuzz(200),
   );
 });
 
@@ -96,7 +99,7 @@ test("bytes that are no archive never do more than fail in one sentence", () => 
         expect(error).toBeInstanceOf(PodrtError);
       }
     }),
-    { numRuns: 300 },
+    fuzz(300),
   );
 });
 
@@ -159,7 +162,7 @@ test("benign trees come out as GNU tar unpacks them", async () => {
       });
       expect(ours).toEqual(theirs as typeof ours & {});
     }),
-    { numRuns: 40 },
+    fuzz(40),
   );
 });
 
@@ -212,7 +215,7 @@ test("no sequence of hostile entries touches anything outside the target", async
       expect(readdirSync(join(target, "..")).sort()).toEqual(["layer.tar", "outside", "target"]);
       expect(lstatSync(join(target, ".."), { bigint: true }).ino).toBe(parentBefore);
     }),
-    { numRuns: 300 },
+    fuzz(300),
   );
   expect(unpacked).toBeGreaterThan(10);
 });

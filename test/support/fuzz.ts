@@ -21,7 +21,22 @@ export const fuzzTimeoutMs = 60_000 * factor;
 
 /** JSON values that a reader may stumble over, and any others. */
 const anyJson = fc.oneof(
-  fc.constantFrom<fc.JsonValue>(null, "", 0, -1, 1e308, 2 ** 53, true, [], {}, "\0", "a\nb", "..", "/", "__proto__"),
+  fc.constantFrom<fc.JsonValue>(
+    null,
+    "",
+    0,
+    -1,
+    1e308,
+    2 ** 53,
+    true,
+    [],
+    {},
+    "\0",
+    "a\nb",
+    "..",
+    "/",
+    "__proto__",
+  ),
   fc.jsonValue({ maxDepth: 2 }),
   fc.string({ unit: "binary", maxLength: 30 }),
   fc.constant("x".repeat(5000)),
@@ -38,7 +53,10 @@ function changedAt(document: unknown, path: Path, change: (value: unknown) => un
   const [first, ...rest] = path;
   if (first === undefined) return change(document);
   if (typeof document !== "object" || document === null) return document;
-  const copy = (Array.isArray(document) ? [...document] : { ...document }) as Record<string | number, unknown>;
+  const copy = (Array.isArray(document) ? [...document] : { ...document }) as Record<
+    string | number,
+    unknown
+  >;
   copy[first] = changedAt(copy[first], rest, change);
   return copy;
 }
@@ -67,10 +85,13 @@ export function mutatedBytes(bytes: Uint8Array): fc.Arbitrary<Buffer> {
     removed: fc.oneof(fc.constant(0), fc.nat(8), fc.nat(bytes.length)),
     added: fc.uint8Array({ maxLength: 12 }),
   });
-  return fc.array(edit, { maxLength: 4 }).map((edits) =>
-    edits.reduce<Buffer>(
-      (whole, { at, removed, added }) => Buffer.concat([whole.subarray(0, at), added, whole.subarray(at + removed)]),
-      Buffer.from(bytes),
-    ),
-  );
+  return fc
+    .array(edit, { maxLength: 4 })
+    .map((edits) =>
+      edits.reduce<Buffer>(
+        (whole, { at, removed, added }) =>
+          Buffer.concat([whole.subarray(0, at), added, whole.subarray(at + removed)]),
+        Buffer.from(bytes),
+      ),
+    );
 }

@@ -224,5 +224,6 @@ function refusal(issue: v.BaseIssue<unknown>, path: string): Error {
   if (issue.received === "undefined") return new InvalidArgumentError(where, "is missing");
   // valibot's own messages are for developers; those given in the schema begin in lower case.
   const rule = issue.message.startsWith("Invalid") ? `must be ${issue.expected}` : issue.message;
-  return new InvalidArgumentError(where, `${rule} (it is ${issue.received})`);
+  const received = issue.received.slice(0, 200).replace(/\p{C}/gu, "?");
+  return new InvalidArgumentError(where, `${rule} (it is ${received})`);
 }
