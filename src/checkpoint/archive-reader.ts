@@ -10,8 +10,8 @@ import { type Fd, open, writeAll } from "../linux/fd.ts";
 
 /** What an archive says about its container; the rest of it is in files. */
 export interface ArchiveContent {
-  /** The text of `config.dump`. */
-  readonly config: string;
+  /** The bytes of `config.dump`. */
+  readonly config: Uint8Array;
 }
 
 const CHUNK_BYTES = 1 << 20;
@@ -79,7 +79,7 @@ export async function readArchive(
   for (const name of [CONFIG, LAYER]) {
     if (!seen.has(name)) throw new InvalidArgumentError("", `${archive} is no checkpoint: it has no ${name}`);
   }
-  return { config: Buffer.concat(parts).toString("utf8") };
+  return { config: new Uint8Array(Buffer.concat(parts)) };
 }
 
 function checkEntry({ path, type }: TarEntry, seen: Set<string>): void {

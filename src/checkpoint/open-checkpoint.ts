@@ -4,6 +4,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import type { Runtime } from "../container/runtime.ts";
 import { InvalidArgumentError, messageOf, PodrtError } from "../errors.ts";
+import { parseJson, problemOf } from "../oci/manifest.ts";
 import type { RestoreRecord } from "../state/containers.ts";
 import { readMembers } from "./archive-pool.ts";
 import { METADATA_VERSION } from "./metadata.ts";
@@ -13,11 +14,14 @@ import { newWorkDir } from "./work-dir.ts";
 const POD_LIMIT_BYTES = 16 << 20;
 const CONTAINERS_LIMIT = 1000;
 
+/** It is repeated in messages. */
+const containerName = v.pipe(v.string(), v.regex(/^[^\p{C}]{1,255}$/u, "is no name of a container"));
+
 const podSchema = v.object({
   version: v.literal(POD_VERSION),
   hasSharedMemory: v.boolean(),
   containers: v.pipe(
-    v.array(v.object({ name: v.pipe(v.string(), v.minLength(1)), archive: v.string() })),
+    v.array(v.object({ name: containerName, archive: v.string() })),
     v.minLength(1),
     v.maxLength(CONTAINERS_LIMIT),
   ),
@@ -100,10 +104,10 @@ export async function openCheckpoint(
   }
 }
 
-function readRegular(path: string): string {
+function readRegular(path: string): Uint8Array {
   requireRegular(path);
   if (lstatSync(path).size > POD_LIMIT_BYTES) throw malformed(`${path} is too large`);
-  return readFileSync(path, "utf8");
+  return readFileSync(path);
 }
 
 function requireRegular(path: string): string {
@@ -111,17 +115,16 @@ function requireRegular(path: string): string {
   throw malformed(`${path} is not there, or no regular file`);
 }
 
-function parse<T extends v.GenericSchema>(schema: T, text: string, what: string): v.InferOutput<T> {
+function parse<T extends v.GenericSchema>(schema: T, bytes: Uint8Array, what: string): v.InferOutput<T> {
   let document: unknown;
   try {
-    document = JSON.parse(text);
+    document = parseJson(bytes, what);
   } catch (error) {
-    throw malformed(`${what}: ${messageOf(error)}`);
+    throw malformed(messageOf(error));
   }
-  const result = v.safeParse(schema, document);
+  const result = v.safeParse(schema, document, { abortEarly: true });
   if (result.success) return result.output;
-  const issue = result.issues[0];
-  throw malformed(`${what}: ${v.getDotPath(issue) ?? "document"}: ${issue.message}`);
+  throw malformed(`${what}: ${problemOf(result.issues[0])}`);
 }
 
 function malformed(problem: string): InvalidArgumentError {
