@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { recoverCheckpoints } from "./checkpoint/recover.ts";
 import { closeStdin } from "./container/close-stdin.ts";
 import { recoverExecCgroups } from "./container/exec-cgroup.ts";
-import { releaseStdio, settleExit } from "./container/exit.ts";
+import { releaseStdio, settleExit, writeHeldOutput } from "./container/exit.ts";
 import { newLiveContainer } from "./container/live.ts";
 import { containerConfig, launchTag, PAUSE_TAG } from "./container/records.ts";
 import { removeContainer } from "./container/remove.ts";
@@ -149,7 +149,11 @@ async function recoverWithoutMonitor(runtime: Runtime, record: SandboxRecord, di
 async function recoverContainer(runtime: Runtime, monitor: Monitor, record: ContainerRecord): Promise<void> {
   if (!record.created) return;
   // The daemon may have died between the record of an exit and the release of what the monitor holds.
-  if (containerState(record) === "exited") return releaseStdio(runtime, monitor, record);
+  if (containerState(record) === "exited") {
+    return record.hasHeldOutput
+      ? resumeHeldOutput(runtime, monitor, record)
+      : releaseStdio(runtime, monitor, record);
+  }
   const history = monitor.history(launchTag(record.id));
   const running = settleStart(runtime, record, history);
   if (running === undefined) return;
@@ -185,6 +189,18 @@ async function resumeStdio(runtime: Runtime, monitor: Monitor, record: Container
   if (hadStdin && !stdin) await closeStdin(runtime, record.id);
   const ends = await takeBackStdio(monitor, `container ${record.name}`, { tty, stdin }, record.heldFd);
   startPumps(live, ends, logPlace(runtime, record), tty);
+}
+
+/** Output that could not be written while the container ran, for a full disk, is still in its pipes. */
+async function resumeHeldOutput(runtime: Runtime, monitor: Monitor, record: ContainerRecord): Promise<void> {
+  try {
+    await resumeStdio(runtime, monitor, record);
+  } catch (err) {
+    runtime.log.error({ err, container: record.id }, "the last output of a container is lost");
+    return releaseStdio(runtime, monitor, record);
+  }
+  const live = runtime.live.get(record.id);
+  if (live !== undefined) void writeHeldOutput(runtime, record, live);
 }
 
 /** A sandbox that was being made: everything of it is taken back, and its name is free. */

@@ -3,11 +3,11 @@
 import { releaseHeldProgram } from "../launch/container-program.ts";
 import type { ChildExit } from "../launch/journal.ts";
 import type { Monitor } from "../launch/monitor.ts";
-import { withDeadline } from "../lib/deadline.ts";
+import { sleep, withDeadline } from "../lib/deadline.ts";
 import { persistently } from "../lib/persistently.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { ContainerRecord } from "../state/containers.ts";
-import { closeLive } from "./live.ts";
+import { closeLive, type LiveContainer } from "./live.ts";
 import { outOfMemoryOf } from "./out-of-memory.ts";
 import { containerConfig, launchTag, specOf } from "./records.ts";
 import { type Runtime, updateContainer } from "./runtime.ts";
@@ -45,7 +45,7 @@ async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit
   if (!ownsPidNamespace(record) && cgroup.exists()) await cgroup.kill();
   const live = runtime.live.get(record.id);
   live?.log?.poke();
-  if (live !== undefined) await drained(live.drained, live.cancelPumps);
+  const isWritten = live === undefined || (await drained(live));
   const exitCode = exitCodeOf(exit.status);
   // It may have been another process than the first: then the exit code decides, and the message tells.
   const outOfMemory = outOfMemoryOf(runtime.cgroups, record);
@@ -57,15 +57,12 @@ async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit
     exitCode,
     reason: exitCode === 0 ? "Completed" : outOfMemory === undefined ? "Error" : "OOMKilled",
     ...(outOfMemory === undefined ? {} : { message: outOfMemory }),
+    ...(isWritten ? {} : { hasHeldOutput: true }),
   });
   runtime.events.emit("stopped", record.id, record.sandboxId);
-  if (live !== undefined) closeLive(live);
-  runtime.live.delete(record.id);
-  const monitor = runtime.monitors.get(record.sandboxId);
-  if (monitor !== undefined) {
-    monitor.forget(launchTag(record.id));
-    await releaseStdio(runtime, monitor, record);
-  }
+  runtime.monitors.get(record.sandboxId)?.forget(launchTag(record.id));
+  if (live !== undefined && !isWritten) void writeHeldOutput(runtime, record, live);
+  else await releaseOutput(runtime, record, live);
   // It goes with the container at the latest.
   await cgroup
     .remove()
@@ -73,13 +70,52 @@ async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit
     .catch((err) => runtime.log.warn({ err, container: record.id }, "cgroup not removed"));
 }
 
-async function drained(work: Promise<void>, cancel: () => void): Promise<void> {
+/** Waits for the last output; false when it is held back, to be written when its log's disk has room. */
+async function drained(live: LiveContainer): Promise<boolean> {
+  if (live.log?.isHeldBack) return false;
   try {
-    await withDeadline(work, DRAIN_TIMEOUT_MS, "reading the rest of the output");
+    await withDeadline(live.drained, DRAIN_TIMEOUT_MS, "reading the rest of the output");
+    return true;
   } catch {
-    cancel();
-    await work;
+    if (live.log?.isHeldBack) return false;
+    live.cancelPumps();
   }
+  if (live.log?.isHeldBack) return false;
+  await live.drained;
+  return true;
+}
+
+/**
+ * Waits until the output of a container that has ended could be written, or the container is removed, and then lets
+ * go of it. Until then the monitor keeps it, for a daemon that starts meanwhile.
+ */
+export async function writeHeldOutput(
+  runtime: Runtime,
+  { id }: ContainerRecord,
+  live: LiveContainer,
+): Promise<void> {
+  do await Promise.race([live.drained, sleep(DRAIN_TIMEOUT_MS)]);
+  while (!(await drained(live)));
+  await persistently(
+    () => {
+      const { hasHeldOutput: _, ...written } = runtime.containers.get(id) ?? {};
+      if ("id" in written) runtime.containers.put(id, written as ContainerRecord);
+    },
+    (err) => runtime.log.error({ err, container: id }, "written output could not be recorded; trying again"),
+  );
+  const record = runtime.containers.get(id);
+  if (record !== undefined) await releaseOutput(runtime, record, live);
+}
+
+async function releaseOutput(
+  runtime: Runtime,
+  record: ContainerRecord,
+  live: LiveContainer | undefined,
+): Promise<void> {
+  if (live !== undefined) closeLive(live);
+  runtime.live.delete(record.id);
+  const monitor = runtime.monitors.get(record.sandboxId);
+  if (monitor !== undefined) await releaseStdio(runtime, monitor, record);
 }
 
 /** Lets the monitor close what it holds of a container's stdio. */

@@ -3,7 +3,7 @@ import { LINE_FEED, LINE_LIMIT_BYTES, type LogFile, type LogStream } from "./log
 
 const CARRIAGE_RETURN = 13;
 
-/** Cuts the output of one stream into records of a log. */
+/** Cuts the output of one stream into records of a log. What cannot be written is thrown, and nothing of it is in the log. */
 export interface LineWriter {
   /**
    * Writes the records that `input` has; the bytes before `searchFrom` are known to have no line feed.

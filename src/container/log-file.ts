@@ -18,24 +18,27 @@ const RECORD_OVERHEAD_BYTES = 48;
 /** Records on their way to a file; every log uses it in turn, within one synchronous call. */
 const scratch = Buffer.allocUnsafeSlow(1 << 18);
 
-/** The file of a log: whole records only, none split between two files, none after a failed one torn. */
+/** The file of a log: whole batches of records only, none split between two files. */
 export class LogFile {
   readonly path: string;
   #fd: number;
   #prefixF: Buffer = Buffer.alloc(0);
   #prefixP: Buffer = Buffer.alloc(0);
   #used = 0;
-  /** Bytes of records that could not be written. */
-  droppedBytes = 0;
+  /** Size of the file before the batch under way, or before the one that failed and is still to be taken off. */
+  #batchStart = 0;
+  #isTorn = false;
 
   constructor(path: string) {
     this.path = path;
     this.#fd = openForAppend(path);
   }
 
-  /** Which file it is and how large, before what is added next. */
-  status(): { readonly inode: number; readonly sizeBytes: number } {
+  /** Begins a batch: answers which file it goes to and how large that is before it. */
+  beginBatch(): { readonly inode: number; readonly sizeBytes: number } {
+    if (this.#isTorn) this.#takeBack();
     const { ino, size } = fstatSync(this.#fd);
+    this.#batchStart = size;
     return { inode: ino, sizeBytes: size };
   }
 
@@ -57,17 +60,24 @@ export class LogFile {
     this.#used = used;
   }
 
-  /** Writes the records added so far, in one call where the kernel takes them. */
+  /**
+   * Writes the records added so far, in one call where the kernel takes them. Where it does not, the whole batch is
+   * taken off the file again, so that it can be written anew, and the error is thrown.
+   */
   flush(): void {
     const length = this.#used;
     this.#used = 0;
     let written = 0;
     try {
       while (written < length) written += writeSync(this.#fd, scratch, written, length - written);
-    } catch {
-      const kept = written === 0 ? 0 : scratch.lastIndexOf(LINE_FEED, written - 1) + 1;
-      this.droppedBytes += length - kept;
-      this.#removeTail(written - kept);
+    } catch (error) {
+      this.#isTorn = true;
+      try {
+        this.#takeBack();
+      } catch {
+        // Tried again before the next batch.
+      }
+      throw error;
     }
   }
 
@@ -75,6 +85,7 @@ export class LogFile {
   reopen(): void {
     const former = this.#fd;
     this.#fd = openForAppend(this.path);
+    this.#isTorn = false;
     closeSync(former);
   }
 
@@ -82,14 +93,10 @@ export class LogFile {
     closeSync(this.#fd);
   }
 
-  /** Takes the beginning of a record that could not be written whole off the file again. */
-  #removeTail(bytes: number): void {
-    if (bytes === 0) return;
-    try {
-      ftruncateSync(this.#fd, fstatSync(this.#fd).size - bytes);
-    } catch {
-      // The torn record stays; readers skip a line they cannot parse.
-    }
+  #takeBack(): void {
+    const status = fstatSync(this.#fd);
+    if (status.isFile() && status.size > this.#batchStart) ftruncateSync(this.#fd, this.#batchStart);
+    this.#isTorn = false;
   }
 }
 
@@ -113,7 +120,7 @@ function endTornRecord(fd: number): void {
     const last = Buffer.alloc(1);
     if (size > 0 && readSync(fd, last, 0, 1, size - 1) === 1 && last[0] !== LINE_FEED) writeSync(fd, "\n");
   } catch {
-    // On a full disk the first new record is lost to the torn one; a container starts all the same.
+    // On a full disk the first new record continues the torn one; a container starts all the same.
   }
 }
 

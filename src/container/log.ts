@@ -26,10 +26,10 @@ export type ContainerLog = {
   reopen(): void;
   /** Resolves when every attached stream has ended. */
   drain(): Promise<void>;
-  /** Stops reading, writes what is unterminated and closes the file. */
+  /** Stops reading, writes what is unterminated and closes the file; what cannot be written now never is. */
   close(): Promise<void>;
-  /** Bytes of records that could not be written, for a full disk or the like. */
-  readonly droppedBytes: number;
+  /** True while output waits in its pipe because the file cannot be written, as on a full disk. */
+  readonly isHeldBack: boolean;
 };
 
 /**
@@ -94,13 +94,13 @@ export function openContainerLog(
     async close() {
       if (isClosed) return;
       isClosed = true;
-      for (const source of sources) source.cancel();
+      for (const source of sources) source.abandon();
       await drain();
       file?.close();
       marker?.close();
     },
-    get droppedBytes() {
-      return file?.droppedBytes ?? 0;
+    get isHeldBack() {
+      return [...sources].some((source) => source.isHeldBack);
     },
   };
 }

@@ -22,14 +22,19 @@ import { type PollResult, type Watch, watchOutput } from "./output-poller.ts";
  * The monitor holds pipe and stage. A daemon that comes later finds the stage either as full as the
  * open marker says, and takes the records back to write them again, or emptier, and goes on.
  * The beginning of a line stays in the stage until its end comes.
+ *
+ * While the log cannot be written, because its disk is full, nothing is moved: the output waits in stage
+ * and pipe, then the container waits, as it would for any slow reader. It is tried again with growing pauses,
+ * also after the container's end, until there is room or the container is removed.
  */
 
 /** A line that has had no end for this long is written as far as it goes: a prompt, say. */
 const IDLE_LINE_MS = 100;
 /** Errors of a descriptor that is no pipe or terminal; others pass. */
 const PERMANENT: ReadonlySet<number> = new Set([ERRNO.EBADF, ERRNO.EINVAL]);
-/** After a failure, when nothing new comes, it is tried again this much later. */
-const RETRY_MS = 1000;
+/** After a failure it is tried again this much later, then twice as long each time, up to the limit. */
+const RETRY_MS = 100;
+const RETRY_LIMIT_MS = 5000;
 const STREAM_INDEX: Readonly<Record<LogStream, number>> = { stdout: 0, stderr: 1 };
 
 export interface OutputSourceOptions {
@@ -46,10 +51,15 @@ export interface OutputSourceOptions {
 }
 
 export interface OutputSource {
-  /** Settles when the output has ended, or was cancelled, and its last record is written. */
+  /** Settles when the output has ended, or was cancelled, and its last record is written; or when it was abandoned. */
   readonly done: Promise<void>;
+  /** True from a failure to write until it has been made good. */
+  readonly isHeldBack: boolean;
   poke(): void;
+  /** Takes nothing more from the container; what is staged is still written. */
   cancel(): void;
+  /** The same, but what cannot be written now is lost, and the daemon's log says how much. */
+  abandon(): void;
 }
 
 /** Starts moving one stream of a container into its log. */
@@ -76,9 +86,11 @@ class StagedSource implements OutputSource {
   #told = 0;
   /** True while the stage has something that was not looked at to the end. */
   #isPending = false;
-  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  #hold: { readonly sinceMs: number; delayMs: number; timer: ReturnType<typeof setTimeout> } | undefined;
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
   #hasGrown = false;
+  /** Nothing more is taken from the container. */
+  #isEnding = false;
   #isOver = false;
 
   constructor(options: OutputSourceOptions) {
@@ -99,34 +111,71 @@ class StagedSource implements OutputSource {
     this.#tolerating(() => this.#digest(false));
   }
 
+  get isHeldBack(): boolean {
+    return this.#hold !== undefined;
+  }
+
   poke(): void {
     this.#watch.poke();
   }
 
   cancel(): void {
-    this.#finish();
+    this.#end();
+  }
+
+  abandon(): void {
+    this.#end();
+    if (this.#isOver) return;
+    const lostBytes = bytesIn(this.#stageFd) + (this.#options.tty ? 0 : bytesIn(this.#options.fd));
+    logger.error(
+      { log: this.#options.file?.path, lostBytes },
+      "output of a container was never written: it was removed before its log could be",
+    );
+    this.#settle();
   }
 
   #poll(): PollResult {
+    if (this.#hold !== undefined) return "empty";
     return this.#tolerating(() => this.#move()) ?? "empty";
   }
 
   /** A failure, of memory or of a file, loses nothing: what it concerns is still in pipe or stage. */
   #tolerating<T>(work: () => T): T | undefined {
     try {
-      return work();
-    } catch (err) {
-      if (this.#isOver) return undefined;
-      logger.error(
-        { err, log: this.#options.file?.path },
-        "output could not be moved to its log; trying again",
-      );
-      this.#retryTimer ??= setTimeout(() => {
-        this.#retryTimer = undefined;
-        this.poke();
-      }, RETRY_MS);
+      const result = work();
+      this.#release();
+      return result;
+    } catch (error) {
+      this.#holdBack(error);
       return undefined;
     }
+  }
+
+  #holdBack(err: unknown): void {
+    if (this.#hold === undefined) {
+      logger.error(
+        { err, log: this.#options.file?.path },
+        "output cannot be written to its log and is held back until it can",
+      );
+    }
+    const { sinceMs, delayMs } = this.#hold ?? { sinceMs: performance.now(), delayMs: RETRY_MS / 2 };
+    clearTimeout(this.#hold?.timer);
+    const delay = Math.min(2 * delayMs, RETRY_LIMIT_MS);
+    this.#hold = { sinceMs, delayMs: delay, timer: setTimeout(() => this.#retry(), delay) };
+  }
+
+  #release(): void {
+    if (this.#hold === undefined) return;
+    clearTimeout(this.#hold.timer);
+    const heldBackMs = Math.round(performance.now() - this.#hold.sinceMs);
+    this.#hold = undefined;
+    logger.info({ log: this.#options.file?.path, heldBackMs }, "output is written to its log again");
+  }
+
+  #retry(): void {
+    if (this.#isEnding) return this.#writeRest();
+    this.#tolerating(() => this.#digest(false));
+    if (this.#hold === undefined) this.poke();
   }
 
   #move(): PollResult {
@@ -146,7 +195,7 @@ class StagedSource implements OutputSource {
         new InternalError(`cannot read the output of a container: ${cause.message}`, { cause }),
       );
     }
-    this.#finish();
+    this.#end();
     return "ended";
   }
 
@@ -173,7 +222,7 @@ class StagedSource implements OutputSource {
     this.#isPending = false;
     this.#hasGrown = true;
     this.#seen = input.length - covered;
-    if (this.#seen > 0 && !this.#isOver)
+    if (this.#seen > 0 && !this.#isEnding)
       this.#idleTimer ??= setTimeout(() => this.#writeIdle(), IDLE_LINE_MS);
   }
 
@@ -181,7 +230,7 @@ class StagedSource implements OutputSource {
     const { file, marker, stream } = this.#options;
     if (file === undefined || this.#lines === undefined) return input.length;
     if (input.length === 0 || (!all && !hasRecords(input, this.#seen))) return 0;
-    const { inode, sizeBytes } = file.status();
+    const { inode, sizeBytes } = file.beginBatch();
     marker?.open(STREAM_INDEX[stream], inode, sizeBytes, input.length);
     if (!all) return this.#lines.write(input, this.#seen);
     this.#lines.writeAll(input);
@@ -190,19 +239,29 @@ class StagedSource implements OutputSource {
 
   #writeIdle(): void {
     this.#idleTimer = undefined;
-    if (this.#isOver || this.#seen === 0) return;
+    if (this.#isEnding || this.#hold !== undefined || this.#seen === 0) return;
     if (this.#hasGrown) this.#idleTimer = setTimeout(() => this.#writeIdle(), IDLE_LINE_MS);
     else this.#tolerating(() => this.#digest(true));
     this.#hasGrown = false;
   }
 
-  #finish(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
+  #end(): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
     clearTimeout(this.#idleTimer);
-    clearTimeout(this.#retryTimer);
     this.#watch.stop();
+    this.#writeRest();
+  }
+
+  #writeRest(): void {
     this.#tolerating(() => this.#digest(true));
+    if (this.#hold === undefined) this.#settle();
+  }
+
+  #settle(): void {
+    this.#isOver = true;
+    clearTimeout(this.#hold?.timer);
+    this.#hold = undefined;
     this.#closeStage();
     this.#settled.resolve();
   }

@@ -38,6 +38,8 @@ export interface ContainerRecord {
   /** Its stdin was for one session, which has ended; the monitor may still be holding it. */
   readonly stdinClosed?: boolean;
   readonly finishedAtNs?: string;
+  /** True while output of the ended container is in pipes that the monitor holds, its log's disk being full. */
+  readonly hasHeldOutput?: boolean;
   readonly exitCode?: number;
   readonly reason?: string;
   readonly message?: string;

@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import * as promises from "node:fs/promises";
 import { errnoName } from "../../../src/linux/abi/errno.ts";
-import { atPoint, atPointLater, type PointKind } from "./points.ts";
+import { atPoint, atPointLater } from "./points.ts";
 
 // The modules node:fs and node:fs/promises of a daemon that was built for the sweeps: what changes files is a point.
 
@@ -20,15 +20,10 @@ function shown(name: string, args: readonly unknown[]): string {
   return `${name} ${typeof args[0] === "string" ? args[0] : ""}`;
 }
 
-/** What cannot be written to a log, which alone is written without a position, is given up: a full disk blocks nobody. */
-function kindOf(name: string, args: readonly unknown[]): PointKind {
-  return name === "writeSync" && typeof args[4] !== "number" ? "writes a log" : "changes";
-}
-
 function hookedSync(name: string, real: Call): Call {
   return (...args) =>
     atPoint(
-      kindOf(name, args),
+      "changes",
       shown(name, args),
       () => real(...args),
       (errno) => {

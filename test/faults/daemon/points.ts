@@ -10,18 +10,14 @@ import { CONTROL_VARIABLE, MODE, openControl, WORD } from "../control.ts";
 const path = process.env[CONTROL_VARIABLE];
 const control = path === undefined ? undefined : openControl(path);
 
-/**
- * `changes` outlives the process; `takes` does not, so dying there is no case of its own. What `writes a log`
- * never fails.
- */
-export type PointKind = "changes" | "takes" | "writes a log";
+/** `changes` outlives the process; `takes` does not, so dying there is no case of its own. */
+export type PointKind = "changes" | "takes";
 
 /** Counts a point; answers the errno with which it must fail, and notes where a chosen one is. */
 function pass(kind: PointKind, what: string): number | "die" | undefined {
   if (control === undefined) return undefined;
   const mode = Atomics.load(control, WORD.mode);
-  const isSkipped = kind === (mode === MODE.die ? "takes" : "writes a log");
-  if (mode === MODE.off || isSkipped) return undefined;
+  if (mode === MODE.off || (mode === MODE.die && kind === "takes")) return undefined;
   if (kind !== "takes") Atomics.add(control, WORD.changes, 1);
   if (Atomics.add(control, WORD.passed, 1) + 1 !== Atomics.load(control, WORD.target)) return undefined;
   if (mode === MODE.count) return undefined;
