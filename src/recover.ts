@@ -83,6 +83,9 @@ async function takeUp(runtime: Runtime, record: SandboxRecord): Promise<void> {
 
 async function recoverSandbox(runtime: Runtime, record: SandboxRecord): Promise<void> {
   if (record.bootId !== runtime.bootId) {
+    // What has the numbers of its processes now is somebody else's.
+    const { monitor: _monitor, pause: _pause, ...unfinished } = record;
+    if (record.readyAtNs === undefined) return undoSandbox(runtime, unfinished);
     endSandbox(runtime, record, "the machine was rebooted");
     endOrphans(runtime, record.id, "the machine was rebooted");
     return;

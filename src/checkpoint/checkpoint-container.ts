@@ -44,6 +44,6 @@ export async function checkpointContainer(
     );
     await writeMembers(members, output.number, signal);
     signal.throwIfAborted();
-    output.publish();
+    await output.publish();
   });
 }

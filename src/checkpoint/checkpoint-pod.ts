@@ -68,7 +68,7 @@ export async function checkpointPod(
       const archive = `${CONTAINERS_DIRECTORY}/${index}.tar`;
       using output = newOutputFile(join(outputPath, archive), "output_path");
       await writeMembers(members, output.number, signal);
-      output.publish();
+      await output.publish();
       containers.push({ name: records[index]?.name ?? "", archive });
     }
     const document: PodDocument = {
@@ -83,7 +83,7 @@ export async function checkpointPod(
     signal.throwIfAborted();
     using output = newOutputFile(join(outputPath, POD_FILE), "output_path");
     writeFileSync(output.number, `${JSON.stringify(document, undefined, 2)}\n`);
-    output.publish();
+    await output.publish();
     cleanup.release();
   });
 }

@@ -1,17 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-import { lstatSync, rmSync } from "node:fs";
+import { fsync, lstatSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { InvalidArgumentError, messageOf } from "../errors.ts";
 import { newId } from "../lib/id.ts";
-import { AT_FDCWD, AT_SYMLINK_FOLLOW, O_TMPFILE, O_WRONLY } from "../linux/abi/fcntl.ts";
+import {
+  AT_FDCWD,
+  AT_SYMLINK_FOLLOW,
+  O_DIRECTORY,
+  O_RDONLY,
+  O_TMPFILE,
+  O_WRONLY,
+} from "../linux/abi/fcntl.ts";
 import { type Fd, open } from "../linux/fd.ts";
 import { isErrno, syscall } from "../linux/syscall.ts";
+
+const sync = promisify(fsync);
 
 /** A file that has no name until it is complete, so that nothing is left of one that is not. */
 export interface OutputFile extends Disposable {
   readonly number: number;
-  /** Gives the file its name, in place of a regular file that has it. */
-  publish(): void;
+  /** Gives the file its name, in place of a regular file that has it; content and name are then on disk. */
+  publish(): Promise<void>;
 }
 
 /** Opens the file that is to be at `path`, root's alone; `field` names the path in errors. */
@@ -25,7 +35,13 @@ export function newOutputFile(path: string, field: string): OutputFile {
     get number() {
       return file.number;
     },
-    publish: () => link(file, path),
+    async publish() {
+      // Off this thread: it may be gigabytes.
+      await sync(file.number);
+      link(file, path);
+      using directory = open(dirname(path), O_RDONLY | O_DIRECTORY);
+      await sync(directory.number);
+    },
     [Symbol.dispose]: () => file.close(),
   };
 }

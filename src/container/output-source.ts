@@ -173,7 +173,10 @@ class StagedSource implements OutputSource {
   }
 
   #retry(): void {
-    if (this.#isEnding) return this.#writeRest();
+    if (this.#isEnding) {
+      this.#writeRest();
+      return;
+    }
     this.#tolerating(() => this.#digest(false));
     if (this.#hold === undefined) this.poke();
   }

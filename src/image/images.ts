@@ -31,7 +31,8 @@ export interface Images {
    * with the same credentials at a time share the work. A failure leaves the store as it was and names
    * the reference, the host and the cause: NotFound, PermissionDenied, Unavailable (the message begins
    * with `RegistryUnavailable: `), FailedPrecondition for content that is not what was announced,
-   * ResourceExhausted for a full disk; DeadlineExceeded or Canceled when `signal` ended it.
+   * ResourceExhausted for a full disk; DeadlineExceeded or Canceled when `signal` ended it. An image that
+   * was answered is there after a power loss; so it is with `commit`, and with `remove` it is not.
    */
   pull(reference: string, options?: PullOptions): Promise<ImageRecord>;
   /**
@@ -112,7 +113,12 @@ export function openImages(deps: ImagesDeps): Images {
       // Malformed credentials are the caller's mistake, not the registry's.
       credentialsFor(auth, reference.host);
       try {
-        return await pulls.run(key, (context) => pullOnce(reference, auth, context), { signal, onProgress });
+        const record = await pulls.run(key, (context) => pullOnce(reference, auth, context), {
+          signal,
+          onProgress,
+        });
+        await deps.table.sync();
+        return record;
       } catch (error) {
         throw imageError("pull", name, signal?.aborted ? abortError(signal) : error);
       }
@@ -121,6 +127,7 @@ export function openImages(deps: ImagesDeps): Images {
       const record = records.find(text);
       if (record === undefined) return;
       records.remove(record.id);
+      await deps.table.sync();
       await collector.sweepSoon(SWEEP_WAIT_MS);
     },
     commit: (manifestDigest, names) =>
@@ -132,7 +139,9 @@ export function openImages(deps: ImagesDeps): Images {
         await lease.hold(nodesOf(plan));
         for (const blob of plan.layerBlobs) await isThere(blob, "layer");
         for (const position of plan.layers.keys()) await unpackLayer(deps, plan.layers, position);
-        return records.put(plan, recorded);
+        const record = records.put(plan, recorded);
+        await deps.table.sync();
+        return record;
       }),
     hold: collector.hold,
     usage: createUsage(deps),

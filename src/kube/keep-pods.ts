@@ -22,6 +22,8 @@ export interface KeeperDeps {
 export interface Keeper {
   /** Records the pods, all or, when a name is taken (AlreadyExistsError), none, and begins to start them. */
   run(pods: readonly Pod[]): void;
+  /** Resolves when what was asked for so far will be remembered after a power loss. */
+  sync(): Promise<void>;
   /** Newest first. */
   list(): PodStatus[];
   /** Stops a pod for good and leaves it listed; resolves when it has stopped. Unknown: NotFoundError. */
@@ -100,6 +102,7 @@ export function keepPods(deps: KeeperDeps): Keeper {
       for (const record of records) table.put(podKey(record.pod), record);
       for (const record of records) start(record);
     },
+    sync: table.sync,
     list: () =>
       [...workers.values()]
         .map((worker) => podStatus(worker.record(), worker.troubles(), lifecycle))

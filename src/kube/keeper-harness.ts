@@ -112,5 +112,6 @@ function tableOf(map: Map<string, PodRecord>): Table<PodRecord> {
     delete: (key) => void map.delete(key),
     keys: () => map.keys(),
     list: () => [...map.values()],
+    sync: async () => {},
   };
 }

@@ -78,8 +78,9 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
     try {
       makeLayerDirectory(unfinished);
       const { sizeBytes, inodes } = await apply(unfinished);
-      await trees.sync(unfinished);
       renameSync(unfinished, join(layersDir, directory));
+      // Content and names: the row that follows promises both, also after a power loss.
+      await trees.sync(layersDir);
       const createdAtNs = String(BigInt(Date.now()) * 1_000_000n);
       layers.put(chainId, { directory, sizeBytes, inodes, createdAtNs });
     } catch (error) {
@@ -173,6 +174,8 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
         throw new FailedPreconditionError(`layer ${chainId} is in use by snapshot ${user[0]}`);
       }
       layers.delete(chainId);
+      // A row that came back after a power loss would promise what had been deleted in part.
+      await layers.sync();
       await deleteUndeleted();
       // Without its row it is no layer any more, whatever becomes of the directory: the next start sees to it too.
       await deleteDirectory(layersDir, record.directory);

@@ -14,7 +14,7 @@
 export interface Snapshotter {
   /**
    * Makes the layer `chainId` from what `apply` writes to the empty directory it is given. All or
-   * nothing: the layer appears when its content is on disk, and nothing is left where `apply` fails.
+   * nothing: the layer appears when its content is on disk, synced, and nothing is left where `apply` fails.
    * Does nothing when the layer exists; callers at the same time share one application.
    */
   commitLayer(chainId: string, apply: (directory: string) => Promise<LayerUsage>): Promise<void>;

@@ -9,7 +9,8 @@ import { migrate, refuseNewerSchema } from "./migrate.ts";
  * Opens the state database and brings its schema up to date; that of a newer podrt is refused.
  *
  * WAL with synchronous=NORMAL: a commit survives the death of the process at any instruction; after
- * a power loss the last commits may be missing, never half of one.
+ * a power loss the last commits may be missing, never half of one, never an earlier one. What must not be
+ * missing is waited for with `Table.sync`.
  */
 export function openDatabase(path: string): Database {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Database } from "bun:sqlite";
+import { syncDatabase } from "./sync.ts";
 
 /** The tables of the state database. */
 export type TableName =
@@ -15,7 +16,8 @@ export type TableName =
 
 /**
  * One table of JSON records by key, held in memory whole: reads never touch the disk, and a write
- * returns only when the database has it. Records are replaced, never changed in place. Nanosecond
+ * returns only when the database has it: it then survives the daemon's death, and after `sync` a power
+ * loss. Records are replaced, never changed in place. Nanosecond
  * times are kept as decimal strings, since they pass 2^53.
  */
 export interface Table<T> {
@@ -24,6 +26,8 @@ export interface Table<T> {
   delete(key: string): void;
   keys(): IterableIterator<string>;
   list(): T[];
+  /** Resolves when everything that was put and deleted so far survives a power loss. */
+  sync(): Promise<void>;
 }
 
 /** Fields that never change once they are set, kept in a table of their own so that updates stay small. */
@@ -69,6 +73,7 @@ export function openTable<T>(
     },
     keys: () => records.keys(),
     list: () => [...records.values()],
+    sync: () => syncDatabase(database.filename),
   };
 }
 

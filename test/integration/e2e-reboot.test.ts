@@ -6,16 +6,13 @@ import { ContainerState, PodSandboxState } from "../../src/gen/runtime/v1/api_pb
 import { useDaemon } from "./harness/fixture.ts";
 import {
   busybox,
-  containerPid,
   containerStatus,
   ensureImage,
-  pausePid,
   runContainer,
   runSandbox,
   sandboxInfo,
   sandboxStatus,
 } from "./harness/pods.ts";
-import { parentOf } from "./harness/proc.ts";
 import { reboot } from "./harness/reboot.ts";
 
 const fixture = useDaemon();
@@ -25,8 +22,7 @@ test("after a reboot pods are not ready, containers have ended, and both can be 
   await ensureImage(daemon, busybox);
   const sandboxId = await runSandbox(daemon, "before");
   const id = await runContainer(daemon, sandboxId, { name: "app", command: ["sleep", "3600"] });
-  const pause = await pausePid(daemon, sandboxId);
-  await reboot(daemon, [parentOf(pause), pause, await containerPid(daemon, id)]);
+  await reboot(daemon);
 
   const sandbox = await sandboxStatus(daemon, sandboxId);
   expect(sandbox.state).toBe(PodSandboxState.SANDBOX_NOTREADY);

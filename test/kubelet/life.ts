@@ -147,7 +147,7 @@ test("after the node was rebooted its pods are made again", async () => {
   await ready("returning");
   const before = await container("returning", "app");
   await node.cluster.stopKubelet();
-  await reboot(node.daemon, await processesOfPods());
+  await reboot(node.daemon, { pids: await processesOfPods() });
   await node.cluster.startKubelet();
   const after = await containerWhich(
     "returning",

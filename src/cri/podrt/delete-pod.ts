@@ -9,5 +9,6 @@ import type { Keeper } from "../../kube/keeper.ts";
 
 export async function deletePod(keeper: Keeper, request: DeletePodRequest): Promise<DeletePodResponse> {
   await keeper.delete(request.namespace, request.name, request.graceSeconds);
+  await keeper.sync();
   return create(DeletePodResponseSchema);
 }

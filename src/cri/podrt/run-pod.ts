@@ -8,9 +8,10 @@ import {
 import type { Keeper } from "../../kube/keeper.ts";
 import { parseManifest } from "../../kube/pod-spec.ts";
 
-export function runPod(keeper: Keeper, request: RunPodRequest): RunPodResponse {
+export async function runPod(keeper: Keeper, request: RunPodRequest): Promise<RunPodResponse> {
   const pods = parseManifest(request.manifest, request.fileName === "" ? "manifest" : request.fileName);
   keeper.run(pods);
+  await keeper.sync();
   return create(RunPodResponseSchema, {
     pods: pods.map(({ namespace, name, uid }) => ({ namespace, name, uid })),
   });

@@ -9,5 +9,6 @@ import type { Keeper } from "../../kube/keeper.ts";
 
 export async function stopPod(keeper: Keeper, request: StopPodRequest): Promise<StopPodResponse> {
   await keeper.stop(request.namespace, request.name, request.graceSeconds);
+  await keeper.sync();
   return create(StopPodResponseSchema);
 }
