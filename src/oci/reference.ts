@@ -40,8 +40,7 @@ export function parseReference(text: string, field = "image"): Reference {
   const digest = at < 0 ? undefined : text.slice(at + 1);
   if (digest !== undefined && !isDigest(digest)) return fail("has a malformed digest after the @");
   const { name, tag } = splitTag(at < 0 ? text : text.slice(0, at));
-  if (tag !== undefined && !TAG.test(tag))
-    return fail(`has a malformed tag ${quoted(tag.slice(0, 130))}`);
+  if (tag !== undefined && !TAG.test(tag)) return fail(`has a malformed tag ${quoted(tag.slice(0, 130))}`);
 
   const { host, path } = splitHost(name);
   if (!HOST.test(host)) return fail(`names ${quoted(host.slice(0, 260))}, which is no registry host`);
