@@ -150,11 +150,11 @@ function usualReason(status: number): string {
     401: "unauthorized",
     403: "forbidden",
     404: "not found",
+    416: "no such part",
     429: "too many requests",
     500: "internal error",
     502: "bad gateway",
     503: "not available",
-    416: "no such part",
     504: "gateway timeout",
   };
   return reasons[status] ?? "unexpected";
