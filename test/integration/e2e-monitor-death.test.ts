@@ -9,6 +9,7 @@ import { useDaemon } from "./harness/fixture.ts";
 import {
   containerPid,
   containerStatus,
+  exited,
   pausePid,
   runContainer,
   runSandbox,
@@ -88,18 +89,28 @@ test("an exit that the monitor had written down is kept, though both died before
   await daemon.api.removePodSandbox({ podSandboxId: pod.sandboxId });
 });
 
-test("a pod whose monitor cannot be reached any more is not ready, and can be stopped and removed", async () => {
+test("a pod whose monitor cannot be reached any more is not ready; it ends with its monitor, or when it is stopped", async () => {
   const { daemon } = fixture;
-  const pod = await podOfTwoProcesses(daemon, "unreachable");
+  const [stopped, orphaned] = [
+    await podOfTwoProcesses(daemon, "unreachable"),
+    await podOfTwoProcesses(daemon, "unreachable-and-dead"),
+  ];
   await daemon.kill();
-  rmSync(join(daemon.root, "run/pods", pod.sandboxId, "monitor.sock"));
+  for (const { sandboxId } of [stopped, orphaned])
+    rmSync(join(daemon.root, "run/pods", sandboxId, "monitor.sock"));
   await daemon.start();
-  expect((await sandboxStatus(daemon, pod.sandboxId)).state).toBe(PodSandboxState.SANDBOX_NOTREADY);
-  const { reason } = await sandboxInfo(daemon, pod.sandboxId);
-  expect(reason).toContain("could not take it up again: cannot reach the monitor");
-  expect([...pod.pids, pod.monitor].map(isAlive)).toEqual([true, true, true, true]);
-  await daemon.api.stopPodSandbox({ podSandboxId: pod.sandboxId });
-  expect([...pod.pids, pod.monitor].map(isAlive)).toEqual([false, false, false, false]);
-  expect(await containerStatus(daemon, pod.containerId)).toMatchObject({ exitCode: 255, reason: "Unknown" });
-  await daemon.api.removePodSandbox({ podSandboxId: pod.sandboxId });
+  for (const { sandboxId, pids, monitor } of [stopped, orphaned]) {
+    expect((await sandboxStatus(daemon, sandboxId)).state).toBe(PodSandboxState.SANDBOX_NOTREADY);
+    const { reason } = await sandboxInfo(daemon, sandboxId);
+    expect(reason).toContain("could not take it up again: cannot reach the monitor");
+    expect([...pids, monitor].map(isAlive)).toEqual([true, true, true, true]);
+  }
+  process.kill(orphaned.monitor, "SIGKILL");
+  await daemon.api.stopPodSandbox({ podSandboxId: stopped.sandboxId });
+  for (const { sandboxId, containerId, pids, monitor } of [stopped, orphaned]) {
+    const ended = await exited(daemon, containerId);
+    expect(ended).toMatchObject({ exitCode: 255, reason: "Unknown" });
+    await daemon.api.removePodSandbox({ podSandboxId: sandboxId });
+    expect([...pids, monitor].map(isAlive)).toEqual([false, false, false, false]);
+  }
 });
