@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ContainerState, PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
 import type { Daemon } from "./harness/daemon.ts";
@@ -75,6 +75,9 @@ test("what happens while the daemon is dead is listed afterwards, and told once 
   for (const pid of [killed.pid, pause, monitor]) process.kill(pid, "SIGKILL");
   const gone = [seven.pid, killed.pid, pause, monitor];
   await eventually("they have ended", () => !gone.some(isAlive));
+  // Four starts and two exits of 40 bytes each; the time of an exit is taken when it is written down.
+  const journal = join(daemon.root, "run/pods", pod, "journal");
+  await eventually("the monitor has written both exits down", () => statSync(journal).size >= 6 * 40);
   // proc_pid_syscall(5): write(2) to descriptor 1, and it waits.
   await eventually("the pipe is full", () => procText(`/proc/${writer.pid}/syscall`).startsWith("1 0x1 "));
   const restartedNs = BigInt(Date.now() + 1) * 1_000_000n;
