@@ -47,6 +47,9 @@ export interface ServeOptions {
   readonly config?: string | undefined;
 }
 
+/** Whoever had subscribed before the daemon was restarted is back within this, and misses nothing. */
+const FIRST_SUBSCRIBER_MS = 60_000;
+
 /** Runs the daemon until SIGTERM or SIGINT; the pods go on without it. Resolves with the exit code. */
 export async function serve(options: ServeOptions): Promise<number> {
   if (process.geteuid?.() !== 0) throw new PermissionDeniedError("podrt serve has to run as root");
@@ -59,9 +62,8 @@ export async function serve(options: ServeOptions): Promise<number> {
   const securityModules = await openSecurityModules(logger);
   const { runtime, close } = openRuntime(paths, config, database, securityModules);
   const events = openEventFeed(runtime);
-  const recovered = events.keepForFirst();
+  const stopKeeping = events.keepForFirst();
   await recover(runtime);
-  recovered();
   await addBuiltInPause(runtime.images, runtime.content).catch((err) =>
     logger.warn({ err }, "the built-in pause is not listed as an image; pods have it all the same"),
   );
@@ -75,6 +77,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     },
   });
   logger.info({ socket: paths.socket, pid: process.pid }, "podrt serves");
+  setTimeout(stopKeeping, FIRST_SUBSCRIBER_MS).unref();
   const signalName = await stopSignal();
   logger.info({ signal: signalName }, "podrt stops; its pods go on");
   await Promise.all([server.close(), streaming.close()]);
