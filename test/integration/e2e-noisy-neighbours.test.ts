@@ -1,10 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, statfsSync, statSync, truncateSync } from "node:fs";
+import { spawn } from "node:child_process";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  truncateSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConnectError } from "@connectrpc/connect";
 import { openSession } from "../fixtures/session-client.ts";
+import { patience } from "../support/patience.ts";
+import { connectApi } from "./harness/api.ts";
+import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { mountNew } from "./harness/host-mounts.ts";
@@ -115,7 +128,7 @@ test("output that nobody reads holds up neither its container nor another", asyn
   const session = await openSession(url, "websocket", { stdout: true, stderr: true });
   session.socket.pause();
   const rounds = async () => Number(await shellIn(daemon, id, "cat /tmp/rounds"));
-  const before = await rounds();
+  const before = await eventually("it has begun", rounds);
   await eventually("it goes on by far more than pipe, socket and backlog hold in memory", async () => {
     return (await rounds()) > before + 100;
   });
@@ -124,26 +137,30 @@ test("output that nobody reads holds up neither its container nor another", asyn
   await daemon.api.removePodSandbox({ podSandboxId: pod });
 });
 
-test("a hundred thousand files and directories five thousand deep are removed while others go on", async () => {
-  const { daemon } = fixture;
-  const logDirectory = join(root, "files-logs");
-  const pod = await runSandbox(daemon, "files", { logDirectory });
-  const quiet = await startQuiet(pod);
-  const id = await runContainer(daemon, pod, { name: "files" });
-  await shellIn(daemon, id, "mkdir /many && cd /many && seq 1 100000 | xargs touch");
-  const thousand = "d/".repeat(1000);
-  await shellIn(
-    daemon,
-    id,
-    `for i in 1 2 3 4 5; do mkdir -p ${thousand} && cd -P ${thousand} || exit 1; done`,
-  );
-  const { stats } = await daemon.api.containerStats({ containerId: id });
-  expect(stats?.attributes?.id).toBe(id);
-  const removal = daemon.api.removeContainer({ containerId: id });
-  await goesOn(quiet, logDirectory);
-  await removal;
-  await daemon.api.removePodSandbox({ podSandboxId: pod });
-});
+test(
+  "a hundred thousand files and directories five thousand deep are removed while others go on",
+  async () => {
+    const { daemon } = fixture;
+    const logDirectory = join(root, "files-logs");
+    const pod = await runSandbox(daemon, "files", { logDirectory });
+    const quiet = await startQuiet(pod);
+    const thousand = "d/".repeat(1000);
+    const make = [
+      "mkdir /many && cd /many && seq 1 100000 | xargs touch",
+      `for i in 1 2 3 4 5; do mkdir -p ${thousand} && cd -P ${thousand} || exit 1; done`,
+      "touch /tmp/made; exec sleep 3600",
+    ];
+    const id = await runContainer(daemon, pod, { name: "files", command: ["sh", "-ec", make.join("; ")] });
+    await eventually("they are there", () => shellIn(daemon, id, "test -e /tmp/made && echo yes"), 90_000);
+    const { stats } = await daemon.api.containerStats({ containerId: id });
+    expect(stats?.attributes?.id).toBe(id);
+    const removal = daemon.api.removeContainer({ containerId: id });
+    await goesOn(quiet, logDirectory);
+    await removal;
+    await daemon.api.removePodSandbox({ podSandboxId: pod });
+  },
+  150_000 * patience,
+);
 
 test("cgroups that a privileged container has made in its own, with processes in them, go with it", async () => {
   const { daemon } = fixture;
@@ -161,4 +178,25 @@ test("cgroups that a privileged container has made in its own, with processes in
   await daemon.api.stopContainer({ containerId: id, timeout: 0n });
   await daemon.api.removeContainer({ containerId: id });
   await daemon.api.removePodSandbox({ podSandboxId: pod });
+});
+
+test("a daemon whose own log cannot be written answers, serves and ends well", async () => {
+  const directory = join(root, "mute");
+  mkdirSync(directory);
+  const full = openSync("/dev/full", "w");
+  const serving = spawn(binary, ["serve", "--root", directory], { cwd: "/", stdio: ["ignore", full, full] });
+  closeSync(full);
+  const ended = new Promise<number | null>((resolve) => {
+    serving.once("exit", resolve);
+  });
+  try {
+    const api = connectApi(join(directory, "run/podrt.sock"));
+    await eventually("it answers", async () => (await api.version({})).runtimeName === "podrt", 20_000);
+    await expect(api.containerStatus({ containerId: "nobody" })).rejects.toThrow("not_found");
+    expect((await api.listContainers({})).containers).toEqual([]);
+    serving.kill("SIGTERM");
+    expect(await ended).toBe(0);
+  } finally {
+    serving.kill("SIGKILL");
+  }
 });
