@@ -14,6 +14,8 @@ export interface Paths {
   readonly ingestDir: string;
   /** A directory for each checkpoint or restore under way; what a daemon that died left is removed at start. */
   readonly checkpointsDir: string;
+  /** Damaged rows and databases, put aside for people to look at. */
+  readonly quarantineDir: string;
   /** What a reboot clears: sockets, journals, pins. */
   readonly runDir: string;
   readonly socket: string;
@@ -49,6 +51,7 @@ function layout(stateDir: string, runDir: string, configFile: string, instance: 
     layersDir: join(stateDir, "layers"),
     containersDir: join(stateDir, "containers"),
     ingestDir: join(stateDir, "ingest"),
+    quarantineDir: join(stateDir, "quarantine"),
     checkpointsDir: join(stateDir, "checkpoints"),
     runDir,
     socket: join(runDir, "podrt.sock"),

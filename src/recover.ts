@@ -21,6 +21,7 @@ import { unpinNamespace } from "./linux/namespace.ts";
 import { identify, identifyChild, isAlive, signal } from "./linux/process.ts";
 import { podDir } from "./paths.ts";
 import { removeFiles, unmountShm } from "./sandbox/files.ts";
+import { type Children, endLostContainers, endLostPods, readChildren } from "./sandbox/lost-pods.ts";
 import { removeCgroups, removeSandbox, removeTopCgroup } from "./sandbox/remove.ts";
 import { stopSandbox } from "./sandbox/stop.ts";
 import { endOrphans, pauseDied, supervise } from "./sandbox/supervise.ts";
@@ -37,8 +38,10 @@ import { isReady, type SandboxRecord } from "./state/sandboxes.ts";
 /** Brings records and machine together; afterwards every sandbox and container is in a true state. */
 export async function recover(runtime: Runtime): Promise<void> {
   await recoverCheckpoints(runtime);
+  const children = readChildren();
+  await endLostPods(runtime, children);
   // All at once: one that has to be waited for, up to a deadline, does not hold up the others.
-  await Promise.all(runtime.sandboxes.list().map((record) => takeUp(runtime, record)));
+  await Promise.all(runtime.sandboxes.list().map((record) => takeUp(runtime, record, children)));
   await undoUnfinishedContainers(runtime);
   await removeCgroupsOfEnded(runtime);
   await removeOrphanedSnapshots(runtime);
@@ -64,10 +67,10 @@ async function finishBegun(runtime: Runtime): Promise<void> {
 }
 
 /** One pod that cannot be taken up must not keep the others down: it is not ready, and can be stopped and removed. */
-async function takeUp(runtime: Runtime, record: SandboxRecord): Promise<void> {
+async function takeUp(runtime: Runtime, record: SandboxRecord, children: Children): Promise<void> {
   const { id } = record;
   try {
-    await recoverSandbox(runtime, record);
+    await recoverSandbox(runtime, record, children);
   } catch (err) {
     runtime.log.error({ err, sandbox: id }, "cannot take up a sandbox; stop and remove it");
     const reason = `podrt could not take it up again: ${messageOf(err)}`;
@@ -81,7 +84,7 @@ async function takeUp(runtime: Runtime, record: SandboxRecord): Promise<void> {
   }
 }
 
-async function recoverSandbox(runtime: Runtime, record: SandboxRecord): Promise<void> {
+async function recoverSandbox(runtime: Runtime, record: SandboxRecord, children: Children): Promise<void> {
   if (record.bootId !== runtime.bootId) {
     // What has the numbers of its processes now is somebody else's.
     const { monitor: _monitor, pause: _pause, ...unfinished } = record;
@@ -106,6 +109,7 @@ async function recoverSandbox(runtime: Runtime, record: SandboxRecord): Promise<
     containers.map((container) => recoverContainer(runtime, monitor, container)),
   );
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+  await endLostContainers(runtime, record, monitor, children);
   supervise(runtime, record.id, monitor);
   await settleMissed(runtime, monitor, record.id);
 }

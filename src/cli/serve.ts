@@ -34,9 +34,12 @@ import { recover } from "../recover.ts";
 import { openOverlaySnapshotter } from "../snapshot/overlay.ts";
 import type { LayerRecord } from "../snapshot/snapshotter.ts";
 import { openContainers } from "../state/containers.ts";
+import { type Damage, newDamage } from "../state/damage.ts";
 import { openDatabase } from "../state/database.ts";
+import { openQuarantine, type Quarantine } from "../state/quarantine.ts";
 import { openSandboxes } from "../state/sandboxes.ts";
-import { openTable } from "../state/table.ts";
+import { imageSchema, layerSchema, leaseSchema } from "../state/schemas.ts";
+import { type CorruptRow, openTable, type Table } from "../state/table.ts";
 import { streamingBackend } from "../streaming/backend.ts";
 import { startStreamingServer } from "../streaming/server.ts";
 import { checkKernel } from "./kernel-check.ts";
@@ -58,9 +61,17 @@ export async function serve(options: ServeOptions): Promise<number> {
   const config = loadConfig(paths, options.config ?? paths.configFile);
   makeDirectories(paths);
   using _lock = lockInstance(paths);
-  const database = openDatabase(paths.database);
+  const damage = newDamage(logger);
+  const quarantine = openQuarantine(paths.quarantineDir);
+  const database = openDatabase(paths.database, { quarantine, damage });
+  const putAside = rowKeeper(quarantine, damage);
   const securityModules = await openSecurityModules(logger);
-  const { runtime, close } = openRuntime(paths, config, database, securityModules);
+  const { runtime, settings, close } = openRuntime(
+    paths,
+    config,
+    { database, putAside, damage },
+    securityModules,
+  );
   const events = openEventFeed(runtime);
   const stopKeeping = events.keepForFirst();
   await recover(runtime);
@@ -68,7 +79,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     logger.warn({ err }, "the built-in pause is not listed as an image; pods have it all the same"),
   );
   const streaming = await startStreamingServer({ ...config.streaming, backend: streamingBackend(runtime) });
-  const keeper = startKeeper(runtime, openPods(database, reportCorrupt("pods")));
+  const keeper = startKeeper(runtime, openPods(database, putAside));
   const server = await serveCri({
     socketPath: paths.socket,
     routes: (router) => {
@@ -78,6 +89,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   });
   logger.info({ socket: paths.socket, pid: process.pid }, "podrt serves");
   setTimeout(stopKeeping, FIRST_SUBSCRIBER_MS).unref();
+  void verifyImages(runtime, settings);
   const signalName = await stopSignal();
   logger.info({ signal: signalName }, "podrt stops; its pods go on");
   await Promise.all([server.close(), streaming.close()]);
@@ -87,34 +99,58 @@ export async function serve(options: ServeOptions): Promise<number> {
   return 0;
 }
 
-function reportCorrupt(table: string): (key: string) => void {
-  return (key) =>
-    logger.error({ table, key }, "a row of the state database is unreadable and was left alone");
+/** Boot in which the images were looked through last. */
+const VERIFIED_BOOT = "images.verified_boot";
+
+/** Looks through the images once in each boot, when a disk may have lost something; calls are served meanwhile. */
+async function verifyImages({ images, bootId }: Runtime, settings: Table<unknown>): Promise<void> {
+  if (settings.get(VERIFIED_BOOT) === bootId) return;
+  try {
+    await images.verify();
+    settings.put(VERIFIED_BOOT, bootId);
+  } catch (err) {
+    logger.warn({ err }, "the images could not be looked through; the next start tries again");
+  }
+}
+
+function rowKeeper(quarantine: Quarantine, damage: Damage): (row: CorruptRow) => void {
+  return ({ table, key, text, problem }) => {
+    const file = quarantine.keep(`${table}-${key}.json`, text);
+    const sentence = `the record ${key} in ${table} was damaged (${problem}) and is now ${file}: what it was about is taken away`;
+    damage.note(`${table} ${key}`, sentence);
+  };
+}
+
+interface State {
+  readonly database: Database;
+  readonly putAside: (row: CorruptRow) => void;
+  readonly damage: Damage;
 }
 
 function openRuntime(
   paths: Paths,
   config: Config,
-  database: Database,
+  { database, putAside, damage }: State,
   securityModules: SecurityModules,
-): { runtime: Runtime; close: () => Promise<void> } {
-  const sandboxes = openSandboxes(database, reportCorrupt("sandboxes"));
-  const containers = openContainers(database, reportCorrupt("containers"));
-  const settings = openTable<unknown>(database, "settings", reportCorrupt("settings"));
-  const layers = openTable<LayerRecord>(database, "layers", reportCorrupt("layers"));
+): { runtime: Runtime; settings: Table<unknown>; close: () => Promise<void> } {
+  const sandboxes = openSandboxes(database, putAside);
+  const containers = openContainers(database, putAside);
+  const settings = openTable<unknown>(database, "settings", { putAside });
+  const layers = openTable<LayerRecord>(database, "layers", { schema: layerSchema, putAside });
   const snapshotter = openOverlaySnapshotter({ paths, layers });
   const unpacker = startUnpacker();
   const content = openContentStore(paths);
   const images = openImages({
     paths,
     config,
-    table: openTable<ImageRecord>(database, "images", reportCorrupt("images")),
+    table: openTable<ImageRecord>(database, "images", { schema: imageSchema, putAside }),
     content,
     snapshotter,
     unpacker,
     inUse: () => imagesInUse({ containers, sandboxes }),
+    damage,
   });
-  const leases = openTable<LeaseRecord>(database, "leases", reportCorrupt("leases"));
+  const leases = openTable<LeaseRecord>(database, "leases", { schema: leaseSchema, putAside });
   const runtime: Runtime = {
     paths,
     config,
@@ -134,6 +170,7 @@ function openRuntime(
     hostname: hostname(),
     capabilities: daemonCapabilities(),
     securityModules,
+    damage,
     userNamespaces: probeUserNamespaces(paths.ingestDir, paths.rootMountPoint),
     log: logger,
   };
@@ -141,7 +178,7 @@ function openRuntime(
     await unpacker.close();
     await snapshotter.close();
   };
-  return { runtime, close };
+  return { runtime, settings, close };
 }
 
 function makeDirectories(paths: Paths): void {

@@ -14,6 +14,7 @@ import type { PodNetwork } from "../network/attachment.ts";
 import type { Paths } from "../paths.ts";
 import type { Snapshot, Snapshotter } from "../snapshot/snapshotter.ts";
 import type { ContainerRecord } from "../state/containers.ts";
+import type { Damage } from "../state/damage.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
 import type { Table } from "../state/table.ts";
 import type { Events } from "./events.ts";
@@ -54,6 +55,8 @@ export interface Runtime {
   readonly securityModules: SecurityModules;
   /** Whether pods can have user namespaces here, as tried at the start, and why not. */
   readonly userNamespaces: UserNamespaceSupport;
+  /** What was found damaged on disk. */
+  readonly damage: Damage;
   readonly log: Logger;
 }
 

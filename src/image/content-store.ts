@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash, randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { createReadStream, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
@@ -36,6 +36,8 @@ export interface ContentStore {
   ): Promise<{ digest: string; sizeBytes: number }>;
   /** The whole blob, verified again; FailedPreconditionError past `limitBytes` or when damaged on disk. */
   read(digest: string, limitBytes: number): Promise<Uint8Array>;
+  /** Whether a blob is present and hashes to its digest; reads all of it. */
+  isIntact(digest: string): Promise<boolean>;
   /**
    * Removes a blob; one that is absent is no error. It is gone when the call returns; when the promise
    * resolves, so is what it took on disk.
@@ -123,6 +125,18 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir">): 
         );
       }
       return bytes;
+    },
+    async isIntact(digest) {
+      if (sizeOf(digest) === undefined) return false;
+      const { algorithm, hex } = parseDigest(digest);
+      const hash = createHash(algorithm);
+      try {
+        for await (const chunk of createReadStream(path(digest), { highWaterMark: WRITE_BYTES }))
+          hash.update(chunk);
+      } catch {
+        return false;
+      }
+      return hash.digest("hex") === hex;
     },
     remove(digest) {
       const aside = join(ingestDir, randomBytes(12).toString("hex"));

@@ -6,11 +6,13 @@ import { hostPlatform } from "../oci/manifest.ts";
 import { formatReference, parseReference, type Reference, repositoryOf } from "../oci/reference.ts";
 import type { Paths } from "../paths.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import type { Damage } from "../state/damage.ts";
 import type { Table } from "../state/table.ts";
 import { createCollector, SWEEP_WAIT_MS } from "./collector.ts";
-import { nodesOf, planImage, requirePresent, unpackLayer } from "./commit.ts";
+import { type ImagePlan, nodesOf, planImage, requirePresent, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
-import { type ImageNames, type ImageRecord, type ImageRecords, openImageRecords } from "./image-records.ts";
+import { takeOutDamage, takeOutLayers } from "./damage.ts";
+import { type ImageNames, type ImageRecord, openImageRecords } from "./image-records.ts";
 import { createPuller, type PullProgress } from "./pull.ts";
 import { abortError, imageError } from "./pull-error.ts";
 import { credentialsFor, fingerprintOf, type RegistryAuth } from "./registry-auth.ts";
@@ -56,6 +58,8 @@ export interface Images {
   hold<T>(work: () => Promise<T>): Promise<T>;
   /** What blobs and layers take on disk; from memory. */
   usage(): Promise<{ mountpoint: string; usedBytes: number; inodesUsed: number }>;
+  /** Looks at everything on disk; an image that is damaged is taken out of sight, so that it is pulled again. */
+  verify(): Promise<void>;
   /** Removes the blobs and layers that neither an image has nor a container of a removed image. */
   collect(inUseImageIds: () => Set<string>): Promise<void>;
 }
@@ -69,39 +73,57 @@ export interface ImagesDeps {
   readonly unpacker: Unpacker;
   /** Ids of the images that containers were made from: their layers survive the removal of the record. */
   readonly inUse: () => Set<string>;
+  readonly damage: Damage;
 }
 
 /** Opens the images of one instance; those that have lost a layer (a power cut) are taken out of sight. */
 export function openImages(deps: ImagesDeps): Images {
-  const { content, snapshotter } = deps;
+  const { content, snapshotter, damage } = deps;
   const platform = hostPlatform();
   const records = openImageRecords(deps.table, content.has);
   const collector = createCollector({ records, content, snapshotter, inUse: deps.inUse });
   const puller = createPuller({ ...deps, platform });
   const pulls = new SingleFlight<ImageRecord, PullProgress>();
-  hideBroken(records, snapshotter);
+
+  /** An image that has lost a layer cannot be run: it is out of sight until it is pulled again. */
+  const hideBroken = () => {
+    for (const record of records.list()) {
+      if (record.layers.every(({ chainId }) => snapshotter.hasLayer(chainId))) continue;
+      const sentence = `image ${nameOf(record)} has lost a layer and must be pulled or imported again`;
+      records.remove(record.id);
+      damage.note(`image ${record.id}`, sentence);
+    }
+  };
+  const put = (plan: ImagePlan, names: ImageNames): ImageRecord => {
+    const record = records.put(plan, names);
+    damage.heal(`image ${record.id}`);
+    return record;
+  };
+  hideBroken();
 
   const pullOnce = (
     reference: Reference,
     auth: RegistryAuth | undefined,
     { signal, report }: FlightContext<PullProgress>,
   ): Promise<ImageRecord> =>
-    collector.leased(async (lease) => {
-      const name = formatReference(reference);
-      const repository = repositoryOf(reference);
-      const pull = puller.open({ reference, name, auth, signal, report, lease });
-      if (records.find(name) !== undefined) {
-        const digest = await pull.resolve();
-        const record = records.find(name);
-        const isCurrent = record?.repoDigests.includes(`${repository}@${digest}`);
-        if (record !== undefined && isCurrent && isWhole(record, deps)) return record;
-      }
-      const plan = await pull.fetch();
-      return records.put(plan, {
-        repoTags: reference.tag === undefined ? [] : [name],
-        repoDigests: [`${repository}@${plan.rootDigest}`],
-      });
-    });
+    collector
+      .leased(async (lease) => {
+        const name = formatReference(reference);
+        const repository = repositoryOf(reference);
+        const pull = puller.open({ reference, name, auth, signal, report, lease });
+        if (records.find(name) !== undefined) {
+          const digest = await pull.resolve();
+          const record = records.find(name);
+          const isCurrent = record?.repoDigests.includes(`${repository}@${digest}`);
+          if (record !== undefined && isCurrent && (await isWhole(record, deps))) return record;
+        }
+        const plan = await pull.fetch();
+        return put(plan, {
+          repoTags: reference.tag === undefined ? [] : [name],
+          repoDigests: [`${repository}@${plan.rootDigest}`],
+        });
+      })
+      .finally(hideBroken);
 
   return {
     find: records.find,
@@ -138,27 +160,39 @@ export function openImages(deps: ImagesDeps): Images {
         const plan = await planImage(content, { digest: manifestDigest }, platform, isThere);
         await lease.hold(nodesOf(plan));
         for (const blob of plan.layerBlobs) await isThere(blob, "layer");
+        await takeOutLayers(plan.layers, snapshotter);
         for (const position of plan.layers.keys()) await unpackLayer(deps, plan.layers, position);
-        const record = records.put(plan, recorded);
+        const record = put(plan, recorded);
         await deps.table.sync();
         return record;
       }),
     hold: collector.hold,
     usage: createUsage(deps),
+    async verify() {
+      for (const listed of records.list()) {
+        // It may have been removed since.
+        const record = records.find(listed.id);
+        if (record === undefined) continue;
+        const problems = await takeOutDamage(record, deps);
+        if (problems.length === 0) continue;
+        const sentence = `image ${nameOf(record)} is damaged on disk, which the next pull of it mends: ${problems.join("; ")}`;
+        damage.note(`image ${record.id}`, sentence);
+      }
+      hideBroken();
+      await deps.table.sync();
+    },
     collect: (inUseImageIds) => collector.sweep(inUseImageIds),
   };
 }
 
-function hideBroken(records: ImageRecords, snapshotter: Snapshotter): void {
-  for (const { id, repoTags, layers } of records.list()) {
-    if (layers.every(({ chainId }) => snapshotter.hasLayer(chainId))) continue;
-    logger.warn({ image: id, repoTags }, "an image has lost a layer and must be pulled again");
-    records.remove(id);
-  }
+async function isWhole(record: ImageRecord, deps: ImagesDeps): Promise<boolean> {
+  const problems = await takeOutDamage(record, deps);
+  for (const problem of problems) logger.error({ image: record.id }, `${problem}; it is fetched again`);
+  return problems.length === 0 && record.layers.every(({ chainId }) => deps.snapshotter.hasLayer(chainId));
 }
 
-function isWhole({ blobs, layers }: ImageRecord, { content, snapshotter }: ImagesDeps): boolean {
-  return blobs.every(content.has) && layers.every(({ chainId }) => snapshotter.hasLayer(chainId));
+function nameOf({ id, repoTags, repoDigests }: ImageRecord): string {
+  return repoTags[0] ?? repoDigests[0] ?? id;
 }
 
 /** Names from an archive are as untrusted as the rest of it: each must be a well-formed reference. */

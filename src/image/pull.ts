@@ -3,11 +3,13 @@ import type { Config } from "../config.ts";
 import { type ErrorKind, messageOf, PodrtError } from "../errors.ts";
 import { nodeOf } from "../gc/collect.ts";
 import type { Lease } from "../gc/leases.ts";
+import { logger } from "../lib/logger.ts";
 import type { Descriptor, Platform } from "../oci/manifest.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import { checkSize, type Ensure, type ImagePlan, nodesOf, planImage, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
+import { takeOutLayers } from "./damage.ts";
 import { restate } from "./pull-error.ts";
 import { openSession, type RegistrySession } from "./registry.ts";
 import type { RegistryAuth } from "./registry-auth.ts";
@@ -65,6 +67,34 @@ export function createPuller(deps: PullerDeps): Puller {
   const { config, content, platform } = deps;
   const downloads = new SingleFlight<void, number>();
 
+  /** A blob of another size is looked at closely: it is damaged, or the manifest is wrong about it. */
+  const removeDamaged = async ({ digest, size }: WantedBlob): Promise<void> => {
+    if (!content.has(digest) || content.sizeBytes(digest) === size || (await content.isIntact(digest)))
+      return;
+    logger.error({ digest }, "a blob was damaged on disk and is fetched again");
+    await content.remove(digest);
+  };
+
+  /** Unpacks a layer; a blob of the right size that turns out to be damaged is fetched once more. */
+  const unpack = async (
+    plan: ImagePlan,
+    position: number,
+    signal: AbortSignal,
+    refetch: (blob: WantedBlob) => Promise<void>,
+  ): Promise<void> => {
+    const blob = plan.layerBlobs[position] as WantedBlob;
+    try {
+      await unpackLayer(deps, plan.layers, position, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isKind(error, "ResourceExhausted") || (await content.isIntact(blob.digest))) throw error;
+      logger.error({ digest: blob.digest }, "a blob was damaged on disk and is fetched again");
+      await content.remove(blob.digest);
+      await refetch(blob);
+      await unpackLayer(deps, plan.layers, position, signal);
+    }
+  };
+
   const fetchBlob = async (
     host: string,
     session: RegistrySession,
@@ -74,6 +104,7 @@ export function createPuller(deps: PullerDeps): Puller {
   ): Promise<void> => {
     // Not shared between registries: a slow one must not hold up the pulls from another.
     const key = `${host} ${wanted.digest}`;
+    await removeDamaged(wanted);
     for (let joined = 0; ; joined++) {
       if (content.has(wanted.digest)) {
         return checkSize(wanted.digest, content.sizeBytes(wanted.digest), wanted.size);
@@ -109,18 +140,16 @@ export function createPuller(deps: PullerDeps): Puller {
         failure.abort(error);
       }
     };
-    const fetched = plan.layerBlobs.map((blob) =>
-      orStop(
-        gate(async () => {
-          signal.throwIfAborted();
-          await fetchBlob(request.reference.host, session, blob, signal, progress.bytes);
-        }),
-      ),
-    );
+    const fetch = (blob: WantedBlob) =>
+      gate(async () => {
+        signal.throwIfAborted();
+        await fetchBlob(request.reference.host, session, blob, signal, progress.bytes);
+      });
+    const fetched = plan.layerBlobs.map((blob) => orStop(fetch(blob)));
     for (const position of plan.layers.keys()) {
       await fetched[position];
       if (signal.aborted) break;
-      await orStop(unpackLayer(deps, plan.layers, position, signal).then(progress.layer));
+      await orStop(unpack(plan, position, signal, fetch).then(progress.layer));
     }
     await Promise.all(fetched);
     request.signal.throwIfAborted();
@@ -140,6 +169,8 @@ export function createPuller(deps: PullerDeps): Puller {
       });
       const ensure: Ensure = async (blob, role) => {
         await lease.hold([nodeOf("blob", blob.digest)]);
+        if (content.has(blob.digest) && !(await content.isIntact(blob.digest)))
+          await content.remove(blob.digest);
         // Manifests live at an address of their own; a configuration is a blob like a layer.
         if (role === "manifest") await fetchManifest(content, session, blob, signal);
         else await fetchBlob(reference.host, session, blob, signal, () => {});
@@ -153,6 +184,8 @@ export function createPuller(deps: PullerDeps): Puller {
           await content.ingest(once(root.bytes), { digest: root.digest }, signal);
           const plan = await planImage(content, root, platform, ensure);
           await lease.hold(nodesOf(plan));
+          for (const damaged of await takeOutLayers(plan.layers, deps.snapshotter))
+            logger.error({ image: request.name }, `${damaged}; it is unpacked again`);
           await fetchLayers(request, session, plan);
           return plan;
         },

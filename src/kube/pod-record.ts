@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Database } from "bun:sqlite";
-import { openTable, type Table } from "../state/table.ts";
+import { podSchema } from "../state/schemas.ts";
+import { openTable, type Table, type TableOptions } from "../state/table.ts";
 import type { Pod } from "./pod.ts";
 
 /** How a container of a pod ended last. */
@@ -40,6 +41,6 @@ export interface PodRecord {
   readonly ending?: { readonly graceSeconds: number; readonly remove: boolean };
 }
 
-export function openPods(database: Database, onCorrupt?: (key: string) => void): Table<PodRecord> {
-  return openTable<PodRecord>(database, "pods", onCorrupt);
+export function openPods(database: Database, putAside?: TableOptions["putAside"]): Table<PodRecord> {
+  return openTable<PodRecord>(database, "pods", { schema: podSchema, putAside });
 }

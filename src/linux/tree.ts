@@ -13,7 +13,7 @@ export interface TreeUsage {
   readonly inodes: number;
 }
 
-interface TreeVisitor {
+export interface TreeVisitor {
   /** A name in an open directory: to be gone into, should it be a directory, or not; or all ends here. */
   visit(directoryFd: number, name: Uint8Array): "enter" | "pass" | "stop";
   /** All below `name` has been visited. */
@@ -144,7 +144,7 @@ export function* listDirectory(directory: Fd): Generator<Uint8Array> {
  * Depth first, parents left after their children. Only the deepest directories stay open; the way back
  * up is `..`, taken only when it leads where the walk came from, since a live tree may be rearranged.
  */
-function walkTree(top: Fd, visitor: TreeVisitor): void {
+export function walkTree(top: Fd, visitor: TreeVisitor): void {
   const stack: Frame[] = [
     frameOf(new Fd(syscall("openat", top.number, ".", OPEN_DIRECTORY)), new Uint8Array()),
   ];

@@ -5,6 +5,7 @@ import {
   AlreadyExistsError,
   FailedPreconditionError,
   InvalidArgumentError,
+  messageOf,
   NotFoundError,
 } from "../errors.ts";
 import type { Paths } from "../paths.ts";
@@ -37,9 +38,9 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
   mkdirSync(layersDir, { recursive: true, mode: 0o700 });
   mkdirSync(containersDir, { recursive: true, mode: 0o700 });
   let nextNumber = firstFreeNumber([layersDir, containersDir]);
-  settleLayers(layersDir, layers, trees);
   sweep(containersDir, isTemporary, trees);
-  const snapshots = readSnapshots(containersDir);
+  const snapshots = withDirectories(readSnapshots(containersDir), layers);
+  settleLayers(layersDir, layers, snapshots, trees);
   const commits = new Map<string, Promise<void>>();
   const measurements = new Map<string, Promise<DiskUsage>>();
 
@@ -81,8 +82,9 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
       renameSync(unfinished, join(layersDir, directory));
       // Content and names: the row that follows promises both, also after a power loss.
       await trees.sync(layersDir);
+      const summary = await trees.summarize(join(layersDir, directory));
       const createdAtNs = String(BigInt(Date.now()) * 1_000_000n);
-      layers.put(chainId, { directory, sizeBytes, inodes, createdAtNs });
+      layers.put(chainId, { directory, sizeBytes, inodes, createdAtNs, summary });
     } catch (error) {
       const name = existsSync(unfinished) ? `${UNFINISHED_PREFIX}${directory}` : directory;
       // Why the layer could not be made is the error to report.
@@ -95,7 +97,7 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
     const directory = join(containersDir, key);
     return {
       key,
-      lowerDirs: stored.layers.map((chainId) => join(layersDir, recordOf(chainId).directory)).reverse(),
+      lowerDirs: (stored.directories ?? []).map((name) => join(layersDir, name)).reverse(),
       upperDir: join(directory, "upper"),
       workDir: join(directory, "work"),
     };
@@ -115,6 +117,14 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
     }
     snapshots.set(key, stored);
     return snapshot;
+  }
+
+  /** Deletes directories of layers that are no layers any more, unless a snapshot stands on them. */
+  async function deleteUnowned(directories: readonly string[]): Promise<void> {
+    const owned = ownedDirectories(layers, snapshots);
+    for (const directory of directories) {
+      if (!owned.has(directory)) await deleteDirectory(layersDir, directory);
+    }
   }
 
   /** Gives a directory a name that no longer means anything; what is left to do is to delete it. */
@@ -149,22 +159,24 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
         throw new AlreadyExistsError(`snapshot ${key} exists and stands on other layers`);
       }
       return existing === undefined
-        ? makeSnapshot(key, { layers: [...chainIds] })
+        ? makeSnapshot(key, {
+            layers: [...chainIds],
+            directories: chainIds.map((chainId) => recordOf(chainId).directory),
+          })
         : snapshotOf(key, existing);
     },
     get(key) {
       const stored = snapshots.get(key);
-      const isWhole = stored?.layers.every((chainId) => layers.get(chainId) !== undefined) ?? false;
-      return stored !== undefined && stored.layers.length > 0 && isWhole
-        ? snapshotOf(key, stored)
-        : undefined;
+      return stored?.directories === undefined ? undefined : snapshotOf(key, stored);
     },
     async remove(key) {
       await deleteUndeleted();
-      if (!snapshots.has(key)) return;
+      const stored = snapshots.get(key);
+      if (stored === undefined) return;
       const doomed = doom(containersDir, key);
       snapshots.delete(key);
       await deleteDirectory(containersDir, doomed);
+      await deleteUnowned(stored.directories ?? []);
     },
     async removeLayer(chainId) {
       const record = layers.get(chainId);
@@ -179,6 +191,23 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
       await deleteUndeleted();
       // Without its row it is no layer any more, whatever becomes of the directory: the next start sees to it too.
       await deleteDirectory(layersDir, record.directory);
+    },
+    async checkLayer(chainId) {
+      const record = layers.get(chainId);
+      if (record?.summary === undefined) return undefined;
+      const path = join(layersDir, record.directory);
+      if (!isDirectory(path)) return "its directory is gone";
+      const summary = await trees.summarize(path).catch(messageOf);
+      return summary === record.summary
+        ? undefined
+        : `${path} is not as it was unpacked (${summary} instead of ${record.summary})`;
+    },
+    async discardLayer(chainId) {
+      const record = layers.get(chainId);
+      if (record === undefined) return;
+      layers.delete(chainId);
+      await layers.sync();
+      await deleteUnowned([record.directory]);
     },
     listLayers: () => [...layers.keys()],
     listSnapshots: () => [...snapshots.keys()],
@@ -205,17 +234,48 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
 
 /**
  * Makes directories and rows agree after a restart: what was being made or deleted goes, and so does a
- * directory without a row. A row whose directory is gone is dropped, so that the layer is fetched anew.
+ * directory without a row, unless a container stands on it. A row whose directory is gone is dropped, so that the
+ * layer is fetched anew.
  */
-function settleLayers(layersDir: string, layers: Table<LayerRecord>, trees: TreeKeeper): void {
-  const owned = new Set<string>();
+function settleLayers(
+  layersDir: string,
+  layers: Table<LayerRecord>,
+  snapshots: ReadonlyMap<string, StoredSnapshot>,
+  trees: TreeKeeper,
+): void {
   for (const chainId of [...layers.keys()]) {
     const { directory } = layers.get(chainId) as LayerRecord;
-    const isThere = lstatSync(join(layersDir, directory), { throwIfNoEntry: false })?.isDirectory() ?? false;
-    if (isThere) owned.add(directory);
-    else layers.delete(chainId);
+    if (!isDirectory(join(layersDir, directory))) layers.delete(chainId);
   }
+  const owned = ownedDirectories(layers, snapshots);
   sweep(layersDir, (name) => !owned.has(name), trees);
+}
+
+/** Snapshots of an earlier podrt do not say on which directories they stand: on those that the rows name. */
+function withDirectories(
+  snapshots: Map<string, StoredSnapshot>,
+  layers: Table<LayerRecord>,
+): Map<string, StoredSnapshot> {
+  for (const [key, stored] of snapshots) {
+    const records = stored.layers.map((chainId) => layers.get(chainId));
+    const isWhole = records.length > 0 && records.every((record) => record !== undefined);
+    if (stored.directories !== undefined || !isWhole) continue;
+    snapshots.set(key, { ...stored, directories: records.map(({ directory }) => directory) });
+  }
+  return snapshots;
+}
+
+/** Directories that are layers, or that a container stands on although the layer's row is lost or another's. */
+function ownedDirectories(
+  layers: Table<LayerRecord>,
+  snapshots: ReadonlyMap<string, StoredSnapshot>,
+): Set<string> {
+  const ofSnapshots = [...snapshots.values()].flatMap(({ directories = [] }) => directories);
+  return new Set([...layers.list().map(({ directory }) => directory), ...ofSnapshots]);
+}
+
+function isDirectory(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 /** Numbers are never given out twice, so that a name being deleted is not met again. */

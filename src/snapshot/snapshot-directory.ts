@@ -7,6 +7,8 @@ import * as v from "valibot";
 const snapshotSchema = v.strictObject({
   /** Chain ids, bottom first. */
   layers: v.array(v.string()),
+  /** Names of the layers' directories when it was made, bottom first; absent from those of an earlier podrt. */
+  directories: v.optional(v.array(v.string())),
 });
 
 export type StoredSnapshot = Readonly<v.InferOutput<typeof snapshotSchema>>;

@@ -19,6 +19,13 @@ export interface Snapshotter {
    */
   commitLayer(chainId: string, apply: (directory: string) => Promise<LayerUsage>): Promise<void>;
   hasLayer(chainId: string): boolean;
+  /**
+   * Looks for damage done to a layer's directory since it was committed: names that are missing or new, other types,
+   * modes, owners, sizes or times. Answers what is wrong, in words; undefined for an intact layer and for an unknown one.
+   */
+  checkLayer(chainId: string): Promise<string | undefined>;
+  /** Takes a damaged layer out of use, so that it can be committed anew. Snapshots on it keep its directory. */
+  discardLayer(chainId: string): Promise<void>;
   /** Bytes that an existing layer takes on disk; NotFoundError for an unknown one. */
   layerSize(chainId: string): number;
   /** The directories of layers, in the order given; NotFoundError names a missing one. */
@@ -74,4 +81,6 @@ export interface LayerRecord {
   readonly sizeBytes: number;
   readonly inodes: number;
   readonly createdAtNs: string;
+  /** Of its directory, see linux/tree-summary.ts; absent from layers of an earlier podrt, which are not checked. */
+  readonly summary?: string;
 }

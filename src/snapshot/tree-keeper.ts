@@ -15,6 +15,8 @@ export interface TreeKeeper {
   /** Deletes `name` in `directory` with all below it; what is not there is fine. */
   remove(directory: string, name: string): Promise<void>;
   measure(path: string): Promise<DiskUsage>;
+  /** What linux/tree-summary.ts says of the directory at `path`. */
+  summarize(path: string): Promise<string>;
   /** syncfs(2) on the file system of `path`. */
   sync(path: string): Promise<void>;
   close(): Promise<void>;
@@ -29,12 +31,12 @@ export function startTreeKeeper(): TreeKeeper {
   const newPool = () =>
     startWorkerPool<TreeJob, TreeReply>({ entry: "snapshot/tree-worker.ts", workers: 1, idleMs: IDLE_MS });
   const pool = newPool();
-  // A measurement may take long and nobody waits for it: what waits for a deletion must not wait for that.
+  // Looking through trees may take long: what waits for a deletion must not wait for that.
   const measuring = newPool();
 
   async function run(job: TreeJob, what: string): Promise<TreeReply> {
     try {
-      return await (job.kind === "measure" ? measuring : pool).run(job);
+      return await (job.kind === "measure" || job.kind === "summarize" ? measuring : pool).run(job);
     } catch (error) {
       throw storageError(what, error);
     }
@@ -59,8 +61,10 @@ export function startTreeKeeper(): TreeKeeper {
     },
     async measure(path) {
       const usage = measureIfSmall(path) ?? (await run({ kind: "measure", path }, `measure ${path}`));
-      return { usedBytes: usage?.usedBytes ?? 0, inodesUsed: usage?.inodes ?? 0 };
+      const { usedBytes, inodes } = usage as TreeUsage;
+      return { usedBytes, inodesUsed: inodes };
     },
+    summarize: async (path) => (await run({ kind: "summarize", path }, `look through ${path}`)) as string,
     async sync(path) {
       await run({ kind: "sync", path }, `write ${path} to disk`);
     },

@@ -6,6 +6,7 @@ import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY } from "../linux/abi/fcntl.ts
 import { open } from "../linux/fd.ts";
 import { SyscallError, syscall } from "../linux/syscall.ts";
 import { measureTreeWithin, relabelTree, removeTree, type TreeUsage } from "../linux/tree.ts";
+import { summarizeTree } from "../linux/tree-summary.ts";
 
 /** What the kernel may take long for, and is therefore not done on the daemon's thread. */
 export type TreeJob =
@@ -14,13 +15,15 @@ export type TreeJob =
   | { readonly kind: "remove"; readonly directory: string; readonly name: string }
   /** Gives what is at `path` and all below it an SELinux context. */
   | { readonly kind: "relabel"; readonly path: string; readonly label: string }
+  /** Answers `summarizeTree` of the directory at `path`. */
+  | { readonly kind: "summarize"; readonly path: string }
   /** Waits until the file system that `path` is on has written everything. */
   | { readonly kind: "sync"; readonly path: string };
 
 /** Who writes faster than this reads could keep the thread for ever. */
 const MEASURE_TIMEOUT_MS = 30_000;
 
-export type TreeReply = TreeUsage | undefined;
+export type TreeReply = TreeUsage | string | undefined;
 
 serveJobs<TreeJob, TreeReply>((job) => {
   switch (job.kind) {
@@ -41,6 +44,10 @@ serveJobs<TreeJob, TreeReply>((job) => {
       // A file system that knows no labels has one for all of its files.
       if (result < 0 && result !== -ERRNO.EOPNOTSUPP) throw new SyscallError("setxattr", -result, job.path);
       return undefined;
+    }
+    case "summarize": {
+      using directory = open(job.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      return summarizeTree(directory);
     }
     case "sync": {
       using file = open(job.path, O_RDONLY);

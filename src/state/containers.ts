@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Database } from "bun:sqlite";
 import type { ProcessIdentity } from "../linux/process.ts";
-import { openTable, type Table } from "./table.ts";
+import { containerSchema } from "./schemas.ts";
+import { openTable, type Table, type TableOptions } from "./table.ts";
 
 /** An image that is mounted in a container; its layers are needed as long as the container is there. */
 export interface ImageVolumeRecord {
@@ -64,10 +65,11 @@ export interface RestoreRecord {
 
 export function openContainers(
   database: Database,
-  onCorrupt?: (key: string) => void,
+  putAside?: TableOptions["putAside"],
 ): Table<ContainerRecord> {
-  return openTable<ContainerRecord>(database, "containers", onCorrupt, {
-    table: "container_specs",
-    fields: ["config", "runtimeSpec"],
+  return openTable<ContainerRecord>(database, "containers", {
+    schema: containerSchema,
+    putAside,
+    fixed: { table: "container_specs", fields: ["config", "runtimeSpec"] },
   });
 }

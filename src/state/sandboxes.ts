@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Database } from "bun:sqlite";
 import type { ProcessIdentity } from "../linux/process.ts";
-import { openTable, type Table } from "./table.ts";
+import { sandboxSchema } from "./schemas.ts";
+import { openTable, type Table, type TableOptions } from "./table.ts";
 
 /** Why a sandbox is no longer ready. */
 export interface SandboxEnd {
@@ -56,9 +57,10 @@ export function isReady(record: SandboxRecord): boolean {
   return record.readyAtNs !== undefined && record.end === undefined;
 }
 
-export function openSandboxes(database: Database, onCorrupt?: (key: string) => void): Table<SandboxRecord> {
-  return openTable<SandboxRecord>(database, "sandboxes", onCorrupt, {
-    table: "sandbox_configs",
-    fields: ["config"],
+export function openSandboxes(database: Database, putAside?: TableOptions["putAside"]): Table<SandboxRecord> {
+  return openTable<SandboxRecord>(database, "sandboxes", {
+    schema: sandboxSchema,
+    putAside,
+    fixed: { table: "sandbox_configs", fields: ["config"] },
   });
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
+import * as v from "valibot";
 import { MIGRATIONS } from "./migrations.ts";
-import { openTable } from "./table.ts";
+import { type CorruptRow, openTable } from "./table.ts";
 
 function newDatabase(): Database {
   const database = new Database(":memory:", { strict: true });
@@ -28,36 +29,66 @@ test("what was put is there for whoever opens the table next", () => {
 
 test("the fixed part of a record is written once and joined when loaded", () => {
   const database = newDatabase();
-  const table = openTable<Row>(database, "containers", undefined, fixed);
+  const table = openTable<Row>(database, "containers", { fixed });
   const config = { image: "x" };
   table.put("a", { state: "created", config });
   table.put("a", { state: "running", config });
   const { record } = database.query("SELECT record FROM containers").get() as { record: string };
   expect(JSON.parse(record)).toEqual({ state: "running" });
-  const again = openTable<Row>(database, "containers", undefined, fixed);
+  const again = openTable<Row>(database, "containers", { fixed });
   expect(again.get("a")).toEqual({ state: "running", config });
 });
 
 test("a fixed part that is replaced is written again", () => {
   const database = newDatabase();
-  const table = openTable<Row>(database, "containers", undefined, fixed);
+  const table = openTable<Row>(database, "containers", { fixed });
   table.put("a", { state: "s", config: { v: 1 } });
   table.put("a", { state: "s", config: { v: 2 } });
-  expect(openTable<Row>(database, "containers", undefined, fixed).get("a")?.config).toEqual({ v: 2 });
+  expect(openTable<Row>(database, "containers", { fixed }).get("a")?.config).toEqual({ v: 2 });
 });
 
 test("a fixed part without its record, of a deletion cut short, is removed", () => {
   const database = newDatabase();
-  openTable<Row>(database, "containers", undefined, fixed).put("a", { state: "s", config: {} });
+  openTable<Row>(database, "containers", { fixed }).put("a", { state: "s", config: {} });
   database.run("DELETE FROM containers");
-  openTable<Row>(database, "containers", undefined, fixed);
+  openTable<Row>(database, "containers", { fixed });
   expect(database.query("SELECT count(*) AS n FROM container_specs").get()).toEqual({ n: 0 });
 });
 
-test("a row that is no JSON is reported and the others are read", () => {
+test("a row that is no JSON or no record is put aside, and the others are read", () => {
   const database = newDatabase();
-  database.run("INSERT INTO images VALUES ('bad', '{'), ('good', '{\"n\":1}')");
-  const corrupt: string[] = [];
-  expect(openTable(database, "images", (key) => corrupt.push(key)).list()).toEqual([{ n: 1 }]);
-  expect(corrupt).toEqual(["bad"]);
+  database.run(`INSERT INTO images VALUES ('bad', '{'), ('other', '{"n":"1"}'), ('good', '{"n":1}')`);
+  const schema = v.looseObject({ n: v.number() });
+  expect(openTable(database, "images", { schema }).list()).toEqual([{ n: 1 }]);
+  const rows: CorruptRow[] = [];
+  const putAside = (row: CorruptRow) => void rows.push(row);
+  expect(openTable(database, "images", { schema, putAside }).list()).toEqual([{ n: 1 }]);
+  expect(rows.map(({ key, text }) => [key, text])).toEqual([
+    ["bad", "{"],
+    ["other", '{"n":"1"}'],
+  ]);
+  expect(rows[0]?.problem).toStartWith("it is no JSON");
+  expect(rows[1]?.problem).toStartWith("n: ");
+  expect(database.query("SELECT key FROM images").all()).toEqual([{ key: "good" }]);
+});
+
+test("a damaged row that cannot be put aside stays", () => {
+  const database = newDatabase();
+  database.run("INSERT INTO images VALUES ('bad', '{')");
+  const putAside = () => {
+    throw new Error("no space left");
+  };
+  expect(openTable(database, "images", { putAside }).list()).toEqual([]);
+  expect(database.query("SELECT key FROM images").all()).toEqual([{ key: "bad" }]);
+});
+
+test("a record without its fixed part is none of the schema", () => {
+  const database = newDatabase();
+  const schema = v.looseObject({ state: v.string(), config: v.looseObject({}) });
+  openTable<Row>(database, "containers", { fixed, schema }).put("a", { state: "s", config: {} });
+  database.run("DELETE FROM container_specs");
+  const problems: string[] = [];
+  const putAside = ({ problem }: CorruptRow) => void problems.push(problem);
+  expect(openTable<Row>(database, "containers", { fixed, schema, putAside }).list()).toEqual([]);
+  expect(problems[0]).toStartWith("config: ");
 });

@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Database } from "bun:sqlite";
+import * as v from "valibot";
+import { messageOf } from "../errors.ts";
+import { logger } from "../lib/logger.ts";
 import { syncDatabase } from "./sync.ts";
 
 /** The tables of the state database. */
-export type TableName =
-  | "sandboxes"
-  | "containers"
-  | "container_specs"
-  | "sandbox_configs"
-  | "images"
-  | "layers"
-  | "leases"
-  | "pods"
-  | "settings";
+export const TABLE_NAMES = [
+  "sandboxes",
+  "containers",
+  "container_specs",
+  "sandbox_configs",
+  "images",
+  "layers",
+  "leases",
+  "pods",
+  "settings",
+] as const;
+
+export type TableName = (typeof TABLE_NAMES)[number];
 
 /**
  * One table of JSON records by key, held in memory whole: reads never touch the disk, and a write
@@ -36,16 +42,29 @@ export interface FixedPart {
   readonly fields: readonly string[];
 }
 
-/** Loads `name` from the database. A row that is no JSON is reported by `onCorrupt` and left alone. */
-export function openTable<T>(
-  database: Database,
-  name: TableName,
-  onCorrupt: (key: string) => void = () => {},
-  fixed?: FixedPart,
-): Table<T> {
+/** A row that no record can be made of. */
+export interface CorruptRow {
+  readonly table: TableName;
+  readonly key: string;
+  /** What stands there, with its fixed part on a line of its own. */
+  readonly text: string;
+  readonly problem: string;
+}
+
+export interface TableOptions {
+  readonly fixed?: FixedPart;
+  /** What every record has, beside what is of no consequence here. */
+  readonly schema?: v.GenericSchema;
+  /** Keeps a corrupt row elsewhere: it is then deleted. Without it, or when it throws, the row is left alone. */
+  readonly putAside?: ((row: CorruptRow) => void) | undefined;
+}
+
+/** Loads `name` from the database; a row that is no JSON, or no record of the schema, is none of the table's. */
+export function openTable<T>(database: Database, name: TableName, options: TableOptions = {}): Table<T> {
+  const { fixed } = options;
   const main = openRows(database, name);
   const rest = fixed === undefined ? undefined : openRows(database, fixed.table);
-  const records = load<T>(main, rest, onCorrupt);
+  const records = load<T>(name, main, rest, options);
   const isFixed = new Set(fixed?.fields ?? []);
   const write = (key: string, record: T) => {
     if (fixed === undefined || rest === undefined) return main.put(key, record);
@@ -95,22 +114,48 @@ function openRows(database: Database, name: TableName): Rows {
   };
 }
 
-function load<T>(main: Rows, rest: Rows | undefined, onCorrupt: (key: string) => void): Map<string, T> {
+function load<T>(
+  table: TableName,
+  main: Rows,
+  rest: Rows | undefined,
+  { schema, putAside }: TableOptions,
+): Map<string, T> {
   const records = new Map<string, T>();
+  const rows = main.all();
   const fixedParts = new Map(rest?.all().map(({ key, record }) => [key, record]));
-  for (const { key, record } of main.all()) {
+  for (const { key, record } of rows) {
+    const fixedPart = fixedParts.get(key);
     try {
-      const fixedPart = fixedParts.get(key);
-      const changing = JSON.parse(record);
-      records.set(key, (fixedPart === undefined ? changing : { ...changing, ...JSON.parse(fixedPart) }) as T);
-    } catch {
-      onCorrupt(key);
+      const parts = [record, fixedPart ?? "{}"].map((text) => JSON.parse(text) as object);
+      const joined = rest === undefined ? parts[0] : { ...parts[0], ...parts[1] };
+      if (schema !== undefined) v.parse(schema, joined);
+      records.set(key, joined as T);
+    } catch (error) {
+      if (putAside === undefined) continue;
+      const text = fixedPart === undefined ? record : `${record}\n${fixedPart}`;
+      try {
+        putAside({ table, key, text, problem: problemOf(error) });
+      } catch (failure) {
+        logger.error(
+          { table, key, err: failure },
+          "a damaged row of the state database could not be put aside",
+        );
+        continue;
+      }
+      main.delete(key);
+      rest?.delete(key);
     }
   }
   // A deletion that was cut short leaves a fixed part that belongs to nothing.
-  const known = new Set(main.all().map(({ key }) => key));
+  const known = new Set(rows.map(({ key }) => key));
   for (const key of fixedParts.keys()) if (!known.has(key)) rest?.delete(key);
   return records;
+}
+
+function problemOf(error: unknown): string {
+  if (!(error instanceof v.ValiError)) return `it is no JSON: ${messageOf(error)}`;
+  const [issue] = error.issues;
+  return `${v.getDotPath(issue) ?? "the record"}: ${issue.message}`;
 }
 
 function split(record: Record<string, unknown>, isFixed: ReadonlySet<string>): [object, object] {

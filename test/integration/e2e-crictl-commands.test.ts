@@ -91,7 +91,7 @@ describe.skipIf(!hasCrictl)("crictl", () => {
     expect(Object.keys(quiet).sort()).toEqual(["features", "runtimeHandlers", "status"]);
     const template = "{{range .status.conditions}}{{.type}}={{.status}} {{end}}";
     expect(await daemon.crictl("info", "-o", "go-template", "--template", template)).toBe(
-      "RuntimeReady=true NetworkReady=true \n",
+      "RuntimeReady=true NetworkReady=true StateIntact=true \n",
     );
   });
 

@@ -10,6 +10,7 @@ import { type ContentStore, openContentStore } from "../../src/image/content-sto
 import { type ImageRecord, type Images, openImages } from "../../src/image/images.ts";
 import { type ImportOptions, importImage } from "../../src/image/import.ts";
 import { startUnpacker } from "../../src/image/unpack.ts";
+import { logger } from "../../src/lib/logger.ts";
 import { O_DIRECTORY, O_PATH } from "../../src/linux/abi/fcntl.ts";
 import { open } from "../../src/linux/fd.ts";
 import { removeTree } from "../../src/linux/tree.ts";
@@ -17,6 +18,7 @@ import { hostPlatform } from "../../src/oci/manifest.ts";
 import { type Paths, pathsFor } from "../../src/paths.ts";
 import { openOverlaySnapshotter } from "../../src/snapshot/overlay.ts";
 import type { LayerRecord } from "../../src/snapshot/snapshotter.ts";
+import { newDamage } from "../../src/state/damage.ts";
 import { openDatabase } from "../../src/state/database.ts";
 import { openTable } from "../../src/state/table.ts";
 import {
@@ -60,6 +62,7 @@ beforeEach(() => {
     snapshotter,
     unpacker,
     inUse: () => new Set(),
+    damage: newDamage(logger),
   });
   close = async () => {
     await unpacker.close();

@@ -9,9 +9,11 @@ import { parseConfig } from "../../src/config.ts";
 import { openContentStore } from "../../src/image/content-store.ts";
 import { type ImageRecord, type Images, openImages } from "../../src/image/images.ts";
 import { startUnpacker } from "../../src/image/unpack.ts";
+import { logger } from "../../src/lib/logger.ts";
 import { type Paths, pathsFor } from "../../src/paths.ts";
 import { openOverlaySnapshotter } from "../../src/snapshot/overlay.ts";
 import type { LayerRecord, Snapshotter } from "../../src/snapshot/snapshotter.ts";
+import { newDamage } from "../../src/state/damage.ts";
 import { openDatabase } from "../../src/state/database.ts";
 import { openTable } from "../../src/state/table.ts";
 import { type ImageRecipe, type Layer, type WrittenImage, writeLayout } from "../fixtures/images/layout.ts";
@@ -88,6 +90,7 @@ function openStore(configuration: string): Store {
     snapshotter,
     unpacker,
     inUse: () => new Set(),
+    damage: newDamage(logger),
   });
   const dispose = async () => {
     await unpacker.close();

@@ -25,6 +25,7 @@ export function status(
               reason: network.reason || "NetworkPluginNotReady",
               message: `Network plugin returns error: ${network.message}`,
             },
+        intactCondition(runtime.damage.list()),
       ],
     },
     runtimeHandlers: RUNTIME_HANDLERS.map((name) => ({
@@ -41,6 +42,17 @@ export function status(
     },
     info: verboseInfo(request.verbose, "config", () => configInfo(runtime)),
   };
+}
+
+const SHOWN_SENTENCES = 5;
+
+/** No kubelet goes by it: pods can run all the same. */
+function intactCondition(damage: readonly string[]) {
+  if (damage.length === 0) return { type: "StateIntact", status: true };
+  const more =
+    damage.length > SHOWN_SENTENCES ? [`${damage.length - SHOWN_SENTENCES} more: see the log`] : [];
+  const message = [...damage.slice(0, SHOWN_SENTENCES), ...more].join("; ");
+  return { type: "StateIntact", status: false, reason: "DamageFound", message };
 }
 
 /** crictl info and critest read `stateDir`. */
