@@ -8,6 +8,7 @@ import { SIGNAL } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { identify, killAll, type ProcessIdentity, signal, waitGone } from "../linux/process.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
+import { removeTopCgroup } from "./remove.ts";
 
 /*
  * Pods and containers whose records are lost with a damaged database still run. Nobody can stop, remove or even see
@@ -29,6 +30,7 @@ export async function endLostPods(runtime: Runtime, children: Children): Promise
     signal(monitor, SIGNAL.SIGKILL);
     await waitGone(monitor, END_TIMEOUT_MS);
     await removePodCgroups(runtime, cgroups);
+    await removeTopCgroup(runtime);
     runtime.damage.note(`pod ${name}`, `pod ${name} was still running without a record and has been ended`);
   }
 }
