@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
+import { storageError } from "../lib/storage-error.ts";
 
 /*
  * Which batch of output is being written to a log. It is noted before the records are appended and
@@ -19,8 +20,7 @@ export interface BatchMarker {
 
 /** Opens, or makes, the marker at `path`, with no batch open. */
 export function openBatchMarker(path: string): BatchMarker {
-  closeSync(openSync(path, "a", 0o600));
-  const file = openSync(path, "r+");
+  const file = openForUpdate(path);
   const words = new BigUint64Array(MARKER_BYTES / 8);
   const bytes = new Uint8Array(words.buffer);
   const write = (values: readonly number[]) => {
@@ -33,7 +33,7 @@ export function openBatchMarker(path: string): BatchMarker {
     write([0, 0, 0, 0, 0]);
   } catch (error) {
     closeSync(file);
-    throw error;
+    throw storageError(`write ${path}`, error);
   }
   return {
     open: (streamIndex, inode, sizeBytes, stagedBytes) =>
@@ -41,6 +41,15 @@ export function openBatchMarker(path: string): BatchMarker {
     clear: () => write([0, 0, 0, 0, 0]),
     close: () => closeSync(file),
   };
+}
+
+function openForUpdate(path: string): number {
+  try {
+    closeSync(openSync(path, "a", 0o600));
+    return openSync(path, "r+");
+  } catch (error) {
+    throw storageError(`open ${path}`, error);
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, readSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
-import { InternalError, messageOf } from "../errors.ts";
+import { storageError } from "../lib/storage-error.ts";
 import { syscall } from "../linux/syscall.ts";
 
 export type LogStream = "stdout" | "stderr";
@@ -107,7 +107,7 @@ function openForAppend(path: string): number {
     mkdirSync(dirname(path), { recursive: true, mode: DIRECTORY_MODE });
     fd = openSync(path, "a+", FILE_MODE);
   } catch (error) {
-    throw new InternalError(`cannot open log file ${path}: ${messageOf(error)}`, { cause: error });
+    throw storageError(`open log file ${path}`, error);
   }
   endTornRecord(fd);
   return fd;

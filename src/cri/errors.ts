@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type ErrorKind, messageOf, PodrtError } from "../errors.ts";
+import { isDiskFull } from "../lib/storage-error.ts";
 
 /** The gRPC code of every kind of error; the only place that knows both. */
 const CODES: Readonly<Record<ErrorKind, Code>> = {
@@ -30,9 +31,12 @@ export function toConnectError(error: unknown, signal: AbortSignal): ConnectErro
   if (error instanceof ConnectError) return error;
   const stopped = signal.aborted ? stopReason(signal) : undefined;
   if (error instanceof PodrtError) {
-    const code = error.kind === "Canceled" && stopped !== undefined ? stopped.code : CODES[error.kind];
+    const isFull = error.kind === "Internal" && isDiskFull(error);
+    const kind = isFull ? "ResourceExhausted" : error.kind;
+    const code = kind === "Canceled" && stopped !== undefined ? stopped.code : CODES[kind];
     return connectError(error.message, code, error);
   }
+  if (isDiskFull(error)) return connectError(messageOf(error), Code.ResourceExhausted, error);
   if (stopped !== undefined && isAbort(error)) return connectError(stopped.rawMessage, stopped.code, error);
   return connectError(messageOf(error), Code.Internal, error);
 }

@@ -3,14 +3,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { createReadStream, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import {
-  FailedPreconditionError,
-  InternalError,
-  messageOf,
-  NotFoundError,
-  PodrtError,
-  ResourceExhaustedError,
-} from "../errors.ts";
+import { FailedPreconditionError, InternalError, messageOf, NotFoundError, PodrtError } from "../errors.ts";
+import { storageError } from "../lib/storage-error.ts";
 import { DIGEST_ALGORITHMS, type DigestAlgorithm, matchesDigest, parseDigest } from "../oci/digest.ts";
 import type { Paths } from "../paths.ts";
 
@@ -229,12 +223,6 @@ async function syncDirectory(directory: string): Promise<void> {
 
 /** What went wrong with the disk, in podrt's own words; everything else passes as it is. */
 function storeError(error: unknown, file: string): unknown {
-  const code = (error as NodeJS.ErrnoException | undefined)?.code;
   if (error instanceof PodrtError || (error as NodeJS.ErrnoException)?.syscall === undefined) return error;
-  if (code === "ENOSPC" || code === "EDQUOT") {
-    return new ResourceExhaustedError(`no space left for ${file} (${code}); free some or remove images`, {
-      cause: error,
-    });
-  }
-  return new InternalError(`cannot write ${file}: ${messageOf(error)}`, { cause: error });
+  return storageError(`write ${file}`, error);
 }

@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { stat } from "node:fs/promises";
-import {
-  FailedPreconditionError,
-  InternalError,
-  messageOf,
-  NotFoundError,
-  PodrtError,
-  ResourceExhaustedError,
-} from "../errors.ts";
+import { FailedPreconditionError, NotFoundError, PodrtError } from "../errors.ts";
+import { storageError } from "../lib/storage-error.ts";
 import { parseReference, repositoryOf } from "../oci/reference.ts";
 import type { Paths } from "../paths.ts";
 import type { ContentStore } from "./content-store.ts";
@@ -95,15 +89,12 @@ async function readImages(source: ImageSource, content: ContentStore): Promise<I
   );
 }
 
-function importError(path: string, error: unknown): PodrtError {
+function importError(path: string, error: unknown): Error {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   if (error instanceof PodrtError) {
     return new PodrtError(error.kind, `cannot import ${path}: ${error.message}`, { cause: error });
   }
   if (code === "ENOENT")
     return new NotFoundError(`cannot import ${path}: there is no such file or directory`);
-  if (code === "ENOSPC" || code === "EDQUOT") {
-    return new ResourceExhaustedError(`cannot import ${path}: no space left; free some or remove images`);
-  }
-  return new InternalError(`cannot import ${path}: ${messageOf(error)}`, { cause: error });
+  return storageError(`import ${path}`, error);
 }

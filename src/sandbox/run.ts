@@ -21,6 +21,7 @@ import { sandboxProgram } from "../launch/sandbox-program.ts";
 import { newUserNamespace } from "../launch/user-namespace.ts";
 import { Cleanup } from "../lib/cleanup.ts";
 import { newId } from "../lib/id.ts";
+import { orStorageError } from "../lib/storage-error.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { openNamespace, pinNamespace, unpinNamespace } from "../linux/namespace.ts";
@@ -103,7 +104,8 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   });
   cleanup.add("remove the run directory", () => removeFiles(dir));
   cleanup.add("unmount the shared memory", () => unmountShm(dir));
-  makeFiles(dir, config, hostname, labels?.file);
+  const writing = <T>(work: () => T): T => orStorageError(`write the files of the pod in ${dir}`, work);
+  writing(() => makeFiles(dir, config, hostname, labels?.file));
   cleanup.add("remove the cgroups", () => removeCgroups(runtime, record));
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   cgroup.create();
@@ -135,7 +137,7 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
       hostPorts: hostPorts(config),
     });
     note({ addresses: attachment.addresses });
-    writeHosts(dir, config, hostname, attachment.addresses);
+    writing(() => writeHosts(dir, config, hostname, attachment.addresses));
   }
   supervise(runtime, id, monitor);
   note({ readyAtNs: nowNs() });

@@ -8,11 +8,11 @@ import {
   messageOf,
   NotFoundError,
 } from "../errors.ts";
+import { storageError } from "../lib/storage-error.ts";
 import type { Paths } from "../paths.ts";
 import type { Table } from "../state/table.ts";
 import { readSnapshots, type StoredSnapshot, writeSnapshot } from "./snapshot-directory.ts";
 import type { DiskUsage, LayerRecord, LayerUsage, Snapshot, Snapshotter } from "./snapshotter.ts";
-import { storageError } from "./storage-error.ts";
 import { startTreeKeeper, type TreeKeeper } from "./tree-keeper.ts";
 
 export interface OverlayDeps {
@@ -25,6 +25,8 @@ export interface OverlayDeps {
 const UNFINISHED_PREFIX = ".new-";
 const DOOMED_PREFIX = ".gone-";
 const DIRECTORY_MODE = 0o755;
+/** A layer that was found intact is taken to be so for this long: looking through a large one takes a second. */
+const LOOK_INTERVAL_MS = 600_000;
 const KEY_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$/;
 
 /**
@@ -41,6 +43,8 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
   sweep(containersDir, isTemporary, trees);
   const snapshots = withDirectories(readSnapshots(containersDir), layers);
   settleLayers(layersDir, layers, snapshots, trees);
+  /** When layers were last found intact, by performance.now(). */
+  const lookedAtMs = new Map<string, number>();
   const commits = new Map<string, Promise<void>>();
   const measurements = new Map<string, Promise<DiskUsage>>();
 
@@ -186,6 +190,7 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
         throw new FailedPreconditionError(`layer ${chainId} is in use by snapshot ${user[0]}`);
       }
       layers.delete(chainId);
+      lookedAtMs.delete(chainId);
       // A row that came back after a power loss would promise what had been deleted in part.
       await layers.sync();
       await deleteUndeleted();
@@ -197,7 +202,10 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
       if (record?.summary === undefined) return undefined;
       const path = join(layersDir, record.directory);
       if (!isDirectory(path)) return "its directory is gone";
+      if (performance.now() - (lookedAtMs.get(chainId) ?? Number.NEGATIVE_INFINITY) < LOOK_INTERVAL_MS)
+        return undefined;
       const summary = await trees.summarize(path).catch(messageOf);
+      if (summary === record.summary) lookedAtMs.set(chainId, performance.now());
       return summary === record.summary
         ? undefined
         : `${path} is not as it was unpacked (${summary} instead of ${record.summary})`;
@@ -206,6 +214,7 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
       const record = layers.get(chainId);
       if (record === undefined) return;
       layers.delete(chainId);
+      lookedAtMs.delete(chainId);
       await layers.sync();
       await deleteUnowned([record.directory]);
     },

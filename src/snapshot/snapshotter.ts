@@ -21,7 +21,8 @@ export interface Snapshotter {
   hasLayer(chainId: string): boolean;
   /**
    * Looks for damage done to a layer's directory since it was committed: names that are missing or new, other types,
-   * modes, owners, sizes or times. Answers what is wrong, in words; undefined for an intact layer and for an unknown one.
+   * modes, owners, sizes or times. One that was found intact is looked through again after ten minutes at the
+   * earliest, but for its directory being there. Answers what is wrong, in words; undefined for an intact layer and for an unknown one.
    */
   checkLayer(chainId: string): Promise<string | undefined>;
   /** Takes a damaged layer out of use, so that it can be committed anew. Snapshots on it keep its directory. */

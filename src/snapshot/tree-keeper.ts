@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
+import { storageError } from "../lib/storage-error.ts";
 import { startWorkerPool } from "../lib/worker-pool.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from "../linux/abi/fcntl.ts";
 import { open } from "../linux/fd.ts";
 import { isErrno } from "../linux/syscall.ts";
 import { measureTreeWithin, removeTree, type TreeUsage } from "../linux/tree.ts";
 import type { DiskUsage } from "./snapshotter.ts";
-import { storageError } from "./storage-error.ts";
 import type { TreeJob, TreeReply } from "./tree-worker.ts";
 
 /** Deletes, measures and syncs directories: small ones at once, the others on a thread. */

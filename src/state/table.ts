@@ -3,6 +3,7 @@ import type { Database } from "bun:sqlite";
 import * as v from "valibot";
 import { messageOf } from "../errors.ts";
 import { logger } from "../lib/logger.ts";
+import { storageError } from "../lib/storage-error.ts";
 import { syncDatabase } from "./sync.ts";
 
 /** The tables of the state database. */
@@ -107,10 +108,17 @@ function openRows(database: Database, name: TableName): Rows {
     `INSERT INTO ${name} (key, record) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET record = ?2`,
   );
   const remove = database.query(`DELETE FROM ${name} WHERE key = ?1`);
+  const write = (work: () => unknown) => {
+    try {
+      work();
+    } catch (error) {
+      throw storageError(`write to the state database ${database.filename}`, error);
+    }
+  };
   return {
     all: () => database.query(`SELECT key, record FROM ${name}`).all() as { key: string; record: string }[],
-    put: (key, record) => void upsert.run(key, JSON.stringify(record)),
-    delete: (key) => void remove.run(key),
+    put: (key, record) => write(() => upsert.run(key, JSON.stringify(record))),
+    delete: (key) => write(() => remove.run(key)),
   };
 }
 

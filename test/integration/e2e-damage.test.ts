@@ -216,7 +216,7 @@ test("an image is pulled whole again after a layer or a blob of it was damaged i
   ];
   for (const [what, hurt] of hurts) {
     await daemon.api.pullImage({ image: { image: nginx } });
-    hurt();
+    await spoil(hurt);
     await daemon.api.pullImage({ image: { image: nginx } });
     expect(`${what}: ${existsSync(join(layerWith(nginxFile), nginxFile))}`).toBe(`${what}: true`);
     await nginxWorks("hurt");
@@ -242,6 +242,8 @@ test("a container goes on in a damaged layer, beside the layer that is unpacked 
   const pod = await countingPod("stays");
   const damaged = layerWith("bin/busybox");
   renameSync(join(damaged, "etc"), join(damaged, "ect"));
+  await daemon.kill();
+  await daemon.start();
   await daemon.api.pullImage({ image: { image: busybox } });
   expect(existsSync(damaged)).toBe(true);
   expect(layerWith("etc/passwd")).not.toBe(damaged);
