@@ -117,7 +117,7 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
       renameSync(join(containersDir, unfinished), join(containersDir, key));
     } catch (error) {
       sweep(containersDir, (name) => name === unfinished, trees);
-      throw storageError(`make snapshot ${key}`, error);
+      throw storageError(`make ${join(containersDir, key)}`, error);
     }
     snapshots.set(key, stored);
     return snapshot;
