@@ -13,7 +13,7 @@ export interface TreeUsage {
   readonly inodes: number;
 }
 
-export interface TreeVisitor {
+interface TreeVisitor {
   /** A name in an open directory: to be gone into, should it be a directory, or not; or all ends here. */
   visit(directoryFd: number, name: Uint8Array): "enter" | "pass" | "stop";
   /** All below `name` has been visited. */
