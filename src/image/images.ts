@@ -169,16 +169,16 @@ export function openImages(deps: ImagesDeps): Images {
     hold: collector.hold,
     usage: createUsage(deps),
     async verify() {
-      for (const listed of records.list()) {
+      for (const { id } of records.list()) {
         // It may have been removed since.
-        const record = records.find(listed.id);
+        const record = records.find(id);
         if (record === undefined) continue;
         const problems = await takeOutDamage(record, deps);
-        if (problems.length === 0) continue;
+        hideBroken();
+        if (problems.length === 0 || records.find(id) === undefined) continue;
         const sentence = `image ${nameOf(record)} is damaged on disk, which the next pull of it mends: ${problems.join("; ")}`;
-        damage.note(`image ${record.id}`, sentence);
+        damage.note(`image ${id}`, sentence);
       }
-      hideBroken();
       await deps.table.sync();
     },
     collect: (inUseImageIds) => collector.sweep(inUseImageIds),

@@ -230,8 +230,7 @@ test("damage that a reboot may have brought is found without being asked for, an
   await spoil((database) => database.run("DELETE FROM settings WHERE key = 'images.verified_boot'"));
   const message = await eventually("it is told", async () => (await damage()) || undefined);
   expect(message).toContain(`image ${nginx} has lost a layer and must be pulled`);
-  const { image } = await daemon.api.imageStatus({ image: { image: nginx } });
-  expect(image).toBeUndefined();
+  expect((await daemon.api.imageStatus({ image: { image: nginx } })).image).toBeUndefined();
   await daemon.api.pullImage({ image: { image: nginx } });
   expect(await damage()).toBe("");
   await nginxWorks("mended");
