@@ -24,8 +24,12 @@ export async function endLostPods(runtime: Runtime, children: Children): Promise
     if (runtime.sandboxes.get(name) !== undefined) continue;
     const monitor = findMonitor(name);
     if (monitor === undefined) continue;
-    const processes = children.get(monitor.pid) ?? [];
-    const cgroups = new Set(processes.flatMap(({ pid }) => cgroupOf(pid)));
+    const processes = childrenOf(monitor, children);
+    // One that is being launched may still be where its monitor is, among what is not the pod's.
+    const outside = cgroupOf(monitor.pid);
+    const cgroups = new Set(
+      processes.flatMap(({ pid }) => cgroupOf(pid)).filter((path) => !outside.includes(path)),
+    );
     await end(runtime, processes, cgroups);
     signal(monitor, SIGNAL.SIGKILL);
     await waitGone(monitor, END_TIMEOUT_MS);
@@ -49,7 +53,7 @@ export async function endLostContainers(
   ]);
   const ownCgroups = [sandbox.cgroupPath, ...known.map(({ cgroupPath }) => cgroupPath)];
   const isOwn = (path: string) => ownCgroups.some((own) => path === own || path.startsWith(`${own}/`));
-  for (const child of children.get(monitor.identity.pid) ?? []) {
+  for (const child of childrenOf(monitor.identity, children)) {
     const cgroups = cgroupOf(child.pid);
     const isBelowPod = cgroups.every((path) => path.startsWith(`${dirname(sandbox.cgroupPath)}/`));
     if (ownPids.has(child.pid) || cgroups.length === 0 || cgroups.some(isOwn) || !isBelowPod) continue;
@@ -82,19 +86,33 @@ async function removePodCgroups(runtime: Runtime, cgroups: ReadonlySet<string>):
   }
 }
 
-/** All processes of the machine by the number of their parent. */
-export type Children = ReadonlyMap<number, readonly ProcessIdentity[]>;
+/** The numbers of all processes of the machine by that of their parent. */
+export type Children = ReadonlyMap<number, readonly number[]>;
 
 /** Read once for all pods: it is a file for each process. */
 export function readChildren(): Children {
-  const children = new Map<number, ProcessIdentity[]>();
+  const children = new Map<number, number[]>();
   for (const name of readdirSync("/proc")) {
-    const identity = /^[0-9]+$/.test(name) ? identify(Number(name)) : undefined;
-    const parent = Number(/^PPid:\t([0-9]+)$/m.exec(textOf(`/proc/${name}/status`))?.[1] ?? 0);
-    if (identity !== undefined && parent !== 0)
-      children.set(parent, [...(children.get(parent) ?? []), identity]);
+    if (!/^[0-9]+$/.test(name)) continue;
+    const parent = parentOf(Number(name));
+    const known = children.get(parent);
+    if (known === undefined) children.set(parent, [Number(name)]);
+    else known.push(Number(name));
   }
   return children;
+}
+
+function childrenOf({ pid: parent }: ProcessIdentity, children: Children): ProcessIdentity[] {
+  return (children.get(parent) ?? [])
+    .map(identify)
+    .filter((identity) => identity !== undefined)
+    .filter(({ pid }) => parentOf(pid) === parent);
+}
+
+/** proc_pid_stat(5): the name in parentheses may hold anything; state and parent come after the last one. */
+function parentOf(pid: number): number {
+  const stat = textOf(`/proc/${pid}/stat`);
+  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ", 2)[1] ?? 0);
 }
 
 /** The path of a process's cgroup in the hierarchy with the pids controller, or in the only one (cgroups(7)); none for one that has ended. */
