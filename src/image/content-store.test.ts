@@ -93,7 +93,7 @@ test("a full disk is told from other failures by its kind and the path", async (
     syscall: "write",
   });
   const attempt = store.ingest(chunks("a", full), {});
-  await expect(attempt).rejects.toThrow(`no space left for ${paths().ingestDir}`);
+  await expect(attempt).rejects.toThrow(`cannot write ${paths().ingestDir}`);
   await expect(attempt).rejects.toMatchObject({ kind: "ResourceExhausted" } satisfies Partial<PodrtError>);
   expectEmpty();
 });

@@ -19,6 +19,7 @@ const imported = "podrt/volume-content:latest";
 
 setDefaultTimeout(90_000 * patience);
 
+// The power is cut for one file system only, which takes a loop device and mkfs.ext4.
 describe.skipIf(!(await canMakeDisks()))(
   "on a disk of its own (skipped without loop devices and mkfs.ext4)",
   () => {
