@@ -62,8 +62,11 @@ bench: $(BINARY) $(PACKAGES) ## Measure starts, memory, statistics and restarts,
 	@$(BUN) test/bench/stats.ts
 	@$(BUN) test/bench/restart.ts
 
-install: $(BINARY) ## Copy dist/podrt to DESTDIR/PREFIX/bin (PREFIX is /usr/local)
+install: $(BINARY) ## Copy dist/podrt to DESTDIR/PREFIX/bin and its systemd units (PREFIX is /usr/local)
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/podrt
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' systemd/podrt.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/podrt.service
+	install -m 0644 systemd/podrt.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/podrt.socket
 
 clean: ## Remove what was built, downloaded and generated for tests
 	rm -rf dist .build node_modules

@@ -31,3 +31,22 @@ test("streams are served on loopback, on any port unless told", () => {
   }
   expect(() => streaming("port = 65536")).toThrow("streaming.port");
 });
+
+test("metrics are served where a port is set, on loopback unless told otherwise", () => {
+  const metrics = (text: string) => parseConfig(`[metrics]\n${text}`, "", "config.toml").metrics;
+  expect(metrics("")).toEqual({ address: "127.0.0.1", port: undefined });
+  expect(metrics('address = "::1"\nport = 9327')).toEqual({ address: "::1", port: 9327 });
+  expect(metrics('address = "0.0.0.0"\nport = 1\nany_address = true').address).toBe("0.0.0.0");
+  expect(() => metrics('address = "10.0.0.1"\nport = 1')).toThrow(
+    "config.toml: metrics.address: 10.0.0.1 is no loopback address; set metrics.any_address",
+  );
+  expect(() => metrics('address = "localhost"')).toThrow("metrics.address: is no IP address");
+});
+
+test("the log has a level and a format", () => {
+  const log = (text: string) => parseConfig(`[log]\n${text}`, "", "config.toml").log;
+  expect(log("")).toEqual({ level: "info", format: "json" });
+  expect(log('level = "debug"\nformat = "logfmt"')).toEqual({ level: "debug", format: "logfmt" });
+  expect(() => log('level = "loud"')).toThrow("config.toml: log.level: ");
+  expect(() => log('format = "xml"')).toThrow("config.toml: log.format: ");
+});

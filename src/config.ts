@@ -4,6 +4,7 @@ import { isIPv4 } from "node:net";
 import { parse } from "smol-toml";
 import * as v from "valibot";
 import { InvalidArgumentError, messageOf } from "./errors.ts";
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "./lib/logger.ts";
 import { formatReference, parseReference } from "./oci/reference.ts";
 import type { Paths } from "./paths.ts";
 
@@ -12,6 +13,8 @@ function isLoopback(address: string): boolean {
 }
 
 const milliseconds = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(86_400_000));
+
+const port = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535));
 
 const registrySchema = v.strictObject({
   /** Base addresses tried in order before the registry itself, as in `http://127.0.0.1:5000`. */
@@ -88,7 +91,7 @@ const configSchema = v.strictObject({
         "127.0.0.1",
       ),
       /** 0 for any that is free. */
-      port: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535)), 0),
+      port: v.optional(port, 0),
     }),
     {},
   ),
@@ -96,6 +99,23 @@ const configSchema = v.strictObject({
     v.strictObject({
       /** The program that freezes and restores processes; looked for in the usual directories unless told. */
       criu: v.optional(v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute path"))),
+    }),
+    {},
+  ),
+  metrics: v.optional(
+    v.strictObject({
+      /** Where Prometheus may read: unencrypted and to anybody, so on loopback only unless `any_address` is set. */
+      address: v.optional(v.pipe(v.string(), v.ip("is no IP address")), "127.0.0.1"),
+      /** Nothing is served unless it is set; 0 for any that is free. */
+      port: v.optional(port),
+      any_address: v.optional(v.boolean(), false),
+    }),
+    {},
+  ),
+  log: v.optional(
+    v.strictObject({
+      level: v.optional(v.picklist(LOG_LEVELS), "info"),
+      format: v.optional(v.picklist(LOG_FORMATS), "json"),
     }),
     {},
   ),
@@ -142,6 +162,9 @@ export interface Config {
   readonly cdi: { readonly spec_dirs: readonly string[] };
   readonly streaming: { readonly address: string; readonly port: number };
   readonly checkpoint: { readonly criu?: string | undefined };
+  /** Served where a port is set. */
+  readonly metrics: { readonly address: string; readonly port?: number | undefined };
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   readonly cgroup: { readonly parent: string; readonly pids_limit: number };
 }
 
@@ -172,7 +195,14 @@ export function parseConfig(text: string, instance: string, file: string): Confi
     const problem = `${v.getDotPath(issue) ?? "document"}: ${issue.message}`;
     throw new InvalidArgumentError("", `${file}: ${problem.replace(/\p{C}/gu, "?")}`);
   }
-  const { network, registries, image, pods, cdi, streaming, checkpoint, cgroup } = result.output;
+  const { network, registries, image, pods, cdi, streaming, checkpoint, metrics, log, cgroup } =
+    result.output;
+  if (!isLoopback(metrics.address) && !metrics.any_address) {
+    throw new InvalidArgumentError(
+      "",
+      `${file}: metrics.address: ${metrics.address} is no loopback address; set metrics.any_address where others may read it`,
+    );
+  }
   const suffix = instance === "" ? "" : `-${instance}`;
   return {
     network: {
@@ -189,6 +219,8 @@ export function parseConfig(text: string, instance: string, file: string): Confi
     cdi,
     streaming,
     checkpoint,
+    metrics: { address: metrics.address, port: metrics.port },
+    log,
     cgroup: { parent: cgroup.parent ?? `/podrt${suffix}`, pids_limit: cgroup.pids_limit },
   };
 }

@@ -38,7 +38,7 @@ function importsOf(file: string): string[] {
  */
 const foundations = ["errors", "lib"];
 const kernel = ["linux", ...foundations];
-const formats = ["oci", "config", "paths", ...kernel];
+const formats = ["oci", "config", "paths", "telemetry", ...kernel];
 const mechanisms = {
   state: formats,
   snapshot: ["state", ...formats],
@@ -57,12 +57,14 @@ const lifecycles = {
   checkpoint: ["sandbox", "container", ...belowLifecycles],
   recover: ["checkpoint", "sandbox", "container", ...belowLifecycles],
   kube: ["sandbox", "container", ...belowLifecycles],
+  debug: belowLifecycles,
 };
 const doors = [...Object.keys(lifecycles), ...belowLifecycles, "gen/podrt"];
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   errors: ["lib"],
   lib: ["errors"],
   linux: foundations,
+  telemetry: foundations,
   oci: kernel,
   paths: kernel,
   config: ["oci", "paths", ...kernel],
@@ -197,6 +199,16 @@ test("the lock file names no host, and has every package that it names, or npm c
   expect(missing).toEqual([]);
 });
 
+/** What OpenTelemetry brings along; loaded only where traces are sent. */
+const OF_OPENTELEMETRY = [
+  "@opentelemetry/api-logs",
+  "@opentelemetry/otlp-exporter-base",
+  "@opentelemetry/otlp-transformer",
+  "@opentelemetry/sdk-logs",
+  "@opentelemetry/sdk-metrics",
+  "@opentelemetry/semantic-conventions",
+];
+
 /** What pino brings along. A package more is code from strangers that runs as root: this list is where to think of it. */
 const OF_PINO = [
   "@pinojs/redact",
@@ -228,7 +240,10 @@ test("packages are pinned exactly, and those that run in the binary are these an
     );
   // An optional peer of valibot's, whose types are all it has to do with it.
   const running = names(({ dev, optional }) => !dev && !optional).filter((name) => name !== "typescript");
-  expect(running.filter((name) => !Object.hasOwn(own["dependencies"]!, name))).toEqual(OF_PINO);
+  expect(running.filter((name) => !Object.hasOwn(own["dependencies"]!, name))).toEqual([
+    ...OF_OPENTELEMETRY,
+    ...OF_PINO,
+  ]);
   // Both put the program for this machine in its place.
   expect(names(({ hasInstallScript }) => hasInstallScript === true)).toEqual(["@bufbuild/buf", "bun"]);
 });

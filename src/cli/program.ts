@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import manifest from "../../package.json" with { type: "json" };
-import { pathsFor } from "../paths.ts";
+import { type Paths, pathsFor } from "../paths.ts";
 import { type Io, processIo, ReaderGoneError } from "./io.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -9,6 +9,8 @@ import { UsageError } from "./usage-error.ts";
 export interface Context {
   readonly io: Io;
   readonly socketPath: string;
+  /** Where the instance has its files; undefined where only a socket was named. */
+  readonly paths: Paths | undefined;
   readonly output: "table" | "json";
 }
 
@@ -98,22 +100,22 @@ function buildProgram(
     .addHelpText("after", "\nPods and containers go by name, POD/CONTAINER, or the beginning of an id.");
   addInstanceOptions(program);
 
-  /** Declares a command; its module is loaded when it runs. */
-  const command = (usage: string, description: string, load: () => Promise<Run>): Command => {
-    const declared = program.command(usage).description(description);
+  /** Declares a command of `parent`'s; its module is loaded when it runs. */
+  const declare = (parent: Command, usage: string, description: string, load: () => Promise<Run>) => {
+    const declared = parent.command(usage).description(description);
     addInstanceOptions(declared);
     declared.action(async (...values: unknown[]) => {
       const self = values.pop() as Command;
       const options = self.optsWithGlobals() as { root?: string; socket?: string; output?: "table" | "json" };
       await execute(self.name(), async (io) => {
-        const socketPath = options.socket ?? socketOf(options.root, io.env);
-        const context: Context = { io, socketPath, output: options.output ?? "table" };
+        const context: Context = { io, ...daemonOf(options, io.env), output: options.output ?? "table" };
         const run = (await load()) as (context: Context, ...values: unknown[]) => Promise<number>;
         return await run(context, ...values);
       });
     });
     return declared;
   };
+  const command: Declare = (...words) => declare(program, ...words);
   declareDaemonCommands(program);
   declarePodCommands(command);
   declareContainerCommands(command);
@@ -123,6 +125,27 @@ function buildProgram(
     "print the versions of this program and of the daemon",
     async () => (await import("./version.ts")).version,
   ).addOption(outputOption());
+  const debug = program.command("debug").description("look into a node that misbehaves");
+  declare(
+    debug,
+    "dump",
+    "print records, processes, cgroups, mounts, metrics and the end of the log as JSON, without secrets",
+    async () => (await import("./debug-dump.ts")).debugDump,
+  ).addOption(
+    new Option("--timeout <seconds>", "what the daemon gets to answer before the command looks by itself")
+      .argParser(seconds)
+      .default(10),
+  );
+  const setup = program.command("setup").description("make other programs use this runtime");
+  for (const group of [debug, setup]) addInstanceOptions(group);
+  declare(
+    setup,
+    "crictl",
+    "write crictl's configuration",
+    async () => (await import("./setup-crictl.ts")).setupCrictl,
+  )
+    .option("--path <file>", "write it here", "/etc/crictl.yaml")
+    .option("--force", "replace a file that says something else");
   return program;
 }
 
@@ -221,10 +244,15 @@ function outputOption(): Option {
   return new Option("-o, --output <format>", "how to print it").choices(["table", "json"]).default("table");
 }
 
-function socketOf(root: string | undefined, env: Io["env"]): string {
-  if (root !== undefined) return pathsFor(root).socket;
-  const fromEnvironment = env["PODRT_SOCKET"];
-  return fromEnvironment === undefined || fromEnvironment === "" ? pathsFor().socket : fromEnvironment;
+/** Which daemon a command speaks to. */
+function daemonOf(
+  { root, socket }: { readonly root?: string; readonly socket?: string },
+  env: Io["env"],
+): Pick<Context, "socketPath" | "paths"> {
+  const named = socket ?? (root === undefined ? env["PODRT_SOCKET"] : undefined);
+  if (named !== undefined && named !== "") return { socketPath: named, paths: undefined };
+  const paths = pathsFor(root);
+  return { socketPath: paths.socket, paths };
 }
 
 function seconds(text: string): number {

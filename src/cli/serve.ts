@@ -2,7 +2,9 @@
 
 import type { Database } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
+import { rename, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
+import { join } from "node:path";
 import { type Config, loadConfig } from "../config.ts";
 import { newEvents } from "../container/events.ts";
 import { imagesInUse, type Runtime } from "../container/runtime.ts";
@@ -11,6 +13,7 @@ import { openEventFeed } from "../cri/event-feed.ts";
 import { podrtRoutes } from "../cri/podrt/routes.ts";
 import { criRoutes } from "../cri/routes.ts";
 import { serveCri } from "../cri/server.ts";
+import { debugDump } from "../debug/dump.ts";
 import { FailedPreconditionError, PermissionDeniedError } from "../errors.ts";
 import { addBuiltInPause } from "../image/built-in-pause.ts";
 import { openContentStore } from "../image/content-store.ts";
@@ -20,7 +23,7 @@ import { startKeeper } from "../kube/keeper.ts";
 import { openPods } from "../kube/pod-record.ts";
 import { probeUserNamespaces } from "../launch/user-namespace-probe.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
-import { logger } from "../lib/logger.ts";
+import { configureLog, logger } from "../lib/logger.ts";
 import { O_CREAT, O_RDWR } from "../linux/abi/fcntl.ts";
 import { daemonCapabilities } from "../linux/capability.ts";
 import { detectCgroups } from "../linux/cgroup/host.ts";
@@ -40,9 +43,16 @@ import { openQuarantine, type Quarantine } from "../state/quarantine.ts";
 import { openSandboxes } from "../state/sandboxes.ts";
 import { imageSchema, layerSchema, leaseSchema } from "../state/schemas.ts";
 import { type CorruptRow, openTable, type Table } from "../state/table.ts";
+import { daemonReadings } from "../stats/daemon-readings.ts";
 import { streamingBackend } from "../streaming/backend.ts";
 import { startStreamingServer } from "../streaming/server.ts";
+import { daemonFamilies } from "../telemetry/daemon-families.ts";
+import { serveMetrics } from "../telemetry/metrics-server.ts";
+import { measureEventLoop, processFamilies } from "../telemetry/process-families.ts";
+import type { Family } from "../telemetry/registry.ts";
+import { startTracing } from "../telemetry/tracing.ts";
 import { checkKernel } from "./kernel-check.ts";
+import { connectServiceManager } from "./service-manager.ts";
 
 /** What `podrt serve` is told on its command line. */
 export interface ServeOptions {
@@ -59,8 +69,11 @@ export async function serve(options: ServeOptions): Promise<number> {
   checkKernel();
   const paths = pathsFor(options.root);
   const config = loadConfig(paths, options.config ?? paths.configFile);
+  configureLog(config.log);
   makeDirectories(paths);
   using _lock = lockInstance(paths);
+  const serviceManager = connectServiceManager(process.env, paths.socket);
+  const tracing = await startTracing(process.env);
   const damage = newDamage(logger);
   const quarantine = openQuarantine(paths.quarantineDir);
   const database = openDatabase(paths.database, { quarantine, damage });
@@ -79,24 +92,63 @@ export async function serve(options: ServeOptions): Promise<number> {
     logger.warn({ err }, "the built-in pause is not listed as an image; pods have it all the same"),
   );
   const streaming = await startStreamingServer({ ...config.streaming, backend: streamingBackend(runtime) });
+  const families = [...daemonFamilies, ...daemonReadings(runtime, streaming.connections), ...processFamilies];
+  const metrics = await startMetrics(config, families);
+  const dump = () => debugDump(paths, config, { families });
+  process.on("SIGUSR1", () => void writeDump(paths, dump));
   const keeper = startKeeper(runtime, openPods(database, putAside));
   const server = await serveCri({
     socketPath: paths.socket,
+    passedSocket: serviceManager.socket,
     routes: (router) => {
       criRoutes(runtime, streaming, events)(router);
-      podrtRoutes(runtime, keeper)(router);
+      podrtRoutes(runtime, keeper, dump)(router);
     },
   });
   logger.info({ socket: paths.socket, pid: process.pid }, "podrt serves");
+  serviceManager.ready(`serving at ${paths.socket}`);
   setTimeout(stopKeeping, FIRST_SUBSCRIBER_MS).unref();
   void verifyImages(runtime, settings);
   const signalName = await stopSignal();
+  serviceManager.stopping();
   logger.info({ signal: signalName }, "podrt stops; its pods go on");
+  metrics?.close();
   await Promise.all([server.close(), streaming.close()]);
   await keeper.close();
+  await tracing?.close();
   await close();
   database.close();
   return 0;
+}
+
+/** Prometheus is served where the configuration has a port for it. */
+async function startMetrics(
+  config: Config,
+  families: readonly Family[],
+): Promise<{ close(): void } | undefined> {
+  const { address, port } = config.metrics;
+  if (port === undefined) return undefined;
+  const eventLoop = measureEventLoop();
+  const server = await serveMetrics({ address, port }, [...families, eventLoop.family]);
+  logger.info({ url: server.url }, "metrics are served");
+  return {
+    close() {
+      eventLoop.stop();
+      server.close();
+    },
+  };
+}
+
+/** Where a debug dump goes that SIGUSR1 asks for, as when the socket takes no more connections. */
+async function writeDump(paths: Paths, dump: () => Promise<string>): Promise<void> {
+  const file = join(paths.runDir, "debug.json");
+  try {
+    await writeFile(`${file}.new`, await dump(), { mode: 0o600 });
+    await rename(`${file}.new`, file);
+    logger.info({ file }, "a debug dump is written");
+  } catch (err) {
+    logger.error({ err, file }, "a debug dump could not be written");
+  }
 }
 
 /** Boot in which the images were looked through last. */

@@ -14,6 +14,7 @@ import { MONITOR_FD } from "../launch/monitor.ts";
 import { checkMapping } from "../launch/mounts.ts";
 import { Cleanup } from "../lib/cleanup.ts";
 import { newId } from "../lib/id.ts";
+import { enterPhase } from "../lib/operation.ts";
 import { signalNumber } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { podDir } from "../paths.ts";
@@ -89,6 +90,7 @@ async function create(
   config: ContainerConfig,
   beginning: Beginning | undefined,
 ): Promise<string> {
+  enterPhase("resolve");
   const label = `container ${config.metadata?.name}`;
   const edits = await cdiEdits(runtime, config);
   const sandbox = runtime.sandboxes.get(sandboxId);
@@ -118,6 +120,7 @@ async function create(
   };
   runtime.containers.put(record.id, record);
   cleanup.add("forget the container", () => runtime.containers.delete(record.id));
+  enterPhase("snapshot");
   const snapshot = await runtime.snapshotter.prepare(
     record.id,
     image.layers.map((layer) => layer.chainId),
@@ -125,6 +128,7 @@ async function create(
   cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(record.id));
   await beginning?.fill(snapshot);
   if (mappings !== undefined) ownAsMapped(snapshot.upperDir, mappings);
+  enterPhase("root");
   const root = mountRoot(snapshot, shownIds(runtime, mappings), selinux?.file);
   cleanup.add("close the root", () => root.close());
   const user = containerUser(config, image, () => readUserDatabase(root));
@@ -151,11 +155,13 @@ async function create(
   for (const mount of asked.mounts) checkMapping(mount);
   await relabelMounts(config, selinux?.file);
   const spec = applyCdiEdits(asked, edits);
+  enterPhase("cgroup");
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   cleanup.add("remove the cgroup", () => cgroup.remove());
   makeCgroup(cgroup, config, spec);
   // A profile that cannot be compiled is found now, not at the start.
   seccompFilter(choice, seccomp, capabilitySet(spec.process.capabilities.bounding));
+  enterPhase("record");
   const live = newLiveContainer();
   live.root = root;
   runtime.live.set(record.id, live);

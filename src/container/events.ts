@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { SandboxRecord } from "../state/sandboxes.ts";
+import { events } from "../telemetry/daemon-families.ts";
 
 /** Something happened to a container or, when both ids are equal, to a sandbox; its state shows it already. */
 export interface LifecycleEvent {
@@ -28,6 +29,7 @@ export function newEvents(onFailure: (error: unknown) => void): Events {
   const listeners = new Set<Listener>();
   return {
     emit(type, containerId, sandboxId, removedSandbox) {
+      events.add(1, { type });
       for (const listener of [...listeners]) {
         try {
           listener({ type, containerId, sandboxId, removedSandbox });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { CanceledError, DeadlineExceededError, ResourceExhaustedError } from "../errors.ts";
 import { sleep } from "../lib/deadline.ts";
+import { enterPhase } from "../lib/operation.ts";
 import type { Fd } from "../linux/fd.ts";
 import { type Exec, startExec } from "./exec.ts";
 import { newOutputRoom, type OutputRoom } from "./output-room.ts";
@@ -39,6 +40,7 @@ export async function execSync(
   const starting = startExec(runtime, id, { command: request.command, tty: false, stdin: false });
   let exec: Exec;
   try {
+    enterPhase("launch");
     exec = await Promise.race([starting, limit.passed]);
   } catch (error) {
     // The launch cannot be called back: what it brings is killed when it is there.
@@ -48,6 +50,7 @@ export async function execSync(
   using room = newOutputRoom();
   const output = collect(exec, room);
   try {
+    enterPhase("command");
     const exitCode = await Promise.race([exec.exited, limit.passed, output.overflow]);
     await output.drained(limit.passed);
     return { ...output.result(), exitCode };

@@ -7,6 +7,7 @@ import { sleep, withDeadline } from "../lib/deadline.ts";
 import { persistently } from "../lib/persistently.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { ContainerRecord } from "../state/containers.ts";
+import { oomKills } from "../telemetry/daemon-families.ts";
 import { closeLive, type LiveContainer } from "./live.ts";
 import { outOfMemoryOf } from "./out-of-memory.ts";
 import { containerConfig, launchTag, specOf } from "./records.ts";
@@ -49,8 +50,10 @@ async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit
   const exitCode = exitCodeOf(exit.status);
   // It may have been another process than the first: then the exit code decides, and the message tells.
   const outOfMemory = outOfMemoryOf(runtime.cgroups, record);
-  if (outOfMemory !== undefined)
+  if (outOfMemory !== undefined) {
+    oomKills.add(1);
     runtime.log.warn({ container: record.id }, `container ${record.name}: ${outOfMemory}`);
+  }
   // Its resources may have been updated meanwhile.
   updateContainer(runtime, runtime.containers.get(record.id) ?? current, {
     finishedAtNs: String(exit.atNs),

@@ -3,6 +3,7 @@ import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, readSync, wri
 import { dirname } from "node:path";
 import { storageError } from "../lib/storage-error.ts";
 import { syscall } from "../linux/syscall.ts";
+import { logBytes, logRecords, logSplits, logWriteFailures } from "../telemetry/daemon-families.ts";
 
 export type LogStream = "stdout" | "stderr";
 
@@ -28,6 +29,8 @@ export class LogFile {
   /** Size of the file before the batch under way, or before the one that failed and is still to be taken off. */
   #batchStart = 0;
   #isTorn = false;
+  /** Of the records on their way: how many, partial ones among them, and their content. */
+  #onTheirWay = { records: 0, splits: 0, bytes: 0 };
 
   constructor(path: string) {
     this.path = path;
@@ -58,6 +61,9 @@ export class LogFile {
     used += input.copy(scratch, used, start, end);
     scratch[used++] = LINE_FEED;
     this.#used = used;
+    this.#onTheirWay.records++;
+    if (tag === "P") this.#onTheirWay.splits++;
+    this.#onTheirWay.bytes += end - start;
   }
 
   /**
@@ -67,11 +73,17 @@ export class LogFile {
   flush(): void {
     const length = this.#used;
     this.#used = 0;
+    const { records, splits, bytes } = this.#onTheirWay;
+    this.#onTheirWay = { records: 0, splits: 0, bytes: 0 };
     let written = 0;
     try {
       while (written < length) written += writeSync(this.#fd, scratch, written, length - written);
+      logRecords.add(records);
+      logSplits.add(splits);
+      logBytes.add(bytes);
     } catch (error) {
       this.#isTorn = true;
+      logWriteFailures.add(1);
       try {
         this.#takeBack();
       } catch {

@@ -102,3 +102,8 @@ test("an unknown capability is refused with its field", () => {
     'config.linux.security_context.capabilities.add_capabilities[0]: "NOPE" is no capability',
   );
 });
+
+test("the oom score is what is asked for, else 0", () => {
+  expect(spec({}).oomScoreAdj).toBe(0);
+  expect(spec({ linux: { resources: { oomScoreAdj: -997n } } }).oomScoreAdj).toBe(-997);
+});

@@ -21,7 +21,6 @@ export function processSpec(
 ): RuntimeProcess {
   const security = config.linux?.securityContext;
   const { uid, gid, groups } = context.user;
-  const score = config.linux?.resources?.oomScoreAdj;
   return {
     terminal: config.tty,
     user: { uid, gid, additionalGids: groups },
@@ -30,7 +29,8 @@ export function processSpec(
     cwd: workingDirectory(config, image),
     capabilities: capabilities(security, context.available),
     noNewPrivileges: security?.noNewPrivs ?? false,
-    ...(score === undefined || score === 0n ? {} : { oomScoreAdj: Number(score) }),
+    // 0 where nothing is asked: what the daemon's own is, which its service makes very low, is not inherited.
+    oomScoreAdj: Number(config.linux?.resources?.oomScoreAdj ?? 0n),
   };
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { enterPhase } from "../lib/operation.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { closeLive } from "./live.ts";
 import { launchTag } from "./records.ts";
@@ -10,6 +11,7 @@ import { stopContainer } from "./stop.ts";
 export async function removeContainer(runtime: Runtime, id: string): Promise<void> {
   using _removal = beginRemoval(id);
   await stopContainer(runtime, id, 0);
+  enterPhase("lock");
   await runtime.locks.run(id, async () => {
     const record = runtime.containers.get(id);
     if (record === undefined) return;
@@ -17,7 +19,9 @@ export async function removeContainer(runtime: Runtime, id: string): Promise<voi
     if (live !== undefined) closeLive(live);
     runtime.live.delete(id);
     updateContainer(runtime, record, { isRemoving: true });
+    enterPhase("cgroup");
     await openCgroup(runtime.cgroups, record.cgroupPath).remove();
+    enterPhase("snapshot");
     await runtime.snapshotter.remove(id);
     runtime.monitors.get(record.sandboxId)?.forget(launchTag(id));
     runtime.containers.delete(id);

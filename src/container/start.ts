@@ -8,6 +8,7 @@ import type { Monitor } from "../launch/monitor.ts";
 import { makeLinkTarget } from "../launch/mount-point.ts";
 import { newPassedFds } from "../launch/passed-fds.ts";
 import { newUserNamespace } from "../launch/user-namespace.ts";
+import { enterPhase } from "../lib/operation.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { Fd } from "../linux/fd.ts";
@@ -61,7 +62,9 @@ export async function startContainer(
   id: string,
   launchWith: (start: Start) => Promise<Started> = launch,
 ): Promise<void> {
+  enterPhase("lock");
   await runtime.locks.run(id, async () => {
+    enterPhase("prepare");
     const record = runtime.containers.get(id);
     if (record === undefined) throw new NotFoundError(`container ${id} does not exist`);
     const state = containerState(record);
@@ -98,6 +101,7 @@ async function start(
     // Made with the container; a reboot has taken it away.
     if (!cgroup.exists()) makeCgroup(cgroup, containerConfig(record), specOf(record));
     const { process, resume } = await launchWith({ runtime, sandbox, monitor, record, live, cgroup });
+    enterPhase("record");
     const running = updateContainer(runtime, record, { startedAtNs: nowNs(), process });
     resume?.();
     runtime.events.emit("started", record.id, record.sandboxId);
@@ -144,6 +148,7 @@ async function launch({ runtime, sandbox, monitor, record, live, cgroup }: Start
     },
     passed,
   );
+  enterPhase("launch");
   await monitor.launch(program, passed.fds);
   const pid = monitor.history(launchTag(record.id))?.pid;
   if (pid === undefined)

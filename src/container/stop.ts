@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { DeadlineExceededError } from "../errors.ts";
+import { enterPhase } from "../lib/operation.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { signal } from "../linux/process.ts";
@@ -21,9 +22,11 @@ export async function stopContainer(runtime: Runtime, id: string, timeoutMs: num
   const record = runtime.containers.get(id);
   if (record === undefined || containerState(record) !== "running" || record.process === undefined) return;
   if (timeoutMs > 0) {
+    enterPhase("grace");
     signal(record.process, record.stopSignal);
     if (await exited(runtime, id, timeoutMs)) return;
   }
+  enterPhase("kill");
   await kill(runtime, record);
   if (await exited(runtime, id, KILL_TIMEOUT_MS)) return;
   throw new DeadlineExceededError(

@@ -5,6 +5,7 @@ import { clients, failure, id, newRuntime } from "../../test/fixtures/cri-client
 import type { Events } from "../container/events.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { type ContainerEventResponse, ContainerEventType } from "../gen/runtime/v1/api_pb.ts";
+import { eventsDropped } from "../telemetry/daemon-families.ts";
 import { openEventFeed } from "./event-feed.ts";
 
 /** A runtime whose events are counted by who listens. */
@@ -41,6 +42,10 @@ async function codeOf(stream: AsyncIterable<unknown>): Promise<[Code, string]> {
 }
 
 const ignored = new AbortController().signal;
+
+function droppedEvents(): number {
+  return [...eventsDropped.samples()][0]?.value ?? 0;
+}
 
 test("an event comes with its sandbox and that one's containers, to all who have subscribed", async () => {
   const { runtime } = watchedRuntime();
@@ -117,6 +122,7 @@ test("a first subscriber for whom too much was kept is told that it is lost", as
 });
 
 test("who falls behind is told so and costs nothing more, the others go on", async () => {
+  const before = droppedEvents();
   const { runtime, listeners } = watchedRuntime();
   const feed = openEventFeed(runtime);
   const slow = feed.subscribe(ignored);
@@ -132,6 +138,7 @@ test("who falls behind is told so and costs nothing more, the others go on", asy
     kind: "ResourceExhausted",
     message: expect.stringMatching(/^more than 1000 events were not read/),
   });
+  expect(droppedEvents() - before).toBe(1001);
 });
 
 test("who leaves is forgotten, read from or not, and with the last one the feed stops listening", async () => {

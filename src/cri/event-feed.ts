@@ -11,6 +11,7 @@ import {
 } from "../gen/runtime/v1/api_pb.ts";
 import { type BoundedQueue, newBoundedQueue } from "../lib/bounded-queue.ts";
 import { sandboxStatus } from "../sandbox/status.ts";
+import { eventsDropped } from "../telemetry/daemon-families.ts";
 
 // A subscriber that is so far behind does not read any more; it has to list anyhow.
 const QUEUE_LIMIT = 1000;
@@ -54,6 +55,8 @@ export function openEventFeed(runtime: Runtime): EventFeed {
   const newQueue = () => {
     const queue = newBoundedQueue<ContainerEventResponse>(QUEUE_LIMIT, () => {
       remove(queue);
+      // What is queued goes with the one that has no place.
+      eventsDropped.add(QUEUE_LIMIT + 1);
       return new ResourceExhaustedError(
         `more than ${QUEUE_LIMIT} events were not read in time and are lost: list everything, and subscribe again`,
       );

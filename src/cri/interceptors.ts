@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { DescMethod, Message } from "@bufbuild/protobuf";
-import { Code, type ConnectError, type Interceptor } from "@connectrpc/connect";
+import {
+  Code,
+  type ConnectError,
+  type Interceptor,
+  type StreamRequest,
+  type UnaryRequest,
+} from "@connectrpc/connect";
 import { logger } from "../lib/logger.ts";
+import { beginCall, endOperation, type Operation, within } from "../lib/operation.ts";
+import { rpcDuration, rpcHandled } from "../telemetry/daemon-families.ts";
 import { codeName, toConnectError } from "./errors.ts";
 import { validateRequest } from "./validate.ts";
 
@@ -17,19 +25,19 @@ export interface CallCounter {
  */
 export function observe(calls: CallCounter): Interceptor {
   return (next) => async (request) => {
-    const call = startCall(request.method, request.signal);
+    const call = startCall(request);
     if (request.stream) {
       try {
-        const response = await next(request);
+        const response = await within(call.operation, () => next(request));
         if (!response.stream) throw new Error(`${request.method.name} answered a stream with one message`);
-        return { ...response, message: observeStream(response.message, call) };
+        return { ...response, message: observeStream(response.message, call, request.signal) };
       } catch (error) {
         throw call.failed(error);
       }
     }
     calls.unary++;
     try {
-      const response = await next(request);
+      const response = await within(call.operation, () => next(request));
       call.finished({ ...idsOf(request.message), ...(response.stream ? {} : idsOf(response.message)) });
       return response;
     } catch (error) {
@@ -56,7 +64,20 @@ async function* validateStream<T extends Message>(method: DescMethod, messages: 
   }
 }
 
-async function* observeStream<T>(messages: AsyncIterable<T>, call: Call): AsyncIterable<T> {
+function observeStream<T>(messages: AsyncIterable<T>, call: Call, signal: AbortSignal): AsyncIterable<T> {
+  // A generator that nobody has begun to read ends without a word.
+  const neverRead = () => void call.failed(signal.reason);
+  signal.addEventListener("abort", neverRead, { once: true });
+  if (signal.aborted) neverRead();
+  return observeMessages(messages, call, () => signal.removeEventListener("abort", neverRead));
+}
+
+async function* observeMessages<T>(
+  messages: AsyncIterable<T>,
+  call: Call,
+  onRead: () => void,
+): AsyncIterable<T> {
+  onRead();
   let count = 0;
   let failure: ConnectError | undefined;
   try {
@@ -73,26 +94,45 @@ async function* observeStream<T>(messages: AsyncIterable<T>, call: Call): AsyncI
   }
 }
 
+type Asked = Pick<UnaryRequest | StreamRequest, "method" | "signal" | "header" | "stream">;
+
 interface Call {
+  readonly operation: Operation;
   finished(fields: object): void;
   failed(error: unknown, fields?: object): ConnectError;
 }
 
-function startCall(method: DescMethod, signal: AbortSignal): Call {
+function startCall({ method, signal, header, stream }: Asked): Call {
   const startedAtMs = performance.now();
+  const operation = beginCall(method.name, header.get("traceparent") ?? undefined);
+  const ended = (error: ConnectError | undefined, ids: object | undefined) => {
+    if (operation.isOver) return;
+    const code = codeName(error);
+    rpcHandled.add(1, { rpc: method.name, code });
+    if (!stream) rpcDuration.observe((performance.now() - startedAtMs) / 1000, { rpc: method.name });
+    endOperation(operation, {
+      code,
+      ...(error === undefined ? {} : { message: error.rawMessage }),
+      ids: { ...ids },
+    });
+  };
   const line = (error: ConnectError | undefined, fields: object | undefined) => ({
     rpc: method.name,
     durationMs: Math.round((performance.now() - startedAtMs) * 10) / 10,
     code: codeName(error),
+    ...(operation.traceId === undefined ? {} : { traceId: operation.traceId }),
     ...fields,
   });
   return {
+    operation,
     finished(fields) {
+      ended(undefined, fields);
       if (isPolled(method)) logger.debug(line(undefined, fields), "rpc");
       else logger.info(line(undefined, fields), "rpc");
     },
     failed(error, fields) {
       const converted = toConnectError(error, signal);
+      ended(converted, fields);
       const entry = { ...line(converted, fields), error: converted.rawMessage };
       if (converted.code === Code.Internal) logger.error({ ...entry, stack: stackOf(error) }, "rpc");
       else if (isPolled(method)) logger.debug(entry, "rpc");

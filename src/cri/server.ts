@@ -2,9 +2,11 @@
 import { rmSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
-import { createServer, type Socket } from "node:net";
+import { connect, createServer, type NetConnectOpts, type Socket } from "node:net";
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { sleep } from "../lib/deadline.ts";
+import type { Fd } from "../linux/fd.ts";
+import { acceptConnections } from "../linux/listening-socket.ts";
 import { rpcHandler } from "./handler.ts";
 import { type CallCounter, observe, validate } from "./interceptors.ts";
 import { listenExclusively } from "./socket-claim.ts";
@@ -31,6 +33,8 @@ export interface CriServer {
  */
 export async function serveCri(deps: {
   readonly socketPath: string;
+  /** The listening socket at that path, where somebody else has made it, who also removes it. */
+  readonly passedSocket?: Fd | undefined;
   readonly routes: (router: ConnectRouter) => void;
 }): Promise<CriServer> {
   const calls: CallCounter = { unary: 0 };
@@ -58,7 +62,7 @@ export async function serveCri(deps: {
     session.once("close", () => sessions.delete(session));
     session.on("error", () => session.destroy());
   });
-  const server = createServer((socket) => {
+  const serve = (socket: Socket) => {
     if (sockets.size >= MAX_CONNECTIONS) return socket.destroy();
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket) && http1Sockets.delete(socket));
@@ -67,13 +71,15 @@ export async function serveCri(deps: {
       if (!isHttp2) http1Sockets.add(socket);
       (isHttp2 ? http2 : http1).emit("connection", socket);
     });
-  });
-  await listenExclusively(server, deps.socketPath);
+  };
+  const listener =
+    deps.passedSocket === undefined
+      ? await listenAt(deps.socketPath, serve)
+      : acceptConnections(deps.passedSocket, (connection) => serve(socketOf(connection)));
 
   let closing: Promise<void> | undefined;
   const close = async () => {
-    server.close();
-    rmSync(deps.socketPath, { force: true });
+    listener[Symbol.dispose]();
     for (const session of sessions) session.close();
     await until(() => calls.unary === 0, CLOSE_GRACE_MS);
     shutdown.abort(new ConnectError("podrt serve is shutting down", Code.Unavailable));
@@ -89,6 +95,22 @@ export async function serveCri(deps: {
       return closing;
     },
   };
+}
+
+async function listenAt(path: string, serve: (socket: Socket) => void): Promise<Disposable> {
+  const server = createServer(serve);
+  await listenExclusively(server, path);
+  return {
+    [Symbol.dispose]() {
+      server.close();
+      rmSync(path, { force: true });
+    },
+  };
+}
+
+/** Bun takes over a connected descriptor that is given to it so; the types are those of Node, which cannot. */
+function socketOf(connection: Fd): Socket {
+  return connect({ fd: connection.release() } as unknown as NetConnectOpts);
 }
 
 /** Reads as much of a connection as tells its protocol, puts that back, and hands the connection on. */

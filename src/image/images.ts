@@ -8,6 +8,7 @@ import type { Paths } from "../paths.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Damage } from "../state/damage.ts";
 import type { Table } from "../state/table.ts";
+import { pulls as pullCount, pullDuration } from "../telemetry/daemon-families.ts";
 import { createCollector, SWEEP_WAIT_MS } from "./collector.ts";
 import { type ImagePlan, nodesOf, planImage, requirePresent, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
@@ -134,15 +135,23 @@ export function openImages(deps: ImagesDeps): Images {
       const key = `${name} ${fingerprintOf(auth)}`;
       // Malformed credentials are the caller's mistake, not the registry's.
       credentialsFor(auth, reference.host);
+      const startedAtMs = performance.now();
+      const count = (outcome: string) => {
+        pullCount.add(1, { outcome });
+        pullDuration.observe((performance.now() - startedAtMs) / 1000);
+      };
       try {
         const record = await pulls.run(key, (context) => pullOnce(reference, auth, context), {
           signal,
           onProgress,
         });
         await deps.table.sync();
+        count("OK");
         return record;
       } catch (error) {
-        throw imageError("pull", name, signal?.aborted ? abortError(signal) : error);
+        const failure = imageError("pull", name, signal?.aborted ? abortError(signal) : error);
+        count(failure.kind);
+        throw failure;
       }
     },
     async remove(text) {

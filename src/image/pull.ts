@@ -4,9 +4,11 @@ import { type ErrorKind, messageOf, PodrtError } from "../errors.ts";
 import { nodeOf } from "../gc/collect.ts";
 import type { Lease } from "../gc/leases.ts";
 import { logger } from "../lib/logger.ts";
+import { enterPhase } from "../lib/operation.ts";
 import type { Descriptor, Platform } from "../oci/manifest.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import { pullBytes } from "../telemetry/daemon-families.ts";
 import { checkSize, type Ensure, type ImagePlan, nodesOf, planImage, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
 import { takeOutLayers } from "./damage.ts";
@@ -177,13 +179,18 @@ export function createPuller(deps: PullerDeps): Puller {
       };
       request.report({ ...NOTHING_YET, reference: request.name });
       return {
-        resolve: () => resolveQuietly(session, target, signal),
+        resolve() {
+          enterPhase("resolve");
+          return resolveQuietly(session, target, signal);
+        },
         async fetch() {
+          enterPhase("manifest");
           const root = await during(`manifest ${target}`, () => session.manifest(target, signal));
           await lease.hold([nodeOf("blob", root.digest)]);
           await content.ingest(once(root.bytes), { digest: root.digest }, signal);
           const plan = await planImage(content, root, platform, ensure);
           await lease.hold(nodesOf(plan));
+          enterPhase("layers");
           for (const damaged of await takeOutLayers(plan.layers, deps.snapshotter))
             logger.error({ image: request.name }, `${damaged}; it is unpacked again`);
           await fetchLayers(request, session, plan);
@@ -243,6 +250,7 @@ async function download(
   const counted = async function* (source: AsyncIterable<Uint8Array>) {
     for await (const chunk of source) {
       onBytes(chunk.length);
+      pullBytes.add(chunk.length);
       yield chunk;
     }
   };

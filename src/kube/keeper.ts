@@ -8,6 +8,7 @@ import { containersOf, type Runtime } from "../container/runtime.ts";
 import { startContainer } from "../container/start.ts";
 import { containerState } from "../container/status.ts";
 import { stopContainer } from "../container/stop.ts";
+import { runOperation } from "../lib/operation.ts";
 import { removeSandbox } from "../sandbox/remove.ts";
 import { runSandbox } from "../sandbox/run.ts";
 import { stopSandbox } from "../sandbox/stop.ts";
@@ -56,20 +57,23 @@ function runtimeLifecycle(runtime: Runtime): Lifecycle {
       containersOf(runtime, sandboxId)
         .filter(({ created }) => created)
         .map(containerView),
-    runSandbox: (config) => runSandbox(runtime, config, DEFAULT_HANDLER),
-    stopSandbox: (id) => stopSandbox(runtime, id),
-    removeSandbox: (id) => removeSandbox(runtime, id),
-    createContainer: (sandboxId, config) => createContainer(runtime, sandboxId, config),
-    startContainer: (id) => startContainer(runtime, id),
-    stopContainer: (id, timeoutMs) => stopContainer(runtime, id, timeoutMs),
-    removeContainer: (id) => removeContainer(runtime, id),
+    // Named as the calls that do the same for a kubelet.
+    runSandbox: (config) => runOperation("RunPodSandbox", () => runSandbox(runtime, config, DEFAULT_HANDLER)),
+    stopSandbox: (id) => runOperation("StopPodSandbox", () => stopSandbox(runtime, id)),
+    removeSandbox: (id) => runOperation("RemovePodSandbox", () => removeSandbox(runtime, id)),
+    createContainer: (sandboxId, config) =>
+      runOperation("CreateContainer", () => createContainer(runtime, sandboxId, config)),
+    startContainer: (id) => runOperation("StartContainer", () => startContainer(runtime, id)),
+    stopContainer: (id, timeoutMs) =>
+      runOperation("StopContainer", () => stopContainer(runtime, id, timeoutMs)),
+    removeContainer: (id) => runOperation("RemoveContainer", () => removeContainer(runtime, id)),
     reopenLog: async (id) => reopenLog(runtime, id),
     async findImage(reference) {
       const image = runtime.images.find(reference);
       return image === undefined ? undefined : { id: image.id, user: image.config.User };
     },
     async pullImage(reference, signal) {
-      await runtime.images.pull(reference, { signal });
+      await runOperation("PullImage", () => runtime.images.pull(reference, { signal }));
     },
     onEvent: (listener) =>
       runtime.events.subscribe(({ type, containerId, sandboxId }) => {

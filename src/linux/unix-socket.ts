@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import {
   AF_UNIX,
+  abstractAddress,
   CMSGHDR_BYTES,
   MSG_CMSG_CLOEXEC,
   MSG_DONTWAIT,
@@ -51,6 +52,15 @@ export function bindUnix(fd: number, path: string): void {
   // The name takes over the mode of the socket, less the umask: it is private from its first instant.
   syscall("fchmod", fd, 0o600);
   syscall("bind", fd, address, address.length);
+}
+
+/** Sends one datagram to the socket at `path`, or at the abstract name `@name`, without waiting. */
+export function sendDatagram(path: string, payload: Uint8Array): void {
+  using socket = unixDatagramSocket();
+  const name = path.startsWith("@") ? abstractAddress(path) : unixAddress(path);
+  const iov = pointerAndLength(payload);
+  syscall("sendmsg", socket.number, messageHeader(name, iov, new Uint8Array(0)), MSG_DONTWAIT | MSG_NOSIGNAL);
+  keepAlive(payload, name, iov);
 }
 
 /** sendmsg(2) of `payload` and `fds` to the socket bound at `path`; EAGAIN when its queue is full. */

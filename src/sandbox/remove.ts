@@ -2,6 +2,7 @@
 import { dirname } from "node:path";
 import { removeContainer } from "../container/remove.ts";
 import { collectImages, containersOf, type Runtime } from "../container/runtime.ts";
+import { enterPhase } from "../lib/operation.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { podDir } from "../paths.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
@@ -17,7 +18,9 @@ export async function removeSandbox(runtime: Runtime, id: string): Promise<void>
   await runtime.locks.run(id, async () => {
     const record = runtime.sandboxes.get(id);
     if (record === undefined) return;
+    enterPhase("cgroup");
     await removeCgroups(runtime, record);
+    enterPhase("files");
     await runtime.snapshotter.remove(id);
     removeFiles(podDir(runtime.paths, id));
     runtime.sandboxes.delete(id);

@@ -21,6 +21,7 @@ import { sandboxProgram } from "../launch/sandbox-program.ts";
 import { newUserNamespace } from "../launch/user-namespace.ts";
 import { Cleanup } from "../lib/cleanup.ts";
 import { newId } from "../lib/id.ts";
+import { enterPhase } from "../lib/operation.ts";
 import { orStorageError } from "../lib/storage-error.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
@@ -71,6 +72,7 @@ export async function runSandbox(
 }
 
 async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: string): Promise<string> {
+  enterPhase("prepare");
   checkUserNamespace(runtime, config);
   const image = await findSandboxImage(runtime);
   // Nothing waits between the choice of a label and the record that takes it.
@@ -116,14 +118,17 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
       image.layers.map(({ chainId }) => chainId),
     );
   }
+  enterPhase("monitor");
   const monitor = await startMonitor(dir, id);
   cleanup.add("end the monitor", () => monitor.end().finally(() => monitor.disconnect()));
   note({ monitor: monitor.identity });
   cleanup.add("kill the pause", () => killPause(record));
+  enterPhase("pause");
   note({ pause: await startPause(runtime, record, config, { hostname, identity, image }, monitor) });
   await limitNewPod(runtime, record);
   const namespaces = namespacesOf(config);
   if (namespaces.network) {
+    enterPhase("network");
     using netns = openNamespace(record.pause?.pid ?? 0, "net");
     const pin = join(dir, "netns");
     cleanup.add("unpin the network namespace", () => unpinNamespace(pin));
@@ -139,6 +144,7 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
     note({ addresses: attachment.addresses });
     writing(() => writeHosts(dir, config, hostname, attachment.addresses));
   }
+  enterPhase("record");
   supervise(runtime, id, monitor);
   note({ readyAtNs: nowNs() });
   cleanup.release();

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { containersOf, nowNs, type Runtime } from "../container/runtime.ts";
 import { stopContainer } from "../container/stop.ts";
 import { adoptMonitor } from "../launch/monitor.ts";
+import { enterPhase } from "../lib/operation.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { unpinNamespace } from "../linux/namespace.ts";
 import { signal, waitGone } from "../linux/process.ts";
@@ -17,6 +18,7 @@ const PAUSE_TIMEOUT_MS = 5000;
  * calls, also after one that failed half-way, come to the same; an unknown id is fine.
  */
 export async function stopSandbox(runtime: Runtime, id: string): Promise<void> {
+  enterPhase("lock");
   await runtime.locks.run(id, async () => {
     const record = runtime.sandboxes.get(id);
     if (record === undefined) return;
@@ -26,14 +28,19 @@ export async function stopSandbox(runtime: Runtime, id: string): Promise<void> {
       runtime.sandboxes.put(id, { ...record, end });
       if (record.end === undefined) runtime.events.emit("stopped", id, id);
     }
+    enterPhase("containers");
     await Promise.all(containersOf(runtime, id).map((container) => stopContainer(runtime, container.id, 0)));
+    enterPhase("pause");
     if (record.pause !== undefined && signal(record.pause, SIGNAL.SIGKILL)) {
       await waitGone(record.pause, PAUSE_TIMEOUT_MS);
     }
+    enterPhase("mounts");
     const dir = podDir(runtime.paths, id);
     unpinNamespace(join(dir, "netns"));
     unmountShm(dir);
+    enterPhase("monitor");
     await endMonitor(runtime, record);
+    enterPhase("network");
     await detach(runtime, id);
   });
 }

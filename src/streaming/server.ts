@@ -33,6 +33,8 @@ export interface StreamingBackend {
 export interface StreamingServer {
   /** A URL that may be called once within a minute, by anybody who knows it. */
   urlFor(request: StreamingRequest): string;
+  /** How many there are. */
+  connections(): number;
   /** Ends every session and the server. */
   close(): Promise<void>;
 }
@@ -106,6 +108,7 @@ export async function startStreamingServer(options: StreamingOptions): Promise<S
   const host = isIPv6(options.address) ? `[${options.address}]` : options.address;
   return {
     urlFor: (request) => `http://${host}:${port}/${request.kind}/${tokens.issue(request)}`,
+    connections: () => sockets.size,
     async close() {
       server.close();
       shutdown.abort();

@@ -93,6 +93,9 @@ describe.skipIf(!hasCrictl)("crictl", () => {
     expect(await daemon.crictl("info", "-o", "go-template", "--template", template)).toBe(
       "RuntimeReady=true NetworkReady=true StateIntact=true \n",
     );
+    // kubeadm asks so before it pulls its own, and then whether that is there.
+    const image = await daemon.crictl("info", "-o", "go-template", "--template", "{{.config.sandboxImage}}");
+    expect(await daemon.crictl("inspecti", "-q", image.trim())).toContain('"pinned": true');
   });
 
   test("runtime-config and update-runtime-config", async () => {

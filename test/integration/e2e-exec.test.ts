@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { RuntimeService } from "../../src/gen/runtime/v1/api_pb.ts";
-import { outputOf } from "./harness/command.ts";
+import { runCommand } from "./harness/command.ts";
 import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
@@ -41,8 +41,9 @@ function sleepers(...seconds: readonly number[]): number[] {
 
 /** The cgroups of execs in the container, as the kernel lists them. */
 async function execCgroups(id = container): Promise<string[]> {
-  const found = await outputOf("find", ["/sys/fs/cgroup", "-type", "d", "-name", "exec-*"]);
-  return found.split("\n").filter((path) => path.includes(id));
+  // It fails when somebody else's cgroup goes while it looks.
+  const { stdout } = await runCommand("find", ["/sys/fs/cgroup", "-type", "d", "-name", "exec-*"]);
+  return stdout.split("\n").filter((path) => path.includes(id));
 }
 
 async function noCgroupIsLeft(): Promise<void> {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeAll, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 import { SecurityProfile_ProfileType, SupplementalGroupsPolicy } from "../../src/gen/runtime/v1/api_pb.ts";
 import { weightOfShares } from "../../src/linux/cgroup/cpu.ts";
 import { eventually } from "./harness/eventually.ts";
@@ -228,6 +229,23 @@ test("limits reach the cgroup, and what uses more memory is killed and says so",
     return now.reason === "OOMKilled" ? now : undefined;
   });
   expect(status.exitCode).toBe(137);
+  expect((await daemon.podrt("debug", "dump")).stdout).toMatch(/"podrt_containers_oom_total [1-9]/);
+});
+
+test("a container that asks for no oom score has 0, whatever the daemon's own is", async () => {
+  const { daemon } = fixture;
+  const file = `/proc/${daemon.pid()}/oom_score_adj`;
+  const own = procText(file).trim();
+  writeFileSync(file, "300");
+  try {
+    // The monitor inherits it.
+    const pod = await runSandbox(daemon, "oom-score");
+    const id = await runContainer(daemon, pod, { name: "unasked" });
+    expect(procText(`/proc/${await containerPid(daemon, id)}/oom_score_adj`).trim()).toBe("0");
+    await daemon.api.removePodSandbox({ podSandboxId: pod });
+  } finally {
+    writeFileSync(file, own);
+  }
 });
 
 test("the oom score is set as asked, within what the daemon may", async () => {

@@ -4,6 +4,7 @@ import type { Runtime } from "../../container/runtime.ts";
 import { PodService } from "../../gen/podrt/v1/podrt_pb.ts";
 import type { Keeper } from "../../kube/keeper.ts";
 import { attachStream } from "./attach.ts";
+import { debugDumpPieces } from "./debug-dump.ts";
 import { deletePod } from "./delete-pod.ts";
 import { execStream } from "./exec.ts";
 import { importImages } from "./import.ts";
@@ -13,7 +14,11 @@ import { runPod } from "./run-pod.ts";
 import { stopPod } from "./stop-pod.ts";
 
 /** podrt's own service, for its commands; see proto/podrt/v1/podrt.proto. */
-export function podrtRoutes(runtime: Runtime, keeper: Keeper): (router: ConnectRouter) => void {
+export function podrtRoutes(
+  runtime: Runtime,
+  keeper: Keeper,
+  dump: () => Promise<string>,
+): (router: ConnectRouter) => void {
   return (router) => {
     router.service(PodService, {
       runPod: (request) => runPod(keeper, request),
@@ -23,6 +28,7 @@ export function podrtRoutes(runtime: Runtime, keeper: Keeper): (router: ConnectR
       import: (request, { signal }) => importImages(runtime, request, signal),
       pull: (request, { signal }) => pullWithProgress(runtime, request, signal),
       exec: (requests, { signal }) => execStream(runtime, requests, signal),
+      debugDump: () => debugDumpPieces(dump),
       attach: (requests, { signal }) => attachStream(runtime, requests, signal),
     });
   };

@@ -9,7 +9,9 @@ export const SOCK_DGRAM = 2;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOL_SOCKET = 1;
+export const SO_TYPE = 3;
 export const SO_ERROR = 4;
+export const SO_ACCEPTCONN = 30;
 export const SO_SNDBUFFORCE = 32;
 export const SCM_RIGHTS = 1;
 export const MSG_DONTWAIT = 0x40;
@@ -24,6 +26,11 @@ export function unixAddress(path: string): Uint8Array {
   address[0] = AF_UNIX;
   address.set(bytes, 2);
   return address;
+}
+
+/** struct sockaddr_un of the abstract name that is written `@name` (unix(7)): a NUL in front, and none behind. */
+export function abstractAddress(name: string): Uint8Array {
+  return unixAddress(name.replace(/^@/, "\0")).subarray(0, -1);
 }
 
 /** struct sockaddr_in of 127.0.0.1; port and address are in network byte order. */
