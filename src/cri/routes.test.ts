@@ -31,6 +31,7 @@ describe("the runtime tells", () => {
     expect(status.status?.conditions.map(({ type, status: ready }) => [type, ready])).toEqual([
       ["RuntimeReady", true],
       ["NetworkReady", true],
+      ["StateIntact", true],
     ]);
     expect(status.runtimeHandlers.map(({ name }) => name)).toEqual(["", "podrt"]);
     expect(status.features?.supplementalGroupsPolicy).toBe(true);
