@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
 import { isIPv4 } from "node:net";
+import { dirname, join } from "node:path";
 import { parse } from "smol-toml";
 import * as v from "valibot";
 import { InvalidArgumentError, messageOf } from "./errors.ts";
@@ -40,6 +41,8 @@ const prefix = v.pipe(
   v.regex(/^[^*\s]+\*$/, "is no image reference, nor the beginning of some and *"),
 );
 
+const absolutePath = v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute path"));
+
 const configSchema = v.strictObject({
   network: v.optional(
     v.strictObject({
@@ -60,6 +63,10 @@ const configSchema = v.strictObject({
       stall_timeout_ms: v.optional(milliseconds, 30_000),
       /** Its entrypoint is run in each pod in place of the built-in pause. */
       sandbox_image: v.optional(reference),
+      /** Which servers are asked for the images of which registry: `HOST/hosts.toml`, as containerd has it. */
+      certs_dir: v.optional(absolutePath),
+      /** Credentials for registries, as docker login and podman login write them. */
+      auth_file: v.optional(absolutePath),
       /** Images that a kubelet must not collect: references, or how they begin followed by `*`. */
       pinned: v.optional(v.array(v.union([prefix, reference])), []),
     }),
@@ -76,10 +83,7 @@ const configSchema = v.strictObject({
   cdi: v.optional(
     v.strictObject({
       /** Directories with descriptions of devices; of two with the same device, the later counts. */
-      spec_dirs: v.optional(
-        v.pipe(v.array(v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute path"))), v.maxLength(16)),
-        ["/etc/cdi", "/var/run/cdi"],
-      ),
+      spec_dirs: v.optional(v.pipe(v.array(absolutePath), v.maxLength(16)), ["/etc/cdi", "/var/run/cdi"]),
     }),
     {},
   ),
@@ -98,7 +102,7 @@ const configSchema = v.strictObject({
   checkpoint: v.optional(
     v.strictObject({
       /** The program that freezes and restores processes; looked for in the usual directories unless told. */
-      criu: v.optional(v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute path"))),
+      criu: v.optional(absolutePath),
     }),
     {},
   ),
@@ -156,6 +160,8 @@ export interface Config {
     readonly max_concurrent_downloads: number;
     readonly stall_timeout_ms: number;
     readonly sandbox_image?: string | undefined;
+    readonly certs_dir: string;
+    readonly auth_file: string;
     readonly pinned: readonly string[];
   };
   readonly pods: { readonly restart_backoff_ms: number; readonly restart_backoff_max_ms: number };
@@ -178,11 +184,11 @@ export function loadConfig(paths: Paths, file = paths.configFile): Config {
       throw new InvalidArgumentError("", `cannot read the configuration ${file}: ${messageOf(error)}`);
     }
   }
-  return parseConfig(text, paths.instance, file);
+  return parseConfig(text, paths.instance, file, dirname(paths.configFile));
 }
 
-/** Checks the text of a configuration file and fills in what it leaves out. */
-export function parseConfig(text: string, instance: string, file: string): Config {
+/** Checks the text of a configuration file and fills in what it leaves out; `directory` has what lies beside it. */
+export function parseConfig(text: string, instance: string, file: string, directory = dirname(file)): Config {
   let document: unknown;
   try {
     document = parse(text);
@@ -214,7 +220,11 @@ export function parseConfig(text: string, instance: string, file: string): Confi
       table: `podrt${suffix.replace("-", "_")}`,
     },
     registries,
-    image,
+    image: {
+      ...image,
+      certs_dir: image.certs_dir ?? join(directory, "certs.d"),
+      auth_file: image.auth_file ?? join(directory, "auth.json"),
+    },
     pods,
     cdi,
     streaming,

@@ -8,6 +8,8 @@ import { UsageError } from "./usage-error.ts";
 /** What every command gets beside its own arguments. */
 export interface Context {
   readonly io: Io;
+  /** The directory of the instance; undefined for the machine's. */
+  readonly root: string | undefined;
   readonly socketPath: string;
   /** Where the instance has its files; undefined where only a socket was named. */
   readonly paths: Paths | undefined;
@@ -101,14 +103,15 @@ function buildProgram(
   addInstanceOptions(program);
 
   /** Declares a command of `parent`'s; its module is loaded when it runs. */
-  const declare = (parent: Command, usage: string, description: string, load: () => Promise<Run>) => {
+  const declare: DeclareBelow = (parent, usage, description, load, addOptions = addInstanceOptions) => {
     const declared = parent.command(usage).description(description);
-    addInstanceOptions(declared);
+    addOptions(declared);
     declared.action(async (...values: unknown[]) => {
       const self = values.pop() as Command;
       const options = self.optsWithGlobals() as { root?: string; socket?: string; output?: "table" | "json" };
       await execute(self.name(), async (io) => {
-        const context: Context = { io, ...daemonOf(options, io.env), output: options.output ?? "table" };
+        const { root, output = "table" } = options;
+        const context: Context = { io, root, ...daemonOf(options, io.env), output };
         const run = (await load()) as (context: Context, ...values: unknown[]) => Promise<number>;
         return await run(context, ...values);
       });
@@ -120,6 +123,7 @@ function buildProgram(
   declarePodCommands(command);
   declareContainerCommands(command);
   declareImageCommands(command);
+  declareRegistryCommands(declare, program);
   command(
     "version",
     "print the versions of this program and of the daemon",
@@ -150,6 +154,13 @@ function buildProgram(
 }
 
 type Declare = (usage: string, description: string, load: () => Promise<Run>) => Command;
+type DeclareBelow = (
+  parent: Command,
+  usage: string,
+  description: string,
+  load: () => Promise<Run>,
+  addOptions?: (declared: Command) => void,
+) => Command;
 
 /** Handled before this module is loaded; here only so that help tells of them. */
 function declareDaemonCommands(program: Command): void {
@@ -232,6 +243,21 @@ function declareImageCommands(command: Declare): void {
     "import an OCI layout, an OCI archive or a docker archive",
     async () => (await import("./import.ts")).importImage,
   ).option("--name <reference>", "call the image so");
+}
+
+function declareRegistryCommands(declare: DeclareBelow, program: Command): void {
+  const registry = program.command("registry").description("look after the registries that images come from");
+  declare(
+    registry,
+    "check <host>",
+    "try each server that is configured for a registry, and say whether images can be pulled",
+    async () => (await import("./registry-check.ts")).registryCheck,
+    // No daemon is asked, only its configuration read.
+    (declared) =>
+      declared.option("--root <dir>", "use the configuration of the instance below this directory"),
+  )
+    .option("--config <file>", "use this configuration, if the daemon does")
+    .addOption(outputOption());
 }
 
 function addInstanceOptions(command: Command): void {

@@ -10,7 +10,7 @@ import type { ImageRecord } from "./image-records.ts";
  */
 export function isPinned(
   { repoTags, repoDigests }: Pick<ImageRecord, "repoTags" | "repoDigests">,
-  { sandbox_image, pinned }: Config["image"],
+  { sandbox_image, pinned }: Pick<Config["image"], "sandbox_image" | "pinned">,
 ): boolean {
   const names = [...repoTags, ...repoDigests];
   const wanted = [BUILT_IN_PAUSE, ...(sandbox_image === undefined ? [] : [sandbox_image]), ...pinned];

@@ -152,7 +152,7 @@ test("an image for another machine is refused by its configuration", async () =>
 test("an image that does not exist is NotFound in one sentence", async () => {
   const error = await expectFailure("nope:latest", "answered 404", "NotFound");
   expect(error.message).toBe(
-    `cannot pull ${named("nope:latest")}: manifest latest: ${registry.host} answered 404 (manifests unknown); check the name and tag`,
+    `cannot pull ${named("nope:latest")}: manifest latest: ${registry.host} answered 404 (manifest unknown); check the name and tag`,
   );
 });
 

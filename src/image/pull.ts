@@ -9,13 +9,14 @@ import type { Descriptor, Platform } from "../oci/manifest.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import { pullBytes } from "../telemetry/daemon-families.ts";
+import { authFromFile } from "./auth-file.ts";
 import { checkSize, type Ensure, type ImagePlan, nodesOf, planImage, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
 import { takeOutLayers } from "./damage.ts";
 import { restate } from "./pull-error.ts";
 import { openSession, type RegistrySession } from "./registry.ts";
 import type { RegistryAuth } from "./registry-auth.ts";
-import { endpointsFor } from "./registry-hosts.ts";
+import { hostPlan } from "./registry-hosts.ts";
 import { SingleFlight } from "./single-flight.ts";
 import type { Unpacker } from "./unpack.ts";
 
@@ -165,8 +166,9 @@ export function createPuller(deps: PullerDeps): Puller {
       const target = reference.digest ?? (reference.tag as string);
       const session = openSession({
         reference,
-        endpoints: endpointsFor(reference.host, config.registries),
+        endpoints: hostPlan(reference.host, config.registries, config.image.certs_dir).endpoints,
         auth: request.auth,
+        configuredAuth: ({ host }) => authFromFile(config.image.auth_file, host, reference.path),
         stallTimeoutMs: config.image.stall_timeout_ms,
       });
       const ensure: Ensure = async (blob, role) => {

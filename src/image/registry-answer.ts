@@ -34,6 +34,7 @@ export class RangeRefusedError extends FailedPreconditionError {}
 
 const ERROR_BODY_LIMIT_BYTES = 16 * 1024;
 const DAY_MS = 86_400_000;
+const REASON_LIMIT_CHARACTERS = 200;
 const BUSY_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** Reads a manifest answered with 200: whole, bounded, and with the digest that was asked for or announced. */
@@ -131,18 +132,37 @@ function timeIn(ms: number): string {
   return ms > DAY_MS ? "more than a day" : `${Math.ceil(ms / 1000)} s`;
 }
 
-/** `errors[0]` of the distribution specification's error body, made fit for a message. */
-function reasonIn(body: Uint8Array): string | undefined {
+/**
+ * Why a server refuses, in its own words made fit for a message: the first error of the distribution specification's
+ * body with its code, or what registries and token services send instead. Undefined where they say nothing.
+ */
+export function reasonIn(body: Uint8Array): string | undefined {
+  let document: unknown;
   try {
-    const { errors } = JSON.parse(new TextDecoder().decode(body)) as {
-      errors: { code: string; message: string }[];
-    };
-    const text = errors[0]?.message || errors[0]?.code;
-    if (typeof text !== "string" || text === "") return undefined;
-    return text.slice(0, 200).replace(/\p{C}/gu, "?");
+    document = JSON.parse(new TextDecoder().decode(body));
   } catch {
     return undefined;
   }
+  const { errors, message, details, error_description, error } = (document ?? {}) as Record<string, unknown>;
+  const first: unknown = Array.isArray(errors)
+    ? errors[0]
+    : { message: message || details || error_description || error };
+  const told = (first ?? {}) as { readonly code?: unknown; readonly message?: unknown };
+  const words = oneLine(told.message);
+  const code = oneLine(told.code).toLowerCase().replaceAll("_", " ");
+  // Many say the code again in their message.
+  const isSaid = code === "" || words.toLowerCase().includes(code);
+  const reason = isSaid ? words : [code, words].filter(Boolean).join(": ");
+  return reason === "" ? undefined : reason;
+}
+
+/** A string of a stranger's, bounded and in one line. */
+export function oneLine(value: unknown): string {
+  if (typeof value !== "string") return "";
+  return value
+    .slice(0, REASON_LIMIT_CHARACTERS)
+    .replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "?")
+    .trim();
 }
 
 function usualReason(status: number): string {

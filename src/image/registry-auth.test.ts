@@ -10,7 +10,7 @@ import { messageOf } from "../errors.ts";
 import { parseReference } from "../oci/reference.ts";
 import { openSession } from "./registry.ts";
 import { createAuthorizer, credentialsFor, fingerprintOf, type RegistryAuth } from "./registry-auth.ts";
-import { endpointsFor } from "./registry-hosts.ts";
+import { hostPlan } from "./registry-hosts.ts";
 
 const image = fakeImage(["layer"]);
 const layer = image.layers[0] as (typeof image.layers)[0];
@@ -33,7 +33,7 @@ afterEach(async () => {
 function session(auth?: RegistryAuth, mirrors: string[] = [], host = registry.host) {
   return openSession({
     reference: parseReference(`${host}/team/app:v1`),
-    endpoints: endpointsFor(host, { [host]: { mirrors, plain_http: true } }),
+    endpoints: hostPlan(host, { [host]: { mirrors, plain_http: true } }, "/nonexistent").endpoints,
     auth,
     stallTimeoutMs: 5000,
     backoffMs: 5,
@@ -238,13 +238,9 @@ test.each([
   ["a realm with credentials of its own", 'Bearer realm="https://a:b@tokens.example/t"', "names no address"],
   ["a file", 'Bearer realm="file:///etc/shadow"', "not https"],
 ])("a registry spoken to over https cannot send for its token to %s", async (_, challenge, problem) => {
-  const [endpoint] = endpointsFor("registry.example", {});
-  const authorizer = createAuthorizer(
-    endpoint as NonNullable<typeof endpoint>,
-    "app",
-    credentialsFor(ALICE, "registry.example"),
-  );
-  const attempt = authorizer.renew(challenge, undefined, { stallTimeoutMs: 1000 });
+  const endpoint = hostPlan("registry.example", {}, "/nonexistent").endpoints[0]!;
+  const authorizer = createAuthorizer(endpoint, "app", { given: ALICE });
+  const attempt = authorizer.renew(challenge, undefined, { endpoint, stallTimeoutMs: 1000 });
   await expect(attempt).rejects.toThrow(problem);
   await expect(attempt).rejects.toMatchObject({ kind: "FailedPrecondition" });
 });
@@ -286,4 +282,114 @@ test("different credentials have different fingerprints, which do not contain th
   ];
   expect(new Set(all.map(fingerprintOf)).size).toBe(all.length);
   expect(fingerprintOf(ALICE)).not.toContain(SECRET);
+});
+
+test("credentials of the configuration are for the endpoint that they name, a mirror too, and only when it asks", async () => {
+  await using mirror = startFakeRegistry();
+  mirror.add("team/app:v1", image);
+  mirror.override = ({ headers }) =>
+    headers.get("authorization") === BASIC ? undefined : unauthorized('Basic realm="m"');
+  const asked: string[] = [];
+  const pull = openSession({
+    reference: parseReference("registry.example/team/app:v1"),
+    endpoints: hostPlan(
+      "registry.example",
+      { "registry.example": { mirrors: [mirror.url], plain_http: true } },
+      "/x",
+    ).endpoints,
+    auth: { username: "of the request", password: SECRET },
+    configuredAuth: ({ host }) => {
+      asked.push(host);
+      return host === mirror.host ? ALICE : undefined;
+    },
+    stallTimeoutMs: 5000,
+  });
+  await pull.manifest("v1");
+  expect(authorizations(mirror)).toEqual([null, BASIC]);
+  expect(asked).toEqual([mirror.host]);
+});
+
+test("credentials of the request that name a mirror are the mirror's", async () => {
+  await using mirror = startFakeRegistry();
+  mirror.add("team/app:v1", image);
+  mirror.override = ({ headers }) =>
+    headers.get("authorization") === BASIC ? undefined : unauthorized('Basic realm="m"');
+  await session({ ...ALICE, serverAddress: mirror.url }, [mirror.url], "registry.example").manifest("v1");
+  expect(authorizations(mirror)).toEqual([null, BASIC]);
+});
+
+test("credentials of the request count before those of the configuration", async () => {
+  registry.override = ({ headers }) =>
+    headers.get("authorization") === BASIC ? undefined : unauthorized('Basic realm="r"');
+  const pull = openSession({
+    reference: parseReference(`${registry.host}/team/app:v1`),
+    endpoints: hostPlan(registry.host, { [registry.host]: { mirrors: [], plain_http: true } }, "/x")
+      .endpoints,
+    auth: ALICE,
+    configuredAuth: () => ({ username: "bob", password: "x" }),
+    stallTimeoutMs: 5000,
+  });
+  await pull.manifest("v1");
+  expect(authorizations(registry)).toEqual([null, BASIC]);
+});
+
+// What registries answered to a pull of something private or missing, in 2026 and before.
+test.each<[string, () => Response, () => Response, string]>([
+  [
+    "Docker Hub, whose token is not good for a repository that may not exist",
+    () =>
+      new Response(
+        '{"errors":[{"code":"UNAUTHORIZED","message":"authentication required","detail":[{"Type":"repository"}]}]}',
+        {
+          status: 401,
+          headers: {
+            "www-authenticate": `Bearer realm="${tokens.url}/token",service="registry.docker.io",scope="repository:team/app:pull",error="insufficient_scope"`,
+          },
+        },
+      ),
+    () => Response.json({ token: crypto.randomUUID() }),
+    "does not let team/app be pulled (insufficient_scope): it does not exist there, or needs other credentials",
+  ],
+  [
+    "Docker Hub, told a wrong password",
+    () => unauthorized(`Bearer realm="${tokens.url}/token",service="registry.docker.io"`),
+    () => Response.json({ details: "incorrect username or password" }, { status: 401 }),
+    "does not accept the credentials given (incorrect username or password)",
+  ],
+  [
+    "GitHub",
+    () =>
+      unauthorized(`Bearer realm="${tokens.url}/token",service="ghcr.io",scope="repository:team/app:pull"`),
+    () =>
+      Response.json(
+        { errors: [{ code: "DENIED", message: "requested access to the resource is denied" }] },
+        { status: 403 },
+      ),
+    "does not accept the credentials given (requested access to the resource is denied)",
+  ],
+  [
+    "Quay",
+    () =>
+      Response.json(
+        {
+          errors: [
+            {
+              code: "UNAUTHORIZED",
+              detail: {},
+              message: "access to the requested resource is not authorized",
+            },
+          ],
+        },
+        { status: 403 },
+      ),
+    () => new Response(""),
+    "answered 403 (unauthorized: access to the requested resource is not authorized)",
+  ],
+])("%s: the sentence has the registry's reason", async (_, answer, token, problem) => {
+  registry.override = answer;
+  tokens.override = token;
+  const attempt = session(ALICE).manifest("v1");
+  await expect(attempt).rejects.toThrow(`${registry.host} ${problem}`);
+  await expect(attempt).rejects.toMatchObject({ kind: "PermissionDenied" });
+  expect(registry.requests.length).toBeLessThanOrEqual(2);
 });

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from "node:crypto";
 import { FailedPreconditionError, InvalidArgumentError, PermissionDeniedError } from "../errors.ts";
-import { DEFAULT_HOST } from "../oci/reference.ts";
-import { busyError, isBusy } from "./registry-answer.ts";
-import type { Endpoint } from "./registry-hosts.ts";
+import { busyError, isBusy, reasonIn } from "./registry-answer.ts";
+import { canonicalHost, type Endpoint } from "./registry-hosts.ts";
 import { type Answer, NoAnswerError, send, type Transport } from "./registry-transport.ts";
 
 /** Credentials as the CRI's AuthConfig has them. No field of it may reach a log or a message. */
@@ -64,27 +63,46 @@ export function fingerprintOf(auth: RegistryAuth | undefined): string {
     .digest("hex");
 }
 
-/** Answers the challenges of `endpoint` for pulling from `repository`. */
+/** Where the credentials for an endpoint come from. */
+export interface CredentialSources {
+  /** Of the request. */
+  readonly given?: RegistryAuth | undefined;
+  /** Of the configuration; looked up when the endpoint asks and the request has none for it. */
+  readonly configured?: ((endpoint: Endpoint) => RegistryAuth | undefined) | undefined;
+}
+
+/**
+ * Answers the challenges of `endpoint` for pulling from `repository`, or, where none is named, for being there at all.
+ * A mirror is somebody else's machine: it sees no credentials but those that name it.
+ */
 export function createAuthorizer(
   endpoint: Endpoint,
-  repository: string,
-  credentials: Credentials,
+  repository: string | undefined,
+  { given, configured }: CredentialSources,
 ): Authorizer {
-  // A mirror is somebody else's machine: it sees no credentials.
-  const own = endpoint.isRegistry ? credentials : ANONYMOUS;
+  const isMeant = endpoint.isRegistry || Boolean(given?.serverAddress);
+  const own = isMeant ? credentialsFor(given, endpoint.host) : ANONYMOUS;
+  const credentials = () =>
+    own.kind === "anonymous" ? credentialsFor(configured?.(endpoint), endpoint.host) : own;
   let header = own.kind === "bearer" ? `Bearer ${own.token}` : undefined;
   let renewal: Promise<string> | undefined;
   return {
     current: () => header,
     async renew(challenge, used, transport) {
       if (header !== used) return true;
-      renewal ??= headerFor(parseChallenge(challenge), endpoint, repository, own, transport).finally(() => {
+      const parsed = parseChallenge(challenge);
+      // A new token would not be good for more than this one.
+      if (used?.startsWith("Bearer ") && parsed.parameters.get("error") === "insufficient_scope") {
+        throw notAdmitted(endpoint, repository);
+      }
+      const mine = credentials();
+      renewal ??= headerFor(parsed, endpoint, repository, mine, transport).finally(() => {
         renewal = undefined;
       });
       const renewed = await renewal;
       if (renewed === used) {
-        // Basic credentials do not get better by being sent again.
-        if (renewed.startsWith("Basic ")) throw refused(endpoint, own);
+        // What was given does not get better by being sent again.
+        if (mine.kind === "bearer" || renewed.startsWith("Basic ")) throw refused(endpoint, mine);
         return false;
       }
       header = renewed;
@@ -113,11 +131,11 @@ function parseChallenge(header: string | null): Challenge {
 async function headerFor(
   challenge: Challenge,
   endpoint: Endpoint,
-  repository: string,
+  repository: string | undefined,
   credentials: Credentials,
   transport: Transport,
 ): Promise<string> {
-  if (credentials.kind === "bearer") throw refused(endpoint, credentials);
+  if (credentials.kind === "bearer") return `Bearer ${credentials.token}`;
   if (challenge.scheme === "bearer") {
     const token = await fetchToken(challenge, endpoint, repository, credentials, transport);
     return `Bearer ${token}`;
@@ -126,11 +144,23 @@ async function headerFor(
   throw refused(endpoint, credentials);
 }
 
-function refused(endpoint: Endpoint, credentials: Credentials): PermissionDeniedError {
+function refused(endpoint: Endpoint, credentials: Credentials, reason?: string): PermissionDeniedError {
   return new PermissionDeniedError(
     credentials.kind === "anonymous"
-      ? `${endpoint.host} asks for credentials, and none were given for it`
-      : `${endpoint.host} does not accept the credentials given`,
+      ? `${endpoint.host} asks for credentials, and none were given for it${said(reason)}`
+      : `${endpoint.host} does not accept the credentials given${said(reason)}`,
+  );
+}
+
+function said(reason: string | undefined): string {
+  return reason === undefined ? "" : ` (${reason})`;
+}
+
+/** Registries do not tell those who may not know whether there is such a repository. */
+function notAdmitted(endpoint: Endpoint, repository = "anything"): PermissionDeniedError {
+  return new PermissionDeniedError(
+    `${endpoint.host} does not let ${repository} be pulled (insufficient_scope): ` +
+      "it does not exist there, or needs other credentials",
   );
 }
 
@@ -138,14 +168,18 @@ function refused(endpoint: Endpoint, credentials: Credentials): PermissionDenied
 async function fetchToken(
   challenge: Challenge,
   endpoint: Endpoint,
-  repository: string,
+  repository: string | undefined,
   credentials: Credentials,
   transport: Transport,
 ): Promise<string> {
   const realm = checkedRealm(challenge.parameters.get("realm"), endpoint);
   const service = challenge.parameters.get("service");
-  const scope = challenge.parameters.get("scope") ?? `repository:${repository}:pull`;
-  const parameters = new URLSearchParams({ ...(service === undefined ? {} : { service }), scope });
+  const usual = repository === undefined ? undefined : `repository:${repository}:pull`;
+  const scope = challenge.parameters.get("scope") ?? usual;
+  const parameters = new URLSearchParams({
+    ...(service === undefined ? {} : { service }),
+    ...(scope === undefined ? {} : { scope }),
+  });
   try {
     const answer = await (credentials.kind === "identity"
       ? send(refreshRequest(realm, parameters, credentials.token), transport)
@@ -186,10 +220,11 @@ async function readToken(
   credentials: Credentials,
 ): Promise<string> {
   const { bytes, isWhole } = await answer.bytes(TOKEN_ANSWER_LIMIT_BYTES);
-  if (answer.status === 400 || answer.status === 401 || answer.status === 403)
-    throw refused(endpoint, credentials);
+  if (answer.status === 400 || answer.status === 401 || answer.status === 403) {
+    throw refused(endpoint, credentials, reasonIn(bytes));
+  }
   if (answer.status !== 200) {
-    const sentence = `${realm.host}, the token service of ${endpoint.host}, answered ${answer.status}`;
+    const sentence = `${realm.host}, the token service of ${endpoint.host}, answered ${answer.status}${said(reasonIn(bytes))}`;
     throw isBusy(answer) ? busyError(sentence, answer) : new FailedPreconditionError(sentence);
   }
   const token = isWhole ? tokenIn(new TextDecoder().decode(bytes)) : undefined;
@@ -224,15 +259,6 @@ function checkedRealm(realm: string | undefined, endpoint: Endpoint): URL {
     );
   }
   return url;
-}
-
-/** Host of a server address, which may be a URL with a path, as in `https://index.docker.io/v1/`. */
-function canonicalHost(address: string): string {
-  const host = address
-    .replace(/^[a-z]+:\/\//i, "")
-    .replace(/[/?#].*$/, "")
-    .toLowerCase();
-  return host === "index.docker.io" || host === "registry-1.docker.io" ? DEFAULT_HOST : host;
 }
 
 function decodedAuth(auth: string): string {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
-import { endpointsFor, isLoopback } from "./registry-hosts.ts";
+import { hostPlan, isLoopback } from "./registry-hosts.ts";
 
-const bases = (host: string, registries = {}) => endpointsFor(host, registries).map(({ base }) => base);
+const endpointsOf = (host: string, registries = {}) => hostPlan(host, registries, "/nonexistent").endpoints;
+const bases = (host: string, registries = {}) => endpointsOf(host, registries).map(({ base }) => base);
 
 test("docker.io is spoken to at its registry's own host", () => {
   expect(bases("docker.io")).toEqual(["https://registry-1.docker.io/v2"]);
@@ -21,7 +22,7 @@ test("mirrors come in order before the registry, with their paths", () => {
     "https://p.example/v2/proxy",
     "https://registry-1.docker.io/v2",
   ]);
-  expect(endpointsFor("docker.io", registries).map(({ isRegistry }) => isRegistry)).toEqual([
+  expect(endpointsOf("docker.io", registries).map(({ isRegistry }) => isRegistry)).toEqual([
     false,
     false,
     false,
@@ -35,7 +36,7 @@ test("plain http is spoken only where configured, or on loopback after https", (
     "http://r.example:5000/v2",
   ]);
   expect(bases("localhost:5000")).toEqual(["https://localhost:5000/v2", "http://localhost:5000/v2"]);
-  expect(endpointsFor("localhost:5000", {}).map(({ isFallback }) => isFallback)).toEqual([false, true]);
+  expect(endpointsOf("localhost:5000", {}).map(({ isFallback }) => isFallback)).toEqual([false, true]);
 });
 
 test.each([

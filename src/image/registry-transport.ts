@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
+import { connect } from "node:net";
 import { FailedPreconditionError, messageOf, UnavailableError } from "../errors.ts";
+import type { Identity } from "./pem-files.ts";
 
 /** A registry that gave no answer, or broke off in the middle of one. */
 export class NoAnswerError extends UnavailableError {
   /**
    * `unreachable`: nothing listens there, or it speaks something else, so trying again at once is no
-   * use. `stalled`: it stopped sending. `broken`: it closed the connection.
+   * use. `untrusted`: it speaks TLS, with a certificate that cannot be trusted. `stalled`: it stopped sending.
+   * `broken`: it closed the connection.
    */
-  readonly how: "unreachable" | "stalled" | "broken";
+  readonly how: "unreachable" | "untrusted" | "stalled" | "broken";
 
   constructor(message: string, how: NoAnswerError["how"], options?: ErrorOptions) {
     super(message, options);
@@ -24,7 +27,23 @@ export interface Request {
   readonly body?: string;
 }
 
+/** How an endpoint is spoken to, beyond its address. */
+export interface Access {
+  /** For the whole conversation: redirects and token services of a private registry have the same authority. */
+  readonly tls: { readonly ca?: readonly string[]; readonly rejectUnauthorized?: false };
+  /** Certificate and key, in PEM; shown to the endpoint's own origin, as the headers are sent there alone. */
+  readonly identity?: Identity;
+  readonly headers: Readonly<Record<string, string>>;
+  /** A connection to the endpoint that takes longer is given up. */
+  readonly dialTimeoutMs?: number;
+  readonly proxy?: string;
+}
+
+export const USUAL_ACCESS: Access = { tls: {}, headers: {} };
+
 export interface Transport {
+  /** The endpoint on whose behalf requests are sent. */
+  readonly endpoint: { readonly origin: string; readonly access: Access };
   /** A peer that sends less than a KiB in this time is given up. */
   readonly stallTimeoutMs: number;
   readonly signal?: AbortSignal | undefined;
@@ -86,13 +105,17 @@ async function sendOnce(
   transport: Transport,
 ): Promise<Answer> {
   const watch = stallWatch(url.host, transport);
+  const { origin, access } = transport.endpoint;
+  const isOwn = url.origin === origin;
   try {
+    if (isOwn && access.dialTimeoutMs !== undefined) await watch.during(dial(url, access));
     const response = await watch.during(
       fetch(url.href, {
         method: request.method ?? "GET",
         headers: {
           "accept-encoding": "identity",
           "user-agent": "podrt",
+          ...(isOwn ? access.headers : {}),
           ...request.headers,
           ...(request.authorization !== undefined && isFirstOrigin
             ? { authorization: request.authorization }
@@ -103,6 +126,13 @@ async function sendOnce(
         signal: watch.signal,
         decompress: false,
         timeout: false,
+        tls: {
+          ...access.tls,
+          ...(isOwn && access.identity
+            ? { cert: access.identity.certificate, key: access.identity.key }
+            : {}),
+        },
+        ...(isOwn && access.proxy !== undefined ? { proxy: access.proxy } : {}),
       } as RequestInit),
     );
     return answerOf(response, url, watch);
@@ -110,6 +140,32 @@ async function sendOnce(
     watch.end();
     throw error;
   }
+}
+
+/** Sees whether a connection comes about in time: fetch has no deadline for that part alone. */
+function dial(url: URL, { proxy, dialTimeoutMs = 0 }: Access): Promise<void> {
+  const peer = proxy === undefined ? url : new URL(proxy);
+  return new Promise((resolve, reject) => {
+    const socket = connect(addressOf(peer));
+    const timer = setTimeout(() => end(dialTimedOut(peer.host, dialTimeoutMs)), dialTimeoutMs);
+    const end = (error?: Error) => {
+      clearTimeout(timer);
+      socket.destroy();
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    socket.once("connect", () => end());
+    socket.once("error", end);
+  });
+}
+
+/** The address of a server as sockets want it. */
+export function addressOf({ hostname, port, protocol }: URL): { host: string; port: number } {
+  return { host: hostname.replace(/^\[|\]$/g, ""), port: Number(port) || (protocol === "http:" ? 80 : 443) };
+}
+
+function dialTimedOut(host: string, timeoutMs: number): NoAnswerError {
+  return new NoAnswerError(`${host} took no connection within ${timeoutMs / 1000} s`, "unreachable");
 }
 
 function answerOf(response: Response, url: URL, watch: StallWatch): Answer {
@@ -200,7 +256,7 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
   EHOSTUNREACH: "cannot be reached",
   ENETUNREACH: "cannot be reached",
   ETIMEDOUT: "does not answer",
-  EPROTO: "does not speak TLS",
+  EPROTO: "does not speak TLS, or wants another client certificate",
 };
 
 /** What Bun's fetch calls an answer that it cannot read. */
@@ -208,6 +264,7 @@ const NOT_HTTP = /^(Malformed_HTTP_Response|Invalid\w+|ResponseHeadersTooLarge|U
 
 /** Puts a failed fetch into words. */
 function noAnswer(host: string, error: unknown): NoAnswerError {
+  if (error instanceof NoAnswerError) return error;
   const code = String((error as { code?: unknown } | undefined)?.code ?? "");
   const known = UNREACHABLE[code];
   if (known !== undefined)
@@ -222,7 +279,7 @@ function noAnswer(host: string, error: unknown): NoAnswerError {
   const isCertificate = /CERT|SIGNATURE|ALTNAME|ISSUER/.test(code);
   return new NoAnswerError(
     `${host} ${isCertificate ? "has a certificate that cannot be trusted" : "cannot be talked to"} (${code || messageOf(error)})`,
-    isCertificate ? "unreachable" : "broken",
+    isCertificate ? "untrusted" : "broken",
     { cause: error },
   );
 }

@@ -7,11 +7,12 @@ import {
   startBreakingServer,
   startFakeRegistry,
 } from "../../test/fixtures/fake-registry.ts";
+import type { Config } from "../config.ts";
 import { digestOf } from "../oci/digest.ts";
 import { parseReference } from "../oci/reference.ts";
 import { openSession } from "./registry.ts";
 import type { RegistryAuth } from "./registry-auth.ts";
-import { endpointsFor } from "./registry-hosts.ts";
+import { hostPlan } from "./registry-hosts.ts";
 
 let registry: FakeRegistry;
 const image = fakeImage([crypto.getRandomValues(new Uint8Array(60_000))]);
@@ -23,6 +24,9 @@ beforeEach(() => {
   registry.add("app:v1", image);
 });
 afterEach(() => registry[Symbol.asyncDispose]());
+
+const endpointsOf = (host: string, registries: Config["registries"]) =>
+  hostPlan(host, registries, "/nonexistent").endpoints;
 
 function session(
   options: {
@@ -36,7 +40,7 @@ function session(
   const host = options.host ?? new URL(options.url ?? registry.url).host;
   return openSession({
     reference: parseReference(`${host}/app:v1`),
-    endpoints: endpointsFor(host, { [host]: { mirrors: options.mirrors ?? [], plain_http: true } }),
+    endpoints: endpointsOf(host, { [host]: { mirrors: options.mirrors ?? [], plain_http: true } }),
     auth: options.auth,
     stallTimeoutMs: options.stallTimeoutMs ?? 5000,
     backoffMs: 5,
@@ -61,7 +65,7 @@ test("manifests come by tag and by digest, blobs by digest", async () => {
 
 test("an unknown tag is NotFound with the host, the status and the registry's word", async () => {
   const attempt = session().manifest("v2");
-  await expect(attempt).rejects.toThrow(`${registry.host} answered 404 (manifests unknown)`);
+  await expect(attempt).rejects.toThrow(`${registry.host} answered 404 (manifest unknown)`);
   await expect(attempt).rejects.toMatchObject(kind("NotFound"));
 });
 
@@ -70,7 +74,7 @@ test("an error page that is not JSON, or full of control characters, makes a pla
   await expect(session().manifest("v1")).rejects.toThrow("answered 404 (not found)");
   registry.override = () =>
     Response.json({ errors: [{ code: "X", message: `a\u001b[31m\n${"b".repeat(9999)}` }] }, { status: 400 });
-  await expect(session().manifest("v1")).rejects.toThrow(/answered 400 \(a\?\[31m\?b{100,195}\)/);
+  await expect(session().manifest("v1")).rejects.toThrow(/answered 400 \(x: a\?\[31m\?b{100,195}\)/);
 });
 
 test("a registry that refuses connections is Unavailable at once", async () => {
@@ -311,7 +315,7 @@ test("an abort ends a download at once with the caller's reason", async () => {
 });
 
 test("a registry on loopback without configuration answers over plain http", async () => {
-  const endpoints = endpointsFor(registry.host, {});
+  const endpoints = endpointsOf(registry.host, {});
   const plain = openSession({
     reference: parseReference(`${registry.host}/app:v1`),
     endpoints,
@@ -319,4 +323,74 @@ test("a registry on loopback without configuration answers over plain http", asy
   });
   expect((await plain.manifest("v1")).digest).toBe(image.manifestDigest);
   expect(await download(plain.blob(wanted))).toEqual(layer.bytes);
+});
+
+test.each<[string, string, string]>([
+  [
+    "too many requests",
+    '{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}',
+    "429 (toomanyrequests: You have reached your pull rate limit.)",
+  ],
+  [
+    "an unknown manifest",
+    '{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}',
+    "(manifest unknown)",
+  ],
+  ["a code alone", '{"errors":[{"code":"NAME_UNKNOWN"}]}', "(name unknown)"],
+  ["a message outside of errors", '{"message":"rate exceeded"}', "(rate exceeded)"],
+  ["an error that is a word", '{"error":"slow down"}', "(slow down)"],
+  ["errors that are none", '{"errors":[]}', "429 (too many requests)"],
+  ["another document", "[1]", "429 (too many requests)"],
+  ["lines", '{"message":"a\\u2028b\\nc\\u202ed"}', "(a?b?c?d)"],
+])("a body that tells of %s is shown in one line", async (_, body, shown) => {
+  registry.override = () => new Response(body, { status: 429 });
+  await expect(session().manifest("v1")).rejects.toThrow(shown);
+});
+
+test("a mirror that may only be pulled from is asked for no tag, and for everything else first", async () => {
+  await using mirror = startFakeRegistry();
+  mirror.add("app:v1", image);
+  const endpoints = endpointsOf(registry.host, {
+    [registry.host]: { mirrors: [mirror.url], plain_http: true },
+  });
+  const [first, second] = endpoints;
+  const pull = openSession({
+    reference: parseReference(`${registry.host}/app:v1`),
+    endpoints: [{ ...first!, canResolve: false }, second!],
+    stallTimeoutMs: 5000,
+  });
+  expect((await pull.manifest("v1")).digest).toBe(image.manifestDigest);
+  expect(mirror.requests).toEqual([]);
+  expect(await download(pull.blob(wanted))).toEqual(layer.bytes);
+  expect(registry.requests).toHaveLength(1);
+  expect(mirror.requests).toHaveLength(1);
+});
+
+test("a server that may only resolve tells the digest, and others the content", async () => {
+  await using mirror = startFakeRegistry();
+  mirror.add("app:v1", image);
+  const endpoints = endpointsOf(registry.host, {
+    [registry.host]: { mirrors: [mirror.url], plain_http: true },
+  });
+  const [first, second] = endpoints;
+  const pull = openSession({
+    reference: parseReference(`${registry.host}/app:v1`),
+    endpoints: [
+      { ...first!, canResolve: false },
+      { ...second!, canPull: false },
+    ],
+    stallTimeoutMs: 5000,
+  });
+  expect((await pull.manifest("v1")).digest).toBe(image.manifestDigest);
+  expect(await download(pull.blob(wanted))).toEqual(layer.bytes);
+  expect(registry.requests.map(({ method }) => method)).toEqual(["HEAD"]);
+  expect(pull.hosts()).toEqual([mirror.host]);
+});
+
+test("where nobody may resolve, a tag is refused by that name", async () => {
+  const endpoints = endpointsOf(registry.host, {}).map((endpoint) => ({ ...endpoint, canResolve: false }));
+  const reference = parseReference(`${registry.host}/app:v1`);
+  const attempt = openSession({ reference, endpoints, stallTimeoutMs: 5000 }).manifest("v1");
+  await expect(attempt).rejects.toThrow("capabilities");
+  expect(registry.requests).toEqual([]);
 });

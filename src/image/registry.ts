@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { messageOf, PermissionDeniedError, type PodrtError } from "../errors.ts";
+import { FailedPreconditionError, messageOf, PermissionDeniedError, type PodrtError } from "../errors.ts";
 import { sleep } from "../lib/deadline.ts";
 import { isDigest } from "../oci/digest.ts";
 import { INDEX_TYPES, MANIFEST_TYPES } from "../oci/manifest.ts";
@@ -13,7 +13,7 @@ import {
   readBlob,
   readManifest,
 } from "./registry-answer.ts";
-import { type Authorizer, createAuthorizer, credentialsFor, type RegistryAuth } from "./registry-auth.ts";
+import { type Authorizer, createAuthorizer, type RegistryAuth } from "./registry-auth.ts";
 import type { Endpoint } from "./registry-hosts.ts";
 import { type Answer, NoAnswerError, type Request, send } from "./registry-transport.ts";
 
@@ -44,6 +44,8 @@ export interface SessionOptions {
   readonly reference: Reference;
   readonly endpoints: readonly Endpoint[];
   readonly auth?: RegistryAuth | undefined;
+  /** Credentials of the configuration for an endpoint; asked when the endpoint does and `auth` is not for it. */
+  readonly configuredAuth?: ((endpoint: Endpoint) => RegistryAuth | undefined) | undefined;
   readonly stallTimeoutMs: number;
   /** First wait before something is tried again; doubles each time. */
   readonly backoffMs?: number;
@@ -66,36 +68,84 @@ export function openSession(options: SessionOptions): RegistrySession {
     return sleep(Math.max(asked, Math.min(BACKOFF_LIMIT_MS, backoffMs * 2 ** (tries - 1))), signal);
   };
   let endpoints: readonly Endpoint[] = options.endpoints;
-  const anywhere = async <T>(
+  const anyOf = async <T>(
+    able: (endpoint: Endpoint) => boolean,
     signal: AbortSignal | undefined,
     attempt: (endpoint: Endpoint) => Promise<T>,
   ) => {
-    const { endpoint, result } = await firstToSucceed(endpoints, attempt, wait, signal);
-    // Once the registry has answered over https or http, the other scheme is out of the question.
-    const isOther = (other: Endpoint) => other !== endpoint && !(other.isRegistry && endpoint.isRegistry);
-    endpoints = [endpoint, ...endpoints.filter(isOther)];
+    const asked = endpoints.filter(able);
+    if (asked.length === 0) throw nobodyMay(options.reference);
+    const { endpoint, result } = await firstToSucceed(asked, attempt, wait, signal);
+    endpoints = preferring(endpoint, asked, endpoints);
     return result;
   };
+  const resolve = (tag: string, signal?: AbortSignal) =>
+    anyOf(mayResolve, signal, async (endpoint) => {
+      const extra = { method: "HEAD", headers: MANIFEST_HEADERS } as const;
+      const answer = await request(endpoint, `manifests/${tag}`, signal, extra);
+      if (answer.status !== 200) throw await failedAnswer(endpoint, answer);
+      await answer.discard();
+      const digest = answer.headers.get("docker-content-digest");
+      return digest !== null && isDigest(digest) ? digest : undefined;
+    });
+  const manifestFrom = (
+    able: (endpoint: Endpoint) => boolean,
+    tagOrDigest: string,
+    signal: AbortSignal | undefined,
+  ) =>
+    anyOf(able, signal, async (endpoint) => {
+      const extra = { headers: MANIFEST_HEADERS };
+      const answer = await request(endpoint, `manifests/${tagOrDigest}`, signal, extra);
+      if (answer.status !== 200) throw await failedAnswer(endpoint, answer);
+      return readManifest(endpoint, answer, tagOrDigest);
+    });
   return {
-    hosts: () => endpoints.map(({ host }) => host),
-    resolve: (tag, signal) =>
-      anywhere(signal, async (endpoint) => {
-        const extra = { method: "HEAD", headers: MANIFEST_HEADERS } as const;
-        const answer = await request(endpoint, `manifests/${tag}`, signal, extra);
-        if (answer.status !== 200) throw await failedAnswer(endpoint, answer);
-        await answer.discard();
-        const digest = answer.headers.get("docker-content-digest");
-        return digest !== null && isDigest(digest) ? digest : undefined;
-      }),
-    manifest: (tagOrDigest, signal) =>
-      anywhere(signal, async (endpoint) => {
-        const extra = { headers: MANIFEST_HEADERS };
-        const answer = await request(endpoint, `manifests/${tagOrDigest}`, signal, extra);
-        if (answer.status !== 200) throw await failedAnswer(endpoint, answer);
-        return readManifest(endpoint, answer, tagOrDigest);
-      }),
-    blob: (wanted, signal, skip = 0) => blobFromAny(endpoints.slice(skip), wanted, request, wait, signal),
+    hosts: () => endpoints.filter(mayPull).map(({ host }) => host),
+    resolve,
+    async manifest(tagOrDigest, signal) {
+      if (isDigest(tagOrDigest)) return manifestFrom(mayPull, tagOrDigest, signal);
+      if (endpoints.every((endpoint) => mayPull(endpoint) || !mayResolve(endpoint))) {
+        return manifestFrom(mayResolve, tagOrDigest, signal);
+      }
+      // One that may say what a tag stands for may not be pulled from.
+      const digest = await resolve(tagOrDigest, signal);
+      if (digest !== undefined) return manifestFrom(mayPull, digest, signal);
+      throw new FailedPreconditionError(
+        `${endpoints.find(mayResolve)?.host} does not say what ${tagOrDigest} is`,
+      );
+    },
+    blob: (wanted, signal, skip = 0) =>
+      blobFromAny(endpoints.filter(mayPull).slice(skip), wanted, request, wait, signal),
   };
+}
+
+const mayPull = ({ canPull }: Endpoint) => canPull;
+const mayResolve = ({ canResolve }: Endpoint) => canResolve;
+
+/** The order from now on: those that failed before `answered` come last. */
+function preferring(
+  answered: Endpoint,
+  asked: readonly Endpoint[],
+  endpoints: readonly Endpoint[],
+): readonly Endpoint[] {
+  const failed = new Set(asked.slice(0, asked.indexOf(answered)));
+  // Once a host has answered over https or http, the other scheme is out of the question.
+  const remaining = endpoints.filter((other) => other === answered || !isSameServer(other, answered));
+  return [
+    ...remaining.filter((endpoint) => !failed.has(endpoint)),
+    ...remaining.filter((endpoint) => failed.has(endpoint)),
+  ];
+}
+
+/** Whether these are the two schemes in which one server may be spoken to. */
+function isSameServer(one: Endpoint, other: Endpoint): boolean {
+  return one.host === other.host && one.isFallback !== other.isFallback;
+}
+
+function nobodyMay({ host }: Reference): FailedPreconditionError {
+  return new FailedPreconditionError(
+    `no server that is configured for ${host} has the capability for this: see its hosts.toml, capabilities`,
+  );
 }
 
 /** How long to leave an endpoint alone after its `tries`-th failure. */
@@ -177,10 +227,10 @@ async function* blobFromAny(
 }
 
 /** Sends requests to one endpoint or another, and answers what each asks of credentials. */
-function createRequester({ reference, endpoints, auth, stallTimeoutMs }: SessionOptions) {
-  const credentials = credentialsFor(auth, reference.host);
+function createRequester({ reference, endpoints, auth, configuredAuth, stallTimeoutMs }: SessionOptions) {
+  const sources = { given: auth, configured: configuredAuth };
   const authorizers = new Map<Endpoint, Authorizer>(
-    endpoints.map((endpoint) => [endpoint, createAuthorizer(endpoint, reference.path, credentials)]),
+    endpoints.map((endpoint) => [endpoint, createAuthorizer(endpoint, reference.path, sources)]),
   );
   return async (
     endpoint: Endpoint,
@@ -193,24 +243,26 @@ function createRequester({ reference, endpoints, auth, stallTimeoutMs }: Session
     const url = `${endpoint.base}/${reference.path}/${path}${query}`;
     for (let renewals = 0; ; renewals++) {
       const authorization = authorizer.current();
-      const answer = await send({ ...extra, url, authorization }, { stallTimeoutMs, signal });
+      const transport = { endpoint, stallTimeoutMs, signal };
+      const answer = await send({ ...extra, url, authorization }, transport);
       // Only the endpoint itself may ask for credentials, not where it redirected to.
       if (answer.status !== 401 || answer.origin !== endpoint.origin || renewals === RENEWALS_LIMIT) {
         return answer;
       }
       await answer.discard();
       const challenge = answer.headers.get("www-authenticate");
-      if (!(await authorizer.renew(challenge, authorization, { stallTimeoutMs, signal }))) {
+      if (!(await authorizer.renew(challenge, authorization, transport))) {
         throw new PermissionDeniedError(`${endpoint.host} answered 401 (unauthorized)`);
       }
     }
   };
 }
 
-/** A fallback is for an endpoint that did not answer, not for one that said no. */
+/** A fallback is for an endpoint that did not answer, not for one that said no or speaks TLS. */
 function isPointless(endpoint: Endpoint, failures: readonly Failure[]): boolean {
   const last = failures.at(-1)?.error;
-  return endpoint.isFallback && last !== undefined && !(last instanceof NoAnswerError);
+  const isSilent = last instanceof NoAnswerError && last.how !== "untrusted";
+  return endpoint.isFallback && last !== undefined && !isSilent;
 }
 
 function isTransient(error: unknown): boolean {
@@ -226,8 +278,10 @@ function isInterruption(error: unknown, offset: number): boolean {
 /** One error for all endpoints: of the kind the registry itself caused, with what each of them said. */
 function combined(failures: readonly Failure[]): PodrtError {
   const decisive = failures.findLast(({ endpoint }) => endpoint.isRegistry) ?? failures.at(-1);
-  // Where plain http was answered, that https was not spoken there explains nothing.
-  const isAnswered = decisive?.endpoint.isFallback && !(decisive.error instanceof NoAnswerError);
+  // Where plain http was answered, that https was not spoken there explains nothing; unless it was not understood.
+  const isAnswered =
+    decisive?.endpoint.isFallback &&
+    !(decisive.error instanceof NoAnswerError || decisive.error instanceof FailedPreconditionError);
   const told = failures.filter(({ endpoint }) => !isAnswered || !endpoint.isRegistry || endpoint.isFallback);
   const messages = new Set(told.map(({ error }) => messageOf(error)));
   return restate(decisive?.error, [...messages].join("; "));

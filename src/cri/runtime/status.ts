@@ -3,9 +3,12 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Runtime } from "../../container/runtime.ts";
 import type { StatusRequest, StatusResponseSchema } from "../../gen/runtime/v1/api_pb.ts";
 import { BUILT_IN_PAUSE } from "../../image/built-in-pause.ts";
+import { registryProblems } from "../../image/registry-problems.ts";
 import { canChangeMountTrees } from "../../linux/mount-info.ts";
 import { verboseInfo } from "../info.ts";
 import { RUNTIME_HANDLERS } from "../validate-fields.ts";
+
+const MESSAGE_LIMIT_CHARACTERS = 4096;
 
 /** Whether pods can run, and what podrt can do for them; asked every few seconds. */
 export function status(
@@ -26,6 +29,7 @@ export function status(
               message: `Network plugin returns error: ${network.message}`,
             },
         intactCondition(runtime.damage.list()),
+        ...registriesCondition(runtime),
       ],
     },
     runtimeHandlers: RUNTIME_HANDLERS.map((name) => ({
@@ -53,6 +57,14 @@ function intactCondition(damage: readonly string[]) {
     damage.length > SHOWN_SENTENCES ? [`${damage.length - SHOWN_SENTENCES} more: see the log`] : [];
   const message = [...damage.slice(0, SHOWN_SENTENCES), ...more].join("; ");
   return { type: "StateIntact", status: false, reason: "DamageFound", message };
+}
+
+/** Only where something is wrong: kubelets act on the other two alone, people read this one. */
+function registriesCondition({ config }: Runtime) {
+  const problems = registryProblems(config.image);
+  const message = problems.join("; ").slice(0, MESSAGE_LIMIT_CHARACTERS);
+  const reason = "RegistryConfigurationInvalid";
+  return problems.length === 0 ? [] : [{ type: "RegistriesReady", status: false, reason, message }];
 }
 
 /** crictl info and critest read `stateDir`. */
