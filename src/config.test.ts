@@ -20,6 +20,29 @@ test("what is no image reference is refused with its place", () => {
   expect(() => image('pinned = ["ok", "*"]')).toThrow(/^config\.toml: image\.pinned\.1: /);
 });
 
+test("runtime handlers have names of their own and programs with absolute paths", () => {
+  const runtimes = (text: string) => parseConfig(text, "", "config.toml").runtimes;
+  expect(runtimes("")).toEqual({});
+  expect(runtimes('[runtimes.runc]\ntype = "oci"\npath = "/usr/sbin/runc"')).toEqual({
+    runc: { type: "oci", path: "/usr/sbin/runc" },
+  });
+  for (const [text, problem] of [
+    ['[runtimes.podrt]\ntype = "oci"\npath = "/x"', "runtimes.podrt: is no name of a handler, or taken"],
+    ['[runtimes.A_b]\ntype = "oci"\npath = "/x"', "runtimes.A_b: is no name"],
+    ['[runtimes.a]\ntype = "vm"\npath = "/x"', "runtimes.a.type: "],
+    ['[runtimes.a]\ntype = "oci"\npath = "runc"', "runtimes.a.path: is no absolute path"],
+    ['[runtimes.a]\ntype = "oci"\npath = "/x"\noptions = 1', "runtimes.a.options: "],
+  ] as const) {
+    expect(() => runtimes(text)).toThrow(`config.toml: ${problem}`);
+  }
+});
+
+test("what configures registries lies beside the configuration unless told", () => {
+  const beside = parseConfig("", "", "/tmp/config.toml", "/etc/podrt").image;
+  expect([beside.certs_dir, beside.auth_file]).toEqual(["/etc/podrt/certs.d", "/etc/podrt/auth.json"]);
+  expect(image('certs_dir = "/etc/containerd/certs.d"').certs_dir).toBe("/etc/containerd/certs.d");
+});
+
 test("streams are served on loopback, on any port unless told", () => {
   const streaming = (text: string) => parseConfig(`[streaming]\n${text}`, "", "config.toml").streaming;
   expect(parseConfig("", "", "config.toml").streaming).toEqual({ address: "127.0.0.1", port: 0 });

@@ -72,6 +72,21 @@ const configSchema = v.strictObject({
     }),
     {},
   ),
+  /** Runtime handlers that a pod may ask for besides podrt itself, by name. */
+  runtimes: v.optional(
+    v.record(
+      v.pipe(
+        v.string(),
+        v.regex(/^(?!podrt$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "is no name of a handler, or taken"),
+      ),
+      v.strictObject({
+        /** A program with the command line of runc, which gets containers as OCI bundles. */
+        type: v.literal("oci"),
+        path: absolutePath,
+      }),
+    ),
+    {},
+  ),
   pods: v.optional(
     v.strictObject({
       /** First wait before a container of `podrt run` is started again; doubles up to the maximum. */
@@ -164,6 +179,7 @@ export interface Config {
     readonly auth_file: string;
     readonly pinned: readonly string[];
   };
+  readonly runtimes: Readonly<Record<string, { readonly type: "oci"; readonly path: string }>>;
   readonly pods: { readonly restart_backoff_ms: number; readonly restart_backoff_max_ms: number };
   readonly cdi: { readonly spec_dirs: readonly string[] };
   readonly streaming: { readonly address: string; readonly port: number };
@@ -201,7 +217,7 @@ export function parseConfig(text: string, instance: string, file: string, direct
     const problem = `${v.getDotPath(issue) ?? "document"}: ${issue.message}`;
     throw new InvalidArgumentError("", `${file}: ${problem.replace(/\p{C}/gu, "?")}`);
   }
-  const { network, registries, image, pods, cdi, streaming, checkpoint, metrics, log, cgroup } =
+  const { network, registries, image, runtimes, pods, cdi, streaming, checkpoint, metrics, log, cgroup } =
     result.output;
   if (!isLoopback(metrics.address) && !metrics.any_address) {
     throw new InvalidArgumentError(
@@ -225,6 +241,7 @@ export function parseConfig(text: string, instance: string, file: string, direct
       certs_dir: image.certs_dir ?? join(directory, "certs.d"),
       auth_file: image.auth_file ?? join(directory, "auth.json"),
     },
+    runtimes,
     pods,
     cdi,
     streaming,

@@ -6,6 +6,8 @@ import { closeStdin } from "./container/close-stdin.ts";
 import { recoverExecCgroups } from "./container/exec-cgroup.ts";
 import { releaseStdio, settleExit, writeHeldOutput } from "./container/exit.ts";
 import { newLiveContainer } from "./container/live.ts";
+import { endOci, killOciCommands } from "./container/oci/end.ts";
+import { hasOciHandler } from "./container/oci/handler.ts";
 import { containerConfig, launchTag, PAUSE_TAG } from "./container/records.ts";
 import { removeContainer } from "./container/remove.ts";
 import { containersOf, imagesInUse, nowNs, type Runtime, updateContainer } from "./container/runtime.ts";
@@ -111,6 +113,8 @@ async function recoverSandbox(runtime: Runtime, record: SandboxRecord, children:
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   await endLostContainers(runtime, record, monitor, children);
   supervise(runtime, record.id, monitor);
+  const interrupted = containersOf(runtime, record.id).filter((one) => isInterruptedOciStart(runtime, one));
+  await Promise.all(interrupted.map((container) => undoOciStart(runtime, monitor, container)));
   await settleMissed(runtime, monitor, record.id);
 }
 
@@ -161,11 +165,36 @@ async function recoverContainer(runtime: Runtime, monitor: Monitor, record: Cont
       ? resumeHeldOutput(runtime, monitor, record)
       : releaseStdio(runtime, monitor, record);
   }
+  if (hasOciHandler(runtime, record)) {
+    killOciCommands(runtime, monitor, record);
+    if (isInterruptedOciStart(runtime, record)) return;
+  }
   const history = monitor.history(launchTag(record.id));
   const running = settleStart(runtime, record, history);
   if (running === undefined) return;
   await resumeStdio(runtime, monitor, running);
   recoverExecCgroups(runtime, monitor, running);
+}
+
+/** An OCI runtime takes several commands to start a container, and nobody knows which of them was the last. */
+function isInterruptedOciStart(runtime: Runtime, record: ContainerRecord): boolean {
+  const isStarting = containerState(record) === "created" && record.startingAtNs !== undefined;
+  return isStarting && hasOciHandler(runtime, record);
+}
+
+/** Takes such a start back, once the monitor is listened to, whose child the runtime's command is. */
+async function undoOciStart(runtime: Runtime, monitor: Monitor, record: ContainerRecord): Promise<void> {
+  await endOci(runtime, monitor, record);
+  const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
+  if (cgroup.exists()) await cgroup.kill();
+  monitor.forget(launchTag(record.id));
+  await releaseStdio(runtime, monitor, record);
+  updateContainer(runtime, record, {
+    finishedAtNs: nowNs(),
+    exitCode: 128,
+    reason: "StartError",
+    message: "podrt was restarted while an OCI runtime started it",
+  });
 }
 
 /** Decides whether a container whose start was under way has started: the journal knows. */

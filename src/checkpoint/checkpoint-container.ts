@@ -35,7 +35,7 @@ export async function checkpointContainer(
   await runtime.locks.run(id, async () => {
     const record = runtime.containers.get(id);
     if (record === undefined) throw new NotFoundError(`container ${id} does not exist`);
-    checkDumpable(record);
+    checkDumpable(runtime, record);
     const criu = await findCriu(runtime);
     using output = newOutputFile(location, "location");
     await using workDir = newWorkDir(runtime);

@@ -45,7 +45,7 @@ export async function checkpointPod(
       throw new FailedPreconditionError(`sandbox ${sandboxId} cannot be checkpointed: it is not ready`);
     }
     const records = exactlyRunning(runtime, sandboxId, containerIds);
-    for (const record of records) checkDumpable(record);
+    for (const record of records) checkDumpable(runtime, record);
     const criu = await findCriu(runtime);
     await using workDir = newWorkDir(runtime);
     claimOutputDirectory(outputPath, workDir.path);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { spawnWithEngine } from "../launch/engine.ts";
 import { newProgram, type Table } from "../launch/program.ts";
+import { fileTail } from "../lib/file-tail.ts";
 import { O_APPEND, O_CREAT, O_RDWR, O_WRONLY } from "../linux/abi/fcntl.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { type Fd, open } from "../linux/fd.ts";
@@ -10,8 +10,8 @@ import { identifyChild, type ProcessIdentity, signal, waitGone } from "../linux/
 import { trySyscall } from "../linux/syscall.ts";
 
 /*
- * criu (criu.org) is the one program of the host's that podrt executes: freezing and restoring processes is
- * a project of its own. It gets an environment of one variable, no descriptor but its own, and a bound on
+ * criu (criu.org) is one of the few programs of the host's that podrt executes: freezing and restoring processes
+ * is a project of its own. It gets an environment of one variable, no descriptor but its own, and a bound on
  * the size of each file. A dump runs as the daemon's child, a restore as the monitor's (restore-program.ts).
  */
 
@@ -124,27 +124,11 @@ function spawn({ program, arguments: args, workDir, join: joins }: CriuRun): Pro
  * files and processes of containers, so what is quoted is cut and has no control characters.
  */
 export function criuError(...paths: readonly string[]): string {
-  const lines = paths.flatMap((path) => tail(path).split("\n"));
+  const lines = paths.flatMap((path) => fileTail(path, LOG_TAIL_BYTES).split("\n"));
   const errors = lines.filter(
     (line) => /\bError \(/.test(line) && !/RLIMIT_NOFILE|cgroupd: recv req/.test(line),
   );
   const line = errors[0] ?? lines.findLast((candidate) => candidate.trim() !== "") ?? "nothing";
   const sentence = line.replace(/^(\([\d.]+\))?\s*(\d+: )?Error /, "").replace(/[^ -~]/g, "?");
   return sentence.length > QUOTE_LIMIT ? `${sentence.slice(0, QUOTE_LIMIT)}...` : sentence;
-}
-
-function tail(path: string): string {
-  let file: number;
-  try {
-    file = openSync(path, "r");
-  } catch {
-    return "";
-  }
-  try {
-    const { size } = fstatSync(file);
-    const buffer = Buffer.alloc(Math.min(size, LOG_TAIL_BYTES));
-    return buffer.toString("utf8", 0, readSync(file, buffer, 0, buffer.length, size - buffer.length));
-  } finally {
-    closeSync(file);
-  }
 }

@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ownsPidNamespace } from "../container/exit.ts";
+import { hasOciHandler } from "../container/oci/handler.ts";
 import { containerConfig, specOf } from "../container/records.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { containerState } from "../container/status.ts";
@@ -28,7 +29,7 @@ export interface DumpedStdio {
 }
 
 /** Throws for a container whose processes criu could dump, but that could not be restored from it. */
-export function checkDumpable(record: ContainerRecord): void {
+export function checkDumpable(runtime: Runtime, record: ContainerRecord): void {
   const refuse = (what: string) => {
     throw new UnimplementedError(
       `container ${record.id} cannot be checkpointed: ${what}, which podrt does not support`,
@@ -39,6 +40,7 @@ export function checkDumpable(record: ContainerRecord): void {
       `container ${record.id} cannot be checkpointed: it is ${containerState(record)}, not running`,
     );
   }
+  if (hasOciHandler(runtime, record)) refuse("its pod has another runtime handler than podrt's");
   if (containerConfig(record).tty) refuse("it has a terminal (config.tty)");
   if (!ownsPidNamespace(record)) {
     refuse("it shares a process namespace (config.linux.security_context.namespace_options.pid)");

@@ -1,27 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { exitCodeOf } from "../container/exit.ts";
+import { adoptProcess } from "../container/adopt.ts";
+import { exitCodeOf } from "../container/exit-code.ts";
 import { openImageVolumes } from "../container/image-volume.ts";
-import { containerConfig, launchTag, newExecTag, specOf } from "../container/records.ts";
+import { openPause, type Start, type Started, takeRoot } from "../container/launch.ts";
+import { containerConfig, newExecTag, specOf } from "../container/records.ts";
 import { snapshotOf } from "../container/runtime.ts";
 import { identityOf } from "../container/security/identity.ts";
-import { openPause, type Start, type Started, takeRoot } from "../container/start.ts";
 import { logPlace, newStdio, startPumps } from "../container/stdio.ts";
 import { stdioOwner } from "../container/user-namespace.ts";
 import { DeadlineExceededError, FailedPreconditionError, UnimplementedError } from "../errors.ts";
 import { placeIn } from "../launch/child.ts";
-import { startRecord } from "../launch/fork.ts";
 import type { ChildExit } from "../launch/journal.ts";
-import { MONITOR_FD, type Monitor } from "../launch/monitor.ts";
 import { newPassedFds } from "../launch/passed-fds.ts";
-import { newProgram } from "../launch/program.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { O_APPEND, O_CREAT, O_RDWR, O_WRONLY } from "../linux/abi/fcntl.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import type { Cgroup } from "../linux/cgroup/cgroup.ts";
 import { open } from "../linux/fd.ts";
-import { identify, type ProcessIdentity, signal } from "../linux/process.ts";
+import { identify, signal } from "../linux/process.ts";
 import type { RuntimeMount } from "../oci/runtime-spec.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { findCriu } from "./criu.ts";
@@ -99,7 +97,11 @@ export async function launchRestored({
     runtime.execs.delete(tag);
     monitor.forget(tag);
   }
-  const process = await adopt(monitor, record, Number(readFileSync(join(workDir.path, "pidfile"), "utf8")));
+  const process = await adoptProcess(
+    monitor,
+    record,
+    Number(readFileSync(join(workDir.path, "pidfile"), "utf8")),
+  );
   checkRestored({ record, spec, identity, sandbox, places, process, pids: cgroup.pids() });
   return { process, resume: () => resumeAll(cgroup) };
 }
@@ -108,17 +110,6 @@ function refusedBy(record: ContainerRecord, exit: ChildExit, workDir: string): E
   return new FailedPreconditionError(
     `container ${record.id} cannot be restored from its checkpoint: criu ended with code ${exitCodeOf(exit.status)} and says: ${criuError(join(workDir, "output"), join(workDir, "restore.log"))}`,
   );
-}
-
-/** Writes the start record of the process that criu has made, a child of the monitor's and not yet running. */
-async function adopt(monitor: Monitor, record: ContainerRecord, pid: number): Promise<ProcessIdentity> {
-  const program = newProgram(`container ${record.name}`);
-  const start = program.data(startRecord(launchTag(record.id), pid));
-  program.main.step("write the start record", "write", [MONITOR_FD.journal, start, start.bytes.length]);
-  await monitor.launch(program, []);
-  const process = identify(pid);
-  if (process !== undefined) return process;
-  throw new FailedPreconditionError(`container ${record.id} ended while it was restored`);
 }
 
 /** Every process was stopped by criu; each goes on where it was. */

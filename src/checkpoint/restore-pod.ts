@@ -2,6 +2,7 @@
 import { renameSync } from "node:fs";
 import { join } from "node:path";
 import { createContainer } from "../container/create.ts";
+import { OWN_HANDLERS } from "../container/oci/handler.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { AlreadyExistsError, FailedPreconditionError, UnimplementedError } from "../errors.ts";
 import { type ContainerConfig, NamespaceMode, type PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
@@ -39,6 +40,9 @@ export async function restorePod(
   { config, runtimeHandler, containerConfigs }: RestoreRequest,
   signal: AbortSignal,
 ): Promise<RestoredPod> {
+  if (!OWN_HANDLERS.includes(runtimeHandler)) {
+    throw new UnimplementedError("runtime_handler: podrt restores pods with its own runtime handler only");
+  }
   checkRestorable(config, containerConfigs);
   await findCriu(runtime);
   const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};

@@ -7,6 +7,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { type Config, loadConfig } from "../config.ts";
 import { newEvents } from "../container/events.ts";
+import { handlerNames } from "../container/oci/handler.ts";
 import { imagesInUse, type Runtime } from "../container/runtime.ts";
 import { openSecurityModules, type SecurityModules } from "../container/security/security-modules.ts";
 import { openEventFeed } from "../cri/event-feed.ts";
@@ -100,6 +101,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   const server = await serveCri({
     socketPath: paths.socket,
     passedSocket: serviceManager.socket,
+    handlers: handlerNames(runtime),
     routes: (router) => {
       criRoutes(runtime, streaming, events)(router);
       podrtRoutes(runtime, keeper, dump)(router);

@@ -25,6 +25,7 @@ import { applyCdiEdits, cdiEdits } from "./cdi.ts";
 import { findImageMounts, imageVolumeMounts, imageVolumeRecords } from "./image-volume.ts";
 import { newLiveContainer } from "./live.ts";
 import type { SandboxFiles } from "./mount-spec.ts";
+import { checkContainerFor } from "./oci/handler.ts";
 import { pidNamespace } from "./pid-namespace.ts";
 import { capabilitySet } from "./process-spec.ts";
 import { sandboxConfig } from "./records.ts";
@@ -99,6 +100,7 @@ async function create(
   }
   checkPrivilege(config, sandboxConfig(sandbox), label);
   checkNamespaces(config, sandboxConfig(sandbox));
+  checkContainerFor(sandbox.runtimeHandler, config);
   const security = config.linux?.securityContext;
   const choice = seccompChoice(security);
   const seccomp = readSeccompProfile(choice);

@@ -13,7 +13,9 @@ import { openTerminalIn } from "../linux/pty.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { type ExecCgroup, makeExecCgroup, placeExec } from "./exec-cgroup.ts";
 import { commandFailure, explain } from "./exec-failure.ts";
-import { exitCodeOf } from "./exit.ts";
+import { exitCodeOf } from "./exit-code.ts";
+import { ociExec, removeOciExec } from "./oci/exec.ts";
+import { hasOciHandler } from "./oci/handler.ts";
 import { containerConfig, newExecTag, specOf } from "./records.ts";
 import type { Runtime } from "./runtime.ts";
 import { identityOf } from "./security/identity.ts";
@@ -78,12 +80,17 @@ async function launchExec(
   runtime.execs.set(tag, ended.resolve);
   let cgroup: ExecCgroup | undefined;
   try {
-    cgroup = makeExecCgroup(runtime, record, tag, passed);
-    const program = compile(runtime, record, { ...request, tag, stdio, cgroup }, passed);
+    const isOci = hasOciHandler(runtime, record);
+    // An OCI runtime puts what it executes into the container's cgroup itself, unless it does not see the hierarchy.
+    if (!isOci || runtime.cgroups.version === "hybrid") cgroup = makeExecCgroup(runtime, record, tag, passed);
+    const compiled = { ...request, tag, stdio, cgroup };
+    const program = isOci
+      ? ociExec({ runtime, monitor, record }, compiled, passed)
+      : compile(runtime, record, compiled, passed);
     const failure = await monitor.launch(program, passed.fds).then(
       () => undefined,
       (error: unknown) => {
-        const code = commandFailure(error);
+        const code = isOci ? undefined : commandFailure(error);
         if (code === undefined) throw error;
         explain(error, stdio[2]);
         return code;
@@ -96,6 +103,7 @@ async function launchExec(
     return watch(runtime, monitor, record, { tag, pid: history.pid, cgroup, failure, ended });
   } catch (error) {
     abandon(runtime, monitor, tag, cgroup);
+    removeOciExec(runtime, record, tag);
     throw error;
   }
 }
@@ -124,6 +132,7 @@ function watch(
     runtime.execs.delete(tag);
     monitor.forget(tag);
     cgroup?.release();
+    removeOciExec(runtime, record, tag);
     return failure ?? exitCodeOf(exit.status);
   });
   const kill = async () => {

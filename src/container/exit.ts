@@ -8,7 +8,9 @@ import { persistently } from "../lib/persistently.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { oomKills } from "../telemetry/daemon-families.ts";
+import { exitCodeOf } from "./exit-code.ts";
 import { closeLive, type LiveContainer } from "./live.ts";
+import { endOci } from "./oci/end.ts";
 import { outOfMemoryOf } from "./out-of-memory.ts";
 import { containerConfig, launchTag, specOf } from "./records.ts";
 import { type Runtime, updateContainer } from "./runtime.ts";
@@ -54,6 +56,8 @@ async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit
     oomKills.add(1);
     runtime.log.warn({ container: record.id }, `container ${record.name}: ${outOfMemory}`);
   }
+  // Before others learn of the end and take the monitor away, which the runtime's last command is a child of.
+  await endOci(runtime, runtime.monitors.get(record.sandboxId), record);
   // Its resources may have been updated meanwhile.
   updateContainer(runtime, runtime.containers.get(record.id) ?? current, {
     finishedAtNs: String(exit.atNs),
@@ -138,10 +142,4 @@ export async function releaseStdio(
 /** True when the container's first process is PID 1 of a namespace made for it. */
 export function ownsPidNamespace(record: ContainerRecord): boolean {
   return specOf(record).linux.namespaces.some(({ type, path }) => type === "pid" && path === undefined);
-}
-
-/** The exit code that a shell would show: 128 plus the signal for a killed process (wait(2)). */
-export function exitCodeOf(status: number): number {
-  const signal = status & 0x7f;
-  return signal === 0 ? (status >> 8) & 0xff : 128 + signal;
 }

@@ -2,6 +2,7 @@
 import { enterPhase } from "../lib/operation.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { closeLive } from "./live.ts";
+import { removeBundle } from "./oci/handler.ts";
 import { launchTag } from "./records.ts";
 import { beginRemoval } from "./removal.ts";
 import { collectImages, imagesOf, type Runtime, updateContainer } from "./runtime.ts";
@@ -23,6 +24,7 @@ export async function removeContainer(runtime: Runtime, id: string): Promise<voi
     await openCgroup(runtime.cgroups, record.cgroupPath).remove();
     enterPhase("snapshot");
     await runtime.snapshotter.remove(id);
+    removeBundle(runtime, record);
     runtime.monitors.get(record.sandboxId)?.forget(launchTag(id));
     runtime.containers.delete(id);
     runtime.events.emit("deleted", id, record.sandboxId);

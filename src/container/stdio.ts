@@ -133,6 +133,20 @@ function newTerminalStdio(
   };
 }
 
+/** The stdio of a container whose terminal somebody else has made: its master, which is taken over. */
+export function adoptTerminal(
+  master: Fd,
+  request: StdioRequest,
+  heldFd: number,
+): { launch: Pick<LaunchStdio, "held" | "heldFd">; daemon: DaemonEnds } {
+  setNonBlocking(master.number, true);
+  const stage = stageEnd();
+  return {
+    launch: { held: [master.duplicate(), stage.duplicate()], heldFd },
+    daemon: terminalEnds(master, stage, request),
+  };
+}
+
 /** The write end is opened again by whoever fills the stage. */
 function stageEnd(): Fd {
   const { read, write } = newStage();

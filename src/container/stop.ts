@@ -6,6 +6,7 @@ import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { signal } from "../linux/process.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { ownsPidNamespace } from "./exit.ts";
+import { signalByOci } from "./oci/end.ts";
 import type { Runtime } from "./runtime.ts";
 import { containerState } from "./status.ts";
 
@@ -23,7 +24,8 @@ export async function stopContainer(runtime: Runtime, id: string, timeoutMs: num
   if (record === undefined || containerState(record) !== "running" || record.process === undefined) return;
   if (timeoutMs > 0) {
     enterPhase("grace");
-    signal(record.process, record.stopSignal);
+    const isSent = await signalByOci(runtime, record, record.stopSignal);
+    if (!isSent) signal(record.process, record.stopSignal);
     if (await exited(runtime, id, timeoutMs)) return;
   }
   enterPhase("kill");

@@ -48,18 +48,24 @@ export function observe(calls: CallCounter): Interceptor {
   };
 }
 
-/** Checks each request before the method that serves it sees it. */
-export const validate: Interceptor = (next) => (request) => {
-  if (!request.stream) {
-    validateRequest(request.method.input, request.message);
-    return next(request);
-  }
-  return next({ ...request, message: validateStream(request.method, request.message) });
-};
+/** Checks each request before the method that serves it sees it; `handlers` are the names of the runtime handlers. */
+export function validate(handlers: readonly string[] | undefined): Interceptor {
+  return (next) => (request) => {
+    if (!request.stream) {
+      validateRequest(request.method.input, request.message, handlers);
+      return next(request);
+    }
+    return next({ ...request, message: validateStream(request.method, request.message, handlers) });
+  };
+}
 
-async function* validateStream<T extends Message>(method: DescMethod, messages: AsyncIterable<T>) {
+async function* validateStream<T extends Message>(
+  method: DescMethod,
+  messages: AsyncIterable<T>,
+  handlers: readonly string[] | undefined,
+) {
   for await (const message of messages) {
-    validateRequest(method.input, message);
+    validateRequest(method.input, message, handlers);
     yield message;
   }
 }

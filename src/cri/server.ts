@@ -36,12 +36,14 @@ export async function serveCri(deps: {
   /** The listening socket at that path, where somebody else has made it, who also removes it. */
   readonly passedSocket?: Fd | undefined;
   readonly routes: (router: ConnectRouter) => void;
+  /** Names of the runtime handlers; podrt's own unless told. */
+  readonly handlers?: readonly string[];
 }): Promise<CriServer> {
   const calls: CallCounter = { unary: 0 };
   const shutdown = new AbortController();
   const handler = rpcHandler({
     routes: deps.routes,
-    interceptors: [observe(calls), validate],
+    interceptors: [observe(calls), validate(deps.handlers)],
     shutdownSignal: shutdown.signal,
   });
   const http2 = createHttp2Server(

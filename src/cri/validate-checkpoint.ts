@@ -5,14 +5,7 @@ import type {
   RestorePodRequest,
 } from "../gen/runtime/v1/api_pb.ts";
 import { checkContainerConfig } from "./validate-container.ts";
-import {
-  checkAbsolutePath,
-  checkNotEmpty,
-  checkRuntimeHandler,
-  invalid,
-  required,
-  shown,
-} from "./validate-fields.ts";
+import { checkAbsolutePath, checkNotEmpty, invalid, required, shown } from "./validate-fields.ts";
 import { checkSandboxConfig } from "./validate-sandbox.ts";
 
 /** Far above what the containers of any pod are. */
@@ -40,7 +33,6 @@ export function checkCheckpointPod(request: CheckpointPodRequest): void {
 export function checkRestorePod(request: RestorePodRequest): void {
   checkAbsolutePath("checkpoint_path", request.checkpointPath);
   checkSandboxConfig("config", required("config", request.config));
-  checkRuntimeHandler("runtime_handler", request.runtimeHandler);
   checkMany("container_configs", request.containerConfigs);
   const names = new Map<string, number>();
   for (const [index, config] of request.containerConfigs.entries()) {

@@ -22,7 +22,6 @@ import {
   checkOptionalAbsolutePath,
   checkPath,
   checkPrintable,
-  checkRuntimeHandler,
   invalid,
   required,
   shown,
@@ -40,7 +39,6 @@ export function checkContainerConfig(path: string, config: ContainerConfig): voi
   checkName(`${path}.metadata.name`, required(`${path}.metadata`, config.metadata).name);
   const image = required(`${path}.image`, config.image);
   checkImageName(`${path}.image.image`, image.image);
-  checkRuntimeHandler(`${path}.image.runtime_handler`, image.runtimeHandler);
   checkProcess(path, config);
   checkLogPath(`${path}.log_path`, config.logPath);
   if (config.mounts.length > MAX_MOUNTS)
@@ -142,7 +140,6 @@ function checkImageMount(path: string, mount: Mount, image: ImageSpec): void {
   if (mount.hostPath !== "") invalid(`${path}.host_path`, "must be empty in a mount of an image");
   if (!mount.readonly) invalid(`${path}.readonly`, "must be true in a mount of an image");
   checkImageName(`${path}.image.image`, image.image);
-  checkRuntimeHandler(`${path}.image.runtime_handler`, image.runtimeHandler);
   checkPath(`${path}.image_sub_path`, mount.imageSubPath);
 }
 

@@ -22,9 +22,6 @@ const MAX_ANNOTATIONS_BYTES = 288 * 1024;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is its purpose.
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
-/** The names of runtime handlers: the default under no name and under its own. */
-export const RUNTIME_HANDLERS: readonly string[] = ["", "podrt"];
-
 export function invalid(path: string, problem: string): never {
   throw new InvalidArgumentError(path, problem);
 }
@@ -101,14 +98,6 @@ export function checkImageName(path: string, image: string): void {
     invalid(path, "must not contain spaces or control characters");
   }
   if (Buffer.byteLength(image) > MAX_IMAGE_BYTES) invalid(path, `must not exceed ${MAX_IMAGE_BYTES} bytes`);
-}
-
-export function checkRuntimeHandler(path: string, handler: string): void {
-  if (RUNTIME_HANDLERS.includes(handler)) return;
-  invalid(
-    path,
-    `there is no runtime handler ${shown(handler)}; podrt has "podrt", which is also the default`,
-  );
 }
 
 /** The size of one argument, or of one variable of the environment as `KEY=VALUE`. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { DescEnum, DescField, DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
+import { OWN_HANDLERS } from "../container/oci/handler.ts";
 import {
   AttachRequestSchema,
   CheckpointContainerRequestSchema,
@@ -9,10 +10,8 @@ import {
   CreateContainerRequestSchema,
   ExecRequestSchema,
   ExecSyncRequestSchema,
-  type ImageFilter,
   type ImageSpec,
   ImageStatusRequestSchema,
-  ListImagesRequestSchema,
   PodSandboxStatsRequestSchema,
   PodSandboxStatusRequestSchema,
   PortForwardRequestSchema,
@@ -26,7 +25,6 @@ import {
   StartContainerRequestSchema,
   StopContainerRequestSchema,
   StopPodSandboxRequestSchema,
-  StreamImagesRequestSchema,
   UpdateContainerResourcesRequestSchema,
   UpdatePodSandboxResourcesRequestSchema,
   UpdateRuntimeConfigRequestSchema,
@@ -40,9 +38,9 @@ import {
   checkImageName,
   checkInteger,
   checkNotEmpty,
-  checkRuntimeHandler,
   invalid,
   required,
+  shown,
   unsupported,
 } from "./validate-fields.ts";
 import { checkResources } from "./validate-resources.ts";
@@ -56,7 +54,6 @@ const MAX_PORTS = 100;
 const CHECKS: ReadonlyMap<string, (message: Message) => void> = new Map([
   rule(RunPodSandboxRequestSchema, (request) => {
     checkSandboxConfig("config", required("config", request.config));
-    checkRuntimeHandler("runtime_handler", request.runtimeHandler);
   }),
   rule(StopPodSandboxRequestSchema, (request) => checkNotEmpty("pod_sandbox_id", request.podSandboxId)),
   rule(RemovePodSandboxRequestSchema, (request) => checkNotEmpty("pod_sandbox_id", request.podSandboxId)),
@@ -94,8 +91,6 @@ const CHECKS: ReadonlyMap<string, (message: Message) => void> = new Map([
   rule(CheckpointContainerRequestSchema, checkCheckpointContainer),
   rule(CheckpointPodRequestSchema, checkCheckpointPod),
   rule(RestorePodRequestSchema, checkRestorePod),
-  rule(ListImagesRequestSchema, (request) => checkImageFilter(request.filter)),
-  rule(StreamImagesRequestSchema, (request) => checkImageFilter(request.filter)),
   rule(ExecRequestSchema, (request) => {
     checkNotEmpty("container_id", request.containerId);
     checkCommand("cmd", request.cmd);
@@ -121,10 +116,11 @@ const CHECKS: ReadonlyMap<string, (message: Message) => void> = new Map([
  * The one place where requests are checked, before anything is looked up or made.
  *
  * Throws an InvalidArgumentError with the path of the field as the interface spells it, or an
- * UnimplementedError naming a field that podrt does not honour yet.
+ * UnimplementedError naming a field that podrt does not honour yet. `handlers` are the names of the runtime
+ * handlers.
  */
-export function validateRequest(type: DescMessage, message: Message): void {
-  checkMessage(type, message, "");
+export function validateRequest(type: DescMessage, message: Message, handlers = OWN_HANDLERS): void {
+  checkMessage(type, message, "", handlers);
   CHECKS.get(type.typeName)?.(message);
 }
 
@@ -144,19 +140,18 @@ function checkStreams(request: { tty: boolean; stdin: boolean; stdout: boolean; 
 
 function checkImage(image: ImageSpec | undefined): void {
   checkImageName("image.image", required("image", image).image);
-  checkRuntimeHandler("image.runtime_handler", required("image", image).runtimeHandler);
 }
 
-/** A filter without a name selects all; an image cannot be of a handler that there is not. */
-function checkImageFilter(filter: ImageFilter | undefined): void {
-  checkRuntimeHandler("filter.image.runtime_handler", filter?.image?.runtimeHandler ?? "");
-}
-
-/** What holds everywhere: no NUL in text, no unknown enum value (proto3 lets them pass), bounded texts and lists. */
-function checkMessage(type: DescMessage, message: Message, path: string): void {
+/**
+ * What holds everywhere: no NUL in text, no unknown enum value (proto3 lets them pass), bounded texts and lists, and
+ * no runtime handler that there is not.
+ */
+function checkMessage(type: DescMessage, message: Message, path: string, handlers: readonly string[]): void {
   for (const field of type.fields) {
     const value = fieldValue(field, message);
-    if (value !== undefined) checkField(field, value, path === "" ? field.name : `${path}.${field.name}`);
+    if (value !== undefined) {
+      checkField(field, value, path === "" ? field.name : `${path}.${field.name}`, handlers);
+    }
   }
 }
 
@@ -167,12 +162,12 @@ function fieldValue(field: DescField, message: Message): unknown {
   return choice.case === field.localName ? choice.value : undefined;
 }
 
-function checkField(field: DescField, value: unknown, path: string): void {
+function checkField(field: DescField, value: unknown, path: string, handlers: readonly string[]): void {
   switch (field.fieldKind) {
     case "list": {
       const items = value as readonly unknown[];
       checkCount(path, items.length);
-      for (const [index, item] of items.entries()) checkValue(field, item, `${path}[${index}]`);
+      for (const [index, item] of items.entries()) checkValue(field, item, `${path}[${index}]`, handlers);
       return;
     }
     case "map": {
@@ -180,19 +175,29 @@ function checkField(field: DescField, value: unknown, path: string): void {
       checkCount(path, entries.length);
       for (const [key, item] of entries) {
         checkText(undefined, `${path} key`, key);
-        checkValue(field, item, `${path}[${key}]`);
+        checkValue(field, item, `${path}[${key}]`, handlers);
       }
       return;
     }
     default:
-      checkValue(field, value, path);
+      checkValue(field, value, path, handlers);
   }
 }
 
-function checkValue(field: DescField, value: unknown, path: string): void {
-  if (field.message !== undefined) checkMessage(field.message, value as Message, path);
+function checkValue(field: DescField, value: unknown, path: string, handlers: readonly string[]): void {
+  if (field.message !== undefined) checkMessage(field.message, value as Message, path, handlers);
   else if (field.enum !== undefined) checkEnum(field.enum, value as number, path);
-  else if (typeof value === "string") checkText(field, path, value);
+  else if (typeof value === "string") {
+    checkText(field, path, value);
+    if (field.name === "runtime_handler") checkRuntimeHandler(path, value, handlers);
+  }
+}
+
+function checkRuntimeHandler(path: string, handler: string, handlers: readonly string[]): void {
+  if (handlers.includes(handler)) return;
+  const others = handlers.slice(OWN_HANDLERS.length).map(shown);
+  const has = ['"podrt", which is also the default', ...others].join(", and ");
+  invalid(path, `there is no runtime handler ${shown(handler)}; podrt has ${has}`);
 }
 
 /** `field` is undefined for the key of a map, which is a name whatever the field is. */

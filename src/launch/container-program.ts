@@ -173,7 +173,11 @@ function labelQueues(child: Table, { mounts, linux: { mountLabel } }: RuntimeSpe
 }
 
 /** The monitor keeps its ends of the pipes or the terminal, so that a daemon's death closes nothing. */
-export function holdStdio(program: Program, stdio: LaunchStdio, passed: PassedFds): void {
+export function holdStdio(
+  program: Program,
+  stdio: Pick<LaunchStdio, "held" | "heldFd">,
+  passed: PassedFds,
+): void {
   stdio.held.forEach((fd, index) => {
     program.main.step("keep stdio", "dup3", [passed.add(fd), stdio.heldFd + index, O_CLOEXEC]);
   });

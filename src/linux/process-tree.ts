@@ -27,7 +27,7 @@ export function killTree(root: ProcessIdentity): void {
 }
 
 /** The children of every thread of `pid`; /proc/PID/task/TID/children of proc(5). */
-function childrenOf(pid: number): number[] {
+export function childrenOf(pid: number): number[] {
   try {
     return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
       readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8").split(" ").filter(Boolean).map(Number),

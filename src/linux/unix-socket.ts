@@ -11,6 +11,7 @@ import {
   SO_SNDBUFFORCE,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
+  SOCK_NONBLOCK,
   SOCK_STREAM,
   SOL_SOCKET,
   unixAddress,
@@ -61,6 +62,24 @@ export function sendDatagram(path: string, payload: Uint8Array): void {
   const iov = pointerAndLength(payload);
   syscall("sendmsg", socket.number, messageHeader(name, iov, new Uint8Array(0)), MSG_DONTWAIT | MSG_NOSIGNAL);
   keepAlive(payload, name, iov);
+}
+
+/** A stream socket that listens at a path of at most 107 bytes; neither it nor `acceptUnix` waits. */
+export function listenUnix(path: string): Fd {
+  const socket = new Fd(syscall("socket", AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  try {
+    bindUnix(socket.number, path);
+    syscall("listen", socket.number, 1);
+    return socket;
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+}
+
+/** The next connection to a listening socket; EAGAIN when there is none. */
+export function acceptUnix(fd: number): Fd {
+  return new Fd(syscall("accept4", fd, 0, 0, SOCK_CLOEXEC));
 }
 
 /** sendmsg(2) of `payload` and `fds` to the socket bound at `path`; EAGAIN when its queue is full. */

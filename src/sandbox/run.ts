@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
 import { type JsonValue, toJson } from "@bufbuild/protobuf";
+import { checkSandboxFor } from "../container/oci/handler.ts";
 import { PAUSE_TAG } from "../container/records.ts";
 import { nowNs, type Runtime } from "../container/runtime.ts";
 import { commonFileLabel, podLabels } from "../container/security/selinux.ts";
@@ -73,6 +74,7 @@ export async function runSandbox(
 
 async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: string): Promise<string> {
   enterPhase("prepare");
+  checkSandboxFor(runtimeHandler, config);
   checkUserNamespace(runtime, config);
   const image = await findSandboxImage(runtime);
   // Nothing waits between the choice of a label and the record that takes it.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { handlerNames, OWN_HANDLERS } from "../../container/oci/handler.ts";
 import type { Runtime } from "../../container/runtime.ts";
 import type { StatusRequest, StatusResponseSchema } from "../../gen/runtime/v1/api_pb.ts";
 import { BUILT_IN_PAUSE } from "../../image/built-in-pause.ts";
 import { registryProblems } from "../../image/registry-problems.ts";
 import { canChangeMountTrees } from "../../linux/mount-info.ts";
 import { verboseInfo } from "../info.ts";
-import { RUNTIME_HANDLERS } from "../validate-fields.ts";
 
 const MESSAGE_LIMIT_CHARACTERS = 4096;
 
@@ -32,13 +32,16 @@ export function status(
         ...registriesCondition(runtime),
       ],
     },
-    runtimeHandlers: RUNTIME_HANDLERS.map((name) => ({
-      name,
-      features: {
-        recursiveReadOnlyMounts: canChangeMountTrees(),
-        userNamespaces: runtime.userNamespaces.supported,
-      },
-    })),
+    runtimeHandlers: handlerNames(runtime).map((name) => {
+      const isOwn = OWN_HANDLERS.includes(name);
+      return {
+        name,
+        features: {
+          recursiveReadOnlyMounts: isOwn && canChangeMountTrees(),
+          userNamespaces: isOwn && runtime.userNamespaces.supported,
+        },
+      };
+    }),
     features: {
       supplementalGroupsPolicy: true,
       userNamespacesHostNetwork: runtime.userNamespaces.supported,
@@ -76,6 +79,7 @@ function configInfo({ paths, config, userNamespaces }: Runtime): object {
     sandboxImage: config.image.sandbox_image ?? BUILT_IN_PAUSE,
     network: config.network,
     image: config.image,
+    runtimes: config.runtimes,
     streaming: config.streaming,
     cgroup: config.cgroup,
     userNamespaces,

@@ -77,6 +77,11 @@ export function cgroupHost(
     : { ...common, version: "v2", controllers: unifiedControllers(unified) };
 }
 
+/** Where this machine has cgroup hierarchies mounted, whether podrt uses them or not. */
+export function cgroupMountPoints(): string[] {
+  return cgroupMounts(readFileSync("/proc/self/mountinfo", "utf8")).map(({ mountPoint }) => mountPoint);
+}
+
 interface CgroupMount {
   readonly type: string;
   readonly mountPoint: string;
