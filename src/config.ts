@@ -52,6 +52,18 @@ const configSchema = v.strictObject({
       ),
       mtu: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1280), v.maxValue(65_535)), 1500),
       masquerade: v.optional(v.boolean(), true),
+      /** Where configurations for CNI plugins are, whose network pods then get; empty for podrt's own always. */
+      cni_conf_dir: v.optional(v.pipe(v.string(), v.regex(/^(\/[^\0]*)?$/, "is no absolute path"))),
+      cni_plugin_dirs: v.optional(
+        v.pipe(
+          v.array(v.pipe(v.string(), v.regex(/^\/[^\0:]*$/, "is no absolute path without a colon"))),
+          v.minLength(1),
+          v.maxLength(16),
+        ),
+        ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"],
+      ),
+      /** A plugin that takes longer is killed. */
+      cni_timeout_ms: v.optional(v.pipe(milliseconds, v.minValue(100)), 60_000),
     }),
     {},
   ),
@@ -167,6 +179,10 @@ export interface Config {
     readonly masquerade: boolean;
     /** nftables table that holds the masquerade and hostPort rules. */
     readonly table: string;
+    /** Unset for the instance's own directory. */
+    readonly cniConfDir?: string | undefined;
+    readonly cniPluginDirs: readonly string[];
+    readonly cniTimeoutMs: number;
   };
   readonly registries: Readonly<
     Record<string, { readonly mirrors: readonly string[]; readonly plain_http: boolean }>
@@ -234,6 +250,9 @@ export function parseConfig(text: string, instance: string, file: string, direct
       mtu: network.mtu,
       masquerade: network.masquerade,
       table: `podrt${suffix.replace("-", "_")}`,
+      cniConfDir: network.cni_conf_dir,
+      cniPluginDirs: network.cni_plugin_dirs,
+      cniTimeoutMs: network.cni_timeout_ms,
     },
     registries,
     image: {

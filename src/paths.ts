@@ -24,6 +24,8 @@ export interface Paths {
   readonly rootMountPoint: string;
   readonly lockFile: string;
   readonly configFile: string;
+  /** Configurations for CNI plugins, unless the configuration names another directory. */
+  readonly cniConfDir: string;
   /** Suffix of names the kernel keeps machine-wide (bridge, nftables table, cgroup); empty for the default instance. */
   readonly instance: string;
 }
@@ -32,10 +34,17 @@ export interface Paths {
  * The paths of the machine's instance, or, with `root`, of one that lives below that directory alone.
  */
 export function pathsFor(root?: string): Paths {
-  if (root === undefined) return layout("/var/lib/podrt", "/run/podrt", "/etc/podrt/config.toml", "");
+  if (root === undefined)
+    return layout("/var/lib/podrt", "/run/podrt", "/etc/podrt/config.toml", "/etc/cni/net.d", "");
   const base = resolve(root);
   const instance = createHash("sha256").update(base).digest("hex").slice(0, 8);
-  return layout(join(base, "lib"), join(base, "run"), join(base, "config.toml"), instance);
+  return layout(
+    join(base, "lib"),
+    join(base, "run"),
+    join(base, "config.toml"),
+    join(base, "cni/net.d"),
+    instance,
+  );
 }
 
 /** The run directory of one sandbox: monitor socket, journal, network namespace pin. */
@@ -43,7 +52,13 @@ export function podDir(paths: Paths, sandboxId: string): string {
   return join(paths.podsDir, sandboxId);
 }
 
-function layout(stateDir: string, runDir: string, configFile: string, instance: string): Paths {
+function layout(
+  stateDir: string,
+  runDir: string,
+  configFile: string,
+  cniConfDir: string,
+  instance: string,
+): Paths {
   return {
     stateDir,
     database: join(stateDir, "podrt.db"),
@@ -59,6 +74,7 @@ function layout(stateDir: string, runDir: string, configFile: string, instance: 
     rootMountPoint: join(runDir, "root"),
     lockFile: join(runDir, "lock"),
     configFile,
+    cniConfDir,
     instance,
   };
 }

@@ -17,6 +17,7 @@ import { messageOf } from "./errors.ts";
 import { foreignMonitor } from "./launch/foreign-monitor.ts";
 import type { LaunchHistory } from "./launch/journal.ts";
 import { adoptMonitor, findMonitor, type Monitor, readJournal } from "./launch/monitor.ts";
+import { withDeadline } from "./lib/deadline.ts";
 import { SIGNAL } from "./linux/abi/signal.ts";
 import { openCgroup } from "./linux/cgroup/cgroup.ts";
 import { unpinNamespace } from "./linux/namespace.ts";
@@ -37,6 +38,9 @@ import { isReady, type SandboxRecord } from "./state/sandboxes.ts";
  * monitor lives goes on; what happened meanwhile is in the monitor's journal.
  */
 
+/** How long the start waits for what may hang. */
+const PATIENCE_MS = 5000;
+
 /** Brings records and machine together; afterwards every sandbox and container is in a true state. */
 export async function recover(runtime: Runtime): Promise<void> {
   await recoverCheckpoints(runtime);
@@ -54,17 +58,23 @@ export async function recover(runtime: Runtime): Promise<void> {
   await runtime.images.collect(() => imagesInUse(runtime));
 }
 
-/** Goes on with the stops and removals that an earlier daemon had begun: its caller may never ask again. */
+/**
+ * Goes on with the stops and removals that an earlier daemon had begun: its caller may never ask again. What takes
+ * long, such as a plugin of the network that hangs, goes on beside the daemon's work.
+ */
 async function finishBegun(runtime: Runtime): Promise<void> {
   const finish = (id: string, work: Promise<void>) =>
     work.catch((err) => runtime.log.error({ err, id }, "a stop or removal could not be finished; repeat it"));
   const containers = runtime.containers.list().filter(({ isRemoving }) => isRemoving);
   await Promise.all(containers.map(({ id }) => finish(id, removeContainer(runtime, id))));
-  await Promise.all(
+  const finished = Promise.all(
     runtime.sandboxes.list().map(({ id, isRemoving, end }) => {
       if (isRemoving) return finish(id, removeSandbox(runtime, id));
       return end?.isRequested ? finish(id, stopSandbox(runtime, id)) : undefined;
     }),
+  );
+  await withDeadline(finished, PATIENCE_MS, "finishing stops and removals").catch((err) =>
+    runtime.log.warn({ err }, "stops and removals that were begun are not finished yet"),
   );
 }
 
@@ -253,9 +263,10 @@ async function undoSandbox(runtime: Runtime, record: SandboxRecord): Promise<voi
   if (launched !== undefined) signal(launched, SIGNAL.SIGKILL);
   await monitor?.end();
   monitor?.disconnect();
-  unpinNamespace(join(dir, "netns"));
   unmountShm(dir);
-  await runtime.network.detach(record.id);
+  // A plugin that hangs must not keep the other pods down: it is asked again beside them.
+  const detached = runtime.network.detach(record.id, join(dir, "netns"));
+  await withDeadline(detached, PATIENCE_MS, "giving back its network");
   await removeCgroups(runtime, record);
   await runtime.snapshotter.remove(record.id);
   removeFiles(dir);

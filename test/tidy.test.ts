@@ -46,6 +46,7 @@ const mechanisms = {
   gc: foundations,
   cdi: formats,
   network: ["state", ...formats],
+  cni: ["network", "launch", "state", ...formats],
   launch: ["gen/machine-code", ...formats],
 };
 const belowLifecycles = [...Object.keys(mechanisms), "gen/runtime", ...formats];

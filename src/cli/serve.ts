@@ -5,6 +5,9 @@ import { mkdirSync } from "node:fs";
 import { rename, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import type { AttachmentRecord } from "../cni/attachment-record.ts";
+import { CniNetwork } from "../cni/network.ts";
+import { selectNetwork } from "../cni/selected-network.ts";
 import { type Config, loadConfig } from "../config.ts";
 import { newEvents } from "../container/events.ts";
 import { handlerNames } from "../container/oci/handler.ts";
@@ -42,7 +45,7 @@ import { type Damage, newDamage } from "../state/damage.ts";
 import { openDatabase } from "../state/database.ts";
 import { openQuarantine, type Quarantine } from "../state/quarantine.ts";
 import { openSandboxes } from "../state/sandboxes.ts";
-import { imageSchema, layerSchema, leaseSchema } from "../state/schemas.ts";
+import { attachmentSchema, imageSchema, layerSchema, leaseSchema } from "../state/schemas.ts";
 import { type CorruptRow, openTable, type Table } from "../state/table.ts";
 import { daemonReadings } from "../stats/daemon-readings.ts";
 import { streamingBackend } from "../streaming/backend.ts";
@@ -204,6 +207,14 @@ function openRuntime(
     inUse: () => imagesInUse({ containers, sandboxes }),
     damage,
   });
+  const { cniConfDir, cniPluginDirs, cniTimeoutMs } = config.network;
+  const cni = new CniNetwork({
+    directory: cniConfDir ?? paths.cniConfDir,
+    place: { directories: cniPluginDirs, timeoutMs: cniTimeoutMs },
+    attachments: openTable<AttachmentRecord>(database, "attachments", { schema: attachmentSchema, putAside }),
+    settings,
+    log: logger,
+  });
   const leases = openTable<LeaseRecord>(database, "leases", { schema: leaseSchema, putAside });
   const runtime: Runtime = {
     paths,
@@ -213,7 +224,7 @@ function openRuntime(
     images,
     content,
     snapshotter,
-    network: openBridgeNetwork({ config: config.network, leases, settings, log: logger }),
+    network: selectNetwork(openBridgeNetwork({ config: config.network, leases, settings, log: logger }), cni),
     cgroups: detectCgroups(),
     events: newEvents((err) => logger.error({ err }, "a listener of events failed")),
     locks: new KeyedLock(),

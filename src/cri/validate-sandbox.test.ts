@@ -135,17 +135,6 @@ describe("a sandbox", () => {
           ],
         }),
     ],
-    ...["::", "::1", "2001:db8::1", "::ffff:192.0.2.1"].map(
-      (hostIp) =>
-        [
-          `may not map a host port on ${hostIp}`,
-          () => sandbox({ portMappings: [{ containerPort: 80, hostPort: 80, hostIp }] }),
-          [
-            "Unimplemented",
-            `config.port_mappings[0].host_ip: host ports on IPv6 (${hostIp}) are not supported yet`,
-          ],
-        ] as const,
-    ),
     [
       "in the host's network has its ports there, whatever maps them",
       () =>

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isIPv6 } from "node:net";
 import {
   type DNSConfig,
   type LinuxPodSandboxConfig,
@@ -89,7 +88,6 @@ function checkPortMappings(path: string, mappings: readonly PortMapping[], isHos
     checkInteger(`${at}.container_port`, mapping.containerPort, mapping.hostPort > 0 ? 1 : 0, MAX_PORT);
     if (mapping.hostIp !== "") checkAddress(`${at}.host_ip`, mapping.hostIp);
     if (mapping.hostPort === 0 || isHostNetwork) continue;
-    if (isIPv6(mapping.hostIp)) unsupported(`${at}.host_ip`, `host ports on IPv6 (${mapping.hostIp}) are`);
     const key = `${mapping.protocol} ${mapping.hostIp} ${mapping.hostPort}`;
     const first = taken.get(key);
     if (first !== undefined)

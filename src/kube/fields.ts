@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { messageOf } from "../errors.ts";
+import { parseBytes, parseMilliCpu } from "../lib/quantity.ts";
 import { parseReference } from "../oci/reference.ts";
 import * as names from "./names.ts";
 import { nearMiss } from "./near-miss.ts";
-import { parseBytes, parseMilliCpu } from "./quantity.ts";
 import { boolean, integer, oneOf, only, quantity, string } from "./scalars.ts";
 import { list, mapOf, record, required, type TypeOf, unsupported } from "./schema.ts";
 import { SIGNALS } from "./signals.ts";

@@ -52,9 +52,11 @@ export function spawnWithEngine(program: Program, flags = SIGCHLD): number {
   return pid;
 }
 
-/** Takes leave of a process that `spawnWithEngine` has seen end: it is gone afterwards. */
-export function waitForEnd(pid: number): void {
-  syscall("wait4", pid, 0, WAIT_ALL, 0);
+/** Takes leave of a process that `spawnWithEngine` has seen end: it is gone afterwards. Answers its status (wait(2)). */
+export function waitForEnd(pid: number): number {
+  const status = new Int32Array(1);
+  syscall("wait4", pid, new Uint8Array(status.buffer), WAIT_ALL, 0);
+  return status[0] ?? 0;
 }
 
 /** The child must not run a signal handler of the JavaScript engine on the memory it shares. */

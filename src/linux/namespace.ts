@@ -70,3 +70,9 @@ export function unpinNamespace(path: string): void {
   const unlinked = trySyscall("unlink", path);
   if (unlinked < 0 && unlinked !== -ERRNO.ENOENT) throw new SyscallError("unlink", -unlinked, path);
 }
+
+/** True while a namespace is pinned on `path`. */
+export function isPinned(path: string): boolean {
+  // All namespaces are files of one file system, nsfs.
+  return statSync(path, { throwIfNoEntry: false })?.dev === statSync("/proc/thread-self/ns/net").dev;
+}

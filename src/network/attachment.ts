@@ -14,17 +14,34 @@ export interface HostPort {
   readonly hostIp?: string;
 }
 
+/** What a pod asks of the network, in the words of its configuration. */
+export interface PodRequest {
+  readonly sandboxId: string;
+  readonly pod: { readonly name: string; readonly namespace: string; readonly uid: string };
+  readonly hostPorts: readonly HostPort[];
+  readonly annotations: Readonly<Record<string, string>>;
+  /** Absent where the pod has the machine's. */
+  readonly dns?: {
+    readonly servers: readonly string[];
+    readonly searches: readonly string[];
+    readonly options: readonly string[];
+  };
+  /** Of the pod, in the cgroup tree. */
+  readonly cgroupPath: string;
+}
+
+/** A network namespace: a descriptor that is open until the call has ended, and where it is pinned. */
+export interface PodNamespace {
+  readonly fd: number;
+  readonly pin: string;
+}
+
 /** How a sandbox is attached to the network. */
 export interface Attachment {
   /** Name inside the pod. */
   readonly interfaceName: string;
   /** The primary first, without prefix length. */
   readonly addresses: readonly string[];
-  readonly gateway: string;
-  readonly prefixLength: number;
-  readonly mac: string;
-  /** Name of the other end, on the machine. */
-  readonly hostInterface: string;
 }
 
 /** Whether pods can be attached; `reason` and `message` say why not. */
@@ -34,35 +51,29 @@ export interface NetworkStatus {
   readonly message: string;
 }
 
-/** A network that attaches sandboxes: podrt's own bridge, or plugins. */
+/** What attaches sandboxes: plugins where a network is configured for them, podrt's own bridge elsewhere. */
 export interface PodNetwork {
-  status(): NetworkStatus;
+  status(): Promise<NetworkStatus>;
+  /** Throws, with the name of the field, what no network of today can do for the pod. */
+  checkRequest(request: PodRequest): void;
+  /** Gives the namespace an interface and addresses. After a failure, `detach` takes back what was done. */
+  attach(request: PodRequest, namespace: PodNamespace): Promise<Attachment>;
   /**
-   * Gives the network namespace of `netnsFd` an interface and an address; the descriptor is the
-   * caller's and must stay open until the promise settles. A failure leaves nothing behind.
+   * Undoes `attach`, also half of one, and takes the namespace's pin away; an unknown sandbox is no error. Its
+   * processes must have ended. What fails is tried again, by whoever repeats the call and in the background.
    */
-  attach(request: {
-    readonly sandboxId: string;
-    readonly netnsFd: number;
-    readonly hostPorts: readonly HostPort[];
-  }): Promise<Attachment>;
-  /**
-   * Undoes `attach`, also half of one; an unknown sandbox is no error. Call it after the namespace's
-   * processes have ended and its pin is gone: the kernel then removes the interface by itself. One that
-   * is there five seconds later is removed by name.
-   */
-  detach(sandboxId: string): Promise<void>;
+  detach(sandboxId: string, pin: string): Promise<void>;
   /**
    * Hears which subnets the cluster has given to this node's pods, any number of times. Never fails: a
    * network that cannot follow goes on as it is and says so in the log.
    */
   usePodCidrs(cidrs: readonly string[]): Promise<void>;
-  /** The machine's address in the pods' network. */
-  gatewayAddress(): string;
-  /** Makes the machine agree with the leases of `liveSandboxIds`, and removes what belongs to no other. */
+  /** Makes the machine agree with the attachments of `liveSandboxIds`, and gives back what belongs to no other. */
   reconcile(liveSandboxIds: ReadonlySet<string>): Promise<void>;
-  /** What the network holds on the machine now. */
-  owned(): Promise<{ links: string[]; leases: string[] }>;
+  /** What is configured and what is wrong with it, for a person. */
+  describe(): object;
+  /** What the plugins answered for a sandbox; undefined for one in podrt's own network. */
+  resultOf(sandboxId: string): object | undefined;
 }
 
 /** Brings the loopback interface of a network namespace up; the kernel gives it its addresses. */

@@ -11,7 +11,7 @@ import {
 import { Cleanup } from "../lib/cleanup.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { isErrno } from "../linux/syscall.ts";
-import type { Attachment, HostPort, NetworkStatus, PodNetwork } from "./attachment.ts";
+import type { Attachment, HostPort, NetworkStatus } from "./attachment.ts";
 import { connect, POD_INTERFACE, removeLink, waitUntilGone } from "./bridge-link.ts";
 import { BridgeMachine, type BridgeNetworkDeps } from "./bridge-machine.ts";
 import { forgetConnections } from "./connections.ts";
@@ -26,13 +26,49 @@ const LAST_ADDRESS = "network.last_address";
 /** Lock key under which everything that changes the machine's side of the network happens, in turn. */
 const MACHINE = "machine";
 
+/** An attachment to the bridge. */
+export interface BridgeAttachment extends Attachment {
+  readonly gateway: string;
+  readonly prefixLength: number;
+  readonly mac: string;
+  /** Name of the other end, on the machine. */
+  readonly hostInterface: string;
+}
+
+export interface BridgeRequest {
+  readonly sandboxId: string;
+  /** The caller's, open until the promise settles. */
+  readonly netnsFd: number;
+  readonly hostPorts: readonly HostPort[];
+}
+
+/** podrt's own network; see PodNetwork for what is not explained here. */
+export interface BridgeNetwork {
+  status(): NetworkStatus;
+  checkHostPorts(ports: readonly HostPort[]): void;
+  /** Gives the namespace an interface and an address. A failure leaves nothing behind. */
+  attach(request: BridgeRequest): Promise<BridgeAttachment>;
+  /**
+   * Undoes `attach`, also half of one; an unknown sandbox is no error. Call it after the namespace's
+   * processes have ended and its pin is gone: the kernel then removes the interface by itself. One that
+   * is there five seconds later is removed by name.
+   */
+  detach(sandboxId: string): Promise<void>;
+  usePodCidrs(cidrs: readonly string[]): Promise<void>;
+  /** The machine's address in the pods' network. */
+  gatewayAddress(): string;
+  reconcile(liveSandboxIds: ReadonlySet<string>): Promise<void>;
+  /** What the network holds on the machine now. */
+  owned(): Promise<{ links: string[]; leases: string[] }>;
+}
+
 /**
  * podrt's own network: a bridge, a veth pair and an address for each pod, masquerade and host ports in
  * an nftables table, all over netlink. Bridge, table and forwarding come with the first pod and go with
  * the last. Throws an InvalidArgumentError for a subnet that cannot be used.
  */
-export function openBridgeNetwork(deps: BridgeNetworkDeps): PodNetwork {
-  return new BridgeNetwork(deps);
+export function openBridgeNetwork(deps: BridgeNetworkDeps): BridgeNetwork {
+  return new Bridge(deps);
 }
 
 /** The machine's end of a sandbox's veth pair: `pv` and 44 bits of the hashed id, within 15 characters. */
@@ -40,7 +76,7 @@ export function hostInterfaceOf(sandboxId: string): string {
   return `pv${createHash("sha256").update(sandboxId).digest("hex").slice(0, 11)}`;
 }
 
-class BridgeNetwork implements PodNetwork {
+class Bridge implements BridgeNetwork {
   readonly #deps: BridgeNetworkDeps;
   readonly #machine: BridgeMachine;
   readonly #lock = new KeyedLock();
@@ -86,7 +122,11 @@ class BridgeNetwork implements PodNetwork {
     return { links: await this.#machine.links(), leases: [...this.#deps.leases.keys()] };
   }
 
-  attach({ sandboxId, netnsFd, hostPorts }: Parameters<PodNetwork["attach"]>[0]): Promise<Attachment> {
+  checkHostPorts(ports: readonly HostPort[]): void {
+    checkHostPorts(ports);
+  }
+
+  attach({ sandboxId, netnsFd, hostPorts }: BridgeRequest): Promise<BridgeAttachment> {
     const what = `attach sandbox ${sandboxId} to the network`;
     return this.#lock.run(sandboxId, () =>
       this.#onMachine(what, () => this.#attach(sandboxId, netnsFd, hostPorts)),
@@ -121,7 +161,11 @@ class BridgeNetwork implements PodNetwork {
     if (this.#problem !== undefined) log.warn({ problem: this.#problem }, "the pod network is not ready");
   }
 
-  async #attach(sandboxId: string, netnsFd: number, hostPorts: readonly HostPort[]): Promise<Attachment> {
+  async #attach(
+    sandboxId: string,
+    netnsFd: number,
+    hostPorts: readonly HostPort[],
+  ): Promise<BridgeAttachment> {
     const { leases, config, log } = this.#deps;
     const { gateway, prefixLength } = this.#machine.settings.subnet;
     if (leases.get(sandboxId) !== undefined) {

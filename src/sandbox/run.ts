@@ -7,12 +7,7 @@ import { nowNs, type Runtime } from "../container/runtime.ts";
 import { commonFileLabel, podLabels } from "../container/security/selinux.ts";
 import { availableCapabilities, podIdMappings, rootMountPoint } from "../container/user-namespace.ts";
 import { AlreadyExistsError, FailedPreconditionError, InternalError, UnavailableError } from "../errors.ts";
-import {
-  NamespaceMode,
-  type PodSandboxConfig,
-  PodSandboxConfigSchema,
-  Protocol,
-} from "../gen/runtime/v1/api_pb.ts";
+import { NamespaceMode, type PodSandboxConfig, PodSandboxConfigSchema } from "../gen/runtime/v1/api_pb.ts";
 import type { ImageRecord } from "../image/images.ts";
 import { placeIn } from "../launch/child.ts";
 import type { Identity } from "../launch/identity.ts";
@@ -26,12 +21,13 @@ import { enterPhase } from "../lib/operation.ts";
 import { orStorageError } from "../lib/storage-error.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
-import { openNamespace, pinNamespace, unpinNamespace } from "../linux/namespace.ts";
+import { openNamespace, pinNamespace } from "../linux/namespace.ts";
 import { identify, signal } from "../linux/process.ts";
-import { bringLoopbackUp, type HostPort } from "../network/attachment.ts";
+import { bringLoopbackUp } from "../network/attachment.ts";
 import { podDir } from "../paths.ts";
 import { isReady, type PodLabels, type SandboxRecord } from "../state/sandboxes.ts";
 import { makeFiles, removeFiles, unmountShm, writeHosts } from "./files.ts";
+import { podRequest } from "./network-request.ts";
 import { identityForPause } from "./pause-identity.ts";
 import { removeCgroups, removeTopCgroup } from "./remove.ts";
 import { findSandboxImage, sandboxImageProcess } from "./sandbox-image.ts";
@@ -82,6 +78,9 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   const identity = identityForPause(config, runtime.securityModules, labels);
   const intent = newRecord(runtime, config, runtimeHandler, image, labels);
   const { id } = intent;
+  const namespaces = namespacesOf(config);
+  const request = podRequest(intent, config);
+  if (namespaces.network) runtime.network.checkRequest(request);
   const dir = podDir(runtime.paths, id);
   const hostname = config.hostname || runtime.hostname;
   let record: SandboxRecord = intent;
@@ -128,23 +127,17 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   enterPhase("pause");
   note({ pause: await startPause(runtime, record, config, { hostname, identity, image }, monitor) });
   await limitNewPod(runtime, record);
-  const namespaces = namespacesOf(config);
   if (namespaces.network) {
     enterPhase("network");
     using netns = openNamespace(record.pause?.pid ?? 0, "net");
     const pin = join(dir, "netns");
-    cleanup.add("unpin the network namespace", () => unpinNamespace(pin));
+    cleanup.add("detach from the network", () => detachAfterPause(runtime, record));
     pinNamespace(netns.number, pin);
     await bringLoopbackUp(netns.number);
-    cleanup.add("detach from the network", () => detachAfterPause(runtime, record));
     note({ networkAttached: true });
-    const attachment = await runtime.network.attach({
-      sandboxId: id,
-      netnsFd: netns.number,
-      hostPorts: hostPorts(config),
-    });
-    note({ addresses: attachment.addresses });
-    writing(() => writeHosts(dir, config, hostname, attachment.addresses));
+    const { addresses } = await runtime.network.attach(request, { fd: netns.number, pin });
+    note({ addresses });
+    writing(() => writeHosts(dir, config, hostname, addresses));
   }
   enterPhase("record");
   supervise(runtime, id, monitor);
@@ -270,26 +263,7 @@ function killPause(record: SandboxRecord): void {
   if (record.pause !== undefined) signal(record.pause, SIGNAL.SIGKILL);
 }
 
-/** The namespace has to be on its way out before the network looks for what it left. */
 async function detachAfterPause(runtime: Runtime, record: SandboxRecord): Promise<void> {
   killPause(record);
-  unpinNamespace(join(podDir(runtime.paths, record.id), "netns"));
-  await runtime.network.detach(record.id);
-}
-
-const PROTOCOLS: Readonly<Record<number, HostPort["protocol"]>> = {
-  [Protocol.TCP]: "tcp",
-  [Protocol.UDP]: "udp",
-  [Protocol.SCTP]: "sctp",
-};
-
-function hostPorts(config: PodSandboxConfig): HostPort[] {
-  return config.portMappings
-    .filter((mapping) => mapping.hostPort > 0)
-    .map((mapping) => ({
-      protocol: PROTOCOLS[mapping.protocol] ?? "tcp",
-      containerPort: mapping.containerPort,
-      hostPort: mapping.hostPort,
-      ...(mapping.hostIp === "" ? {} : { hostIp: mapping.hostIp }),
-    }));
+  await runtime.network.detach(record.id, join(podDir(runtime.paths, record.id), "netns"));
 }

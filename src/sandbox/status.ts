@@ -74,6 +74,7 @@ export function sandboxInfo(runtime: Runtime, record: SandboxRecord): object {
     netNamespacePath: record.networkAttached ? join(dir, "netns") : "",
     netNamespaceClosed: !record.networkAttached,
     addresses: record.addresses,
+    cniResult: runtime.network.resultOf(record.id) ?? {},
     cgroupPath: record.cgroupPath,
     image: record.image?.name ?? BUILT_IN_PAUSE,
     runtimeType: "podrt",

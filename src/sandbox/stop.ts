@@ -5,7 +5,6 @@ import { stopContainer } from "../container/stop.ts";
 import { adoptMonitor } from "../launch/monitor.ts";
 import { enterPhase } from "../lib/operation.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
-import { unpinNamespace } from "../linux/namespace.ts";
 import { signal, waitGone } from "../linux/process.ts";
 import { podDir } from "../paths.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
@@ -35,9 +34,7 @@ export async function stopSandbox(runtime: Runtime, id: string): Promise<void> {
       await waitGone(record.pause, PAUSE_TIMEOUT_MS);
     }
     enterPhase("mounts");
-    const dir = podDir(runtime.paths, id);
-    unpinNamespace(join(dir, "netns"));
-    unmountShm(dir);
+    unmountShm(podDir(runtime.paths, id));
     enterPhase("monitor");
     await endMonitor(runtime, record);
     enterPhase("network");
@@ -58,8 +55,7 @@ async function endMonitor(runtime: Runtime, record: SandboxRecord): Promise<void
 }
 
 async function detach(runtime: Runtime, id: string): Promise<void> {
+  await runtime.network.detach(id, join(podDir(runtime.paths, id), "netns"));
   const record = runtime.sandboxes.get(id);
-  if (record === undefined || !record.networkAttached) return;
-  await runtime.network.detach(id);
-  runtime.sandboxes.put(id, { ...record, networkAttached: false });
+  if (record?.networkAttached) runtime.sandboxes.put(id, { ...record, networkAttached: false });
 }

@@ -80,6 +80,21 @@ export const leaseSchema = v.looseObject({
   hostInterface: v.string(),
 });
 
+export const attachmentSchema = v.looseObject({
+  sandboxId: v.string(),
+  interfaceName: v.string(),
+  network: v.looseObject({
+    name: v.string(),
+    cniVersion: v.string(),
+    plugins: v.array(v.looseObject({ type: v.string() })),
+  }),
+  arguments: v.record(v.string(), v.string()),
+  capabilities: document,
+  netns: v.string(),
+  result: v.optional(document),
+  isReleasing: v.boolean(),
+});
+
 export const podSchema = v.looseObject({
   pod: v.looseObject({
     namespace: v.string(),

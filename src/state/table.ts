@@ -15,6 +15,7 @@ export const TABLE_NAMES = [
   "images",
   "layers",
   "leases",
+  "attachments",
   "pods",
   "settings",
 ] as const;

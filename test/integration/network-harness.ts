@@ -6,8 +6,7 @@ import { join } from "node:path";
 import type { Config } from "../../src/config.ts";
 import type { Fd } from "../../src/linux/fd.ts";
 import { openNamespace } from "../../src/linux/namespace.ts";
-import type { PodNetwork } from "../../src/network/attachment.ts";
-import { openBridgeNetwork } from "../../src/network/bridge.ts";
+import { type BridgeNetwork, openBridgeNetwork } from "../../src/network/bridge.ts";
 import type { LeaseRecord } from "../../src/network/ipam.ts";
 import { openDatabase } from "../../src/state/database.ts";
 import { openTable, type Table } from "../../src/state/table.ts";
@@ -73,7 +72,7 @@ export class TestPod implements AsyncDisposable {
 
 /** A pod network of its own name and subnet, with its state in a directory of its own. */
 export interface TestNetwork extends AsyncDisposable {
-  readonly network: PodNetwork;
+  readonly network: BridgeNetwork;
   readonly config: Config["network"];
   readonly directory: string;
   readonly leases: Table<LeaseRecord>;
@@ -92,6 +91,8 @@ export function testConfig(overrides: Partial<Config["network"]> = {}): Config["
     masquerade: true,
     followsPodCidr: false,
     table: `podrt_${suffix}`,
+    cniPluginDirs: [],
+    cniTimeoutMs: 0,
     ...overrides,
   };
 }

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { networkInterfaces } from "node:os";
 import { ResourceExhaustedError } from "../../src/errors.ts";
 import { withNetworkNamespace } from "../../src/linux/namespace.ts";
-import { type Attachment, bringLoopbackUp, type HostPort } from "../../src/network/attachment.ts";
+import { bringLoopbackUp, type HostPort } from "../../src/network/attachment.ts";
+import type { BridgeAttachment } from "../../src/network/bridge.ts";
 import { patience } from "../support/patience.ts";
 import {
   hasOtherInstances,
@@ -48,7 +49,7 @@ describe("three pods on one bridge", () => {
   const [firstPort, localPort] = ports as [number, number];
   const mappings = [[tcp(firstPort)], [tcp(localPort, "127.0.0.1")], []];
   const pods: TestPod[] = [];
-  const attachments: Attachment[] = [];
+  const attachments: BridgeAttachment[] = [];
   const servers: Bun.Server<undefined>[] = [];
   let host: Bun.Server<undefined>;
   let net: TestNetwork;
@@ -77,7 +78,7 @@ describe("three pods on one bridge", () => {
   });
 
   test("the interface, address and route are what attach said", () => {
-    const [pod, attachment] = [pods[1] as TestPod, attachments[1] as Attachment];
+    const [pod, attachment] = [pods[1] as TestPod, attachments[1] as BridgeAttachment];
     const [link] = JSON.parse(pod.run("ip", "-j", "addr", "show", "eth0")) as [
       { mtu: number; address: string; operstate: string; addr_info: { local: string; prefixlen: number }[] },
     ];

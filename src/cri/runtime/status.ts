@@ -11,11 +11,11 @@ import { verboseInfo } from "../info.ts";
 const MESSAGE_LIMIT_CHARACTERS = 4096;
 
 /** Whether pods can run, and what podrt can do for them; asked every few seconds. */
-export function status(
+export async function status(
   runtime: Runtime,
   request: StatusRequest,
-): MessageInitShape<typeof StatusResponseSchema> {
-  const network = runtime.network.status();
+): Promise<MessageInitShape<typeof StatusResponseSchema>> {
+  const network = await runtime.network.status();
   return {
     status: {
       conditions: [
@@ -71,13 +71,14 @@ function registriesCondition({ config }: Runtime) {
 }
 
 /** crictl info and critest read `stateDir`. */
-function configInfo({ paths, config, userNamespaces }: Runtime): object {
+function configInfo({ paths, config, network, userNamespaces }: Runtime): object {
   return {
     stateDir: paths.stateDir,
     runDir: paths.runDir,
     socket: paths.socket,
     sandboxImage: config.image.sandbox_image ?? BUILT_IN_PAUSE,
     network: config.network,
+    ...network.describe(),
     image: config.image,
     runtimes: config.runtimes,
     streaming: config.streaming,

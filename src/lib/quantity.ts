@@ -20,7 +20,7 @@ const SUFFIXES: Readonly<Record<string, number>> = {
 };
 
 /** A Kubernetes quantity as in `500m`, `1.5Gi`, `2e3`; undefined when the text is none or negative. */
-function parseQuantity(text: string): number | undefined {
+export function parseQuantity(text: string): number | undefined {
   const match = /^\+?(\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d{1,2})|([numkMGTPE]|[KMGTPE]i)?)$/.exec(text);
   if (match === null) return undefined;
   const scale = match[2] === undefined ? SUFFIXES[match[3] ?? ""]! : 10 ** Number(match[2]);

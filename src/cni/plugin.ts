@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { DeadlineExceededError, FailedPreconditionError, InternalError, messageOf } from "../errors.ts";
+import { runPlugin } from "./exec.ts";
+import { parseError } from "./result.ts";
+
+export type CniCommand = "ADD" | "DEL" | "CHECK" | "STATUS" | "GC" | "VERSION";
+
+/** Where plugins are, and how long each may take. */
+export interface PluginPlace {
+  /** Searched in order; plugins that run others find them there too. */
+  readonly directories: readonly string[];
+  readonly timeoutMs: number;
+}
+
+/** One plugin of a network asked to do one thing. */
+export interface PluginCall {
+  readonly network: string;
+  readonly type: string;
+  readonly command: CniCommand;
+  readonly conf: object;
+  /** CNI_CONTAINERID and the like. */
+  readonly parameters: Readonly<Record<string, string>>;
+}
+
+const PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const QUOTE_LIMIT = 1000;
+const ANY_EXECUTE = 0o111;
+
+/**
+ * Executes a plugin and answers what it printed. Its failure, of whatever kind, is one sentence that names
+ * network, plugin and command, and the code, message and details of the plugin's own error.
+ */
+export async function callPlugin(place: PluginPlace, call: PluginCall): Promise<string> {
+  const { network, type, command, conf, parameters } = call;
+  const what = `network ${network}: ${command} by plugin ${type}`;
+  const program = findPlugin(place, network, type);
+  const environment = {
+    PATH: PROGRAM_PATH,
+    CNI_COMMAND: command,
+    CNI_PATH: place.directories.join(":"),
+    ...parameters,
+  };
+  const stdin = JSON.stringify(conf);
+  const { failure, stdout, stderr } = await runPlugin({
+    program,
+    environment,
+    stdin,
+    timeoutMs: place.timeoutMs,
+  }).catch((cause) => {
+    const sentence = `${what}: ${messageOf(cause)}`;
+    if (cause instanceof DeadlineExceededError) throw new DeadlineExceededError(sentence, { cause });
+    throw new InternalError(sentence, { cause });
+  });
+  if (failure === undefined) return stdout;
+  const error = parseError(stdout);
+  if (error !== undefined) {
+    const details = error.details === "" ? "" : ` (${quote(error.details)})`;
+    throw new InternalError(`${what} failed with code ${error.code}: ${quote(error.msg)}${details}`);
+  }
+  const said = quote(stderr) || quote(stdout) || "it said nothing";
+  throw new InternalError(`${what} failed with ${failure}: ${said}`);
+}
+
+/** The executable of that name in the first directory that has one. */
+export function findPlugin({ directories }: PluginPlace, network: string, type: string): string {
+  const found = directories.map((directory) => join(directory, type)).find(isExecutable);
+  if (found !== undefined) return found;
+  throw new FailedPreconditionError(
+    `network ${network}: plugin ${type} is in none of ${directories.join(", ")}; install it or set network.cni_plugin_dirs`,
+  );
+}
+
+function isExecutable(path: string): boolean {
+  const status = statSync(path, { throwIfNoEntry: false });
+  return status?.isFile() === true && (status.mode & ANY_EXECUTE) !== 0;
+}
+
+/** One line of at most a thousand printable characters. */
+function quote(text: string): string {
+  const line = text
+    .trim()
+    .replace(/\s+/g, " ")
+    .replace(/\p{Cc}/gu, "?");
+  return line.length > QUOTE_LIMIT ? `${line.slice(0, QUOTE_LIMIT)}...` : line;
+}
