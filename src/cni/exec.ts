@@ -48,7 +48,7 @@ const SIGNAL_SET_BYTES = 8;
  */
 export async function runPlugin(run: PluginRun): Promise<PluginExit> {
   if (Buffer.byteLength(run.stdin) > STREAM_LIMIT_BYTES) {
-    throw new InternalError(`what ${run.program} is to read is larger than ${STREAM_LIMIT_BYTES} bytes`);
+    throw new InternalError(`what it is to read is larger than ${STREAM_LIMIT_BYTES} bytes`);
   }
   const { process, stdout, stderr } = spawn(run);
   let isRunning = true;
@@ -58,15 +58,11 @@ export async function runPlugin(run: PluginRun): Promise<PluginExit> {
   const failure = Promise.withResolvers<never>();
   const timer = setTimeout(
     () =>
-      failure.reject(
-        new DeadlineExceededError(`${run.program} did not end within ${run.timeoutMs} ms and was killed`),
-      ),
+      failure.reject(new DeadlineExceededError(`it did not end within ${run.timeoutMs} ms and was killed`)),
     run.timeoutMs,
   );
   const overflow = () =>
-    failure.reject(
-      new InternalError(`${run.program} wrote more than ${STREAM_LIMIT_BYTES} bytes and was killed`),
-    );
+    failure.reject(new InternalError(`it wrote more than ${STREAM_LIMIT_BYTES} bytes and was killed`));
   const result = read(stdout, STREAM_LIMIT_BYTES, overflow);
   const errors = read(stderr, STDERR_LIMIT_BYTES, () => {});
   try {

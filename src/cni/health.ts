@@ -38,12 +38,15 @@ export function newHealth(place: PluginPlace): Health {
       problem = messageOf(error);
     }
     answer = { network, problem, atMs: performance.now() };
-    asking = undefined;
   };
   return {
     async problemOf(network) {
       const isKnown = answer?.network === network;
-      if (!isKnown || performance.now() - (answer?.atMs ?? 0) > FRESH_MS) asking ??= ask(network);
+      if (!isKnown || performance.now() - (answer?.atMs ?? 0) > FRESH_MS) {
+        asking ??= ask(network).finally(() => {
+          asking = undefined;
+        });
+      }
       if (!isKnown) await Promise.race([asking, sleep(FIRST_ANSWER_MS)]);
       if (answer?.network === network) return answer.problem;
       return `network ${network.name}: its plugins have not said yet whether they are ready`;

@@ -19,8 +19,6 @@ const INTERFACE = "eth0";
 /** Setting that holds the subnets which the cluster gave out. */
 const POD_CIDRS = "network.cni_pod_cidrs";
 const GARBAGE_INTERVAL_MS = 60 * 60 * 1000;
-/** When pods come and go just then. */
-const GARBAGE_RETRY_MS = 10_000;
 
 export interface CniNetworkDeps {
   /** The directory with configurations; empty for none, ever. */
@@ -42,6 +40,8 @@ export class CniNetwork {
   #active = 0;
   #collection: Promise<void> | undefined;
   #garbageTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Set while a collection waits for those. */
+  #isCollectionDue = false;
 
   constructor(deps: CniNetworkDeps) {
     this.#deps = deps;
@@ -199,14 +199,15 @@ export class CniNetwork {
   }
 
   async #collect(): Promise<void> {
-    if (this.#active > 0 || this.#collection !== undefined) return this.#collectIn(GARBAGE_RETRY_MS);
+    this.#isCollectionDue = this.#active > 0 || this.#collection !== undefined;
+    if (this.#isCollectionDue) return;
     const { network } = this.#directory.read();
     if (network !== undefined) {
       this.#collection = this.#collectGarbageOf(network.conf);
       await this.#collection;
       this.#collection = undefined;
     }
-    this.#collectIn(GARBAGE_INTERVAL_MS);
+    this.#collectIn(this.#isCollectionDue ? 0 : GARBAGE_INTERVAL_MS);
   }
 
   async #collectGarbageOf(conf: NetworkConf): Promise<void> {
@@ -224,6 +225,7 @@ export class CniNetwork {
       return await work();
     } finally {
       this.#active--;
+      if (this.#active === 0 && this.#isCollectionDue) this.#collectIn(0);
     }
   }
 }

@@ -65,6 +65,8 @@ export interface DaemonOptions {
   readonly mirror?: string;
   /** More of config.toml. */
   readonly config?: string;
+  /** More of its section `network`. */
+  readonly network?: string;
   /** An empty directory for everything of the daemon; a temporary one unless told. */
   readonly root?: string;
   readonly program?: Program;
@@ -73,7 +75,8 @@ export interface DaemonOptions {
 export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> {
   const root = options.root ?? mkdtempSync(join(tmpdir(), "prt-"));
   const subnet = await freeSubnet();
-  writeFileSync(join(root, "config.toml"), `${configuration(options)}\n[network]\nsubnet = "${subnet}"\n`);
+  const network = `[network]\nsubnet = "${subnet}"\n${options.network ?? ""}`;
+  writeFileSync(join(root, "config.toml"), `${configuration(options)}\n${network}\n`);
   const baseline = await takeBaseline();
   const process = daemonProcess(root, options.program);
   try {

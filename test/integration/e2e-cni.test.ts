@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: Apache-2.0
+import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { addressResult, configureNetwork, newPluginDirectory, type PluginCall } from "./harness/cni.ts";
+import { eventually } from "./harness/eventually.ts";
+import { useDaemon } from "./harness/fixture.ts";
+import { runSandbox, type SandboxConfig, sandboxInfo, sandboxStatus } from "./harness/pods.ts";
+import { allPids, isAlive, statusField } from "./harness/proc.ts";
+
+// Plugins of the tests' own, which touch nothing of the machine: what podrt tells them, and what it makes of what
+// they answer. test/integration/e2e-cni-plugins.test.ts has real ones.
+
+const plugins = newPluginDirectory();
+afterAll(() => plugins[Symbol.dispose]());
+const TIMEOUT_MS = 3000;
+const fixture = useDaemon({
+  network: `cni_plugin_dirs = ["/nowhere/cni", "${plugins.directory}"]\ncni_timeout_ms = ${TIMEOUT_MS}`,
+});
+
+const chain = {
+  cniVersion: "1.0.0",
+  name: "chained",
+  plugins: [
+    { type: "first", ipam: { type: "host-local" }, own: { words: ["kept", 1] } },
+    {
+      type: "second",
+      capabilities: { portMappings: true, bandwidth: true, dns: true, mac: true, ipRanges: false },
+    },
+  ],
+};
+
+function configure(content: string | object | undefined, file = "10-chained.conflist"): void {
+  configureNetwork(fixture.daemon, file, content);
+}
+
+async function networkCondition(): Promise<{ status: boolean; reason: string; message: string }> {
+  const { status } = await fixture.daemon.api.status({});
+  return status!.conditions.find(({ type }) => type === "NetworkReady")!;
+}
+
+async function remove(podSandboxId: string): Promise<void> {
+  await fixture.daemon.api.stopPodSandbox({ podSandboxId });
+  await fixture.daemon.api.removePodSandbox({ podSandboxId });
+}
+
+function callsOf(sandboxId: string, ...commands: readonly string[]): PluginCall[] {
+  return plugins
+    .calls()
+    .filter(({ containerId, command }) => containerId === sandboxId && commands.includes(command));
+}
+
+function names(calls: readonly PluginCall[]): string[] {
+  return calls.map(({ plugin, command }) => `${command} ${plugin}`);
+}
+
+async function sandboxNames(): Promise<string[]> {
+  return (await fixture.daemon.api.listPodSandbox({})).items.map(({ metadata }) => metadata!.name);
+}
+
+/** Stands at the end of each test of a failure: the plugin does its work again. */
+const broken: [plugin: string, command: string][] = [];
+function behave(plugin: string, command: string, line: string): void {
+  plugins.behave(plugin, command, line);
+  broken.push([plugin, command]);
+}
+function repair(): void {
+  for (const [plugin, command] of broken.splice(0)) plugins.behave(plugin, command, undefined);
+}
+
+beforeEach(() => {
+  repair();
+  plugins.install("first", addressResult("192.0.2.1/24"));
+  plugins.install("second");
+  plugins.forget();
+  configure(chain);
+});
+
+test("pods are in podrt's own network until there is a configuration; those that run keep what they have", async () => {
+  const { daemon } = fixture;
+  configure(undefined);
+  const own = await runSandbox(daemon, "own");
+  const { ip: ownAddress } = (await sandboxStatus(daemon, own)).network!;
+  expect(ownAddress).toMatch(/^10\./);
+  expect(plugins.calls()).toEqual([]);
+  configure(chain);
+  const plugged = await runSandbox(daemon, "plugged");
+  expect((await sandboxStatus(daemon, plugged)).network!.ip).toBe("192.0.2.7");
+  expect((await sandboxStatus(daemon, own)).network!.ip).toBe(ownAddress);
+  configure(undefined);
+  expect(await networkCondition()).toMatchObject({ status: true });
+  await remove(plugged);
+  await remove(own);
+  expect(names(callsOf(plugged, "DEL"))).toEqual(["DEL second", "DEL first"]);
+  expect(callsOf(own, "ADD", "DEL")).toEqual([]);
+});
+
+test("plugins are told what the specification and Kubernetes' conventions ask for", async () => {
+  const { daemon } = fixture;
+  const config = {
+    portMappings: [
+      { protocol: 1, containerPort: 53, hostPort: 5353, hostIp: "2001:db8::1" },
+      { containerPort: 80 },
+    ],
+    annotations: { "kubernetes.io/ingress-bandwidth": "10M", "kubernetes.io/egress-bandwidth": "1k" },
+    dnsConfig: { servers: ["192.0.2.53"], searches: ["example.org"], options: ["ndots:5"] },
+  } as SandboxConfig;
+  const id = await runSandbox(daemon, "told", config);
+  const calls = callsOf(id, "ADD");
+  expect(names(calls)).toEqual(["ADD first", "ADD second"]);
+  const [first, second] = calls as [PluginCall, PluginCall];
+  expect(first.netns).toBe(join(daemon.root, "run/pods", id, "netns"));
+  expect(first.interfaceName).toBe("eth0");
+  expect(first.path).toBe(`/nowhere/cni:${plugins.directory}`);
+  expect(first.args.split(";")).toEqual([
+    "IgnoreUnknown=1",
+    "K8S_POD_NAMESPACE=default",
+    "K8S_POD_NAME=told",
+    `K8S_POD_INFRA_CONTAINER_ID=${id}`,
+    "K8S_POD_UID=uid-told",
+  ]);
+  const given = [
+    "CNI_ARGS",
+    "CNI_COMMAND",
+    "CNI_CONTAINERID",
+    "CNI_IFNAME",
+    "CNI_NETNS",
+    "CNI_PATH",
+    "PATH",
+    "PWD",
+  ];
+  expect(first.variables.filter((name) => !["_", "OLDPWD", "SHLVL"].includes(name))).toEqual(given);
+  expect(first.conf).toEqual({ ...chain.plugins[0], cniVersion: "1.0.0", name: "chained" });
+  const burst = 0xffff_ffff;
+  expect(second.conf).toEqual({
+    ...chain.plugins[1],
+    cniVersion: "1.0.0",
+    name: "chained",
+    prevResult: addressResult("192.0.2.1/24"),
+    runtimeConfig: {
+      portMappings: [{ protocol: "udp", containerPort: 53, hostPort: 5353, hostIP: "2001:db8::1" }],
+      bandwidth: { ingressRate: 10_000_000, ingressBurst: burst, egressRate: 1000, egressBurst: burst },
+      dns: { servers: ["192.0.2.53"], searches: ["example.org"], options: ["ndots:5"] },
+    },
+  });
+  // What ADD got is what DEL gets, whatever the configuration says by then.
+  configure({ ...chain, name: "another", plugins: [{ type: "third" }] });
+  await remove(id);
+  const undone = callsOf(id, "DEL");
+  expect(names(undone)).toEqual(["DEL second", "DEL first"]);
+  const prevResult = addressResult("192.0.2.7/24");
+  expect(undone[0]!.conf).toEqual({ ...second.conf, prevResult });
+  expect(undone[1]!.conf).toEqual({ ...first.conf, prevResult });
+  expect(undone.every(({ netns }) => netns === first.netns)).toBe(true);
+});
+
+test("a kubelet's subnets go to the plugins that ask for ranges", async () => {
+  const { daemon } = fixture;
+  configure(
+    { cniVersion: "0.3.1", name: "single", type: "first", capabilities: { ipRanges: true } },
+    "05.conf",
+  );
+  const networkConfig = { podCidr: "10.244.7.0/24,fd00:7::/64" };
+  await daemon.api.updateRuntimeConfig({ runtimeConfig: { networkConfig } });
+  const id = await runSandbox(daemon, "ranged");
+  configure(undefined, "05.conf");
+  const ipRanges = [[{ subnet: "10.244.7.0/24" }], [{ subnet: "fd00:7::/64" }]];
+  expect(callsOf(id, "ADD")[0]!.conf["runtimeConfig"]).toEqual({ ipRanges });
+  await remove(id);
+  // Version 0.3.1 knows no results of former plugins at DEL.
+  expect(callsOf(id, "DEL")[0]!.conf).not.toHaveProperty("prevResult");
+});
+
+test("all addresses of the pod's interface are in its status, in the plugin's order", async () => {
+  const { daemon } = fixture;
+  const [address, other] = ["fd00:1::7", "192.0.2.9"];
+  plugins.install("second", {
+    ...addressResult(`${address}/64`, `${other}/24`),
+    ips: [
+      { address: "198.51.100.1/24", interface: 0 },
+      { address: `${address}/64`, interface: 1 },
+      { address: `${other}/24`, interface: 1, gateway: "192.0.2.1" },
+    ],
+  });
+  const id = await runSandbox(daemon, "dual");
+  const { network } = await sandboxStatus(daemon, id);
+  expect(network!.ip).toBe(address);
+  expect(network!.additionalIps.map(({ ip }) => ip)).toEqual([other]);
+  expect(await sandboxInfo(daemon, id)).toMatchObject({
+    cniResult: { ips: [{}, {}, { gateway: "192.0.2.1" }] },
+  });
+  await remove(id);
+});
+
+test("a pod in the host's network is no business of plugins", async () => {
+  const options = { network: 2, pid: 1 };
+  const config = { linux: { securityContext: { namespaceOptions: options } } } as SandboxConfig;
+  configure("{");
+  const id = await runSandbox(fixture.daemon, "host", config);
+  await remove(id);
+  expect(callsOf(id, "ADD", "DEL")).toEqual([]);
+});
+
+describe("a plugin that fails at ADD", () => {
+  const error = '{"code": 11, "msg": "no more addresses", "details": "of\\n192.0.2.0/24"}';
+  test.each([
+    [
+      "with an error of the specification",
+      `printf '%s' '${error}'; exit 1`,
+      "failed with code 11: no more addresses (of 192.0.2.0/24)",
+    ],
+    ["with words", "echo all is lost >&2; exit 3", "failed with exit code 3: all is lost"],
+    ["without a word", "exit 1", "failed with exit code 1: it said nothing"],
+    ["by a signal", "kill -SEGV $$", "failed with SIGSEGV: it said nothing"],
+    ["with garbage", "echo hello; exit 0", "the result is no JSON"],
+    [
+      "with a wrong result",
+      `echo '{"ips":[{"address":"192.0.2.300/24"}]}'; exit 0`,
+      "the result is wrong: ips.0.address: is no address",
+    ],
+    ["with nothing", "exit 0", "the result is no JSON"],
+    ["with a flood", "exec yes", "wrote more than 1048576 bytes and was killed"],
+  ])("%s fails the pod, and leaves nothing", async (_, line, message) => {
+    const { daemon } = fixture;
+    for (const plugin of ["first", "second"]) {
+      plugins.forget();
+      behave(plugin, "ADD", line);
+      const run = runSandbox(daemon, "failing");
+      await expect(run).rejects.toThrow(`network chained: ADD by plugin ${plugin}`);
+      await expect(run).rejects.toThrow(message);
+      repair();
+      expect(await sandboxNames()).not.toContain("failing");
+      const calls = plugins.calls().filter(({ command }) => command === "ADD" || command === "DEL");
+      const added = plugin === "first" ? ["ADD first"] : ["ADD first", "ADD second"];
+      expect(names(calls)).toEqual([...added, "DEL second", "DEL first"]);
+      const { pid } = calls.at(added.length - 1)!;
+      expect(isAlive(pid)).toBe(false);
+    }
+    expect(await daemon.leftovers()).toEqual([]);
+    await remove(await runSandbox(daemon, "failing"));
+  });
+
+  test("by hanging is killed with all that it has started, and fails the pod", async () => {
+    const { daemon } = fixture;
+    behave("second", "ADD", "sleep 600");
+    await expect(runSandbox(daemon, "failing")).rejects.toThrow(
+      `network chained: ADD by plugin second: it did not end within ${TIMEOUT_MS} ms and was killed`,
+    );
+    const { pid } = plugins.calls().find(({ plugin, command }) => plugin === "second" && command === "ADD")!;
+    // Its session is its own, so everything with that number was started by it.
+    await eventually("nothing of it is left", () =>
+      allPids().every((other) => statusField(other, "NSsid") !== `${pid}` || !isAlive(other)),
+    );
+    expect(await sandboxNames()).not.toContain("failing");
+    expect(await daemon.leftovers()).toEqual([]);
+  });
+
+  test("with no address for the pod fails it too", async () => {
+    plugins.install("second", { cniVersion: "1.0.0", interfaces: [{ name: "veth1" }] });
+    await expect(runSandbox(fixture.daemon, "nowhere")).rejects.toThrow(
+      "network chained: ADD by plugin second: the result has no address for eth0",
+    );
+    expect(await sandboxNames()).not.toContain("nowhere");
+  });
+});
+
+describe("a plugin that fails at DEL", () => {
+  test.each([
+    ["first", 'echo \'{"code": 100, "msg": "not yet"}\'; exit 1', "failed with code 100: not yet"],
+    ["second", "sleep 600", "and was killed"],
+  ])("%s fails the stop, and is asked again until it succeeds", async (plugin, line, message) => {
+    const { daemon } = fixture;
+    const id = await runSandbox(daemon, "held");
+    behave(plugin, "DEL", line);
+    const stop = daemon.api.stopPodSandbox({ podSandboxId: id });
+    await expect(stop).rejects.toThrow(`network chained: DEL by plugin ${plugin}`);
+    await expect(stop).rejects.toThrow(message);
+    expect((await sandboxStatus(daemon, id)).state).toBe(1);
+    const pin = join(daemon.root, "run/pods", id, "netns");
+    expect(existsSync(pin)).toBe(true);
+    repair();
+    // Nobody repeats the call.
+    await eventually("DEL has succeeded", () => !existsSync(pin), 20_000);
+    plugins.forget();
+    await remove(id);
+    expect(callsOf(id, "DEL")).toEqual([]);
+  });
+
+  test("does not keep another pod from coming and going", async () => {
+    const { daemon } = fixture;
+    const id = await runSandbox(daemon, "held");
+    behave("first", "DEL", `[ $CNI_CONTAINERID != ${id} ] || exec sleep 600`);
+    const stop = daemon.api.stopPodSandbox({ podSandboxId: id }).catch(() => {});
+    await eventually("DEL has begun", () => callsOf(id, "DEL").length > 1);
+    await remove(await runSandbox(daemon, "other"));
+    repair();
+    process.kill(callsOf(id, "DEL").at(-1)!.pid, "SIGKILL");
+    await stop;
+    await remove(id);
+  });
+
+  test("is asked again by the next daemon, which serves meanwhile", async () => {
+    const { daemon } = fixture;
+    const id = await runSandbox(daemon, "held");
+    behave("first", "DEL", `[ $CNI_CONTAINERID != ${id} ] || exec sleep 600`);
+    const stop = daemon.api.removePodSandbox({ podSandboxId: id }).catch(() => {});
+    await eventually("DEL has begun", () => callsOf(id, "DEL").length > 1);
+    const { pid } = callsOf(id, "DEL").at(-1)!;
+    await daemon.kill();
+    await stop;
+    await eventually("the plugin has ended with the daemon", () => !isAlive(pid));
+    await daemon.start();
+    await remove(await runSandbox(daemon, "other"));
+    repair();
+    const pin = join(daemon.root, "run/pods", id, "netns");
+    await eventually("DEL has succeeded", () => !existsSync(pin), 20_000);
+    await daemon.api.removePodSandbox({ podSandboxId: id });
+  });
+});
+
+test("a daemon that dies during ADD leaves it to the next to take that back", async () => {
+  const { daemon } = fixture;
+  behave("second", "ADD", "exec sleep 600");
+  const run = runSandbox(daemon, "interrupted").catch(() => {});
+  const call = await eventually("ADD has begun", () =>
+    plugins.calls().find(({ plugin, command }) => plugin === "second" && command === "ADD"),
+  );
+  await daemon.kill();
+  await run;
+  repair();
+  await daemon.start();
+  expect(await sandboxNames()).toEqual([]);
+  expect(names(callsOf(call.containerId, "DEL"))).toEqual(["DEL second", "DEL first"]);
+  // Nobody knows what ADD would have answered.
+  expect(callsOf(call.containerId, "DEL")[0]!.conf).not.toHaveProperty("prevResult");
+  expect(await daemon.leftovers()).toEqual([]);
+});
+
+test("DEL is told when the namespace has gone already", async () => {
+  const { daemon } = fixture;
+  const id = await runSandbox(daemon, "gone");
+  const { pid } = (await sandboxInfo(daemon, id)) as { pid: number };
+  Bun.spawnSync(["umount", "-l", join(daemon.root, "run/pods", id, "netns")]);
+  process.kill(pid, "SIGKILL");
+  await remove(id);
+  expect(callsOf(id, "DEL").map(({ netns }) => netns)).toEqual(["", ""]);
+});
+
+test("a daemon that starts has the network checked, and collected from what nobody has any more", async () => {
+  const { daemon } = fixture;
+  configure({ ...chain, cniVersion: "1.1.0" });
+  const id = await runSandbox(daemon, "kept");
+  await daemon.kill();
+  plugins.forget();
+  behave("second", "CHECK", 'echo \'{"code": 7, "msg": "the route is gone"}\'; exit 1');
+  await daemon.start();
+  await eventually("both are checked", () => callsOf(id, "CHECK").length === 2);
+  expect(callsOf(id, "CHECK")[0]!.conf["prevResult"]).toMatchObject({ ips: [{ address: "192.0.2.7/24" }] });
+  await eventually("the log says so", () => daemon.log().includes("code 7: the route is gone"));
+  const collections = () => plugins.calls().filter(({ command }) => command === "GC");
+  await eventually("both have collected", () => collections().length >= 2, 30_000);
+  const attachments = [{ containerID: id, ifname: "eth0" }];
+  expect(collections()[0]!.conf["cni.dev/valid-attachments"]).toEqual(attachments);
+  expect(collections()[0]!.variables).not.toContain("CNI_CONTAINERID");
+  expect((await sandboxStatus(daemon, id)).state).toBe(0);
+  await remove(id);
+});
+
+describe("the network is not ready", () => {
+  const reason = "NetworkPluginNotReady";
+  async function saysOf(message: string): Promise<void> {
+    await eventually(`the condition says: ${message}`, async () => {
+      const condition = await networkCondition();
+      return !condition.status && condition.reason === reason && condition.message.includes(message);
+    });
+  }
+  const ready = () => eventually("the network is ready", async () => (await networkCondition()).status);
+
+  test("while its only file is broken, and pods are refused with the same words", async () => {
+    const file = join(fixture.daemon.root, "cni/net.d/10-chained.conflist");
+    configure("{ broken");
+    await saysOf(`no CNI configuration can be used: ${file}: is no JSON`);
+    await expect(runSandbox(fixture.daemon, "refused")).rejects.toThrow(`${file}: is no JSON`);
+    configure({ ...chain, cniVersion: "2.0.0" });
+    await saysOf("cniVersion: is 2.0.0; podrt speaks 0.3.0 to 1.1.0");
+    configure({ ...chain, plugins: [{ type: "../../bin/sh" }] });
+    await saysOf("plugins.0.type: is no name of a plugin");
+    configure(chain);
+    await ready();
+  });
+
+  test("never because of a broken file when another is good", async () => {
+    const { daemon } = fixture;
+    configure("{ broken", "00-broken.conflist");
+    await ready();
+    expect(daemon.log()).toContain("00-broken.conflist: is no JSON");
+    const { info } = await daemon.api.status({ verbose: true });
+    expect(JSON.parse(info["config"]!)).toMatchObject({ cniconfig: { conf: { name: "chained" } } });
+    configure(undefined, "00-broken.conflist");
+  });
+
+  test("while a plugin is missing, or too old, or says so itself", async () => {
+    configure({ ...chain, cniVersion: "1.1.0", plugins: [{ type: "absent" }] });
+    await saysOf("network chained: plugin absent is in none of /nowhere/cni, ");
+    configure({ ...chain, cniVersion: "1.1.0" });
+    behave("first", "VERSION", `echo '{"supportedVersions":["0.4.0"]}'; exit 0`);
+    await saysOf("plugin first speaks 0.4.0, not the network's cniVersion 1.1.0; install a newer one");
+    repair();
+    behave("second", "STATUS", `echo '{"code": 50, "msg": "no route to the world"}'; exit 1`);
+    await saysOf("network chained: STATUS by plugin second failed with code 50: no route to the world");
+    repair();
+    await ready();
+  });
+});
+
+test("a rate that is none is refused by the annotation's name, before anything is made", async () => {
+  const annotations = { "kubernetes.io/egress-bandwidth": "fast" };
+  await expect(runSandbox(fixture.daemon, "fast", { annotations } as SandboxConfig)).rejects.toThrow(
+    '[invalid_argument] config.annotations[kubernetes.io/egress-bandwidth]: "fast" is no rate',
+  );
+  expect(names(plugins.calls()).filter((name) => name.startsWith("ADD"))).toEqual([]);
+});
