@@ -406,9 +406,12 @@ describe("the network is not ready", () => {
     behave("first", "VERSION", `echo '{"supportedVersions":["0.4.0"]}'; exit 0`);
     await saysOf("plugin first speaks 0.4.0, not the network's cniVersion 1.1.0; install a newer one");
     repair();
+    // A configuration that is written anew is asked about at once.
+    configure({ ...chain, cniVersion: "1.1.0" });
     behave("second", "STATUS", `echo '{"code": 50, "msg": "no route to the world"}'; exit 1`);
     await saysOf("network chained: STATUS by plugin second failed with code 50: no route to the world");
     repair();
+    configure({ ...chain, cniVersion: "1.1.0" });
     await ready();
   });
 });
