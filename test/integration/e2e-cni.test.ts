@@ -1,80 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { addressResult, configureNetwork, newPluginDirectory, type PluginCall } from "./harness/cni.ts";
+import { addressResult, chain, names, type PluginCall, usePlugins } from "./harness/cni.ts";
 import { eventually } from "./harness/eventually.ts";
-import { useDaemon } from "./harness/fixture.ts";
 import { runSandbox, type SandboxConfig, sandboxInfo, sandboxStatus } from "./harness/pods.ts";
-import { allPids, isAlive, statusField } from "./harness/proc.ts";
 
 // Plugins of the tests' own, which touch nothing of the machine: what podrt tells them, and what it makes of what
-// they answer. test/integration/e2e-cni-plugins.test.ts has real ones.
+// they answer. e2e-cni-plugins.test.ts has real ones, e2e-cni-faults.test.ts those that fail.
 
-const plugins = newPluginDirectory();
-afterAll(() => plugins[Symbol.dispose]());
-const TIMEOUT_MS = 3000;
-const fixture = useDaemon({
-  network: `cni_plugin_dirs = ["/nowhere/cni", "${plugins.directory}"]\ncni_timeout_ms = ${TIMEOUT_MS}`,
-});
-
-const chain = {
-  cniVersion: "1.0.0",
-  name: "chained",
-  plugins: [
-    { type: "first", ipam: { type: "host-local" }, own: { words: ["kept", 1] } },
-    {
-      type: "second",
-      capabilities: { portMappings: true, bandwidth: true, dns: true, mac: true, ipRanges: false },
-    },
-  ],
-};
-
-function configure(content: string | object | undefined, file = "10-chained.conflist"): void {
-  configureNetwork(fixture.daemon, file, content);
-}
+const { fixture, plugins, configure, behave, repair, callsOf, remove } = usePlugins();
 
 async function networkCondition(): Promise<{ status: boolean; reason: string; message: string }> {
   const { status } = await fixture.daemon.api.status({});
   return status!.conditions.find(({ type }) => type === "NetworkReady")!;
 }
-
-async function remove(podSandboxId: string): Promise<void> {
-  await fixture.daemon.api.stopPodSandbox({ podSandboxId });
-  await fixture.daemon.api.removePodSandbox({ podSandboxId });
-}
-
-function callsOf(sandboxId: string, ...commands: readonly string[]): PluginCall[] {
-  return plugins
-    .calls()
-    .filter(({ containerId, command }) => containerId === sandboxId && commands.includes(command));
-}
-
-function names(calls: readonly PluginCall[]): string[] {
-  return calls.map(({ plugin, command }) => `${command} ${plugin}`);
-}
-
-async function sandboxNames(): Promise<string[]> {
-  return (await fixture.daemon.api.listPodSandbox({})).items.map(({ metadata }) => metadata!.name);
-}
-
-/** Stands at the end of each test of a failure: the plugin does its work again. */
-const broken: [plugin: string, command: string][] = [];
-function behave(plugin: string, command: string, line: string): void {
-  plugins.behave(plugin, command, line);
-  broken.push([plugin, command]);
-}
-function repair(): void {
-  for (const [plugin, command] of broken.splice(0)) plugins.behave(plugin, command, undefined);
-}
-
-beforeEach(() => {
-  repair();
-  plugins.install("first", addressResult("192.0.2.1/24"));
-  plugins.install("second");
-  plugins.forget();
-  configure(chain);
-});
 
 test("pods are in podrt's own network until there is a configuration; those that run keep what they have", async () => {
   const { daemon } = fixture;
@@ -199,141 +138,6 @@ test("a pod in the host's network is no business of plugins", async () => {
   const id = await runSandbox(fixture.daemon, "host", config);
   await remove(id);
   expect(callsOf(id, "ADD", "DEL")).toEqual([]);
-});
-
-describe("a plugin that fails at ADD", () => {
-  const error = '{"code": 11, "msg": "no more addresses", "details": "of\\n192.0.2.0/24"}';
-  test.each([
-    [
-      "with an error of the specification",
-      `printf '%s' '${error}'; exit 1`,
-      "failed with code 11: no more addresses (of 192.0.2.0/24)",
-    ],
-    ["with words", "echo all is lost >&2; exit 3", "failed with exit code 3: all is lost"],
-    ["without a word", "exit 1", "failed with exit code 1: it said nothing"],
-    ["by a signal", "kill -SEGV $$", "failed with SIGSEGV: it said nothing"],
-    ["with garbage", "echo hello; exit 0", "the result is no JSON"],
-    [
-      "with a wrong result",
-      `echo '{"ips":[{"address":"192.0.2.300/24"}]}'; exit 0`,
-      "the result is wrong: ips.0.address: is no address",
-    ],
-    ["with nothing", "exit 0", "the result is no JSON"],
-    ["with a flood", "exec yes", "wrote more than 1048576 bytes and was killed"],
-  ])("%s fails the pod, and leaves nothing", async (_, line, message) => {
-    const { daemon } = fixture;
-    for (const plugin of ["first", "second"]) {
-      plugins.forget();
-      behave(plugin, "ADD", line);
-      const run = runSandbox(daemon, "failing");
-      await expect(run).rejects.toThrow(`network chained: ADD by plugin ${plugin}`);
-      await expect(run).rejects.toThrow(message);
-      repair();
-      expect(await sandboxNames()).not.toContain("failing");
-      const calls = plugins.calls().filter(({ command }) => command === "ADD" || command === "DEL");
-      const added = plugin === "first" ? ["ADD first"] : ["ADD first", "ADD second"];
-      expect(names(calls)).toEqual([...added, "DEL second", "DEL first"]);
-      const { pid } = calls.at(added.length - 1)!;
-      expect(isAlive(pid)).toBe(false);
-    }
-    expect(await daemon.leftovers()).toEqual([]);
-    await remove(await runSandbox(daemon, "failing"));
-  });
-
-  test("by hanging is killed with all that it has started, and fails the pod", async () => {
-    const { daemon } = fixture;
-    behave("second", "ADD", "sleep 600");
-    await expect(runSandbox(daemon, "failing")).rejects.toThrow(
-      `network chained: ADD by plugin second: it did not end within ${TIMEOUT_MS} ms and was killed`,
-    );
-    const { pid } = plugins.calls().find(({ plugin, command }) => plugin === "second" && command === "ADD")!;
-    // Its session is its own, so everything with that number was started by it.
-    await eventually("nothing of it is left", () =>
-      allPids().every((other) => statusField(other, "NSsid") !== `${pid}` || !isAlive(other)),
-    );
-    expect(await sandboxNames()).not.toContain("failing");
-    expect(await daemon.leftovers()).toEqual([]);
-  });
-
-  test("with no address for the pod fails it too", async () => {
-    plugins.install("second", { cniVersion: "1.0.0", interfaces: [{ name: "veth1" }] });
-    await expect(runSandbox(fixture.daemon, "nowhere")).rejects.toThrow(
-      "network chained: ADD by plugin second: the result has no address for eth0",
-    );
-    expect(await sandboxNames()).not.toContain("nowhere");
-  });
-});
-
-describe("a plugin that fails at DEL", () => {
-  test.each([
-    ["first", 'echo \'{"code": 100, "msg": "not yet"}\'; exit 1', "failed with code 100: not yet"],
-    ["second", "sleep 600", "and was killed"],
-  ])("%s fails the stop, and is asked again until it succeeds", async (plugin, line, message) => {
-    const { daemon } = fixture;
-    const id = await runSandbox(daemon, "held");
-    behave(plugin, "DEL", line);
-    const stop = daemon.api.stopPodSandbox({ podSandboxId: id });
-    await expect(stop).rejects.toThrow(`network chained: DEL by plugin ${plugin}`);
-    await expect(stop).rejects.toThrow(message);
-    expect((await sandboxStatus(daemon, id)).state).toBe(1);
-    const pin = join(daemon.root, "run/pods", id, "netns");
-    expect(existsSync(pin)).toBe(true);
-    repair();
-    // Nobody repeats the call.
-    await eventually("DEL has succeeded", () => !existsSync(pin), 20_000);
-    plugins.forget();
-    await remove(id);
-    expect(callsOf(id, "DEL")).toEqual([]);
-  });
-
-  test("does not keep another pod from coming and going", async () => {
-    const { daemon } = fixture;
-    const id = await runSandbox(daemon, "held");
-    behave("first", "DEL", `[ $CNI_CONTAINERID != ${id} ] || exec sleep 600`);
-    const stop = daemon.api.stopPodSandbox({ podSandboxId: id }).catch(() => {});
-    await eventually("DEL has begun", () => callsOf(id, "DEL").length > 1);
-    await remove(await runSandbox(daemon, "other"));
-    repair();
-    process.kill(callsOf(id, "DEL").at(-1)!.pid, "SIGKILL");
-    await stop;
-    await remove(id);
-  });
-
-  test("is asked again by the next daemon, which serves meanwhile", async () => {
-    const { daemon } = fixture;
-    const id = await runSandbox(daemon, "held");
-    behave("first", "DEL", `[ $CNI_CONTAINERID != ${id} ] || exec sleep 600`);
-    const stop = daemon.api.removePodSandbox({ podSandboxId: id }).catch(() => {});
-    await eventually("DEL has begun", () => callsOf(id, "DEL").length > 1);
-    const { pid } = callsOf(id, "DEL").at(-1)!;
-    await daemon.kill();
-    await stop;
-    await eventually("the plugin has ended with the daemon", () => !isAlive(pid));
-    await daemon.start();
-    await remove(await runSandbox(daemon, "other"));
-    repair();
-    const pin = join(daemon.root, "run/pods", id, "netns");
-    await eventually("DEL has succeeded", () => !existsSync(pin), 20_000);
-    await daemon.api.removePodSandbox({ podSandboxId: id });
-  });
-});
-
-test("a daemon that dies during ADD leaves it to the next to take that back", async () => {
-  const { daemon } = fixture;
-  behave("second", "ADD", "exec sleep 600");
-  const run = runSandbox(daemon, "interrupted").catch(() => {});
-  const call = await eventually("ADD has begun", () =>
-    plugins.calls().find(({ plugin, command }) => plugin === "second" && command === "ADD"),
-  );
-  await daemon.kill();
-  await run;
-  repair();
-  await daemon.start();
-  expect(await sandboxNames()).toEqual([]);
-  expect(names(callsOf(call.containerId, "DEL"))).toEqual(["DEL second", "DEL first"]);
-  // Nobody knows what ADD would have answered.
-  expect(callsOf(call.containerId, "DEL")[0]!.conf).not.toHaveProperty("prevResult");
-  expect(await daemon.leftovers()).toEqual([]);
 });
 
 test("DEL is told when the namespace has gone already", async () => {
