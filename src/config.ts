@@ -54,6 +54,8 @@ const configSchema = v.strictObject({
       masquerade: v.optional(v.boolean(), true),
       /** Where configurations for CNI plugins are, whose network pods then get; empty for podrt's own always. */
       cni_conf_dir: v.optional(v.pipe(v.string(), v.regex(/^(\/[^\0]*)?$/, "is no absolute path"))),
+      /** Pods wait for such a configuration; podrt's own network is never used. */
+      cni_required: v.optional(v.boolean(), false),
       cni_plugin_dirs: v.optional(
         v.pipe(
           v.array(v.pipe(v.string(), v.regex(/^\/[^\0:]*$/, "is no absolute path without a colon"))),
@@ -181,6 +183,7 @@ export interface Config {
     readonly table: string;
     /** Unset for the instance's own directory. */
     readonly cniConfDir?: string | undefined;
+    readonly cniRequired: boolean;
     readonly cniPluginDirs: readonly string[];
     readonly cniTimeoutMs: number;
   };
@@ -251,6 +254,7 @@ export function parseConfig(text: string, instance: string, file: string, direct
       masquerade: network.masquerade,
       table: `podrt${suffix.replace("-", "_")}`,
       cniConfDir: network.cni_conf_dir,
+      cniRequired: network.cni_required,
       cniPluginDirs: network.cni_plugin_dirs,
       cniTimeoutMs: network.cni_timeout_ms,
     },

@@ -207,9 +207,10 @@ function openRuntime(
     inUse: () => imagesInUse({ containers, sandboxes }),
     damage,
   });
-  const { cniConfDir, cniPluginDirs, cniTimeoutMs } = config.network;
+  const { cniConfDir, cniRequired, cniPluginDirs, cniTimeoutMs } = config.network;
   const cni = new CniNetwork({
     directory: cniConfDir ?? paths.cniConfDir,
+    isRequired: cniRequired,
     place: { directories: cniPluginDirs, timeoutMs: cniTimeoutMs },
     attachments: openTable<AttachmentRecord>(database, "attachments", { schema: attachmentSchema, putAside }),
     settings,

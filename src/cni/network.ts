@@ -23,6 +23,8 @@ const GARBAGE_INTERVAL_MS = 60 * 60 * 1000;
 export interface CniNetworkDeps {
   /** The directory with configurations; empty for none, ever. */
   readonly directory: string;
+  /** Pods wait for a configuration: without one they cannot be attached. */
+  readonly isRequired: boolean;
   readonly place: PluginPlace;
   readonly attachments: Table<AttachmentRecord>;
   readonly settings: Table<unknown>;
@@ -50,9 +52,9 @@ export class CniNetwork {
     this.#releases = newReleases((sandboxId) => this.#release(sandboxId), deps.log);
   }
 
-  /** True where there is a file of configuration, whether it is any good or not. */
+  /** True where there is a file of configuration, whether it is any good or not, or where there has to be one. */
   isConfigured(): boolean {
-    return this.#directory.read().isConfigured;
+    return this.#deps.isRequired || this.#directory.read().isConfigured;
   }
 
   has(sandboxId: string): boolean {
@@ -61,7 +63,8 @@ export class CniNetwork {
 
   async status(): Promise<NetworkStatus> {
     const { network, problems } = this.#directory.read();
-    const problem = network === undefined ? noNetwork(problems) : await this.#health.problemOf(network.conf);
+    const problem =
+      network === undefined ? this.#noNetwork(problems) : await this.#health.problemOf(network.conf);
     if (problem === undefined) return { ready: true, reason: "", message: "" };
     return { ready: false, reason: "NetworkPluginNotReady", message: problem };
   }
@@ -130,7 +133,7 @@ export class CniNetwork {
     const { settings, log } = this.#deps;
     const { sandboxId } = request;
     const { network, problems } = this.#directory.read();
-    if (network === undefined) throw new FailedPreconditionError(noNetwork(problems));
+    if (network === undefined) throw new FailedPreconditionError(this.#noNetwork(problems));
     const { conf } = network;
     const podCidrs = (settings.get(POD_CIDRS) as readonly string[] | undefined) ?? [];
     const offered = Object.entries(capabilityArguments(request, podCidrs));
@@ -149,6 +152,11 @@ export class CniNetwork {
       netns,
       isReleasing: false,
     };
+  }
+
+  #noNetwork(problems: readonly string[]): string {
+    if (problems.length > 0) return `no CNI configuration can be used: ${problems.join("; ")}`;
+    return `there is no CNI configuration in ${this.#deps.directory}; install a network for the cluster`;
   }
 
   #release(sandboxId: string): Promise<void> {
@@ -228,8 +236,4 @@ export class CniNetwork {
       if (this.#active === 0 && this.#isCollectionDue) this.#collectIn(0);
     }
   }
-}
-
-function noNetwork(problems: readonly string[]): string {
-  return `no CNI configuration can be used: ${problems.join("; ")}`;
 }

@@ -11,6 +11,7 @@ export type CniCommand = "ADD" | "DEL" | "CHECK" | "STATUS" | "GC" | "VERSION";
 export interface PluginPlace {
   /** Searched in order; plugins that run others find them there too. */
   readonly directories: readonly string[];
+  /** For ADD and DEL; ten seconds at most for the others. */
   readonly timeoutMs: number;
 }
 
@@ -25,6 +26,8 @@ export interface PluginCall {
 }
 
 const PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/** Of what is only asked, or looked after beside the pods: nobody should have to wait for it. */
+const QUICK_MS = 10_000;
 const QUOTE_LIMIT = 1000;
 const ANY_EXECUTE = 0o111;
 
@@ -43,11 +46,13 @@ export async function callPlugin(place: PluginPlace, call: PluginCall): Promise<
     ...parameters,
   };
   const stdin = JSON.stringify(conf);
+  const isWork = command === "ADD" || command === "DEL";
+  const timeoutMs = isWork ? place.timeoutMs : Math.min(place.timeoutMs, QUICK_MS);
   const { failure, stdout, stderr } = await runPlugin({
     program,
     environment,
     stdin,
-    timeoutMs: place.timeoutMs,
+    timeoutMs,
   }).catch((cause) => {
     const sentence = `${what}: ${messageOf(cause)}`;
     if (cause instanceof DeadlineExceededError) throw new DeadlineExceededError(sentence, { cause });

@@ -7,6 +7,7 @@ import { instanceOf, tieTo } from "../integration/harness/leftovers.ts";
 import { allPids, isAlive, parentOf, procLink, procText } from "../integration/harness/proc.ts";
 import { askExpected, type Expected } from "./expected.ts";
 import { imageProblems } from "./image-files.ts";
+import { leaseDirectory } from "./network-plugin.ts";
 
 /*
  * Compares what the interface lists with what the machine has: processes, mounts, links, tables, cgroups and files,
@@ -82,12 +83,17 @@ const LINK_PATTERN = /^pv[0-9a-f]{11}$/;
 async function networkProblems(root: string, { sandboxes }: Expected): Promise<string[]> {
   const instance = instanceOf(root);
   const bridge = `prt${instance}`;
-  const attached = sandboxes.filter(({ isReady, hasNetwork }) => isReady && hasNetwork);
+  const connected = sandboxes.filter(({ isReady, hasNetwork }) => isReady && hasNetwork);
+  const attached = connected.filter(({ isPlugged }) => !isPlugged);
   const links = readdirSync("/sys/class/net");
   const master = (link: string) => procLink(`/sys/class/net/${link}/master`).split("/").at(-1);
   const ports = links.filter((link) => master(link) === bridge);
   const loose = links.filter((link) => LINK_PATTERN.test(link) && master(link) === undefined);
-  const problems = loose.map((link) => `orphan: link ${link} without a bridge`);
+  const plugged = connected.filter(({ isPlugged }) => isPlugged).map(({ id }) => id);
+  const problems = [
+    ...loose.map((link) => `orphan: link ${link} without a bridge`),
+    ...differences("lease of a plugin", namesIn(leaseDirectory(root)), plugged),
+  ];
   if (ports.length !== attached.length) {
     const kind = ports.length > attached.length ? "orphan" : "missing";
     problems.push(`${kind}: ${bridge} has the ports ${ports.join(" ")} for ${attached.length} pods`);
@@ -109,7 +115,7 @@ async function networkProblems(root: string, { sandboxes }: Expected): Promise<s
   for (const address of new Set(translated)) {
     if (!addresses.includes(address)) problems.push(`orphan: host port to ${address}`);
   }
-  for (const { name, address, pausePid } of attached) {
+  for (const { name, address, pausePid } of connected) {
     if (!procText(`/proc/${pausePid}/net/fib_trie`).includes(`-- ${address}\n`))
       problems.push(`missing: address ${address} of ${name}`);
   }

@@ -16,6 +16,8 @@ export interface ExpectedSandbox {
   readonly isReady: boolean;
   readonly hasNetwork: boolean;
   readonly address: string;
+  /** Its network is of plugins' making. */
+  readonly isPlugged: boolean;
   readonly pausePid: number;
 }
 
@@ -36,8 +38,13 @@ const STATES: Readonly<Record<number, ExpectedContainer["state"]>> = {
   [ContainerState.CONTAINER_EXITED]: "exited",
 };
 
-function pidIn(info: Readonly<Record<string, string>>): number {
-  return Number((JSON.parse(info["info"] ?? "{}") as { pid?: number }).pid ?? 0);
+interface Info {
+  readonly pid?: number;
+  readonly cniResult?: object;
+}
+
+function infoIn(info: Readonly<Record<string, string>>): Info {
+  return JSON.parse(info["info"] ?? "{}") as Info;
 }
 
 /** Asks the daemon for its lists and the status of each thing in them. */
@@ -58,7 +65,8 @@ export async function askExpected({ api }: Daemon): Promise<Expected> {
           isReady: state === PodSandboxState.SANDBOX_READY,
           hasNetwork: network !== NamespaceMode.NODE,
           address: status?.network?.ip ?? "",
-          pausePid: pidIn(info),
+          isPlugged: Object.keys(infoIn(info).cniResult ?? {}).length > 0,
+          pausePid: infoIn(info).pid ?? 0,
         };
       }),
     ),
@@ -72,7 +80,7 @@ export async function askExpected({ api }: Daemon): Promise<Expected> {
           state: STATES[status?.state ?? -1] ?? "unknown",
           exitCode: status?.exitCode ?? 0,
           reason: status?.reason ?? "",
-          pid: pidIn(info),
+          pid: infoIn(info).pid ?? 0,
           image: status?.imageId ?? "",
         };
       }),

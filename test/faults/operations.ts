@@ -16,6 +16,7 @@ import {
   runSandbox,
   type SandboxConfig,
 } from "../integration/harness/pods.ts";
+import { startPluginNetwork, stopPluginNetwork } from "./network-plugin.ts";
 
 /** A call of the interface, made again and again by the sweeps, each time from the same state. */
 export interface Operation {
@@ -145,6 +146,24 @@ export function operations(archive: string): readonly Operation[] {
         await running(daemon, podSandboxId);
         return () => daemon.api.removePodSandbox({ podSandboxId });
       },
+    },
+    {
+      name: "RunPodSandbox in a network of plugins",
+      async prepare(daemon) {
+        startPluginNetwork(daemon);
+        return () => sandbox(daemon);
+      },
+      tidy: async (daemon) => stopPluginNetwork(daemon),
+    },
+    {
+      name: "StopPodSandbox in a network of plugins",
+      takesAway: true,
+      async prepare(daemon) {
+        startPluginNetwork(daemon);
+        const podSandboxId = await sandbox(daemon);
+        return () => daemon.api.stopPodSandbox({ podSandboxId });
+      },
+      tidy: async (daemon) => stopPluginNetwork(daemon),
     },
     {
       name: "ExecSync",

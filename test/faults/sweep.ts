@@ -15,6 +15,7 @@ import { buildSweepBinary } from "./build.ts";
 import { problemsOf } from "./checker.ts";
 import { CONTROL_VARIABLE, MODE, openControl, WORD } from "./control.ts";
 import { askExpected } from "./expected.ts";
+import { pluginDirectory } from "./network-plugin.ts";
 import {
   type Bystander,
   logProblems,
@@ -70,7 +71,9 @@ export async function openSweep(): Promise<Sweep> {
   const { layoutDir } = await prepareImages();
   const { ociArchive } = writeImageFiles(layoutDir, importedName, join(directory, "archive"));
   const program = { path, environment: { [CONTROL_VARIABLE]: controlPath } };
-  const daemon = await startDaemon({ mirror: registry.host, program });
+  const root = mkdtempSync(join(tmpdir(), "prt-"));
+  const network = `cni_plugin_dirs = ["${pluginDirectory(root)}"]`;
+  const daemon = await startDaemon({ mirror: registry.host, program, root, network });
   opened.defer(() => daemon.close());
   const bystander = await startBystander(daemon, 0.2);
   const list = operations(ociArchive);

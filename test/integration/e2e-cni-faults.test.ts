@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { names, usePlugins } from "./harness/cni.ts";
+import { names, usePlugins } from "./harness/cni-fixture.ts";
 import { eventually } from "./harness/eventually.ts";
 import { runSandbox, sandboxStatus } from "./harness/pods.ts";
 import { allPids, isAlive, statusField } from "./harness/proc.ts";

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { addressResult, chain, names, type PluginCall, usePlugins } from "./harness/cni.ts";
+import { addressResult, type PluginCall } from "./harness/cni.ts";
+import { chain, names, usePlugins } from "./harness/cni-fixture.ts";
 import { eventually } from "./harness/eventually.ts";
 import { runSandbox, type SandboxConfig, sandboxInfo, sandboxStatus } from "./harness/pods.ts";
 
@@ -191,6 +193,25 @@ describe("the network is not ready", () => {
     await saysOf("plugins.0.type: is no name of a plugin");
     configure(chain);
     await ready();
+  });
+
+  test("while there is no file, where one is required", async () => {
+    const { daemon } = fixture;
+    const file = join(daemon.root, "config.toml");
+    const before = readFileSync(file, "utf8");
+    configure(undefined);
+    await ready();
+    await daemon.kill();
+    writeFileSync(file, `${before}\ncni_required = true\n`);
+    await daemon.start();
+    const message = `there is no CNI configuration in ${join(daemon.root, "cni/net.d")}`;
+    await saysOf(message);
+    await expect(runSandbox(daemon, "waiting")).rejects.toThrow(message);
+    configure(chain);
+    await ready();
+    await daemon.kill();
+    writeFileSync(file, before);
+    await daemon.start();
   });
 
   test("never because of a broken file when another is good", async () => {

@@ -91,6 +91,7 @@ export function testConfig(overrides: Partial<Config["network"]> = {}): Config["
     masquerade: true,
     followsPodCidr: false,
     table: `podrt_${suffix}`,
+    cniRequired: false,
     cniPluginDirs: [],
     cniTimeoutMs: 0,
     ...overrides,
