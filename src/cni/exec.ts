@@ -5,7 +5,7 @@ import { newProgram } from "../launch/program.ts";
 import { sleep } from "../lib/deadline.ts";
 import { PR_SET_PDEATHSIG } from "../linux/abi/prctl.ts";
 import { SIGNAL, signalName } from "../linux/abi/signal.ts";
-import { type Fd, memfd, pipe } from "../linux/fd.ts";
+import { Fd, memfd, pipe } from "../linux/fd.ts";
 import { identifyChild, type ProcessIdentity, waitGone } from "../linux/process.ts";
 import { syscall, trySyscall } from "../linux/syscall.ts";
 
@@ -86,21 +86,25 @@ function spawn({ program, environment, stdin }: PluginRun): {
 } {
   using input = memfd("cni-configuration", new TextEncoder().encode(stdin));
   syscall("lseek", input.number, 0, 0);
-  const stdout = pipe();
-  const stderr = pipe();
-  using _output = stdout.write;
-  using _errors = stderr.write;
+  const { read: stdout, write: stdoutEnd } = pipe();
+  using _stdoutEnd = stdoutEnd;
+  using _stdout = stdout;
+  const { read: stderr, write: stderrEnd } = pipe();
+  using _stderrEnd = stderrEnd;
+  using _stderr = stderr;
   const child = newProgram("CNI plugin");
   const table = child.main;
   table.step("become a session leader", "setsid", []);
   table.step("end with the daemon", "prctl", [PR_SET_PDEATHSIG, SIGNAL.SIGKILL, 0, 0, 0]);
-  // struct sigaction of the kernel: handler, flags, restorer, mask.
+  // What the JavaScript engine ignores would stay ignored (execve(2)). struct sigaction of the kernel: handler, flags,
+  // restorer, mask.
   const usual = new Uint8Array(new BigUint64Array([SIG_DFL, 0n, 0n, 0n]).buffer);
-  table.step("reset SIGPIPE", "rt_sigaction", [SIGNAL.SIGPIPE, usual, 0, SIGNAL_SET_BYTES]);
+  for (const signo of [SIGNAL.SIGPIPE, SIGNAL.SIGXFSZ])
+    table.step("reset signals", "rt_sigaction", [signo, usual, 0, SIGNAL_SET_BYTES]);
   const none = new Uint8Array(SIGNAL_SET_BYTES);
   table.step("unblock signals", "rt_sigprocmask", [SIG_SETMASK, none, 0, SIGNAL_SET_BYTES]);
   table.step("enter the root directory", "chdir", ["/"]);
-  [input, stdout.write, stderr.write].forEach((fd, target) => {
+  [input, stdoutEnd, stderrEnd].forEach((fd, target) => {
     table.step("attach stdio", "dup3", [fd.number, target, 0]);
   });
   table.step("close other descriptors", "close_range", [3, 0xffff_ffff, 0]);
@@ -110,13 +114,8 @@ function spawn({ program, environment, stdin }: PluginRun): {
     child.stringArray([program]),
     child.stringArray(variables),
   ]);
-  try {
-    return { process: identifyChild(spawnWithEngine(child)), stdout: stdout.read, stderr: stderr.read };
-  } catch (error) {
-    stdout.read.close();
-    stderr.read.close();
-    throw error;
-  }
+  const process = identifyChild(spawnWithEngine(child));
+  return { process, stdout: new Fd(stdout.release()), stderr: new Fd(stderr.release()) };
 }
 
 /** The wait status of a child, once it has ended, however long that takes a process that was killed. */

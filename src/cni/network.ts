@@ -120,7 +120,7 @@ export class CniNetwork {
       const { sandboxId } = record;
       if (liveSandboxIds.has(sandboxId) && !record.isReleasing) kept.push(record);
       else {
-        log.info({ sandboxId }, "giving back the network of a sandbox that is gone");
+        log.info({ sandboxId }, "giving back what a sandbox had of its network");
         this.#releases.later(sandboxId);
       }
     }

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+import { expect, test } from "bun:test";
+import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type PluginExit, runPlugin } from "./exec.ts";
+
+const TIMEOUT_MS = 30_000;
+
+async function run(script: string, stdin = "", environment = {}): Promise<PluginExit> {
+  const directory = mkdtempSync(join(tmpdir(), "podrt-exec-"));
+  const program = join(directory, "plugin");
+  writeFileSync(program, script);
+  chmodSync(program, 0o755);
+  try {
+    return await runPlugin({ program, environment, stdin, timeoutMs: TIMEOUT_MS });
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+test("what goes in comes out, of whatever size within the bound", async () => {
+  const text = "x".repeat(1024 * 1024);
+  const { failure, stdout } = await run("#!/bin/sh\nexec cat\n", text);
+  expect({ failure, isSame: stdout === text }).toEqual({ failure: undefined, isSame: true });
+  await expect(run("#!/bin/sh\nexec cat\n", `${text}x`)).rejects.toThrow("larger than 1048576 bytes");
+});
+
+test("it has three descriptors, the root as its directory, usual signals and the variables that it is given", async () => {
+  const { stdout } = await run(
+    "#!/bin/sh\nls -v /proc/$$/fd | tr '\\n' ' '; pwd; grep -E '^Sig(Blk|Ign)' /proc/$$/status; echo $TOLD $HOME\n",
+    "",
+    { TOLD: "told", PATH: "/usr/bin:/bin" },
+  );
+  // The shell has its script open.
+  expect(stdout).toMatch(/^0 1 2 (10 )?\/\nSigBlk:\t0{16}\nSigIgn:\t0{16}\ntold\n$/);
+});
+
+test("what a program leaves running does not keep its result back for long", async () => {
+  const { failure, stdout } = await run("#!/bin/sh\nsleep 5 & echo done\n", "", { PATH: "/usr/bin:/bin" });
+  expect({ failure, stdout }).toEqual({ failure: undefined, stdout: "done\n" });
+});
+
+test("a program that cannot be executed is an error, and leaves no descriptor", async () => {
+  const descriptors = () => readdirSync("/proc/self/fd").length;
+  await run("#!/bin/sh\n").catch(() => {});
+  const before = descriptors();
+  for (let turn = 0; turn < 5; turn++) await expect(run("no program")).rejects.toThrow("ENOEXEC");
+  expect(descriptors()).toBeLessThanOrEqual(before);
+});
