@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { addressResult, type PluginCall } from "./harness/cni.ts";
 import { chain, names, usePlugins } from "./harness/cni-fixture.ts";
 import { eventually } from "./harness/eventually.ts";
+import { runningPod } from "./harness/manifests.ts";
 import { runSandbox, type SandboxConfig, sandboxInfo, sandboxStatus } from "./harness/pods.ts";
 
 // Plugins of the tests' own, which touch nothing of the machine: what podrt tells them, and what it makes of what
@@ -131,6 +132,18 @@ test("all addresses of the pod's interface are in its status, in the plugin's or
     cniResult: { ips: [{}, {}, { gateway: "192.0.2.1" }] },
   });
   await remove(id);
+});
+
+test("a pod of podrt run is in the plugins' network like any other", async () => {
+  const { daemon } = fixture;
+  const spec =
+    "{containers: [{name: app, image: busybox, command: [sleep, '3600']}], terminationGracePeriodSeconds: 0}";
+  const stdin = `apiVersion: v1\nkind: Pod\nmetadata: {name: kept}\nspec: ${spec}\n`;
+  expect(await daemon.podrtWith({ stdin }, "run", "--detach", "-")).toMatchObject({ code: 0 });
+  expect((await runningPod(daemon, "kept")).addresses).toEqual(["192.0.2.7"]);
+  await daemon.pods.deletePod({ namespace: "default", name: "kept", graceSeconds: 0 });
+  const calls = plugins.calls().filter(({ args }) => args.includes("K8S_POD_NAME=kept"));
+  expect(names(calls)).toEqual(["ADD first", "ADD second", "DEL second", "DEL first"]);
 });
 
 test("a pod in the host's network is no business of plugins", async () => {
