@@ -99,7 +99,7 @@ export class CniNetwork {
       attachments.put(sandboxId, intent);
       const { result, addresses } = await this.#besideGarbage(() => addToNetwork(place, intent, pin));
       attachments.put(sandboxId, { ...intent, result });
-      return { interfaceName: INTERFACE, addresses };
+      return { addresses };
     });
   }
 

@@ -38,8 +38,6 @@ export interface PodNamespace {
 
 /** How a sandbox is attached to the network. */
 export interface Attachment {
-  /** Name inside the pod. */
-  readonly interfaceName: string;
   /** The primary first, without prefix length. */
   readonly addresses: readonly string[];
 }

@@ -28,6 +28,8 @@ const MACHINE = "machine";
 
 /** An attachment to the bridge. */
 export interface BridgeAttachment extends Attachment {
+  /** Name inside the pod. */
+  readonly interfaceName: string;
   readonly gateway: string;
   readonly prefixLength: number;
   readonly mac: string;
