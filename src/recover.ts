@@ -142,8 +142,9 @@ async function settleMissed(runtime: Runtime, monitor: Monitor, sandboxId: strin
   if (pauseExit !== undefined) await pauseDied(runtime, sandboxId, pauseExit);
 }
 
+/** Also one that was never ready is listed from then on, so that somebody can remove it. */
 function endSandbox(runtime: Runtime, record: SandboxRecord, reason: string): void {
-  if (!isReady(record)) return;
+  if (record.end !== undefined) return;
   runtime.sandboxes.put(record.id, { ...record, end: { atNs: nowNs(), reason } });
   runtime.log.warn({ sandbox: record.id, name: record.name }, `sandbox is not ready any more: ${reason}`);
   runtime.events.emit("stopped", record.id, record.id);

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
 import { names, usePlugins } from "./harness/cni-fixture.ts";
 import { eventually } from "./harness/eventually.ts";
 import { runSandbox, sandboxStatus } from "./harness/pods.ts";
@@ -85,7 +86,7 @@ describe("a plugin that fails at DEL", () => {
     const stop = daemon.api.stopPodSandbox({ podSandboxId: id });
     await expect(stop).rejects.toThrow(`network chained: DEL by plugin ${plugin}`);
     await expect(stop).rejects.toThrow(message);
-    expect((await sandboxStatus(daemon, id)).state).toBe(1);
+    expect((await sandboxStatus(daemon, id)).state).toBe(PodSandboxState.SANDBOX_NOTREADY);
     const pin = join(daemon.root, "run/pods", id, "netns");
     expect(existsSync(pin)).toBe(true);
     repair();
@@ -128,20 +129,41 @@ describe("a plugin that fails at DEL", () => {
   });
 });
 
-test("a daemon that dies during ADD leaves it to the next to take that back", async () => {
-  const { daemon } = fixture;
-  behave("second", "ADD", "exec sleep 600");
-  const run = runSandbox(daemon, "interrupted").catch(() => {});
-  const call = await eventually("ADD has begun", () =>
-    plugins.calls().find(({ plugin, command }) => plugin === "second" && command === "ADD"),
-  );
-  await daemon.kill();
-  await run;
-  repair();
-  await daemon.start();
-  expect(await sandboxNames()).toEqual([]);
-  expect(names(callsOf(call.containerId, "DEL"))).toEqual(["DEL second", "DEL first"]);
-  // Nobody knows what ADD would have answered.
-  expect(callsOf(call.containerId, "DEL")[0]!.conf).not.toHaveProperty("prevResult");
-  expect(await daemon.leftovers()).toEqual([]);
+describe("a daemon that dies during ADD", () => {
+  /** The id of a pod whose ADD the daemon did not live to see the end of. */
+  async function interrupted(): Promise<string> {
+    behave("second", "ADD", "exec sleep 600");
+    const run = runSandbox(fixture.daemon, "interrupted").catch(() => {});
+    const call = await eventually("ADD has begun", () =>
+      plugins.calls().find(({ plugin, command }) => plugin === "second" && command === "ADD"),
+    );
+    await fixture.daemon.kill();
+    await run;
+    repair();
+    return call.containerId;
+  }
+
+  test("leaves it to the next to take that back", async () => {
+    const { daemon } = fixture;
+    const id = await interrupted();
+    await daemon.start();
+    expect(await sandboxNames()).toEqual([]);
+    expect(names(callsOf(id, "DEL"))).toEqual(["DEL second", "DEL first"]);
+    // Nobody knows what ADD would have answered.
+    expect(callsOf(id, "DEL")[0]!.conf).not.toHaveProperty("prevResult");
+    expect(await daemon.leftovers()).toEqual([]);
+  });
+
+  test("and whose next cannot take it back, has a pod that is not ready, which can be removed", async () => {
+    const { daemon } = fixture;
+    const id = await interrupted();
+    behave("first", "DEL", "exit 1");
+    await daemon.start();
+    expect(await sandboxNames()).toEqual(["interrupted"]);
+    expect((await sandboxStatus(daemon, id)).state).toBe(PodSandboxState.SANDBOX_NOTREADY);
+    await expect(remove(id)).rejects.toThrow("network chained: DEL by plugin first");
+    repair();
+    await remove(id);
+    expect(await daemon.leftovers()).toEqual([]);
+  });
 });
