@@ -66,6 +66,19 @@ describe("a plugin that fails at ADD", () => {
     expect(await daemon.leftovers()).toEqual([]);
   });
 
+  test("and at DEL too leaves a pod that is not ready, which can be removed", async () => {
+    const { daemon } = fixture;
+    behave("second", "ADD", "exit 1");
+    behave("second", "DEL", "exit 1");
+    await expect(runSandbox(daemon, "stuck")).rejects.toThrow("network chained: ADD by plugin second");
+    const { items } = await daemon.api.listPodSandbox({});
+    expect(items).toMatchObject([{ metadata: { name: "stuck" }, state: PodSandboxState.SANDBOX_NOTREADY }]);
+    repair();
+    await remove(items[0]!.id);
+    expect(await daemon.leftovers()).toEqual([]);
+    await remove(await runSandbox(daemon, "stuck"));
+  });
+
   test("with no address for the pod fails it too", async () => {
     plugins.install("second", { cniVersion: "1.0.0", interfaces: [{ name: "veth1" }] });
     await expect(runSandbox(fixture.daemon, "nowhere")).rejects.toThrow(
@@ -120,6 +133,7 @@ describe("a plugin that fails at DEL", () => {
     await daemon.kill();
     await stop;
     await eventually("the plugin has ended with the daemon", () => !isAlive(pid));
+    behave("first", "DEL", `[ $CNI_CONTAINERID != ${id} ] || exit 1`);
     await daemon.start();
     await remove(await runSandbox(daemon, "other"));
     repair();
