@@ -26,7 +26,7 @@ describe("the runtime tells", () => {
     expect((await clients().cri.runtimeConfig({})).linux?.cgroupDriver).toBe(1);
   });
 
-  test("that it and the network are ready, and its handler under both names", async () => {
+  test("that it and the network are ready, its state is intact, and its handler under both names", async () => {
     const status = await clients().cri.status({});
     expect(status.status?.conditions.map(({ type, status: ready }) => [type, ready])).toEqual([
       ["RuntimeReady", true],
