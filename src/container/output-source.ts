@@ -136,7 +136,9 @@ class StagedSource implements OutputSource {
 
   #poll(): PollResult {
     if (this.#hold !== undefined) return "empty";
-    return this.#tolerating(() => this.#move()) ?? "empty";
+    const result = this.#tolerating(() => this.#move()) ?? "empty";
+    if (result === "ended") this.#end();
+    return result;
   }
 
   /** A failure, of memory or of a file, loses nothing: what it concerns is still in pipe or stage. */
@@ -198,7 +200,6 @@ class StagedSource implements OutputSource {
         new InternalError(`cannot read the output of a container: ${cause.message}`, { cause }),
       );
     }
-    this.#end();
     return "ended";
   }
 
