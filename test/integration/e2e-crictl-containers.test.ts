@@ -199,6 +199,8 @@ describe.skipIf(!hasCrictl)("crictl", () => {
       memory: { limit: 67108864, swap: 67108864 },
       cpu: { shares: 512, quota: 50000, period: 100000, cpus: "0" },
       devices: [],
+      // Of the configuration, for a container whose pod has no limit.
+      pids: { limit: 4096 },
     });
     expect(await crictl("exec", id, "grep", "Cpus_allowed_list", "/proc/self/status")).toMatch(/:\t0\n$/);
     expect(await refusal("update", "--cpu-share", "-5", id)).toMatch(/code = InvalidArgument .*cpu_shares/);
