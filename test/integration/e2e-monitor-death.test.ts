@@ -70,6 +70,22 @@ test("so does one whose monitor was killed while the daemon was dead", async () 
   await expectEnded(daemon, pod);
 });
 
+test("a pod whose monitor dies while it is being stopped is stopped all the same", async () => {
+  const { daemon } = fixture;
+  const pod = await podOfTwoProcesses(daemon, "raced");
+  // A monitor that stands still reaps nothing, so that the stop is held up where the race would be lost.
+  process.kill(pod.monitor, "SIGSTOP");
+  const stop = daemon.api.stopPodSandbox({ podSandboxId: pod.sandboxId });
+  await eventually("the container is killed", () => !isAlive(pod.pids[0]!));
+  process.kill(pod.monitor, "SIGKILL");
+  await stop;
+  expect(await containerStatus(daemon, pod.containerId)).toMatchObject({
+    state: ContainerState.CONTAINER_EXITED,
+    exitCode: 255,
+  });
+  await daemon.api.removePodSandbox({ podSandboxId: pod.sandboxId });
+});
+
 test("an exit that the monitor had written down is kept, though both died before it was read", async () => {
   const { daemon } = fixture;
   const pod = await podOfTwoProcesses(daemon, "noted");
