@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { recoverCheckpoints } from "./checkpoint/recover.ts";
 import { closeStdin } from "./container/close-stdin.ts";
 import { recoverExecCgroups } from "./container/exec-cgroup.ts";
-import { releaseStdio, settleExit, writeHeldOutput } from "./container/exit.ts";
-import { newLiveContainer } from "./container/live.ts";
+import { isSettling, releaseStdio, settleExit, writeHeldOutput } from "./container/exit.ts";
+import { closeLive, newLiveContainer } from "./container/live.ts";
 import { endOci, killOciCommands } from "./container/oci/end.ts";
 import { hasOciHandler } from "./container/oci/handler.ts";
 import { containerConfig, launchTag, PAUSE_TAG } from "./container/records.ts";
@@ -17,7 +17,7 @@ import { messageOf } from "./errors.ts";
 import { foreignMonitor } from "./launch/foreign-monitor.ts";
 import type { LaunchHistory } from "./launch/journal.ts";
 import { adoptMonitor, findMonitor, type Monitor, readJournal } from "./launch/monitor.ts";
-import { withDeadline } from "./lib/deadline.ts";
+import { sleep, withDeadline } from "./lib/deadline.ts";
 import { SIGNAL } from "./linux/abi/signal.ts";
 import { openCgroup } from "./linux/cgroup/cgroup.ts";
 import { unpinNamespace } from "./linux/namespace.ts";
@@ -78,22 +78,45 @@ async function finishBegun(runtime: Runtime): Promise<void> {
   );
 }
 
-/** One pod that cannot be taken up must not keep the others down: it is not ready, and can be stopped and removed. */
-async function takeUp(runtime: Runtime, record: SandboxRecord, children: Children): Promise<void> {
-  const { id } = record;
-  try {
-    await recoverSandbox(runtime, record, children);
-  } catch (err) {
-    runtime.log.error({ err, sandbox: id }, "cannot take up a sandbox; stop and remove it");
-    const reason = `podrt could not take it up again: ${messageOf(err)}`;
-    const current = runtime.sandboxes.get(id);
-    if (current === undefined) return;
-    endSandbox(runtime, current, reason);
-    runtime.monitors.get(id)?.disconnect();
-    runtime.monitors.delete(id);
-    if (record.monitor === undefined || !isAlive(record.monitor)) endOrphans(runtime, id, reason);
-    else superviseByLooking(runtime, id, foreignMonitor(record.monitor, reason));
+const TAKE_UP_ATTEMPTS = 5;
+const TAKE_UP_PAUSE_MS = 100;
+
+/** Takes up a pod. What cannot be opened or allocated just now may be a moment later, and the pod runs meanwhile. */
+async function takeUp(runtime: Runtime, { id }: SandboxRecord, children: Children): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    const record = runtime.sandboxes.get(id);
+    if (record === undefined) return;
+    try {
+      return await recoverSandbox(runtime, record, children);
+    } catch (err) {
+      letGo(runtime, id);
+      if (attempt === TAKE_UP_ATTEMPTS) return giveUp(runtime, record, err);
+      runtime.log.warn({ err, sandbox: id }, "cannot take up a sandbox; trying again");
+      await sleep(attempt * TAKE_UP_PAUSE_MS);
+    }
   }
+}
+
+/** Closes what has been opened of a pod; its processes, and what its monitor holds, are as before. */
+function letGo(runtime: Runtime, sandboxId: string): void {
+  runtime.monitors.get(sandboxId)?.disconnect();
+  runtime.monitors.delete(sandboxId);
+  for (const record of containersOf(runtime, sandboxId)) {
+    const live = runtime.live.get(record.id);
+    if (live === undefined || containerState(record) !== "running" || isSettling(record.id)) continue;
+    closeLive(live);
+    runtime.live.delete(record.id);
+  }
+}
+
+/** One pod that cannot be taken up must not keep the others down: it is not ready, and can be stopped and removed. */
+function giveUp(runtime: Runtime, record: SandboxRecord, err: unknown): void {
+  const { id } = record;
+  runtime.log.error({ err, sandbox: id }, "cannot take up a sandbox; stop and remove it");
+  const reason = `podrt could not take it up again: ${messageOf(err)}`;
+  endSandbox(runtime, record, reason);
+  if (record.monitor === undefined || !isAlive(record.monitor)) endOrphans(runtime, id, reason);
+  else superviseByLooking(runtime, id, foreignMonitor(record.monitor, reason));
 }
 
 async function recoverSandbox(runtime: Runtime, record: SandboxRecord, children: Children): Promise<void> {
@@ -172,9 +195,9 @@ async function recoverContainer(runtime: Runtime, monitor: Monitor, record: Cont
   if (!record.created) return;
   // The daemon may have died between the record of an exit and the release of what the monitor holds.
   if (containerState(record) === "exited") {
-    return record.hasHeldOutput
-      ? resumeHeldOutput(runtime, monitor, record)
-      : releaseStdio(runtime, monitor, record);
+    if (!record.hasHeldOutput) return releaseStdio(runtime, monitor, record);
+    // An earlier attempt may have resumed it.
+    return runtime.live.has(record.id) ? undefined : resumeHeldOutput(runtime, monitor, record);
   }
   if (hasOciHandler(runtime, record)) {
     killOciCommands(runtime, monitor, record);

@@ -15,6 +15,7 @@ import type { ContainerRecord } from "../state/containers.ts";
 import { undoOpenBatch } from "./batch-marker.ts";
 import type { LiveContainer } from "./live.ts";
 import { openContainerLog } from "./log.ts";
+import type { OutputSource } from "./output-source.ts";
 import type { Runtime } from "./runtime.ts";
 
 /*
@@ -214,11 +215,15 @@ export function startPumps(live: LiveContainer, ends: DaemonEnds, place: LogPlac
   });
   const log = openContainerLog(place.logPath, { tty, markerPath: place.markerPath });
   live.log = log;
-  const sources = ends.outputs.map(({ stream, fd, stage }) => log.attach(stream, fd.number, stage.number));
-  live.drained = Promise.allSettled(sources.map(({ done }) => done)).then(() => {
-    for (const fd of live.outputs.splice(0)) fd.close();
-  });
+  const sources: OutputSource[] = [];
+  // Before the first is attached: if the second cannot be, nobody goes on with a descriptor that is closed.
   live.cancelPumps = () => {
     for (const source of sources) source.cancel();
   };
+  for (const { stream, fd, stage } of ends.outputs) {
+    sources.push(log.attach(stream, fd.number, stage.number));
+  }
+  live.drained = Promise.allSettled(sources.map(({ done }) => done)).then(() => {
+    for (const fd of live.outputs.splice(0)) fd.close();
+  });
 }
