@@ -305,10 +305,13 @@ function makeLayerDirectory(path: string): void {
   }
 }
 
-/** Starts to delete what `isDoomed` picks; what cannot be deleted now is tried again at the next start. */
+/** Starts to delete what `isDoomed` picks; what cannot be deleted is tried again at once, and at the next start. */
 function sweep(directory: string, isDoomed: (name: string) => boolean, trees: TreeKeeper): void {
   for (const name of readdirSync(directory).filter(isDoomed)) {
-    trees.remove(directory, name).catch(() => {});
+    const remove = () => trees.remove(directory, name);
+    remove()
+      .catch(remove)
+      .catch(() => {});
   }
 }
 
