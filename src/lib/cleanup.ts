@@ -6,8 +6,8 @@ type Undo = { readonly description: string; readonly run: () => void | Promise<v
  * Undo steps of a piece of work, run last-in-first-out unless the work calls `release`.
  *
  * Use as `await using cleanup = new Cleanup()`, register each undo on the line after the step it
- * reverses, and call `release()` as the last statement. A failing undo does not stop the others;
- * `onFailure` hears of it.
+ * reverses, and call `release()` as the last statement. An undo must be fine with finding its work done: one that
+ * fails, for want of memory, say, is tried once more. When that fails too the others go on, and `onFailure` hears of it.
  */
 export class Cleanup implements AsyncDisposable {
   #undos: Undo[] = [];
@@ -32,10 +32,18 @@ export class Cleanup implements AsyncDisposable {
     this.#undos = [];
     for (const undo of undos.reverse()) {
       try {
-        await undo.run();
+        await undone(undo);
       } catch (error) {
         this.#onFailure(undo.description, error);
       }
     }
+  }
+}
+
+async function undone({ run }: Undo): Promise<void> {
+  try {
+    await run();
+  } catch {
+    await run();
   }
 }
