@@ -144,9 +144,7 @@ class StagedSource implements OutputSource {
   /** A failure, of memory or of a file, loses nothing: what it concerns is still in pipe or stage. */
   #tolerating<T>(work: () => T): T | undefined {
     try {
-      const result = work();
-      this.#release();
-      return result;
+      return work();
     } catch (error) {
       this.#holdBack(error);
       return undefined;
@@ -224,6 +222,7 @@ class StagedSource implements OutputSource {
       this.#options.marker?.clear();
     }
     this.#isPending = false;
+    this.#release();
     this.#hasGrown = true;
     this.#seen = input.length - covered;
     if (this.#seen > 0 && !this.#isEnding)
