@@ -120,18 +120,21 @@ function newTerminalStdio(
   heldFd: number,
   owner: TerminalOwner,
 ): { launch: LaunchStdio; daemon: DaemonEnds } {
+  using opened = new DisposableStack();
   const { master, slave, devpts } = newTerminalFilesystem(owner);
-  const stage = stageEnd();
-  return {
-    launch: {
-      terminal: true,
-      child: [slave, slave.duplicate(), slave.duplicate()],
-      held: [master.duplicate(), stage.duplicate()],
-      heldFd,
-      devpts,
-    },
-    daemon: terminalEnds(master, stage, request),
+  for (const fd of [master, slave, devpts]) opened.use(fd);
+  const stage = opened.use(stageEnd());
+  const copy = (fd: Fd) => opened.use(fd.duplicate());
+  const launch: LaunchStdio = {
+    terminal: true,
+    child: [slave, copy(slave), copy(slave)],
+    held: [copy(master), copy(stage)],
+    heldFd,
+    devpts,
   };
+  const daemon = terminalEnds(master, stage, request);
+  opened.move();
+  return { launch, daemon };
 }
 
 /** The stdio of a container whose terminal somebody else has made: its master, which is taken over. */

@@ -46,11 +46,14 @@ export function newTerminalFilesystem(owner: TerminalOwner): Terminal & { readon
   }
   syscall("fsconfig", context.number, FSCONFIG_CMD_CREATE, null, null, 0);
   const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
-  const devpts = new Fd(syscall("fsmount", context.number, FSMOUNT_CLOEXEC, attributes));
+  using opened = new DisposableStack();
+  const devpts = opened.use(new Fd(syscall("fsmount", context.number, FSMOUNT_CLOEXEC, attributes)));
   for (const name of ["", "ptmx"]) {
     syscall("fchownat", devpts.number, name, owner.root.uid, owner.root.gid, AT_EMPTY_PATH);
   }
-  return { ...openTerminal(open("ptmx", O_RDWR | O_NOCTTY, 0, devpts.number), owner), devpts };
+  const terminal = openTerminal(open("ptmx", O_RDWR | O_NOCTTY, 0, devpts.number), owner);
+  opened.move();
+  return { ...terminal, devpts };
 }
 
 // st_rdev of the multiplexer (Documentation/admin-guide/devices.txt) and the magic of its file system.
@@ -74,12 +77,17 @@ export function openTerminalIn(rootFd: number, owner: TerminalOwner): Terminal {
   return openTerminal(master, owner);
 }
 
+/** Takes the master over: it is closed when there can be no terminal. */
 function openTerminal(master: Fd, owner: TerminalOwner): Terminal {
   const F_SETFL = 4;
+  using opened = new DisposableStack();
+  opened.use(master);
   syscall("fcntl", master.number, F_SETFL, O_RDWR | O_NONBLOCK);
   syscall("ioctl", master.number, TIOCSPTLCK, new Uint8Array(4));
-  const slave = new Fd(syscall("ioctl", master.number, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+  const peer = syscall("ioctl", master.number, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  const slave = opened.use(new Fd(peer));
   syscall("fchown", slave.number, owner.uid, owner.ttyGroup);
+  opened.move();
   return { master, slave };
 }
 
