@@ -30,7 +30,7 @@ demo: $(BINARY) $(PACKAGES) crictl ## Run two pods from manifests and show what 
 test: $(BINARY) $(PACKAGES) crictl ## Run every test; the end-to-end ones need root
 	@$(BUN) scripts/test.ts
 
-soak: $(BINARY) $(PACKAGES) ## Let the daemon die, and its calls fail, at every point; SOAK_MINUTES=30 (root)
+soak: $(BINARY) $(PACKAGES) ## Work a daemon that is killed and whose calls fail; SOAK_MINUTES=30 SOAK_SEED=N (root)
 	@$(BUN) test/faults/soak.ts
 
 conformance: $(BINARY) $(PACKAGES) ## Run critest; FOCUS='words' PARALLEL=4 WEBSOCKET=1 REPEAT=2 (root)

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { outputOf } from "../integration/harness/command.ts";
 import type { Daemon } from "../integration/harness/daemon.ts";
 import { instanceOf, tieTo } from "../integration/harness/leftovers.ts";
 import { allPids, isAlive, parentOf, procLink, procText } from "../integration/harness/proc.ts";
+import { patience } from "../support/patience.ts";
 import { askExpected, type Expected } from "./expected.ts";
 import { imageProblems } from "./image-files.ts";
 import { leaseDirectory } from "./network-plugin.ts";
@@ -25,6 +27,19 @@ export async function problemsOf(daemon: Daemon): Promise<string[]> {
     ...fileProblems(daemon.root, expected),
     ...imageProblems(join(daemon.root, "lib"), expected),
   ];
+}
+
+const SETTLE_MS = 4000;
+
+/** What is still found once everything that goes on behind the answers has had time to end, but what is known. */
+export async function unsettledProblems(daemon: Daemon, known: ReadonlySet<string>): Promise<string[]> {
+  const endMs = performance.now() + SETTLE_MS * patience;
+  for (;;) {
+    const found = await problemsOf(daemon).catch((error) => [`the checker failed: ${String(error)}`]);
+    const problems = found.filter((problem) => !known.has(problem));
+    if (problems.length === 0 || performance.now() > endMs) return problems;
+    await sleep(25);
+  }
 }
 
 function differences(what: string, found: Iterable<string>, wanted: Iterable<string>): string[] {
@@ -54,6 +69,8 @@ function processProblems(daemon: Daemon, { sandboxes, containers }: Expected): s
     const tie = tieTo(pid, daemon.root);
     // A zombie that init has not reaped yet has no tie but its cgroup.
     if (tie === undefined || (parentOf(pid) === 1 && !isAlive(pid))) continue;
+    // Any program may have made a mount namespace while a pod was there; what podrt launches is in a cgroup first.
+    if (tie.startsWith("sees the mount")) continue;
     problems.push(`orphan: process ${pid} (${procText(`/proc/${pid}/comm`).trim()}) ${tie}`);
   }
   return problems;

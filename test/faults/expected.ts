@@ -30,6 +30,8 @@ export interface ExpectedContainer {
   readonly reason: string;
   readonly pid: number;
   readonly image: string;
+  /** The limit of its memory; 0 for none. */
+  readonly memoryBytes: number;
 }
 
 const STATES: Readonly<Record<number, ExpectedContainer["state"]>> = {
@@ -82,6 +84,7 @@ export async function askExpected({ api }: Daemon): Promise<Expected> {
           reason: status?.reason ?? "",
           pid: infoIn(info).pid ?? 0,
           image: status?.imageId ?? "",
+          memoryBytes: Number(status?.resources?.linux?.memoryLimitInBytes ?? 0),
         };
       }),
     ),

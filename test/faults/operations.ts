@@ -16,6 +16,7 @@ import {
   runSandbox,
   type SandboxConfig,
 } from "../integration/harness/pods.ts";
+import { createMapped, runMappedSandbox } from "../integration/harness/user-namespace.ts";
 import { startPluginNetwork, stopPluginNetwork } from "./network-plugin.ts";
 
 /** A call of the interface, made again and again by the sweeps, each time from the same state. */
@@ -36,18 +37,31 @@ const hostPort = 20_000 + Math.floor(Math.random() * 9000);
 const pulled = nginx;
 const imported = "docker.io/podrt/volume-content:latest";
 
-function sandbox(daemon: Daemon): Promise<string> {
+function sandboxConfig(daemon: Daemon): SandboxConfig {
   const portMappings = [{ protocol: 0, containerPort: 80, hostPort, hostIp: "127.0.0.1" }];
-  const config = { portMappings, logDirectory: join(daemon.root, "logs") };
-  return runSandbox(daemon, subject, config as SandboxConfig);
+  return { portMappings, logDirectory: join(daemon.root, "logs") } as SandboxConfig;
+}
+
+function sandbox(daemon: Daemon): Promise<string> {
+  return runSandbox(daemon, subject, sandboxConfig(daemon));
+}
+
+function containerConfig(line: string) {
+  return { name: subject, command: ["sh", "-c", line], logPath: `${subject}.log` };
 }
 
 function created(daemon: Daemon, sandboxId: string, line: string): Promise<string> {
-  return createContainer(daemon, sandboxId, {
-    name: subject,
-    command: ["sh", "-c", line],
-    logPath: `${subject}.log`,
+  return createContainer(daemon, sandboxId, containerConfig(line));
+}
+
+/** The same call again while it is in flight joins it, and both hear of the same id. */
+async function twice(call: () => Promise<string>): Promise<void> {
+  const answers = await Promise.allSettled([call(), call()]);
+  const ids = answers.map((answer) => {
+    if (answer.status === "rejected") throw answer.reason;
+    return answer.value;
   });
+  if (new Set(ids).size !== 1) throw new Error(`two calls that are the same made ${ids.join(" and ")}`);
 }
 
 const brief = "echo said; exit 7";
@@ -63,11 +77,11 @@ async function running(daemon: Daemon, sandboxId: string): Promise<string> {
 /** Waits until the container has written its first line, which is when it minds its signals. */
 async function isUp(daemon: Daemon): Promise<void> {
   const path = join(daemon.root, "logs", `${subject}.log`);
-  await eventually("the container is up", () => readFileSync(path, "utf8").includes("up\n"));
+  await eventually("the container is up", () => /up\r?\n/.test(readFileSync(path, "utf8")));
 }
 
 /** Starts a container of the sandbox as a kubelet does: one whose start has failed makes way for another. */
-async function start(daemon: Daemon, sandboxId: string, line: string): Promise<string> {
+async function start(daemon: Daemon, sandboxId: string, create: () => Promise<string>): Promise<string> {
   const { containers } = await daemon.api.listContainers({ filter: { podSandboxId: sandboxId } });
   const known = containers[0]?.id;
   if (known !== undefined) {
@@ -76,7 +90,7 @@ async function start(daemon: Daemon, sandboxId: string, line: string): Promise<s
     if (state !== ContainerState.CONTAINER_CREATED && reason !== "StartError") return known;
     if (reason === "StartError") await daemon.api.removeContainer({ containerId: known });
   }
-  const containerId = await created(daemon, sandboxId, line);
+  const containerId = await create();
   await daemon.api.startContainer({ containerId });
   return containerId;
 }
@@ -96,9 +110,10 @@ export function operations(archive: string): readonly Operation[] {
       name: "StartContainer",
       async prepare(daemon) {
         const sandboxId = await sandbox(daemon);
-        await created(daemon, sandboxId, waits);
+        const create = () => created(daemon, sandboxId, waits);
+        await create();
         return async () => {
-          await start(daemon, sandboxId, waits);
+          await start(daemon, sandboxId, create);
           await isUp(daemon);
         };
       },
@@ -107,9 +122,10 @@ export function operations(archive: string): readonly Operation[] {
       name: "StartContainer of one that ends",
       async prepare(daemon) {
         const sandboxId = await sandbox(daemon);
-        await created(daemon, sandboxId, brief);
+        const create = () => created(daemon, sandboxId, brief);
+        await create();
         return async () => {
-          await exited(daemon, await start(daemon, sandboxId, brief));
+          await exited(daemon, await start(daemon, sandboxId, create));
         };
       },
     },
@@ -173,6 +189,42 @@ export function operations(archive: string): readonly Operation[] {
           const { code, stdout } = await execIn(daemon, containerId, "sh", "-c", "echo heard; exit 4");
           if (code !== 4 || stdout !== "heard\n") throw new Error(`exec: ${code} ${stdout}`);
         };
+      },
+    },
+    {
+      name: "RunPodSandbox, asked for twice at once",
+      prepare: async (daemon) => () => twice(() => sandbox(daemon)),
+    },
+    {
+      name: "CreateContainer, asked for twice at once",
+      async prepare(daemon) {
+        const id = await sandbox(daemon);
+        return () => twice(() => created(daemon, id, waits));
+      },
+    },
+    {
+      name: "RunPodSandbox with a user namespace",
+      prepare: async (daemon) => () => runMappedSandbox(daemon, subject, {}, sandboxConfig(daemon)),
+    },
+    {
+      name: "StartContainer with a terminal in a user namespace",
+      async prepare(daemon) {
+        const sandboxId = await runMappedSandbox(daemon, subject, {}, sandboxConfig(daemon));
+        const create = () =>
+          createMapped(daemon, sandboxId, { ...containerConfig(waits), tty: true, stdin: true });
+        await create();
+        return async () => {
+          await start(daemon, sandboxId, create);
+          await isUp(daemon);
+        };
+      },
+    },
+    {
+      name: "UpdateContainerResources",
+      async prepare(daemon) {
+        const containerId = await running(daemon, await sandbox(daemon));
+        const linux = { memoryLimitInBytes: 96n << 20n, cpuShares: 300n };
+        return () => daemon.api.updateContainerResources({ containerId, linux });
       },
     },
     {
