@@ -11,9 +11,11 @@ import {
   LinuxPodSandboxStatsSchema,
   MemoryUsageSchema,
   PodSandboxState,
+  PodSandboxStatusSchema,
   RuntimeService,
   SwapUsageSchema,
 } from "../../src/gen/runtime/v1/api_pb.ts";
+import { sandboxStatus as statusOfRecord } from "../../src/sandbox/status.ts";
 import { cpuUsage, ioUsage, memoryUsage, swapUsage } from "../../src/stats/messages.ts";
 import { clients, newRuntime } from "../fixtures/cri-clients.ts";
 import { collectFilled } from "../fixtures/filled-fields.ts";
@@ -190,11 +192,14 @@ function watchEvents(): AbortController {
   return aborter;
 }
 
-/** What this machine may not show: no network, user namespaces, pressure and swap. */
+/** What this machine may not show: no network, one of plugins, user namespaces, pressure and swap. */
 async function noteOtherMachines(): Promise<void> {
   const network = { ready: false, reason: "NetworkPluginNotReady", message: "no bridge" };
   const { runtime } = newRuntime(network, { supported: true, attachAt: undefined });
   note(RuntimeService.method.status.output, await clients(runtime).cri.status({}));
+  const addresses = ["10.0.0.2", "fd00::2"];
+  const sandbox = { readyAtNs: "1", createdAtNs: "1", config: {}, addresses };
+  note(PodSandboxStatusSchema, statusOfRecord(sandbox as never));
   const line = { avg10: 1, avg60: 2, avg300: 3, totalUs: 4n };
   const pressure = { some: line, full: line };
   const memory = {
