@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-
-import type { Database } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
 import { rename, writeFile } from "node:fs/promises";
-import { hostname } from "node:os";
 import { join } from "node:path";
-import type { AttachmentRecord } from "../cni/attachment-record.ts";
-import { CniNetwork } from "../cni/network.ts";
-import { selectNetwork } from "../cni/selected-network.ts";
 import { type Config, loadConfig } from "../config.ts";
-import { newEvents } from "../container/events.ts";
 import { handlerNames } from "../container/oci/handler.ts";
-import { imagesInUse, type Runtime } from "../container/runtime.ts";
-import { openSecurityModules, type SecurityModules } from "../container/security/security-modules.ts";
+import type { Runtime } from "../container/runtime.ts";
+import { openSecurityModules } from "../container/security/security-modules.ts";
 import { openEventFeed } from "../cri/event-feed.ts";
 import { podrtRoutes } from "../cri/podrt/routes.ts";
 import { criRoutes } from "../cri/routes.ts";
@@ -20,33 +13,16 @@ import { serveCri } from "../cri/server.ts";
 import { debugDump } from "../debug/dump.ts";
 import { FailedPreconditionError, PermissionDeniedError } from "../errors.ts";
 import { addBuiltInPause } from "../image/built-in-pause.ts";
-import { openContentStore } from "../image/content-store.ts";
-import { type ImageRecord, openImages } from "../image/images.ts";
-import { startUnpacker } from "../image/unpack.ts";
 import { startKeeper } from "../kube/keeper.ts";
 import { openPods } from "../kube/pod-record.ts";
-import { probeUserNamespaces } from "../launch/user-namespace-probe.ts";
-import { KeyedLock } from "../lib/keyed-lock.ts";
 import { configureLog, logger } from "../lib/logger.ts";
 import { O_CREAT, O_RDWR } from "../linux/abi/fcntl.ts";
-import { daemonCapabilities } from "../linux/capability.ts";
-import { detectCgroups } from "../linux/cgroup/host.ts";
 import { open } from "../linux/fd.ts";
-import { bootId } from "../linux/process.ts";
 import { isErrno, syscall } from "../linux/syscall.ts";
-import { openBridgeNetwork } from "../network/bridge.ts";
-import type { LeaseRecord } from "../network/ipam.ts";
 import { type Paths, pathsFor } from "../paths.ts";
 import { recover } from "../recover.ts";
-import { openOverlaySnapshotter } from "../snapshot/overlay.ts";
-import type { LayerRecord } from "../snapshot/snapshotter.ts";
-import { openContainers } from "../state/containers.ts";
-import { type Damage, newDamage } from "../state/damage.ts";
-import { openDatabase } from "../state/database.ts";
-import { openQuarantine, type Quarantine } from "../state/quarantine.ts";
-import { openSandboxes } from "../state/sandboxes.ts";
-import { attachmentSchema, imageSchema, layerSchema, leaseSchema } from "../state/schemas.ts";
-import { type CorruptRow, openTable, type Table } from "../state/table.ts";
+import { openState } from "../state/open-state.ts";
+import type { Table } from "../state/table.ts";
 import { daemonReadings } from "../stats/daemon-readings.ts";
 import { streamingBackend } from "../streaming/backend.ts";
 import { startStreamingServer } from "../streaming/server.ts";
@@ -56,6 +32,7 @@ import { measureEventLoop, processFamilies } from "../telemetry/process-families
 import type { Family } from "../telemetry/registry.ts";
 import { startTracing } from "../telemetry/tracing.ts";
 import { checkKernel } from "./kernel-check.ts";
+import { openRuntime } from "./open-runtime.ts";
 import { connectServiceManager } from "./service-manager.ts";
 
 /** What `podrt serve` is told on its command line. */
@@ -78,17 +55,9 @@ export async function serve(options: ServeOptions): Promise<number> {
   using _lock = lockInstance(paths);
   const serviceManager = connectServiceManager(process.env, paths.socket);
   const tracing = await startTracing(process.env);
-  const damage = newDamage(logger);
-  const quarantine = openQuarantine(paths.quarantineDir);
-  const database = openDatabase(paths.database, { quarantine, damage });
-  const putAside = rowKeeper(quarantine, damage);
+  const state = openState(paths);
   const securityModules = await openSecurityModules(logger);
-  const { runtime, settings, close } = openRuntime(
-    paths,
-    config,
-    { database, putAside, damage },
-    securityModules,
-  );
+  const { runtime, settings, close } = openRuntime(paths, config, state, securityModules);
   const events = openEventFeed(runtime);
   const stopKeeping = events.keepForFirst();
   await recover(runtime);
@@ -100,7 +69,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   const metrics = await startMetrics(config, families);
   const dump = () => debugDump(paths, config, { families });
   process.on("SIGUSR1", () => void writeDump(paths, dump));
-  const keeper = startKeeper(runtime, openPods(database, putAside));
+  const keeper = startKeeper(runtime, openPods(state.database, state.putAside));
   const server = await serveCri({
     socketPath: paths.socket,
     passedSocket: serviceManager.socket,
@@ -122,7 +91,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   await keeper.close();
   await tracing?.close();
   await close();
-  database.close();
+  state.database.close();
   return 0;
 }
 
@@ -168,83 +137,6 @@ async function verifyImages({ images, bootId }: Runtime, settings: Table<unknown
   } catch (err) {
     logger.warn({ err }, "the images could not be looked through; the next start tries again");
   }
-}
-
-function rowKeeper(quarantine: Quarantine, damage: Damage): (row: CorruptRow) => void {
-  return ({ table, key, text, problem }) => {
-    const file = quarantine.keep(`${table}-${key}.json`, text);
-    const sentence = `the record ${key} in ${table} was damaged (${problem}) and is now ${file}: what it was about is taken away`;
-    damage.note(`${table} ${key}`, sentence);
-  };
-}
-
-interface State {
-  readonly database: Database;
-  readonly putAside: (row: CorruptRow) => void;
-  readonly damage: Damage;
-}
-
-function openRuntime(
-  paths: Paths,
-  config: Config,
-  { database, putAside, damage }: State,
-  securityModules: SecurityModules,
-): { runtime: Runtime; settings: Table<unknown>; close: () => Promise<void> } {
-  const sandboxes = openSandboxes(database, putAside);
-  const containers = openContainers(database, putAside);
-  const settings = openTable<unknown>(database, "settings", { putAside });
-  const layers = openTable<LayerRecord>(database, "layers", { schema: layerSchema, putAside });
-  const snapshotter = openOverlaySnapshotter({ paths, layers });
-  const unpacker = startUnpacker();
-  const content = openContentStore(paths);
-  const images = openImages({
-    paths,
-    config,
-    table: openTable<ImageRecord>(database, "images", { schema: imageSchema, putAside }),
-    content,
-    snapshotter,
-    unpacker,
-    inUse: () => imagesInUse({ containers, sandboxes }),
-    damage,
-  });
-  const { cniConfDir, cniRequired, cniPluginDirs, cniTimeoutMs } = config.network;
-  const cni = new CniNetwork({
-    directory: cniConfDir ?? paths.cniConfDir,
-    isRequired: cniRequired,
-    place: { directories: cniPluginDirs, timeoutMs: cniTimeoutMs },
-    attachments: openTable<AttachmentRecord>(database, "attachments", { schema: attachmentSchema, putAside }),
-    settings,
-    log: logger,
-  });
-  const leases = openTable<LeaseRecord>(database, "leases", { schema: leaseSchema, putAside });
-  const runtime: Runtime = {
-    paths,
-    config,
-    sandboxes,
-    containers,
-    images,
-    content,
-    snapshotter,
-    network: selectNetwork(openBridgeNetwork({ config: config.network, leases, settings, log: logger }), cni),
-    cgroups: detectCgroups(),
-    events: newEvents((err) => logger.error({ err }, "a listener of events failed")),
-    locks: new KeyedLock(),
-    monitors: new Map(),
-    live: new Map(),
-    execs: new Map(),
-    bootId: bootId(),
-    hostname: hostname(),
-    capabilities: daemonCapabilities(),
-    securityModules,
-    damage,
-    userNamespaces: probeUserNamespaces(paths.ingestDir, paths.rootMountPoint),
-    log: logger,
-  };
-  const close = async () => {
-    await unpacker.close();
-    await snapshotter.close();
-  };
-  return { runtime, settings, close };
 }
 
 function makeDirectories(paths: Paths): void {

@@ -12,12 +12,12 @@ import { pulls as pullCount, pullDuration } from "../telemetry/daemon-families.t
 import { createCollector, SWEEP_WAIT_MS } from "./collector.ts";
 import { type ImagePlan, nodesOf, planImage, requirePresent, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
-import { takeOutDamage, takeOutLayers } from "./damage.ts";
 import { type ImageNames, type ImageRecord, openImageRecords } from "./image-records.ts";
 import { createPuller, type PullProgress } from "./pull.ts";
 import { abortError, imageError } from "./pull-error.ts";
 import { credentialsFor, fingerprintOf, type RegistryAuth } from "./registry-auth.ts";
 import { type FlightContext, SingleFlight } from "./single-flight.ts";
+import { takeOutDamage, takeOutLayers } from "./take-out-damage.ts";
 import type { Unpacker } from "./unpack.ts";
 
 export type { ImageNames, ImageRecord } from "./image-records.ts";

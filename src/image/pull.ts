@@ -12,12 +12,12 @@ import { pullBytes } from "../telemetry/daemon-families.ts";
 import { authFromFile } from "./auth-file.ts";
 import { checkSize, type Ensure, type ImagePlan, nodesOf, planImage, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
-import { takeOutLayers } from "./damage.ts";
 import { restate } from "./pull-error.ts";
 import { openSession, type RegistrySession } from "./registry.ts";
 import type { RegistryAuth } from "./registry-auth.ts";
 import { hostPlan } from "./registry-hosts.ts";
 import { SingleFlight } from "./single-flight.ts";
+import { takeOutLayers } from "./take-out-damage.ts";
 import type { Unpacker } from "./unpack.ts";
 
 /** How far a pull has come. Layers that were there already count as done, and their bytes are not counted. */

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+import { hostname } from "node:os";
+import type { AttachmentRecord } from "../cni/attachment-record.ts";
+import { CniNetwork } from "../cni/network.ts";
+import { selectNetwork } from "../cni/selected-network.ts";
+import type { Config } from "../config.ts";
+import { newEvents } from "../container/events.ts";
+import { imagesInUse, type Runtime } from "../container/runtime.ts";
+import type { SecurityModules } from "../container/security/security-modules.ts";
+import { openContentStore } from "../image/content-store.ts";
+import { type ImageRecord, openImages } from "../image/images.ts";
+import { startUnpacker } from "../image/unpack.ts";
+import { probeUserNamespaces } from "../launch/user-namespace-probe.ts";
+import { KeyedLock } from "../lib/keyed-lock.ts";
+import { logger } from "../lib/logger.ts";
+import { daemonCapabilities } from "../linux/capability.ts";
+import { detectCgroups } from "../linux/cgroup/host.ts";
+import { bootId } from "../linux/process.ts";
+import { openBridgeNetwork } from "../network/bridge.ts";
+import type { LeaseRecord } from "../network/ipam.ts";
+import type { Paths } from "../paths.ts";
+import { openOverlaySnapshotter } from "../snapshot/overlay.ts";
+import type { LayerRecord } from "../snapshot/snapshotter.ts";
+import { openContainers } from "../state/containers.ts";
+import type { State } from "../state/open-state.ts";
+import { openSandboxes } from "../state/sandboxes.ts";
+import { attachmentSchema, imageSchema, layerSchema, leaseSchema } from "../state/schemas.ts";
+import { openTable, type Table } from "../state/table.ts";
+
+/**
+ * Puts the daemon together: its stores, networks and tables, and what the machine and the kernel offer. Nothing of it
+ * has been compared with the machine yet. `close` ends the threads that it has started; the database is the caller's.
+ */
+export function openRuntime(
+  paths: Paths,
+  config: Config,
+  { database, putAside, damage }: State,
+  securityModules: SecurityModules,
+): { runtime: Runtime; settings: Table<unknown>; close: () => Promise<void> } {
+  const sandboxes = openSandboxes(database, putAside);
+  const containers = openContainers(database, putAside);
+  const settings = openTable<unknown>(database, "settings", { putAside });
+  const layers = openTable<LayerRecord>(database, "layers", { schema: layerSchema, putAside });
+  const snapshotter = openOverlaySnapshotter({ paths, layers });
+  const unpacker = startUnpacker();
+  const content = openContentStore(paths);
+  const images = openImages({
+    paths,
+    config,
+    table: openTable<ImageRecord>(database, "images", { schema: imageSchema, putAside }),
+    content,
+    snapshotter,
+    unpacker,
+    inUse: () => imagesInUse({ containers, sandboxes }),
+    damage,
+  });
+  const { cniConfDir, cniRequired, cniPluginDirs, cniTimeoutMs } = config.network;
+  const cni = new CniNetwork({
+    directory: cniConfDir ?? paths.cniConfDir,
+    isRequired: cniRequired,
+    place: { directories: cniPluginDirs, timeoutMs: cniTimeoutMs },
+    attachments: openTable<AttachmentRecord>(database, "attachments", { schema: attachmentSchema, putAside }),
+    settings,
+    log: logger,
+  });
+  const leases = openTable<LeaseRecord>(database, "leases", { schema: leaseSchema, putAside });
+  const runtime: Runtime = {
+    paths,
+    config,
+    sandboxes,
+    containers,
+    images,
+    content,
+    snapshotter,
+    network: selectNetwork(openBridgeNetwork({ config: config.network, leases, settings, log: logger }), cni),
+    cgroups: detectCgroups(),
+    events: newEvents((err) => logger.error({ err }, "a listener of events failed")),
+    locks: new KeyedLock(),
+    monitors: new Map(),
+    live: new Map(),
+    execs: new Map(),
+    bootId: bootId(),
+    hostname: hostname(),
+    capabilities: daemonCapabilities(),
+    securityModules,
+    damage,
+    userNamespaces: probeUserNamespaces(paths.ingestDir, paths.rootMountPoint),
+    log: logger,
+  };
+  const close = async () => {
+    await unpacker.close();
+    await snapshotter.close();
+  };
+  return { runtime, settings, close };
+}
