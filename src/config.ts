@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { parse } from "smol-toml";
 import * as v from "valibot";
 import { InvalidArgumentError, messageOf } from "./errors.ts";
+import { printable } from "./lib/foreign-text.ts";
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "./lib/logger.ts";
 import { formatReference, parseReference } from "./oci/reference.ts";
 import type { Paths } from "./paths.ts";
@@ -234,7 +235,7 @@ export function parseConfig(text: string, instance: string, file: string, direct
   if (!result.success) {
     const issue = result.issues[0];
     const problem = `${v.getDotPath(issue) ?? "document"}: ${issue.message}`;
-    throw new InvalidArgumentError("", `${file}: ${problem.replace(/\p{C}/gu, "?")}`);
+    throw new InvalidArgumentError("", `${file}: ${printable(problem, 1000)}`);
   }
   const { network, registries, image, runtimes, pods, cdi, streaming, checkpoint, metrics, log, cgroup } =
     result.output;

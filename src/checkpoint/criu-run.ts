@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { spawnWithEngine } from "../launch/engine.ts";
 import { newProgram, type Table } from "../launch/program.ts";
 import { fileTail } from "../lib/file-tail.ts";
+import { oneLine } from "../lib/foreign-text.ts";
 import { O_APPEND, O_CREAT, O_RDWR, O_WRONLY } from "../linux/abi/fcntl.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { type Fd, open } from "../linux/fd.ts";
@@ -37,7 +38,7 @@ const SIG_IGN = 1n;
 const SIG_SETMASK = 2;
 const SIGNAL_SET_BYTES = 8;
 const LOG_TAIL_BYTES = 64 * 1024;
-const QUOTE_LIMIT = 300;
+const QUOTE_LIMIT_CHARACTERS = 300;
 
 /** Namespaces that criu is to share with the processes it works on: those it then leaves alone. */
 export interface CriuJoin {
@@ -121,7 +122,7 @@ function spawn({ program, arguments: args, workDir, join: joins }: CriuRun): Pro
 
 /**
  * What criu complains of in its logs, for a person: its first error but for one that it goes on after. Logs name
- * files and processes of containers, so what is quoted is cut and has no control characters.
+ * files and processes of containers.
  */
 export function criuError(...paths: readonly string[]): string {
   const lines = paths.flatMap((path) => fileTail(path, LOG_TAIL_BYTES).split("\n"));
@@ -129,6 +130,5 @@ export function criuError(...paths: readonly string[]): string {
     (line) => /\bError \(/.test(line) && !/RLIMIT_NOFILE|cgroupd: recv req/.test(line),
   );
   const line = errors[0] ?? lines.findLast((candidate) => candidate.trim() !== "") ?? "nothing";
-  const sentence = line.replace(/^(\([\d.]+\))?\s*(\d+: )?Error /, "").replace(/[^ -~]/g, "?");
-  return sentence.length > QUOTE_LIMIT ? `${sentence.slice(0, QUOTE_LIMIT)}...` : sentence;
+  return oneLine(line.replace(/^(\([\d.]+\))?\s*(\d+: )?Error /, ""), QUOTE_LIMIT_CHARACTERS);
 }

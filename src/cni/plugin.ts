@@ -2,6 +2,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { DeadlineExceededError, FailedPreconditionError, InternalError, messageOf } from "../errors.ts";
+import { oneLine } from "../lib/foreign-text.ts";
 import { runPlugin } from "./exec.ts";
 import { parseError } from "./result.ts";
 
@@ -28,7 +29,7 @@ export interface PluginCall {
 const PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** Of what is only asked, or looked after beside the pods: nobody should have to wait for it. */
 const QUICK_MS = 10_000;
-const QUOTE_LIMIT = 1000;
+const QUOTE_LIMIT_CHARACTERS = 1000;
 const ANY_EXECUTE = 0o111;
 
 /**
@@ -82,11 +83,6 @@ function isExecutable(path: string): boolean {
   return status?.isFile() === true && (status.mode & ANY_EXECUTE) !== 0;
 }
 
-/** One line of at most a thousand printable characters. */
 function quote(text: string): string {
-  const line = text
-    .trim()
-    .replace(/\s+/g, " ")
-    .replace(/\p{Cc}/gu, "?");
-  return line.length > QUOTE_LIMIT ? `${line.slice(0, QUOTE_LIMIT)}...` : line;
+  return oneLine(text, QUOTE_LIMIT_CHARACTERS);
 }

@@ -6,6 +6,7 @@ import {
   type PodrtError,
   UnavailableError,
 } from "../errors.ts";
+import { printable } from "../lib/foreign-text.ts";
 import { digestOf, isDigest, matchesDigest } from "../oci/digest.ts";
 import { MANIFEST_LIMIT_BYTES } from "../oci/manifest.ts";
 import type { Endpoint } from "./registry-hosts.ts";
@@ -148,21 +149,17 @@ export function reasonIn(body: Uint8Array): string | undefined {
     ? errors[0]
     : { message: message || details || error_description || error };
   const told = (first ?? {}) as { readonly code?: unknown; readonly message?: unknown };
-  const words = oneLine(told.message);
-  const code = oneLine(told.code).toLowerCase().replaceAll("_", " ");
+  const words = wordsIn(told.message);
+  const code = wordsIn(told.code).toLowerCase().replaceAll("_", " ");
   // Many say the code again in their message.
   const isSaid = code === "" || words.toLowerCase().includes(code);
   const reason = isSaid ? words : [code, words].filter(Boolean).join(": ");
   return reason === "" ? undefined : reason;
 }
 
-/** A string of a stranger's, bounded and in one line. */
-export function oneLine(value: unknown): string {
-  if (typeof value !== "string") return "";
-  return value
-    .slice(0, REASON_LIMIT_CHARACTERS)
-    .replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "?")
-    .trim();
+/** A string of a server's, fit for a message; empty for what is none. */
+export function wordsIn(value: unknown): string {
+  return typeof value === "string" ? printable(value, REASON_LIMIT_CHARACTERS).trim() : "";
 }
 
 function usualReason(status: number): string {

@@ -4,7 +4,7 @@ import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
 import { messageOf, PodrtError, UnavailableError } from "../errors.ts";
 import { withDeadline } from "../lib/deadline.ts";
-import { oneLine } from "./registry-answer.ts";
+import { wordsIn } from "./registry-answer.ts";
 import { type Access, addressOf } from "./registry-transport.ts";
 
 const DAY_MS = 86_400_000;
@@ -79,8 +79,8 @@ function certificateOf(socket: TLSSocket): string {
   const until = new Date(valid_to);
   const days = Math.floor((until.getTime() - Date.now()) / DAY_MS);
   return [
-    `certificate of ${oneLine(subject?.CN ?? "nobody")} for ${oneLine(subjectaltname ?? "no names")}`,
-    `issued by ${oneLine(issuer?.CN ?? issuer?.O ?? "nobody")}`,
+    `certificate of ${wordsIn(subject?.CN ?? "nobody")} for ${wordsIn(subjectaltname ?? "no names")}`,
+    `issued by ${wordsIn(issuer?.CN ?? issuer?.O ?? "nobody")}`,
     `valid until ${until.toISOString().slice(0, 10)} (${days} days)`,
     `SHA-256 ${fingerprint256}`,
   ].join(", ");

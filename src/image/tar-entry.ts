@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError, ResourceExhaustedError, UnimplementedError } from "../errors.ts";
+import { quoted } from "../lib/foreign-text.ts";
 import type { TarHeader } from "./tar-header.ts";
 import { parsePaxInteger, parsePaxTime } from "./tar-pax.ts";
 
@@ -158,5 +159,5 @@ function checkName(name: string, path: string, limits: TarLimits): void {
 /** A binary name for a person: decoded, quoted, control characters escaped, cut where it is very long. */
 export function quoteName(name: string): string {
   const text = Buffer.from(name, "latin1").toString("utf8");
-  return JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}...` : text).replace(/\p{C}/gu, "?");
+  return quoted(text, 200);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import * as v from "valibot";
 import { FailedPreconditionError, NotFoundError, UnimplementedError } from "../errors.ts";
+import { printable } from "../lib/foreign-text.ts";
 import { isDigest } from "./digest.ts";
 
 /** A manifest or index larger than this is refused. */
@@ -123,7 +124,7 @@ export function selectManifest(index: ImageIndex, platform: Platform): Descripto
   if (chosen !== undefined) return chosen;
   const offered = usable.flatMap(({ platform: p }) => (p === undefined ? [] : [`${p.os}/${p.architecture}`]));
   throw new NotFoundError(
-    `the image has no variant for ${platform.os}/${platform.architecture} (it offers ${presentable(listed(offered), 300)})`,
+    `the image has no variant for ${platform.os}/${platform.architecture} (it offers ${printable(listed(offered), 300)})`,
   );
 }
 
@@ -156,12 +157,7 @@ function isDeep(bytes: Uint8Array): boolean {
 
 /** The path and nature of a schema issue; values and keys come from the image, so it is cut and made printable. */
 export function problemOf(issue: v.BaseIssue<unknown>): string {
-  return presentable(`${v.getDotPath(issue) ?? "document"} ${issue.message}`, 200);
-}
-
-/** Text with words of an image's in it, fit for a message and for the terminal that shows it. */
-function presentable(text: string, limitCharacters: number): string {
-  return text.slice(0, limitCharacters).replace(/\p{C}/gu, "?");
+  return printable(`${v.getDotPath(issue) ?? "document"} ${issue.message}`, 200);
 }
 
 /** Baseline first: `v1` and `v8` are what every amd64 and arm64 machine has. */
@@ -203,5 +199,5 @@ function listed(names: readonly string[]): string {
 }
 
 function malformed(problem: string): FailedPreconditionError {
-  return new FailedPreconditionError(`the manifest is invalid: ${presentable(problem, 500)}`);
+  return new FailedPreconditionError(`the manifest is invalid: ${printable(problem, 500)}`);
 }

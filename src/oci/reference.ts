@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError } from "../errors.ts";
+import { quoted } from "../lib/foreign-text.ts";
 import { isDigest } from "./digest.ts";
 
 /** An image reference with every part spelled out; exactly one of `tag` and `digest` is set. */
@@ -30,7 +31,7 @@ const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
  */
 export function parseReference(text: string, field = "image"): Reference {
   const fail = (problem: string): never => {
-    throw new InvalidArgumentError(field, `${quoted(text.slice(0, 300))} ${problem}`);
+    throw new InvalidArgumentError(field, `${quoted(text, 300)} ${problem}`);
   };
   if (text === "") throw new InvalidArgumentError(field, "is empty; name an image, as in nginx:latest");
   if (text.length > TEXT_LIMIT_CHARACTERS) return fail(`is longer than ${TEXT_LIMIT_CHARACTERS} characters`);
@@ -40,27 +41,22 @@ export function parseReference(text: string, field = "image"): Reference {
   const digest = at < 0 ? undefined : text.slice(at + 1);
   if (digest !== undefined && !isDigest(digest)) return fail("has a malformed digest after the @");
   const { name, tag } = splitTag(at < 0 ? text : text.slice(0, at));
-  if (tag !== undefined && !TAG.test(tag)) return fail(`has a malformed tag ${quoted(tag.slice(0, 130))}`);
+  if (tag !== undefined && !TAG.test(tag)) return fail(`has a malformed tag ${quoted(tag, 130)}`);
 
   const { host, path } = splitHost(name);
-  if (!HOST.test(host)) return fail(`names ${quoted(host.slice(0, 260))}, which is no registry host`);
+  if (!HOST.test(host)) return fail(`names ${quoted(host, 260)}, which is no registry host`);
   const badComponent = path.split("/").find((component) => !PATH_COMPONENT.test(component));
   if (badComponent !== undefined) {
     return fail(
       /[A-Z]/.test(badComponent)
         ? "has capital letters in the repository name"
-        : `has a malformed repository name${path === "" ? "" : ` (${quoted(badComponent)})`}`,
+        : `has a malformed repository name${path === "" ? "" : ` (${quoted(badComponent, NAME_LIMIT_CHARACTERS)})`}`,
     );
   }
   if (host.length + path.length + 1 > NAME_LIMIT_CHARACTERS) {
     return fail(`has a name longer than ${NAME_LIMIT_CHARACTERS} characters`);
   }
   return digest === undefined ? { host, path, tag: tag ?? DEFAULT_TAG } : { host, path, digest };
-}
-
-/** For a message: it may come from an archive, and says nothing to a terminal. */
-function quoted(text: string): string {
-  return JSON.stringify(text).replace(/\p{C}/gu, "?");
 }
 
 /** `host/path`, what repository tags and digests begin with. */

@@ -9,6 +9,7 @@ import { type OciCommand, ociProgram } from "../../launch/oci-program.ts";
 import { newPassedFds, type PassedFds } from "../../launch/passed-fds.ts";
 import { withDeadline } from "../../lib/deadline.ts";
 import { fileTail } from "../../lib/file-tail.ts";
+import { oneLine } from "../../lib/foreign-text.ts";
 import { O_APPEND, O_CREAT, O_RDWR, O_WRONLY } from "../../linux/abi/fcntl.ts";
 import { openCgroup } from "../../linux/cgroup/cgroup.ts";
 import { cgroupMountPoints } from "../../linux/cgroup/host.ts";
@@ -138,7 +139,7 @@ function lastError(file: string): string | undefined {
     .split("\n")
     .map(messageIn)
     .findLast((text) => text !== undefined);
-  return message?.replace(/\p{C}/gu, " ").slice(0, REASON_LIMIT_CHARACTERS);
+  return message === undefined ? undefined : oneLine(message, REASON_LIMIT_CHARACTERS);
 }
 
 function messageIn(line: string): string | undefined {

@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { FailedPreconditionError, messageOf } from "../../errors.ts";
+import { oneLine } from "../../lib/foreign-text.ts";
 import type { Logger } from "../../lib/logger.ts";
 import type { AppArmor } from "../../linux/apparmor.ts";
 
@@ -98,7 +99,11 @@ function runParser(parser: string): Promise<void> {
     child.once("close", (code, signal) => {
       if (code === 0) return resolve();
       const end = signal === null ? `exited with ${code}` : `was ended by ${signal}`;
-      reject(new FailedPreconditionError(`${parser} ${end}: ${said.trim() || "it said nothing"}`));
+      reject(
+        new FailedPreconditionError(
+          `${parser} ${end}: ${oneLine(said, PARSER_OUTPUT_LIMIT) || "it said nothing"}`,
+        ),
+      );
     });
     // A parser that ends without reading says why on stderr.
     child.stdin.on("error", () => {});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import * as v from "valibot";
 import { InvalidArgumentError, UnimplementedError } from "../../errors.ts";
+import { printable } from "../../lib/foreign-text.ts";
 import { isAtLeast } from "../kernel-release.ts";
 
 /** `linux.seccomp` of the OCI runtime specification, as far as podrt honours it. */
@@ -224,6 +225,6 @@ function refusal(issue: v.BaseIssue<unknown>, path: string): Error {
   if (issue.received === "undefined") return new InvalidArgumentError(where, "is missing");
   // valibot's own messages are for developers; those given in the schema begin in lower case.
   const rule = issue.message.startsWith("Invalid") ? `must be ${issue.expected}` : issue.message;
-  const received = issue.received.slice(0, 200).replace(/\p{C}/gu, "?");
+  const received = printable(issue.received, 200);
   return new InvalidArgumentError(where, `${rule} (it is ${received})`);
 }
