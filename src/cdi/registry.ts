@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { open, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
-import { O_NONBLOCK, O_RDONLY } from "../linux/abi/fcntl.ts";
+import { readSmallFile } from "../lib/small-file.ts";
 import { type CdiEdits, type CdiSpec, parseCdiSpec } from "./spec.ts";
 
 /** Far more than any machine has devices for; a directory or file beyond it is a mistake. */
@@ -46,7 +46,7 @@ export async function readCdiRegistry(directories: readonly string[]): Promise<C
   const devices = new Map<string, Found>();
   for (const [priority, directory] of directories.entries()) {
     for (const file of await specFiles(directory, problems)) {
-      const spec = await readSpec(file, problems);
+      const spec = readSpec(file, problems);
       for (const { name, containerEdits } of spec?.devices ?? []) {
         const source = { file, spec: spec as CdiSpec };
         const found = { source, edits: containerEdits, priority, isAmbiguous: false };
@@ -105,26 +105,11 @@ async function specFiles(directory: string, problems: string[]): Promise<string[
   return files.slice(0, FILES_LIMIT).map((name) => join(directory, name));
 }
 
-async function readSpec(file: string, problems: string[]): Promise<CdiSpec | undefined> {
+function readSpec(file: string, problems: string[]): CdiSpec | undefined {
   try {
-    return parseCdiSpec(await readSmallFile(file), extname(file) === ".json" ? "json" : "yaml");
+    return parseCdiSpec(readSmallFile(file, FILE_LIMIT_BYTES), extname(file) === ".json" ? "json" : "yaml");
   } catch (error) {
     problems.push(`${file}: ${messageOf(error)}`);
     return undefined;
-  }
-}
-
-async function readSmallFile(path: string): Promise<string> {
-  // Without O_NONBLOCK a named pipe would keep a thread waiting for its writer.
-  const file = await open(path, O_RDONLY | O_NONBLOCK);
-  try {
-    const status = await file.stat();
-    if (!status.isFile()) throw new FailedPreconditionError("is no file");
-    if (status.size > FILE_LIMIT_BYTES) {
-      throw new FailedPreconditionError(`is larger than ${FILE_LIMIT_BYTES} bytes`);
-    }
-    return await file.readFile("utf8");
-  } finally {
-    await file.close();
   }
 }

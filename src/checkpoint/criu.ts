@@ -3,6 +3,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { Runtime } from "../container/runtime.ts";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
+import { findExecutable, isExecutable } from "../lib/executable.ts";
 import { CRIU_DIRECTORIES, criuError, runCriu } from "./criu-run.ts";
 import { newWorkDir } from "./work-dir.ts";
 
@@ -14,9 +15,7 @@ const checked = new Map<string, string>();
 /** The path of a criu that works on this machine; FailedPreconditionError says why there is none. */
 export async function findCriu(runtime: Runtime): Promise<string> {
   const { criu } = runtime.config.checkpoint;
-  const candidates =
-    criu === undefined ? CRIU_DIRECTORIES.map((directory) => join(directory, "criu")) : [criu];
-  const program = candidates.find(isExecutable);
+  const program = criu === undefined ? findExecutable(CRIU_DIRECTORIES, "criu") : [criu].find(isExecutable);
   if (program === undefined) {
     const problem =
       criu === undefined
@@ -30,11 +29,6 @@ export async function findCriu(runtime: Runtime): Promise<string> {
   await check(runtime, program);
   checked.set(program, version);
   return program;
-}
-
-function isExecutable(path: string): boolean {
-  const status = statSync(path, { throwIfNoEntry: false });
-  return status?.isFile() === true && (status.mode & 0o111) !== 0;
 }
 
 /** Whether this kernel lets it work is known to criu itself. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, fstatSync, openSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { extname, join } from "node:path";
-import { FailedPreconditionError, messageOf } from "../errors.ts";
-import { O_NONBLOCK, O_RDONLY } from "../linux/abi/fcntl.ts";
+import { messageOf } from "../errors.ts";
+import { readSmallFile } from "../lib/small-file.ts";
 import { type NetworkConf, parseList, parseSingle } from "./conf.ts";
 
 /** Far more than any machine has networks for; what comes after in the order of names is not looked at. */
@@ -62,7 +62,7 @@ function readAll(directory: string): ConfiguredNetwork {
   const problems: string[] = [];
   for (const file of files) {
     try {
-      const text = readSmallFile(file);
+      const text = readSmallFile(file, FILE_LIMIT_BYTES);
       const beside = (name: string) => filesIn(join(directory, name), [".conf"]).map(withText);
       const conf = extname(file) === ".conflist" ? parseList(text, beside) : parseSingle(text);
       return { isConfigured: true, network: { file, conf }, problems };
@@ -74,7 +74,7 @@ function readAll(directory: string): ConfiguredNetwork {
 }
 
 function withText(file: string): { file: string; text: string } {
-  return { file, text: readSmallFile(file) };
+  return { file, text: readSmallFile(file, FILE_LIMIT_BYTES) };
 }
 
 /** Sorted; none where there is no such directory. */
@@ -106,19 +106,4 @@ function fingerprint(directory: string, network: string | undefined): string {
 function stateOf(file: string): string {
   const status = statSync(file, { bigint: true, throwIfNoEntry: false });
   return `${file} ${status?.ino} ${status?.size} ${status?.mtimeNs} ${status?.ctimeNs}`;
-}
-
-function readSmallFile(path: string): string {
-  // Without O_NONBLOCK a named pipe would keep the daemon waiting for its writer.
-  const file = openSync(path, O_RDONLY | O_NONBLOCK);
-  try {
-    const status = fstatSync(file);
-    if (!status.isFile()) throw new FailedPreconditionError("is no file");
-    if (status.size > FILE_LIMIT_BYTES) {
-      throw new FailedPreconditionError(`is larger than ${FILE_LIMIT_BYTES} bytes`);
-    }
-    return readFileSync(file, "utf8");
-  } finally {
-    closeSync(file);
-  }
 }

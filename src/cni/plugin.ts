@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { statSync } from "node:fs";
-import { join } from "node:path";
 import { DeadlineExceededError, FailedPreconditionError, InternalError, messageOf } from "../errors.ts";
+import { findExecutable } from "../lib/executable.ts";
 import { oneLine } from "../lib/foreign-text.ts";
 import { runPlugin } from "./exec.ts";
 import { parseError } from "./result.ts";
@@ -30,7 +29,6 @@ const PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 /** Of what is only asked, or looked after beside the pods: nobody should have to wait for it. */
 const QUICK_MS = 10_000;
 const QUOTE_LIMIT_CHARACTERS = 1000;
-const ANY_EXECUTE = 0o111;
 
 /**
  * Executes a plugin and answers what it printed. Its failure, of whatever kind, is one sentence that names
@@ -71,16 +69,11 @@ export async function callPlugin(place: PluginPlace, call: PluginCall): Promise<
 
 /** The executable of that name in the first directory that has one. */
 export function findPlugin({ directories }: PluginPlace, network: string, type: string): string {
-  const found = directories.map((directory) => join(directory, type)).find(isExecutable);
+  const found = findExecutable(directories, type);
   if (found !== undefined) return found;
   throw new FailedPreconditionError(
     `network ${network}: plugin ${type} is in none of ${directories.join(", ")}; install it or set network.cni_plugin_dirs`,
   );
-}
-
-function isExecutable(path: string): boolean {
-  const status = statSync(path, { throwIfNoEntry: false });
-  return status?.isFile() === true && (status.mode & ANY_EXECUTE) !== 0;
 }
 
 function quote(text: string): string {

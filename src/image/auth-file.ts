@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import * as v from "valibot";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
-import { readConfigurationFile } from "./pem-files.ts";
+import { readConfigurationFile } from "./configuration-file.ts";
 import { credentialsFor, type RegistryAuth } from "./registry-auth.ts";
 import { canonicalHost } from "./registry-hosts.ts";
 

@@ -2,8 +2,8 @@
 import { readdirSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
+import { readConfigurationFile } from "./configuration-file.ts";
 import { type HostEntry, type HostsFile, parseHostsFile } from "./hosts-file.ts";
-import { readConfigurationFile } from "./pem-files.ts";
 
 /** The directory of the registries that have none of their own. */
 const DEFAULT_DIRECTORY = "_default";

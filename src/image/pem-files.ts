@@ -1,33 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
 import { getCACertificates } from "node:tls";
-import { FailedPreconditionError, messageOf } from "../errors.ts";
+import { FailedPreconditionError } from "../errors.ts";
+import { readConfigurationFile } from "./configuration-file.ts";
 
-const FILE_LIMIT_BYTES = 1 << 20;
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
 
 /** A client certificate with its chain and key, in PEM. */
 export interface Identity {
   readonly certificate: string;
   readonly key: string;
-}
-
-/** A text file of an administrator's, whole; FailedPreconditionError that names it, undefined where there is none. */
-export function readConfigurationFile(file: string): string | undefined {
-  try {
-    const stat = statSync(file);
-    if (!stat.isFile()) throw new FailedPreconditionError(`${file} is no file`);
-    if (stat.size > FILE_LIMIT_BYTES) {
-      throw new FailedPreconditionError(`${file} has more than ${FILE_LIMIT_BYTES} bytes, the limit`);
-    }
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error instanceof FailedPreconditionError
-      ? error
-      : new FailedPreconditionError(`cannot read ${file}: ${messageOf(error)}`, { cause: error });
-  }
 }
 
 /** Everything that TLS is to trust: what the machine trusts, and the certificates in these files. */

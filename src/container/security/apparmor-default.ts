@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { FailedPreconditionError, messageOf } from "../../errors.ts";
+import { findExecutable } from "../../lib/executable.ts";
 import { oneLine } from "../../lib/foreign-text.ts";
 import type { Logger } from "../../lib/logger.ts";
 import type { AppArmor } from "../../linux/apparmor.ts";
@@ -55,7 +54,7 @@ profile ${DEFAULT_PROFILE} flags=(attach_disconnected,mediate_deleted) {
 export async function loadDefaultProfile(
   apparmor: AppArmor,
   log: Logger,
-  parser = findParser(),
+  parser = findExecutable(PARSER_DIRECTORIES, "apparmor_parser"),
 ): Promise<string | undefined> {
   if (!apparmor.isEnabled) return undefined;
   if (apparmor.isLoaded(DEFAULT_PROFILE)) return DEFAULT_PROFILE;
@@ -75,12 +74,6 @@ export async function loadDefaultProfile(
     log.warn(`cannot load the AppArmor profile ${DEFAULT_PROFILE}: ${messageOf(error)}: ${consequence}`);
     return undefined;
   }
-}
-
-function findParser(): string | undefined {
-  return PARSER_DIRECTORIES.map((directory) => join(directory, "apparmor_parser")).find((path) =>
-    existsSync(path),
-  );
 }
 
 /** Has apparmor_parser(8) load the profile from its stdin, past its cache of compiled profiles. */
