@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
 import { spawnWithEngine } from "../launch/engine.ts";
+import { becomeHostProgram } from "../launch/host-program.ts";
 import { newProgram, type Table } from "../launch/program.ts";
+import { setSignalAction, unblockSignals } from "../launch/signals.ts";
 import { fileTail } from "../lib/file-tail.ts";
 import { oneLine } from "../lib/foreign-text.ts";
 import { O_APPEND, O_CREAT, O_RDWR, O_WRONLY } from "../linux/abi/fcntl.ts";
-import { SIGNAL } from "../linux/abi/signal.ts";
+import { SIG_IGN, SIGNAL } from "../linux/abi/signal.ts";
 import { type Fd, open } from "../linux/fd.ts";
 import { identifyChild, type ProcessIdentity, signal, waitGone } from "../linux/process.ts";
 import { trySyscall } from "../linux/syscall.ts";
@@ -34,9 +36,6 @@ const GIVE_UP_TIMEOUT_MS = 15_000;
 const KILL_TIMEOUT_MS = 5000;
 const LOOK_MS = 100;
 const RLIMIT_FSIZE = 1;
-const SIG_IGN = 1n;
-const SIG_SETMASK = 2;
-const SIGNAL_SET_BYTES = 8;
 const LOG_TAIL_BYTES = 64 * 1024;
 const QUOTE_LIMIT_CHARACTERS = 300;
 
@@ -88,15 +87,8 @@ export async function stopCriu(process: ProcessIdentity): Promise<void> {
  * is an error for criu to handle, not the signal that would kill it; `execve` keeps what is ignored.
  */
 export function limitCriu(table: Table): void {
-  table.step("unblock signals", "rt_sigprocmask", [
-    SIG_SETMASK,
-    new Uint8Array(SIGNAL_SET_BYTES),
-    0,
-    SIGNAL_SET_BYTES,
-  ]);
-  // struct sigaction of the kernel: handler, flags, restorer, mask.
-  const ignore = new Uint8Array(new BigUint64Array([SIG_IGN, 0n, 0n, 0n]).buffer);
-  table.step("ignore SIGXFSZ", "rt_sigaction", [SIGNAL.SIGXFSZ, ignore, 0, SIGNAL_SET_BYTES]);
+  unblockSignals(table);
+  setSignalAction(table, "SIGXFSZ", SIG_IGN);
   const limit = new Uint8Array(new BigUint64Array([FILE_LIMIT_BYTES, UNLIMITED]).buffer);
   table.step("limit the size of files", "prlimit64", [0, RLIMIT_FSIZE, limit, 0]);
 }
@@ -110,12 +102,7 @@ function spawn({ program, arguments: args, workDir, join: joins }: CriuRun): Pro
   table.step("become a session leader", "setsid", []);
   table.step("enter the working directory", "chdir", [workDir]);
   limitCriu(table);
-  [nothing, output, output].forEach((fd, target) => {
-    table.step("attach stdio", "dup3", [fd.number, target, 0]);
-  });
-  table.step("close other descriptors", "close_range", [3, 0xffff_ffff, 0]);
-  const [argv, envp] = [[program, ...args], CRIU_ENVIRONMENT].map(child.stringArray);
-  table.step(`execute ${program}`, "execve", [program, argv as never, envp as never]);
+  becomeHostProgram(child, [nothing, output, output], [program, ...args], CRIU_ENVIRONMENT);
   const pid = spawnWithEngine(child);
   return identifyChild(pid);
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InternalError, messageOf } from "../errors.ts";
 import { PAUSE_ELF } from "../gen/machine-code.ts";
+import { SIGNAL_SET_BYTES } from "../launch/signals.ts";
 import { AT_EMPTY_PATH } from "../linux/abi/fcntl.ts";
+import { SIG_SETMASK } from "../linux/abi/signal.ts";
 import { type Fd, memfd } from "../linux/fd.ts";
 import { addressOf } from "../linux/libc.ts";
 import { cString, isErrno, syscall } from "../linux/syscall.ts";
@@ -11,8 +13,6 @@ const MFD_EXEC = 0x10;
 const F_ADD_SEALS = 1033;
 /** F_SEAL_SEAL, _SHRINK, _GROW and _WRITE. */
 const ALL_SEALS = 0xf;
-const SIG_SETMASK = 2;
-const SIGNAL_SET_BYTES = 8;
 const POINTER_BYTES = 8;
 const CLOSE_RANGE_CLOEXEC = 4;
 const FIRST_NOT_STANDARD_FD = 3;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { DeadlineExceededError, InternalError } from "../errors.ts";
 import { spawnWithEngine, waitForEnd } from "../launch/engine.ts";
+import { becomeHostProgram } from "../launch/host-program.ts";
 import { newProgram } from "../launch/program.ts";
+import { setSignalAction, unblockSignals } from "../launch/signals.ts";
 import { sleep } from "../lib/deadline.ts";
 import { PR_SET_PDEATHSIG } from "../linux/abi/prctl.ts";
-import { SIGNAL, signalName } from "../linux/abi/signal.ts";
+import { SIG_DFL, SIGNAL, signalName } from "../linux/abi/signal.ts";
 import { Fd, memfd, pipe } from "../linux/fd.ts";
 import { identifyChild, type ProcessIdentity, waitGone } from "../linux/process.ts";
 import { syscall, trySyscall } from "../linux/syscall.ts";
@@ -38,9 +40,6 @@ const STDERR_LIMIT_BYTES = 16 * 1024;
 // Output that is still on its way when the program has ended; longer means that a child of it holds the pipe.
 const DRAIN_TIMEOUT_MS = 1000;
 const LOOK_MS = 60_000;
-const SIG_SETMASK = 2;
-const SIG_DFL = 0n;
-const SIGNAL_SET_BYTES = 8;
 
 /**
  * Runs a plugin. Throws a DeadlineExceededError past its time, an InternalError when it cannot be executed
@@ -96,24 +95,12 @@ function spawn({ program, environment, stdin }: PluginRun): {
   const table = child.main;
   table.step("become a session leader", "setsid", []);
   table.step("end with the daemon", "prctl", [PR_SET_PDEATHSIG, SIGNAL.SIGKILL, 0, 0, 0]);
-  // What the JavaScript engine ignores would stay ignored (execve(2)). struct sigaction of the kernel: handler, flags,
-  // restorer, mask.
-  const usual = new Uint8Array(new BigUint64Array([SIG_DFL, 0n, 0n, 0n]).buffer);
-  for (const signo of [SIGNAL.SIGPIPE, SIGNAL.SIGXFSZ])
-    table.step("reset signals", "rt_sigaction", [signo, usual, 0, SIGNAL_SET_BYTES]);
-  const none = new Uint8Array(SIGNAL_SET_BYTES);
-  table.step("unblock signals", "rt_sigprocmask", [SIG_SETMASK, none, 0, SIGNAL_SET_BYTES]);
+  // What the JavaScript engine ignores would stay ignored (execve(2)).
+  for (const name of ["SIGPIPE", "SIGXFSZ"] as const) setSignalAction(table, name, SIG_DFL);
+  unblockSignals(table);
   table.step("enter the root directory", "chdir", ["/"]);
-  [input, stdoutEnd, stderrEnd].forEach((fd, target) => {
-    table.step("attach stdio", "dup3", [fd.number, target, 0]);
-  });
-  table.step("close other descriptors", "close_range", [3, 0xffff_ffff, 0]);
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
-  table.step(`execute ${program}`, "execve", [
-    program,
-    child.stringArray([program]),
-    child.stringArray(variables),
-  ]);
+  becomeHostProgram(child, [input, stdoutEnd, stderrEnd], [program], variables);
   const process = identifyChild(spawnWithEngine(child));
   return { process, stdout: new Fd(stdout.release()), stderr: new Fd(stderr.release()) };
 }

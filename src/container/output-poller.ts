@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { O_NONBLOCK } from "../linux/abi/fcntl.ts";
+import { F_GETFL, F_SETFL, F_SETOWN, O_ASYNC, O_NONBLOCK } from "../linux/abi/fcntl.ts";
 import { Fd } from "../linux/fd.ts";
 import { syscall, trySyscall } from "../linux/syscall.ts";
 
@@ -14,10 +14,6 @@ import { syscall, trySyscall } from "../linux/syscall.ts";
 /** What a look at a source found. */
 export type PollResult = "data" | "empty" | "ended";
 
-const F_GETFL = 3;
-const F_SETFL = 4;
-const F_SETOWN = 8;
-const O_ASYNC = 0o20000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 1;

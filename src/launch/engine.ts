@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ENGINE_CHILD_OFFSET, ENGINE_CODE } from "../gen/machine-code.ts";
+import { CLONE_VFORK, CLONE_VM } from "../linux/abi/sched.ts";
+import { SIG_SETMASK, SIGNAL } from "../linux/abi/signal.ts";
 import { clone, loadMachineCode, mapMemory, memoryAt } from "../linux/libc.ts";
 import { SyscallError, syscall } from "../linux/syscall.ts";
 import { LaunchError } from "./launch-error.ts";
 import type { Program } from "./program.ts";
+import { SIGNAL_SET_BYTES } from "./signals.ts";
 
 /*
  * The engine inside the daemon. It starts monitors, and processes that only look at new namespaces: the
@@ -12,12 +15,7 @@ import type { Program } from "./program.ts";
  * or its end (CLONE_VFORK). No JavaScript runs in the child.
  */
 
-const CLONE_VM = 0x100;
-const CLONE_VFORK = 0x4000;
-const SIGCHLD = 17;
 const WAIT_ALL = 0x4000_0000;
-const SIG_SETMASK = 2;
-const SIGNAL_SET_BYTES = 8;
 
 const SCRATCH_BYTES = 64 * 1024;
 const STACK_BYTES = 16 * 1024;
@@ -29,7 +27,7 @@ let scratch = 0;
  * Runs the main table of `program` in a new process, made with `flags` of clone(2); returns its pid once
  * the process has executed something or has reached the end of the table, which ends it with code 127.
  */
-export function spawnWithEngine(program: Program, flags = SIGCHLD): number {
+export function spawnWithEngine(program: Program, flags: number = SIGNAL.SIGCHLD): number {
   if (childEntry === 0) {
     childEntry = loadMachineCode(ENGINE_CODE) + ENGINE_CHILD_OFFSET;
     scratch = mapMemory(SCRATCH_BYTES);

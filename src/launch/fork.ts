@@ -14,12 +14,11 @@ import { MONITOR_FD } from "./monitor.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import type { Block, Operand, Program, Table } from "./program.ts";
 import { newSession } from "./session.ts";
+import { unblockSignals } from "./signals.ts";
 
 const CLONE_ARGS_BYTES = 88;
 const EXIT_SIGNAL_OFFSET = 32;
 const CGROUP_OFFSET = 80;
-const SIG_SETMASK = 2;
-const SIGNAL_SET_BYTES = 8;
 
 /** How the process of a launch comes into being. */
 export interface Fork {
@@ -153,12 +152,7 @@ function writeStartRecord(table: Table, { record }: Start): void {
 }
 
 function lead(child: Table, { cgroup }: Fork, passed: PassedFds): void {
-  child.step("unblock signals", "rt_sigprocmask", [
-    SIG_SETMASK,
-    new Uint8Array(SIGNAL_SET_BYTES),
-    0,
-    SIGNAL_SET_BYTES,
-  ]);
+  unblockSignals(child);
   newSession(child);
   joinCgroups(child, cgroup.joinTargets, passed);
 }

@@ -4,6 +4,7 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_RECURSIVE,
+  F_DUPFD_CLOEXEC,
   O_CLOEXEC,
   O_DIRECTORY,
   O_PATH,
@@ -42,7 +43,6 @@ import { mountFilesystem, openPath, withContext } from "./rootfs.ts";
 
 const MISSING = ["ENOENT", "ENOTDIR"] as const;
 const NOT_OPEN = { tolerate: ["EBADF"] } as const;
-const F_DUPFD_CLOEXEC = 1030;
 const S_IFCHR = 0o020000;
 const S_IFREG = 0o100000;
 const CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;

@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_NONBLOCK } from "./abi/fcntl.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  F_DUPFD_CLOEXEC,
+  F_GETFL,
+  F_SETFL,
+  O_CLOEXEC,
+  O_NONBLOCK,
+} from "./abi/fcntl.ts";
 import { syscall, trySyscall } from "./syscall.ts";
 
 /** A file descriptor with an owner: closed once, by `using` or `close`. */
@@ -28,7 +36,6 @@ export class Fd implements Disposable {
 
   /** Another descriptor of the same open file, close-on-exec, with an owner of its own. */
   duplicate(): Fd {
-    const F_DUPFD_CLOEXEC = 1030;
     return new Fd(syscall("fcntl", this.number, F_DUPFD_CLOEXEC, 3));
   }
 
@@ -100,8 +107,6 @@ export function writeAll(fd: number, bytes: Uint8Array): void {
 
 /** Sets or clears O_NONBLOCK. */
 export function setNonBlocking(fd: number, nonBlocking: boolean): void {
-  const F_GETFL = 3;
-  const F_SETFL = 4;
   const flags = syscall("fcntl", fd, F_GETFL, 0);
   syscall("fcntl", fd, F_SETFL, nonBlocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ERRNO } from "./abi/errno.ts";
+import { F_GETFL, F_SETFD, F_SETFL, F_SETOWN, FD_CLOEXEC, O_ASYNC } from "./abi/fcntl.ts";
 import {
   AF_UNIX,
   SO_ACCEPTCONN,
@@ -17,12 +18,6 @@ import { syscall, trySyscall } from "./syscall.ts";
  * done here. SIGIO tells of connections (fcntl(2), F_SETOWN and O_ASYNC), and costs nothing while there are none.
  */
 
-const F_SETFD = 2;
-const F_GETFL = 3;
-const F_SETFL = 4;
-const F_SETOWN = 8;
-const FD_CLOEXEC = 1;
-const O_ASYNC = 0o20000;
 /** After what goes by, such as no descriptor being left, it is tried again. */
 const RETRY_MS = 100;
 

@@ -35,6 +35,12 @@ export const SIGNAL = {
   SIGSYS: 31,
 } as const;
 
+/** `how` of rt_sigprocmask(2). */
+export const SIG_SETMASK = 2;
+/** Handlers of sigaction(2) that are no functions. */
+export const SIG_DFL = 0n;
+export const SIG_IGN = 1n;
+
 export type SignalName = keyof typeof SIGNAL;
 
 /** What user space calls SIGRTMIN: the kernel's is 32, and the C library keeps the first two for itself. */
