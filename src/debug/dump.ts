@@ -9,10 +9,11 @@ import { pendingOperations } from "../lib/operation.ts";
 import { TimeSlice } from "../lib/time-slice.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { type CgroupHost, detectCgroups } from "../linux/cgroup/host.ts";
+import { procText } from "../linux/proc-file.ts";
 import { isAlive, type ProcessIdentity } from "../linux/process.ts";
 import type { Paths } from "../paths.ts";
 import { exposition, type Family } from "../telemetry/registry.ts";
-import { lines, lockHolder, text, viewProcess } from "./process-view.ts";
+import { lines, lockHolder, viewProcess } from "./process-view.ts";
 import { type Records, readRecords } from "./records.ts";
 import { redacted } from "./redact.ts";
 
@@ -50,7 +51,7 @@ export async function debugDump(paths: Paths, config: Config, source: DumpSource
   );
   await section("machine", () => machine(paths));
   await section("mounts", () =>
-    lines(text("/proc/self/mountinfo")).filter(
+    lines(procText("/proc/self/mountinfo")).filter(
       (line) => line.includes(`${paths.runDir}/`) || line.includes(`${paths.stateDir}/`),
     ),
   );
@@ -116,8 +117,8 @@ function machine(paths: Paths): object {
   return {
     uptimeSeconds: uptime(),
     loadAverage: loadavg(),
-    memory: lines(text("/proc/meminfo")),
-    pressure: ["cpu", "memory", "io"].flatMap((name) => lines(text(`/proc/pressure/${name}`))),
+    memory: lines(procText("/proc/meminfo")),
+    pressure: ["cpu", "memory", "io"].flatMap((name) => lines(procText(`/proc/pressure/${name}`))),
     cgroups: detectCgroups(),
     space: [paths.stateDir, paths.runDir].map((path) => ({ path, ...statfsSync(path) })),
   };

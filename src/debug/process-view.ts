@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
+import { procText } from "../linux/proc-file.ts";
+import { childrenOf } from "../linux/process-tree.ts";
 
 const MAX_DESCRIPTORS = 4096;
 const MAX_THREADS = 256;
@@ -30,16 +32,16 @@ export interface ThreadView {
 
 export function viewProcess(pid: number): ProcessView | undefined {
   const directory = `/proc/${pid}`;
-  const status = text(`${directory}/status`);
+  const status = procText(`${directory}/status`);
   if (status === "") return undefined;
   return {
     pid,
-    commandLine: text(`${directory}/cmdline`).split("\0").slice(0, -1),
+    commandLine: procText(`${directory}/cmdline`).split("\0").slice(0, -1),
     status: Object.fromEntries(
       lines(status).map((line) => [line.split(":", 1)[0], line.slice(line.indexOf(":") + 1).trim()]),
     ),
-    limits: lines(text(`${directory}/limits`)),
-    cgroups: lines(text(`${directory}/cgroup`)),
+    limits: lines(procText(`${directory}/limits`)),
+    cgroups: lines(procText(`${directory}/cgroup`)),
     children: childrenOf(pid),
     descriptors: Object.fromEntries(
       names(`${directory}/fd`)
@@ -56,21 +58,16 @@ function viewThread(pid: number, id: string): ThreadView {
   const directory = `/proc/${pid}/task/${id}`;
   return {
     id: Number(id),
-    name: text(`${directory}/comm`).trim(),
-    waitsIn: text(`${directory}/wchan`),
-    systemCall: text(`${directory}/syscall`).trim(),
-    kernelStack: lines(text(`${directory}/stack`)),
+    name: procText(`${directory}/comm`).trim(),
+    waitsIn: procText(`${directory}/wchan`),
+    systemCall: procText(`${directory}/syscall`).trim(),
+    kernelStack: lines(procText(`${directory}/stack`)),
   };
-}
-
-function childrenOf(pid: number): number[] {
-  const ofThreads = names(`/proc/${pid}/task`).map((id) => text(`/proc/${pid}/task/${id}/children`));
-  return ofThreads.join(" ").split(" ").filter(Boolean).map(Number);
 }
 
 /** The process that holds a lock of flock(2) on the file `path`, as proc_locks(5) has it. */
 export function lockHolder(path: string, inode: number): number | undefined {
-  const pids = lines(text("/proc/locks")).flatMap((line) => {
+  const pids = lines(procText("/proc/locks")).flatMap((line) => {
     const [, pid, lockedInode] = /FLOCK +\S+ +\S+ +(\d+) [0-9a-f]+:[0-9a-f]+:(\d+) /.exec(line) ?? [];
     return Number(lockedInode) === inode ? [Number(pid)] : [];
   });
@@ -81,15 +78,6 @@ export function lockHolder(path: string, inode: number): number | undefined {
 /** Lines of a text, without empty ones. */
 export function lines(content: string): string[] {
   return content.split("\n").filter((line) => line !== "");
-}
-
-/** The text of a file of /proc or /sys; empty where it is gone or may not be read. */
-export function text(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
 }
 
 function link(path: string): string {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { launchTag } from "../container/records.ts";
 import { containersOf, type Runtime } from "../container/runtime.ts";
 import { findMonitor, type Monitor } from "../launch/monitor.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
-import { identify, killAll, type ProcessIdentity, signal, waitGone } from "../linux/process.ts";
+import { cgroupOf } from "../linux/cgroup/membership.ts";
+import { killAll, type ProcessIdentity, signal, waitGone } from "../linux/process.ts";
+import { type Children, childrenAmong } from "../linux/process-children.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
 import { removeTopCgroup } from "./remove.ts";
 
@@ -24,7 +26,7 @@ export async function endLostPods(runtime: Runtime, children: Children): Promise
     if (runtime.sandboxes.get(name) !== undefined) continue;
     const monitor = findMonitor(name);
     if (monitor === undefined) continue;
-    const processes = childrenOf(monitor, children);
+    const processes = childrenAmong(children, monitor);
     // One that is being launched may still be where its monitor is, among what is not the pod's.
     const outside = cgroupOf(monitor.pid);
     const cgroups = new Set(
@@ -53,7 +55,7 @@ export async function endLostContainers(
   ]);
   const ownCgroups = [sandbox.cgroupPath, ...known.map(({ cgroupPath }) => cgroupPath)];
   const isOwn = (path: string) => ownCgroups.some((own) => path === own || path.startsWith(`${own}/`));
-  for (const child of childrenOf(monitor.identity, children)) {
+  for (const child of childrenAmong(children, monitor.identity)) {
     const cgroups = cgroupOf(child.pid);
     const isBelowPod = cgroups.every((path) => path.startsWith(`${dirname(sandbox.cgroupPath)}/`));
     if (ownPids.has(child.pid) || cgroups.length === 0 || cgroups.some(isOwn) || !isBelowPod) continue;
@@ -83,54 +85,5 @@ async function removePodCgroups(runtime: Runtime, cgroups: ReadonlySet<string>):
     await openCgroup(runtime.cgroups, path)
       .remove()
       .catch((err) => runtime.log.warn({ err, cgroup: path }, "cgroup of a lost pod not removed"));
-  }
-}
-
-/** The numbers of all processes of the machine by that of their parent. */
-export type Children = ReadonlyMap<number, readonly number[]>;
-
-/** Read once for all pods: it is a file for each process. */
-export function readChildren(): Children {
-  const children = new Map<number, number[]>();
-  for (const name of readdirSync("/proc")) {
-    if (!/^[0-9]+$/.test(name)) continue;
-    const parent = parentOf(Number(name));
-    const known = children.get(parent);
-    if (known === undefined) children.set(parent, [Number(name)]);
-    else known.push(Number(name));
-  }
-  return children;
-}
-
-function childrenOf({ pid: parent }: ProcessIdentity, children: Children): ProcessIdentity[] {
-  return (children.get(parent) ?? [])
-    .map(identify)
-    .filter((identity) => identity !== undefined)
-    .filter(({ pid }) => parentOf(pid) === parent);
-}
-
-/** proc_pid_stat(5): the name in parentheses may hold anything; state and parent come after the last one. */
-function parentOf(pid: number): number {
-  const stat = textOf(`/proc/${pid}/stat`);
-  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ", 2)[1] ?? 0);
-}
-
-/** The path of a process's cgroup in the hierarchy with the pids controller, or in the only one (cgroups(7)); none for one that has ended. */
-function cgroupOf(pid: number): string[] {
-  const lines = textOf(`/proc/${pid}/cgroup`)
-    .split("\n")
-    .map((line) => /^[0-9]+:([^:]*):(\/.+)$/.exec(line));
-  const found =
-    lines.find((match) => match?.[1]?.split(",").includes("pids")) ??
-    lines.find((match) => match?.[1] === "");
-  return found?.[2] === undefined ? [] : [found[2]];
-}
-
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, "latin1");
-  } catch {
-    // The process has ended.
-    return "";
   }
 }
