@@ -25,8 +25,8 @@ export type TableName = (typeof TABLE_NAMES)[number];
 /**
  * One table of JSON records by key, held in memory whole: reads never touch the disk, and a write
  * returns only when the database has it: it then survives the daemon's death, and after `sync` a power
- * loss. Records are replaced, never changed in place. Nanosecond
- * times are kept as decimal strings, since they pass 2^53.
+ * loss. Records are replaced, never changed in place. Nanosecond times are kept as decimal strings, since
+ * they pass 2^53.
  */
 export interface Table<T> {
   get(key: string): T | undefined;
