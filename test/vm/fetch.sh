@@ -13,10 +13,11 @@ set -eu
 kernel=linux-image-cloud-amd64
 emulator=qemu-system-x86
 # netbase: names of protocols; util-linux: nsenter, unshare; binutils: tests assemble programs. The third line is what
-# test images are made from.
+# test images are made from, the fourth are the runtimes that podrt hands containers to.
 system='bash coreutils dash diffutils findutils grep hostname libc-bin sed tar
   apparmor binutils iproute2 kmod mount netbase nftables passwd procps util-linux
-  busybox-static docker-registry libseccomp2 nginx'
+  busybox-static docker-registry libseccomp2 nginx
+  crun runc'
 
 dir=$(mkdir -p "$1" && cd "$1" && pwd)
 init=$(cd "$(dirname "$0")" && pwd)/init.sh

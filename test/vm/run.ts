@@ -9,6 +9,7 @@
  */
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { prepareImages, suiteImages } from "../fixtures/images/prepare.ts";
 import { closingLine, countsOf } from "../runner/closing-line.ts";
 import { makeDisks, readResults, vmDir } from "./disks.ts";
 import type { Job } from "./job.ts";
@@ -24,7 +25,11 @@ process.exitCode = await main().catch((error: unknown) => {
 
 async function main(): Promise<number> {
   const startMs = performance.now();
-  makeDisks(job());
+  const wanted = job();
+  // Here in seconds, there in minutes.
+  if (wanted.files !== undefined) await prepareImages();
+  if (wanted.suite !== undefined) await prepareImages(suiteImages);
+  makeDisks(wanted);
   const { output, problem } = await boot(Number(VM_MINUTES) * 60_000);
   const exit = readResults();
   const minutes = ((performance.now() - startMs) / 60_000).toFixed(1);
