@@ -4,7 +4,7 @@
 # usage: build-go-tools.sh MODULE DIR PROGRAM...
 #
 # Builds programs in DIR from the Go module in test/MODULE, unless they are newer than the module: of cri-tools crictl,
-# critest and ginkgo (which runs critest in several processes), of kubelet the parts of a cluster.
+# critest and ginkgo (which runs critest in several processes), of kubelet the parts of a cluster, of peers containerd.
 
 set -eu
 
@@ -23,6 +23,9 @@ build() {
     critest) go test -c -trimpath -o "$dir/$1" sigs.k8s.io/cri-tools/cmd/critest ;;
     ginkgo) go build -trimpath -o "$dir/$1" github.com/onsi/ginkgo/v2/ginkgo ;;
     kubelet | kube-apiserver | kubectl) go build -trimpath -o "$dir/$1" "k8s.io/kubernetes/cmd/$1" ;;
+    containerd | containerd-shim-runc-v2)
+      go build -trimpath -tags no_btrfs,no_devmapper -o "$dir/$1" "github.com/containerd/containerd/v2/cmd/$1"
+      ;;
     etcd) go build -trimpath -o "$dir/$1" ./etcd ;;
     *) echo "build-go-tools.sh: no program $1" >&2; exit 2 ;;
   esac

@@ -5,18 +5,16 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, w
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { buildDir } from "../fixtures/images/packages.ts";
-import {
-  type CommandOptions,
-  type CommandResult,
-  outputOf,
-  runCommand,
-} from "../integration/harness/command.ts";
+import { type CommandOptions, type CommandResult, runCommand } from "../integration/harness/command.ts";
 import { eventually } from "../integration/harness/eventually.ts";
 import { type RunningProgram, startProgram } from "./program.ts";
+import { unmountBelow } from "./unmount.ts";
 
 /** The node's address, of the network namespace that run.ts makes. */
 export const nodeAddress = "192.0.2.1";
 export const nodeName = "node";
+/** Whether the kubelet is to hear of its containers by the runtime's events, instead of by asking each second. */
+export const hasEventedPleg = process.env["EVENTED"] === "1";
 const apiServer = "https://127.0.0.1:6443";
 const token = "of-nobody-else";
 
@@ -287,7 +285,7 @@ function kubeletConfiguration(
     imageMinimumGCAge: "1s",
     imageMaximumGCAge: "15s",
     evictionHard: { "memory.available": "1Mi", "nodefs.available": "1%", "imagefs.available": "1%" },
-    featureGates: { PodAndContainerStatsFromCRI: true },
+    featureGates: { PodAndContainerStatsFromCRI: true, EventedPLEG: hasEventedPleg },
     serializeImagePulls: false,
   };
 }
@@ -325,12 +323,4 @@ function removeCgroups(name: string): void {
     rmdirSync(dir);
   };
   for (const mount of hierarchies()) remove(join(mount, name));
-}
-
-async function unmountBelow(dir: string): Promise<void> {
-  const points = readFileSync("/proc/self/mountinfo", "utf8")
-    .split("\n")
-    .map((line) => line.split(" ")[4] ?? "")
-    .filter((point) => point.startsWith(`${dir}/`));
-  for (const point of points.reverse()) await outputOf("umount", [point]);
 }

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, setDefaultTimeout } from "bun:test";
-import { PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
 import { startImageRegistry } from "../fixtures/images/prepare.ts";
 import type { Registry } from "../fixtures/images/registry.ts";
-import { type Daemon, startDaemon } from "../integration/harness/daemon.ts";
 import { eventually } from "../integration/harness/eventually.ts";
 import { type Cluster, type ContainerStatus, nodeName, startCluster } from "./cluster.ts";
+import { type Runtime, startRuntime } from "./runtime.ts";
 
 export const busybox = "docker.io/library/busybox:latest";
 /** How long anything may take on a busy machine. */
 export const patientMs = 90_000;
 
 /** What the tests of a file run on. */
-export const node = {} as { daemon: Daemon; cluster: Cluster; registry: Registry };
+export const node = {} as { runtime: Runtime; cluster: Cluster; registry: Registry };
 
 /** A node for the tests of a file, of which nothing is left after the last. */
 export function useNode(): void {
@@ -20,13 +19,13 @@ export function useNode(): void {
   setDefaultTimeout(600_000);
   beforeAll(async () => {
     node.registry = await startImageRegistry();
-    node.daemon = await startDaemon({ mirror: node.registry.host });
-    node.cluster = await startCluster(node.daemon.socket);
+    node.runtime = await startRuntime(node.registry.host);
+    node.cluster = await startCluster(node.runtime.socket);
   });
   afterAll(async () => {
     await node.cluster?.kubectl("delete", "pods", "--all", "--grace-period=1", "--timeout=60s");
     await node.cluster?.close();
-    await node.daemon?.close();
+    await node.runtime?.close();
     await node.registry?.[Symbol.asyncDispose]();
   });
 }
@@ -94,12 +93,6 @@ export function containerWhich(
     },
     patientMs,
   );
-}
-
-/** The names of the pods that run; the kubelet removes those that have ended within minutes. */
-export async function runningPods(): Promise<string[]> {
-  const filter = { state: { state: PodSandboxState.SANDBOX_READY } };
-  return (await node.daemon.api.listPodSandbox({ filter })).items.map(({ metadata }) => metadata!.name);
 }
 
 export async function remove(...names: string[]): Promise<void> {

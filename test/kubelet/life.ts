@@ -3,8 +3,6 @@ import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { eventually } from "../integration/harness/eventually.ts";
-import { allPids, procText } from "../integration/harness/proc.ts";
-import { reboot } from "../integration/harness/reboot.ts";
 import { nodeName } from "./cluster.ts";
 import {
   container,
@@ -15,16 +13,16 @@ import {
   podOf,
   ready,
   remove,
-  runningPods,
   shell,
   useNode,
 } from "./fixture.ts";
+import { hasImage, processesOfPods, runningPods } from "./runtime.ts";
 
 useNode();
 
 test("the node says which runtime it has, and what that can do", async () => {
   const described = JSON.parse(await node.cluster.kubectl("get", "node", nodeName, "-o", "json"));
-  expect(described.status.nodeInfo.containerRuntimeVersion).toStartWith("podrt://");
+  expect(described.status.nodeInfo.containerRuntimeVersion).toStartWith(`${node.runtime.name}://`);
   expect(described.status.features.supplementalGroupsPolicy).toBe(true);
   expect(described.status.runtimeHandlers).toContainEqual({
     name: "",
@@ -37,7 +35,11 @@ test("a manifest in the node's directory is a pod, and goes with it", async () =
   writeFileSync(file, JSON.stringify(podOf("static", { containers: [shell("app", "sleep 3600")] })));
   await eventually("the static pod runs", () => ready(`static-${nodeName}`).then(() => true), patientMs);
   rmSync(file);
-  await eventually("the static pod is gone", async () => (await runningPods()).length === 0, patientMs);
+  await eventually(
+    "the static pod is gone",
+    async () => (await runningPods(node.runtime)).length === 0,
+    patientMs,
+  );
 });
 
 test("logs are rotated, and followed across it", async () => {
@@ -119,7 +121,7 @@ test("a pod is told to end, and killed when its time is up", async () => {
   await ready("leaving");
   await ready("staying");
   await remove("leaving", "staying");
-  await eventually("neither runs", async () => (await runningPods()).length === 0, patientMs);
+  await eventually("neither runs", async () => (await runningPods(node.runtime)).length === 0, patientMs);
 });
 
 test("a killed runtime comes back to pods that went on, and a kubelet that starts anew keeps them", async () => {
@@ -131,8 +133,8 @@ test("a killed runtime comes back to pods that went on, and a kubelet that start
   );
   await ready("lasting");
   const before = await container("lasting", "app");
-  await node.daemon.kill();
-  await node.daemon.start();
+  await node.runtime.kill();
+  await node.runtime.start();
   await node.cluster.stopKubelet();
   await node.cluster.startKubelet();
   await ready("lasting");
@@ -147,7 +149,7 @@ test("after the node was rebooted its pods are made again", async () => {
   await ready("returning");
   const before = await container("returning", "app");
   await node.cluster.stopKubelet();
-  await reboot(node.daemon, { pids: await processesOfPods() });
+  await node.runtime.reboot(await processesOfPods(node.runtime, node.cluster.cgroupRoot));
   await node.cluster.startKubelet();
   const after = await containerWhich(
     "returning",
@@ -156,18 +158,9 @@ test("after the node was rebooted its pods are made again", async () => {
     (s) => s.containerID !== before.containerID && s.ready,
   );
   expect(after.restartCount).toBe(1);
-  expect(await runningPods()).toEqual(["returning"]);
+  expect(await runningPods(node.runtime)).toEqual(["returning"]);
   await remove("returning");
 });
-
-async function processesOfPods(): Promise<number[]> {
-  const { items } = await node.daemon.api.listPodSandbox({});
-  return allPids().filter(
-    (pid) =>
-      procText(`/proc/${pid}/cgroup`).includes(`${node.cluster.cgroupRoot}/`) ||
-      items.some(({ id }) => procText(`/proc/${pid}/cmdline`).includes(id)),
-  );
-}
 
 test("images that nobody uses are collected", async () => {
   const image = "registry.k8s.io/e2e-test-images/busybox:1.29-2";
@@ -175,7 +168,7 @@ test("images that nobody uses are collected", async () => {
     podOf("passing", { restartPolicy: "Never", containers: [{ ...shell("app", "true"), image }] }),
   );
   await phase("passing", "Succeeded");
-  const present = async () => (await node.daemon.api.imageStatus({ image: { image } })).image !== undefined;
+  const present = () => hasImage(node.runtime, image);
   expect(await present()).toBe(true);
   await remove("passing");
   await eventually("the image is gone", async () => !(await present()), 400_000);

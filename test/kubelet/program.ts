@@ -9,15 +9,21 @@ export interface RunningProgram {
   readonly pid: number;
   /** The last lines of what it has said. */
   said(): string;
-  /** Ends it by SIGTERM, and by SIGKILL when it takes longer than ten seconds. */
-  stop(): Promise<void>;
+  /** Ends it by SIGTERM or the signal given, and by SIGKILL when it takes longer than ten seconds. */
+  stop(signal?: "SIGKILL"): Promise<void>;
 }
 
-export function startProgram(path: string, args: readonly string[], logDir: string): RunningProgram {
+export function startProgram(
+  path: string,
+  args: readonly string[],
+  logDir: string,
+  environment: Readonly<Record<string, string>> = {},
+): RunningProgram {
   const name = path.slice(path.lastIndexOf("/") + 1);
   const logFile = join(logDir, `${name}.log`);
   const log = openSync(logFile, "a");
-  const child: ChildProcess = spawn(path, args, { cwd: logDir, stdio: ["ignore", log, log] });
+  const env = { ...process.env, ...environment };
+  const child: ChildProcess = spawn(path, args, { cwd: logDir, stdio: ["ignore", log, log], env });
   closeSync(log);
   const ended = new Promise<void>((resolve) => {
     child.once("error", () => resolve());
@@ -28,9 +34,9 @@ export function startProgram(path: string, args: readonly string[], logDir: stri
   return {
     pid: child.pid ?? 0,
     said: () => readFileSync(logFile, "utf8").split("\n").slice(-30).join("\n"),
-    async stop() {
+    async stop(signal) {
       process.off("exit", killAtExit);
-      child.kill("SIGTERM");
+      child.kill(signal ?? "SIGTERM");
       if (await Promise.race([ended.then(() => true), sleep(10_000)])) return;
       child.kill("SIGKILL");
       await ended;

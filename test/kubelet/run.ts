@@ -2,10 +2,13 @@
 
 /**
  * Runs a kubelet with an API server on podrt, and what a node goes through in its life. They have namespaces of their own for the
- * network, with one address and no way out, and for mounts: the kubelet keeps some things at places of its own below
- * /var, whatever its configuration says.
+ * network, with one address and no way out, and for mounts: the kubelet and containerd keep some things at places of
+ * their own below /var and /run, whatever their configuration says.
  *
- * usage: bun test/kubelet/run.ts [NAME]   runs only the tests whose names match
+ * usage: [PEER=containerd] [EVENTED=1] bun test/kubelet/run.ts [NAME]
+ *   NAME     runs only the tests whose names match
+ *   PEER     runs them on another runtime, to compare podrt with
+ *   EVENTED  lets the kubelet hear of its containers by the runtime's events (feature gate EventedPLEG)
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -17,9 +20,9 @@ if (process.getuid?.() !== 0) {
   console.error("make kubelet: needs root, as every container runtime does");
   process.exit(1);
 }
-const missing = ["etcd", "kube-apiserver", "kubectl", "kubelet"].filter(
-  (name) => !existsSync(join(buildDir, "bin", name)),
-);
+const needed = ["etcd", "kube-apiserver", "kubectl", "kubelet", "crictl"];
+if (process.env["PEER"]) needed.push("containerd", "containerd-shim-runc-v2");
+const missing = needed.filter((name) => !existsSync(join(buildDir, "bin", name)));
 if (missing.length > 0) {
   console.error(`make kubelet: without ${missing.join(" and ")} nothing is tested`);
   process.exit(1);
@@ -32,8 +35,8 @@ const machine = [
   `ip address add ${nodeAddress}/24 dev node0`,
   "ip link set node0 up",
   "ip route add default dev node0",
-  "mkdir -p /var/lib/kubelet",
-  ...["/var/log", "/var/lib/kubelet"].map((path) => `mount -t tmpfs tmpfs ${path}`),
+  "mkdir -p /var/lib/kubelet /var/lib/cni",
+  ...["/run", "/var/log", "/var/lib/kubelet", "/var/lib/cni"].map((path) => `mount -t tmpfs tmpfs ${path}`),
   'exec "$@"',
 ].join(" && ");
 const names = process.argv.slice(2).flatMap((name) => ["--test-name-pattern", name]);
