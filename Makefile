@@ -39,11 +39,11 @@ conformance: $(BINARY) $(PACKAGES) ## Run critest; FOCUS='words' PARALLEL=4 WEBS
 	@test ! -e .build/bin/critest || scripts/build-busybox.sh .build/busybox
 	@$(BUN) test/conformance/run.ts
 
-kubelet: $(BINARY) $(PACKAGES) crictl ## Run a kubelet on podrt, through what a node sees; NAME='words' EVENTED=1 PEER=containerd (root)
+kubelet: $(BINARY) $(PACKAGES) crictl ## Run a kubelet on podrt, through what a node sees; NAME='words' EVENTED=1 PEER=containerd PROBES=110 (root)
 	@scripts/build-go-tools.sh kubelet .build/bin etcd kube-apiserver kubectl kubelet
 	@$(if $(PEER),scripts/require.sh runc:runc iptables:iptables)
 	@$(if $(PEER),scripts/build-go-tools.sh peers .build/bin containerd containerd-shim-runc-v2)
-	@PEER='$(PEER)' EVENTED='$(EVENTED)' $(BUN) test/kubelet/run.ts $(if $(NAME),'$(NAME)')
+	@PEER='$(PEER)' EVENTED='$(EVENTED)' PROBES='$(PROBES)' $(BUN) test/kubelet/run.ts $(if $(NAME),'$(NAME)')
 
 test-vm: $(BINARY) $(PACKAGES) crictl ## Run tests and critest in a virtual machine; FILES='words' FOCUS='words' (root)
 	@scripts/require.sh gcc:gcc bzip2:bzip2 mke2fs:e2fsprogs

@@ -121,6 +121,7 @@ sandbox = "registry.k8s.io/pause:3.9"
 config_path = ${JSON.stringify(join(dir, "certs.d"))}
 [plugins."io.containerd.cri.v1.runtime"]
 netns_mounts_under_state_dir = true
+restrict_oom_score_adj = true
 enable_unprivileged_ports = true
 [plugins."io.containerd.cri.v1.runtime".cni]
 bin_dirs = [${JSON.stringify(plugins)}]

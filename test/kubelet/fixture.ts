@@ -3,10 +3,9 @@ import { afterAll, beforeAll, setDefaultTimeout } from "bun:test";
 import { startImageRegistry } from "../fixtures/images/prepare.ts";
 import type { Registry } from "../fixtures/images/registry.ts";
 import { eventually } from "../integration/harness/eventually.ts";
-import { type Cluster, type ContainerStatus, nodeName, startCluster } from "./cluster.ts";
+import { type Cluster, type ContainerStatus, startCluster } from "./cluster.ts";
 import { type Runtime, startRuntime } from "./runtime.ts";
 
-export const busybox = "docker.io/library/busybox:latest";
 /** How long anything may take on a busy machine. */
 export const patientMs = 90_000;
 
@@ -29,27 +28,6 @@ export function useNode(): void {
     await node.registry?.[Symbol.asyncDispose]();
   });
 }
-
-/** A pod of this node; `spec` may say otherwise. */
-export function podOf(name: string, spec: object): object {
-  const metadata = { name, labels: { app: name } };
-  const automountServiceAccountToken = false;
-  return {
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata,
-    spec: { nodeName, terminationGracePeriodSeconds: 1, automountServiceAccountToken, ...spec },
-  };
-}
-
-/** A container that runs a shell script. */
-export function shell(name: string, script: string, more: object = {}): object {
-  return { name, image: busybox, imagePullPolicy: "IfNotPresent", command: ["sh", "-c", script], ...more };
-}
-
-/** A script that serves a text on port 8080. */
-export const serve = (text: string) =>
-  `mkdir -p /tmp/www && echo ${text} > /tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www`;
 
 /** Waits until the pod is in a phase. */
 export async function phase(name: string, wanted: string): Promise<void> {

@@ -3,19 +3,9 @@ import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { eventually } from "../integration/harness/eventually.ts";
-import { nodeName } from "./cluster.ts";
-import {
-  container,
-  containerWhich,
-  node,
-  patientMs,
-  phase,
-  podOf,
-  ready,
-  remove,
-  shell,
-  useNode,
-} from "./fixture.ts";
+import { hasEventedPleg, nodeName } from "./cluster.ts";
+import { container, containerWhich, node, patientMs, phase, ready, remove, useNode } from "./fixture.ts";
+import { podOf, shell } from "./manifest.ts";
 import { hasImage, processesOfPods, runningPods } from "./runtime.ts";
 
 useNode();
@@ -28,6 +18,12 @@ test("the node says which runtime it has, and what that can do", async () => {
     name: "",
     features: { recursiveReadOnlyMounts: true, userNamespaces: true },
   });
+});
+
+test.if(hasEventedPleg)("the kubelet hears of containers by the runtime's events", async () => {
+  const metrics = await node.cluster.kubectl("get", "--raw", `/api/v1/nodes/${nodeName}/proxy/metrics`);
+  expect(metrics).toMatch(/^kubelet_evented_pleg_connection_success_count [1-9]/m);
+  expect(metrics).not.toMatch(/^kubelet_evented_pleg_connection_error_count [1-9]/m);
 });
 
 test("a manifest in the node's directory is a pod, and goes with it", async () => {

@@ -4,19 +4,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { eventually } from "../integration/harness/eventually.ts";
 import { nodeAddress } from "./cluster.ts";
-import {
-  busybox,
-  container,
-  containerWhich,
-  node,
-  phase,
-  podOf,
-  ready,
-  remove,
-  serve,
-  shell,
-  useNode,
-} from "./fixture.ts";
+import { container, containerWhich, node, phase, ready, remove, useNode } from "./fixture.ts";
+import { busybox, podOf, serve, shell } from "./manifest.ts";
 
 useNode();
 
@@ -232,7 +221,6 @@ test("security contexts are what the kernel says", async () => {
   await node.cluster.apply(
     podOf("secure", {
       restartPolicy: "Never",
-      hostUsers: false,
       securityContext: {
         runAsUser: 1000,
         runAsGroup: 1000,
@@ -246,7 +234,7 @@ test("security contexts are what the kernel says", async () => {
       containers: [
         shell(
           "app",
-          "echo $(id -u) $(id -g) $(id -G); grep -E '^(NoNewPrivs|Seccomp|CapEff):' /proc/self/status; stat -c %g /data; cat /proc/self/uid_map; touch /no 2>&1",
+          "echo $(id -u) $(id -g) $(id -G); grep -E '^(NoNewPrivs|Seccomp|CapEff):' /proc/self/status; stat -c %g /data; touch /no 2>&1",
           {
             volumeMounts: [{ name: "data", mountPath: "/data" }],
             securityContext: {
@@ -266,9 +254,27 @@ test("security contexts are what the kernel says", async () => {
   expect(said).toContain("Seccomp:\t2\n");
   expect(said).toContain("CapEff:\t0000000000000000\n");
   expect(said).toContain("\n2000\n");
-  expect(said).toMatch(/\n\s+0\s+[1-9]\d+\s+65536\n/);
   expect(said).toContain("Read-only file system");
   await remove("secure");
+});
+
+test("a pod has users of its own", async () => {
+  await node.cluster.apply(
+    podOf("remapped", {
+      restartPolicy: "Never",
+      hostUsers: false,
+      securityContext: { runAsUser: 1000, fsGroup: 2000 },
+      volumes: [{ name: "data", emptyDir: {} }],
+      containers: [
+        shell("app", "cat /proc/self/uid_map; touch /data/file; stat -c '%u %g' /data/file", {
+          volumeMounts: [{ name: "data", mountPath: "/data" }],
+        }),
+      ],
+    }),
+  );
+  await phase("remapped", "Succeeded");
+  expect(await node.cluster.kubectl("logs", "remapped")).toMatch(/^\s+0\s+[1-9]\d+\s+65536\n1000 2000\n$/);
+  await remove("remapped");
 });
 
 test("namespaces of the node and of the pod are shared as asked", async () => {

@@ -5,10 +5,11 @@
  * network, with one address and no way out, and for mounts: the kubelet and containerd keep some things at places of
  * their own below /var and /run, whatever their configuration says.
  *
- * usage: [PEER=containerd] [EVENTED=1] bun test/kubelet/run.ts [NAME]
+ * usage: [PEER=containerd] [EVENTED=1] [PROBES=110] bun test/kubelet/run.ts [NAME]
  *   NAME     runs only the tests whose names match
  *   PEER     runs them on another runtime, to compare podrt with
  *   EVENTED  lets the kubelet hear of its containers by the runtime's events (feature gate EventedPLEG)
+ *   PROBES   measures so many pods with an exec probe each second instead
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -39,19 +40,15 @@ const machine = [
   ...["/run", "/var/log", "/var/lib/kubelet", "/var/lib/cni"].map((path) => `mount -t tmpfs tmpfs ${path}`),
   'exec "$@"',
 ].join(" && ");
+const { PROBES } = process.env;
 const names = process.argv.slice(2).flatMap((name) => ["--test-name-pattern", name]);
+const tests = ["test", "--timeout=600000", ...names, "./test/kubelet/pods.ts", "./test/kubelet/life.ts"];
+const script = PROBES ? ["./test/kubelet/probes.ts", PROBES] : tests;
 const child = spawn(
   "unshare",
   [
     ...["--mount", "--net", "--propagation", "private", "sh", "-c", machine, "node"],
-    ...[
-      process.execPath,
-      "test",
-      "--timeout=600000",
-      ...names,
-      "./test/kubelet/pods.ts",
-      "./test/kubelet/life.ts",
-    ],
+    ...[process.execPath, ...script],
   ],
   { cwd: projectDir, stdio: "inherit" },
 );
