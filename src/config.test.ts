@@ -43,6 +43,17 @@ test("what configures registries lies beside the configuration unless told", () 
   expect(image('certs_dir = "/etc/containerd/certs.d"').certs_dir).toBe("/etc/containerd/certs.d");
 });
 
+test("plugins of the Node Resource Interface connect only where that is enabled", () => {
+  const nri = (text: string) => parseConfig(`[nri]\n${text}`, "", "config.toml").nri;
+  expect(nri("")).toEqual({ enabled: false, registration_timeout_ms: 5000, request_timeout_ms: 2000 });
+  expect(nri('enabled = true\nsocket = "/run/n.sock"')).toMatchObject({
+    enabled: true,
+    socket: "/run/n.sock",
+  });
+  expect(() => nri('socket = "n.sock"')).toThrow("config.toml: nri.socket: is no absolute path");
+  expect(() => nri("request_timeout_ms = 0")).toThrow("nri.request_timeout_ms");
+});
+
 test("streams are served on loopback, on any port unless told", () => {
   const streaming = (text: string) => parseConfig(`[streaming]\n${text}`, "", "config.toml").streaming;
   expect(parseConfig("", "", "config.toml").streaming).toEqual({ address: "127.0.0.1", port: 0 });

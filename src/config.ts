@@ -129,6 +129,18 @@ const configSchema = v.strictObject({
     }),
     {},
   ),
+  nri: v.optional(
+    v.strictObject({
+      /** Let plugins of the Node Resource Interface connect. */
+      enabled: v.optional(v.boolean(), false),
+      socket: v.optional(v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute path"))),
+      /** A plugin that has not registered by then is sent away. */
+      registration_timeout_ms: v.optional(v.pipe(milliseconds, v.minValue(1)), 5000),
+      /** A plugin that has not answered by then is dropped. */
+      request_timeout_ms: v.optional(v.pipe(milliseconds, v.minValue(1)), 2000),
+    }),
+    {},
+  ),
   checkpoint: v.optional(
     v.strictObject({
       /** The program that freezes and restores processes; looked for in the usual directories unless told. */
@@ -203,6 +215,13 @@ export interface Config {
   readonly pods: { readonly restart_backoff_ms: number; readonly restart_backoff_max_ms: number };
   readonly cdi: { readonly spec_dirs: readonly string[] };
   readonly streaming: { readonly address: string; readonly port: number };
+  readonly nri: {
+    readonly enabled: boolean;
+    /** Unless told /var/run/nri/nri.sock, or with `--root DIR` DIR/run/nri.sock. */
+    readonly socket?: string | undefined;
+    readonly registration_timeout_ms: number;
+    readonly request_timeout_ms: number;
+  };
   readonly checkpoint: { readonly criu?: string | undefined };
   /** Served where a port is set. */
   readonly metrics: { readonly address: string; readonly port?: number | undefined };
@@ -237,8 +256,20 @@ export function parseConfig(text: string, instance: string, file: string, direct
     const problem = `${v.getDotPath(issue) ?? "document"}: ${issue.message}`;
     throw new InvalidArgumentError("", `${file}: ${printable(problem, 1000)}`);
   }
-  const { network, registries, image, runtimes, pods, cdi, streaming, checkpoint, metrics, log, cgroup } =
-    result.output;
+  const {
+    network,
+    registries,
+    image,
+    runtimes,
+    pods,
+    cdi,
+    streaming,
+    nri,
+    checkpoint,
+    metrics,
+    log,
+    cgroup,
+  } = result.output;
   if (!isLoopback(metrics.address) && !metrics.any_address) {
     throw new InvalidArgumentError(
       "",
@@ -269,6 +300,7 @@ export function parseConfig(text: string, instance: string, file: string, direct
     pods,
     cdi,
     streaming,
+    nri,
     checkpoint,
     metrics: { address: metrics.address, port: metrics.port },
     log,

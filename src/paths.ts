@@ -19,6 +19,8 @@ export interface Paths {
   /** What a reboot clears: sockets, journals, pins. */
   readonly runDir: string;
   readonly socket: string;
+  /** Where plugins connect unless the configuration says otherwise; the usual place for the machine's instance. */
+  readonly nriSocket: string;
   readonly podsDir: string;
   /** An empty directory on which a container's root is attached, inside that container's mount namespace. */
   readonly rootMountPoint: string;
@@ -70,6 +72,7 @@ function layout(
     checkpointsDir: join(stateDir, "checkpoints"),
     runDir,
     socket: join(runDir, "podrt.sock"),
+    nriSocket: instance === "" ? "/var/run/nri/nri.sock" : join(runDir, "nri.sock"),
     podsDir: join(runDir, "pods"),
     rootMountPoint: join(runDir, "root"),
     lockFile: join(runDir, "lock"),

@@ -59,6 +59,7 @@ const lifecycles = {
   recover: ["checkpoint", "sandbox", "container", ...belowLifecycles],
   kube: ["sandbox", "container", ...belowLifecycles],
   debug: belowLifecycles,
+  nri: ["container", "gen/nri", "gen/ttrpc", ...belowLifecycles],
 };
 const doors = [...Object.keys(lifecycles), ...belowLifecycles, "gen/podrt"];
 const mayImport: Readonly<Record<string, readonly string[]>> = {

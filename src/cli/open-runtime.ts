@@ -6,7 +6,6 @@ import { selectNetwork } from "../cni/selected-network.ts";
 import type { Config } from "../config.ts";
 import { newEvents } from "../container/events.ts";
 import { imagesInUse, type Runtime } from "../container/runtime.ts";
-import type { SecurityModules } from "../container/security/security-modules.ts";
 import { openContentStore } from "../image/content-store.ts";
 import { type ImageRecord, openImages } from "../image/images.ts";
 import { startUnpacker } from "../image/unpack.ts";
@@ -35,7 +34,7 @@ export function openRuntime(
   paths: Paths,
   config: Config,
   { database, putAside, damage }: State,
-  securityModules: SecurityModules,
+  { securityModules, plugins }: Pick<Runtime, "securityModules" | "plugins">,
 ): { runtime: Runtime; settings: Table<unknown>; close: () => Promise<void> } {
   const sandboxes = openSandboxes(database, putAside);
   const containers = openContainers(database, putAside);
@@ -75,6 +74,7 @@ export function openRuntime(
     network: selectNetwork(openBridgeNetwork({ config: config.network, leases, settings, log: logger }), cni),
     cgroups: detectCgroups(),
     events: newEvents((err) => logger.error({ err }, "a listener of events failed")),
+    plugins,
     locks: new KeyedLock(),
     monitors: new Map(),
     live: new Map(),

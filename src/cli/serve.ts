@@ -4,6 +4,7 @@ import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Config, loadConfig } from "../config.ts";
 import { handlerNames } from "../container/oci/handler.ts";
+import { NO_PLUGINS } from "../container/plugins.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { openSecurityModules } from "../container/security/security-modules.ts";
 import { openEventFeed } from "../cri/event-feed.ts";
@@ -19,6 +20,7 @@ import { configureLog, logger } from "../lib/logger.ts";
 import { O_CREAT, O_RDWR } from "../linux/abi/fcntl.ts";
 import { open } from "../linux/fd.ts";
 import { isErrno, syscall } from "../linux/syscall.ts";
+import { NriPlugins } from "../nri/plugins.ts";
 import { type Paths, pathsFor } from "../paths.ts";
 import { recover } from "../recover.ts";
 import { openState } from "../state/open-state.ts";
@@ -57,13 +59,18 @@ export async function serve(options: ServeOptions): Promise<number> {
   const tracing = await startTracing(process.env);
   const state = openState(paths);
   const securityModules = await openSecurityModules(logger);
-  const { runtime, settings, close } = openRuntime(paths, config, state, securityModules);
+  const nri = config.nri.enabled ? new NriPlugins() : undefined;
+  const { runtime, settings, close } = openRuntime(paths, config, state, {
+    securityModules,
+    plugins: nri ?? NO_PLUGINS,
+  });
   const events = openEventFeed(runtime);
   const stopKeeping = events.keepForFirst();
   await recover(runtime);
   await addBuiltInPause(runtime.images, runtime.content).catch((err) =>
     logger.warn({ err }, "the built-in pause is not listed as an image; pods have it all the same"),
   );
+  await nri?.listen(runtime);
   const streaming = await startStreamingServer({ ...config.streaming, backend: streamingBackend(runtime) });
   const families = [...daemonFamilies, ...daemonReadings(runtime, streaming.connections), ...processFamilies];
   const metrics = await startMetrics(config, families);
@@ -90,6 +97,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   await Promise.all([server.close(), streaming.close()]);
   await keeper.close();
   await tracing?.close();
+  await nri?.close();
   await close();
   state.database.close();
   return 0;

@@ -15,7 +15,11 @@ import type { Runtime } from "./runtime.ts";
 /** What the devices that a container names ask for; the files are read anew each time, since plugins write them. */
 export async function cdiEdits(runtime: Runtime, config: ContainerConfig): Promise<SourcedEdits[]> {
   const annotated = annotatedDevices(config.annotations).flatMap(([, names]) => names);
-  const names = [...new Set([...config.CDIDevices.map(({ name }) => name), ...annotated])];
+  return editsOf(runtime, [...new Set([...config.CDIDevices.map(({ name }) => name), ...annotated])]);
+}
+
+/** The same for devices with these qualified names. */
+export async function editsOf(runtime: Runtime, names: readonly string[]): Promise<SourcedEdits[]> {
   if (names.length === 0) return [];
   const registry = await readCdiRegistry(runtime.config.cdi.spec_dirs);
   for (const problem of registry.problems) runtime.log.warn({ problem }, "a CDI specification is left out");

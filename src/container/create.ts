@@ -17,6 +17,7 @@ import { newId } from "../lib/id.ts";
 import { enterPhase } from "../lib/operation.ts";
 import { signalNumber } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
+import type { ProcessIdentity } from "../linux/process.ts";
 import { podDir } from "../paths.ts";
 import type { Snapshot } from "../snapshot/snapshotter.ts";
 import type { ContainerRecord, RestoreRecord } from "../state/containers.ts";
@@ -94,10 +95,7 @@ async function create(
   enterPhase("resolve");
   const label = `container ${config.metadata?.name}`;
   const edits = await cdiEdits(runtime, config);
-  const sandbox = runtime.sandboxes.get(sandboxId);
-  if (sandbox === undefined || !isReady(sandbox) || sandbox.pause === undefined) {
-    throw new FailedPreconditionError(`cannot create ${label}: sandbox ${sandboxId} is not ready`);
-  }
+  const sandbox = readySandbox(runtime, sandboxId, label);
   checkPrivilege(config, sandboxConfig(sandbox), label);
   checkNamespaces(config, sandboxConfig(sandbox));
   checkContainerFor(sandbox.runtimeHandler, config);
@@ -135,7 +133,7 @@ async function create(
   cleanup.add("close the root", () => root.close());
   const user = containerUser(config, image, () => readUserDatabase(root));
   if (mappings !== undefined) checkMapped(user, mappings, label);
-  const asked = runtimeSpec(config, {
+  const resolved = runtimeSpec(config, {
     image: image.config,
     user,
     hostname: hostnameOf(runtime, sandbox),
@@ -154,23 +152,49 @@ async function create(
     ...(selinux === undefined ? {} : { selinux }),
     imageMounts: imageVolumeMounts(runtime, imageMounts, mappings),
   });
-  for (const mount of asked.mounts) checkMapping(mount);
+  for (const mount of resolved.mounts) checkMapping(mount);
   await relabelMounts(config, selinux?.file);
-  const spec = applyCdiEdits(asked, edits);
+  const asked = { config, spec: applyCdiEdits(resolved, edits) };
+  const told = { ...record, runtimeSpec: asked.spec };
+  cleanup.add("take back what plugins were told", () => runtime.plugins.removeContainer(told));
+  enterPhase("plugins");
+  const { config: final, spec } = await runtime.plugins.createContainer(record, asked);
+  // They take their time, and whoever stops or removes the pod meanwhile does not see this container.
+  readySandbox(runtime, sandboxId, label);
   enterPhase("cgroup");
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   cleanup.add("remove the cgroup", () => cgroup.remove());
-  makeCgroup(cgroup, config, spec);
+  makeCgroup(cgroup, final, spec);
   // A profile that cannot be compiled is found now, not at the start.
-  seccompFilter(choice, seccomp, capabilitySet(spec.process.capabilities.bounding));
+  seccompFilter(
+    seccompChoice(final.linux?.securityContext),
+    spec.linux.seccomp,
+    capabilitySet(spec.process.capabilities.bounding),
+  );
   enterPhase("record");
   const live = newLiveContainer();
   live.root = root;
   runtime.live.set(record.id, live);
-  record = updateContainer(runtime, record, { created: true, runtimeSpec: spec });
+  record = updateContainer(runtime, record, {
+    created: true,
+    ...(final === config ? {} : { config: toJson(ContainerConfigSchema, final) as JsonValue }),
+    runtimeSpec: spec,
+  });
   cleanup.release();
   runtime.events.emit("created", record.id, sandbox.id);
   return record.id;
+}
+
+function readySandbox(
+  runtime: Runtime,
+  sandboxId: string,
+  label: string,
+): SandboxRecord & { readonly pause: ProcessIdentity } {
+  const sandbox = runtime.sandboxes.get(sandboxId);
+  if (sandbox !== undefined && isReady(sandbox) && sandbox.pause !== undefined) {
+    return { ...sandbox, pause: sandbox.pause };
+  }
+  throw new FailedPreconditionError(`cannot create ${label}: sandbox ${sandboxId} is not ready`);
 }
 
 function newRecord(

@@ -26,6 +26,7 @@ export async function removeContainer(runtime: Runtime, id: string): Promise<voi
     await runtime.snapshotter.remove(id);
     removeBundle(runtime, record);
     runtime.monitors.get(record.sandboxId)?.forget(launchTag(id));
+    await runtime.plugins.removeContainer(record);
     runtime.containers.delete(id);
     runtime.events.emit("deleted", id, record.sandboxId);
     collectImages(runtime, imagesOf(record));

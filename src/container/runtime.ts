@@ -19,6 +19,7 @@ import type { SandboxRecord } from "../state/sandboxes.ts";
 import type { Table } from "../state/table.ts";
 import type { Events } from "./events.ts";
 import type { LiveContainer } from "./live.ts";
+import type { LifecyclePlugins } from "./plugins.ts";
 import type { SecurityModules } from "./security/security-modules.ts";
 
 /** Everything the lifecycles of sandboxes and containers work with; one per daemon. */
@@ -37,6 +38,8 @@ export interface Runtime {
   readonly cgroups: CgroupHost;
   /** What happened to sandboxes and containers, for whoever subscribes. */
   readonly events: Events;
+  /** Who hears of each step before it is done, and may change it. */
+  readonly plugins: LifecyclePlugins;
   /** Held under a sandbox's or container's id while its state changes. */
   readonly locks: KeyedLock;
   /** By sandbox id: the monitors this daemon is connected to. */

@@ -72,6 +72,9 @@ async function start(
   try {
     // Made with the container; a reboot has taken it away.
     if (!cgroup.exists()) makeCgroup(cgroup, containerConfig(record), specOf(record));
+    enterPhase("plugins");
+    await runtime.plugins.startContainer(record);
+    enterPhase("prepare");
     const { process, resume } = await launchWith({ runtime, sandbox, monitor, record, live, cgroup });
     enterPhase("record");
     const running = updateContainer(runtime, record, { startedAtNs: nowNs(), process });

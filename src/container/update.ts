@@ -17,13 +17,25 @@ import { containerState } from "./status.ts";
 
 /**
  * Changes the limits of a container that has not ended: in its cgroup, in its status and for good, or
- * nowhere. What `change` leaves at 0 or empty stays.
+ * nowhere. What `asked` leaves at 0 or empty stays.
  *
  * The OOM score is no limit of the cgroup but an attribute that each process inherited at its start. It
  * changes for a container that is still to be started; the processes of a running one keep theirs, as
  * with other runtimes, and the status goes on showing that.
  */
 export async function updateContainerResources(
+  runtime: Runtime,
+  id: string,
+  asked: LinuxContainerResources,
+): Promise<void> {
+  const change = await runtime.plugins.updateContainer(updatable(runtime, id), asked);
+  await applyContainerUpdate(runtime, id, change);
+  const updated = runtime.containers.get(id);
+  if (updated !== undefined) await runtime.plugins.postUpdateContainer(updated);
+}
+
+/** The same, without asking the plugins: what one of them wants is no news to them. */
+export async function applyContainerUpdate(
   runtime: Runtime,
   id: string,
   change: LinuxContainerResources,

@@ -5,11 +5,11 @@ import { createServer as createHttp2Server, type ServerHttp2Session } from "node
 import { connect, createServer, type NetConnectOpts, type Socket } from "node:net";
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { sleep } from "../lib/deadline.ts";
+import { listenExclusively } from "../lib/socket-claim.ts";
 import type { Fd } from "../linux/fd.ts";
 import { acceptConnections } from "../linux/listening-socket.ts";
 import { rpcHandler } from "./handler.ts";
 import { type CallCounter, observe, validate } from "./interceptors.ts";
-import { listenExclusively } from "./socket-claim.ts";
 
 /** How an HTTP/2 connection starts (RFC 9113, section 3.4); no HTTP/1.1 request can. */
 const HTTP2_PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
@@ -101,7 +101,7 @@ export async function serveCri(deps: {
 
 async function listenAt(path: string, serve: (socket: Socket) => void): Promise<Disposable> {
   const server = createServer(serve);
-  await listenExclusively(server, path);
+  await listenExclusively(server, path, { holder: "podrt serve", remedy: "serve another --root" });
   return {
     [Symbol.dispose]() {
       server.close();

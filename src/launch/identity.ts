@@ -8,8 +8,16 @@ import {
   PR_SET_KEEPCAPS,
   PR_SET_NO_NEW_PRIVS,
 } from "../linux/abi/prctl.ts";
+import {
+  IOPRIO_CLASS,
+  IOPRIO_CLASS_SHIFT,
+  IOPRIO_WHO_PROCESS,
+  RLIMIT,
+  rlimit64,
+} from "../linux/abi/resource.ts";
 import { CAPABILITIES, type CapabilityName, capabilityMask } from "../linux/capability.ts";
 import type { SeccompFilter } from "../linux/seccomp/filters.ts";
+import type { RuntimeIoPriority, RuntimeRlimit } from "../oci/runtime-spec.ts";
 import type { ExecLabel } from "./exec-label.ts";
 import type { Program, Table } from "./program.ts";
 
@@ -29,6 +37,9 @@ export interface Identity {
   readonly seccompFilter: SeccompFilter | undefined;
   /** What the machine's security modules are asked for; none for an unconfined process. */
   readonly execLabels: readonly ExecLabel[];
+  /** Absent for what the daemon has. */
+  readonly rlimits?: readonly RuntimeRlimit[] | undefined;
+  readonly ioPriority?: RuntimeIoPriority | undefined;
 }
 
 const SECCOMP_SET_MODE_FILTER = 1;
@@ -47,6 +58,15 @@ export function assumeIdentity(
   identity: Identity,
   existing: ReadonlySet<CapabilityName>,
 ): void {
+  for (const { type, soft, hard } of identity.rlimits ?? []) {
+    const limit = rlimit64(BigInt(soft), BigInt(hard));
+    table.step(`set ${type} to ${soft} and ${hard}`, "prlimit64", [0, RLIMIT[type], limit, 0]);
+  }
+  if (identity.ioPriority !== undefined) {
+    const { class: name, priority } = identity.ioPriority;
+    const value = (IOPRIO_CLASS[name] << IOPRIO_CLASS_SHIFT) | priority;
+    table.step(`set I/O priority ${name} ${priority}`, "ioprio_set", [IOPRIO_WHO_PROCESS, 0, value]);
+  }
   for (const name of existing) {
     if (identity.bounding.has(name)) continue;
     table.step(`drop ${name} from the bounding set`, "prctl", [PR_CAPBSET_DROP, CAPABILITIES[name], 0, 0, 0]);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { IoPriorityClass, RlimitName } from "../linux/abi/resource.ts";
 import type { DeviceRule } from "../linux/cgroup/device-rules.ts";
 
 /**
@@ -25,10 +26,27 @@ export interface RuntimeProcess {
   readonly capabilities: RuntimeCapabilities;
   readonly noNewPrivileges: boolean;
   readonly oomScoreAdj?: number;
+  /** Limits of setrlimit(2), by names as in `RLIMIT_NOFILE`. */
+  readonly rlimits?: readonly RuntimeRlimit[];
+  readonly ioPriority?: RuntimeIoPriority;
   /** Name of a profile of AppArmor's; absent for an unconfined process. */
   readonly apparmorProfile?: string;
   /** SELinux context; absent where SELinux is off, or the policy decides. */
   readonly selinuxLabel?: string;
+}
+
+export interface RuntimeRlimit {
+  readonly type: RlimitName;
+  /** In decimal, since 64 bits pass what JSON numbers hold exactly; the highest stands for none. */
+  readonly soft: string;
+  readonly hard: string;
+}
+
+/** As ioprio_set(2) takes it. */
+export interface RuntimeIoPriority {
+  readonly class: IoPriorityClass;
+  /** 0 is the highest, 7 the lowest. */
+  readonly priority: number;
 }
 
 /** Each a list of names as in `CAP_CHOWN`. */

@@ -23,6 +23,7 @@ export async function removeSandbox(runtime: Runtime, id: string): Promise<void>
     enterPhase("files");
     await runtime.snapshotter.remove(id);
     removeFiles(podDir(runtime.paths, id));
+    await runtime.plugins.removePodSandbox(record);
     runtime.sandboxes.delete(id);
     runtime.events.emit("deleted", id, id, record);
     if (record.image !== undefined) collectImages(runtime, [record.image.id]);

@@ -139,6 +139,9 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
     note({ addresses });
     writing(() => writeHosts(dir, config, hostname, addresses));
   }
+  enterPhase("plugins");
+  cleanup.add("take back what plugins were told", () => runtime.plugins.removePodSandbox(record));
+  await runtime.plugins.runPodSandbox(record);
   enterPhase("record");
   supervise(runtime, id, monitor);
   note({ readyAtNs: nowNs() });

@@ -35,6 +35,8 @@ export async function stopSandbox(runtime: Runtime, id: string): Promise<void> {
     }
     enterPhase("mounts");
     unmountShm(podDir(runtime.paths, id));
+    enterPhase("plugins");
+    await runtime.plugins.stopPodSandbox(runtime.sandboxes.get(id) ?? record);
     enterPhase("monitor");
     await endMonitor(runtime, record);
     enterPhase("network");

@@ -2,6 +2,7 @@
 import { dirname } from "node:path";
 import { clone, create, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { mergeResources } from "../container/merge-resources.ts";
+import type { PodResources } from "../container/plugins.ts";
 import { sandboxConfig } from "../container/records.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { applyUpdate } from "../container/update.ts";
@@ -15,12 +16,6 @@ import {
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 
-/** What a pod's containers may use together, and what running the pod costs besides. */
-export interface PodResources {
-  readonly resources: LinuxContainerResources | undefined;
-  readonly overhead: LinuxContainerResources | undefined;
-}
-
 /**
  * Notes new resources and overhead of a sandbox; what the change leaves out, or at 0, stays. Where podrt
  * chose the pod's cgroup the sum of both is enforced there; a cgroup that the caller named is the
@@ -31,6 +26,7 @@ export async function updateSandboxResources(
   id: string,
   change: PodResources,
 ): Promise<void> {
+  await runtime.plugins.updatePodSandbox(existing(runtime, id), change);
   await runtime.locks.run(id, async () => {
     const record = existing(runtime, id);
     const before = sandboxConfig(record).linux;
@@ -50,6 +46,8 @@ export async function updateSandboxResources(
       throw error;
     }
   });
+  const updated = runtime.sandboxes.get(id);
+  if (updated !== undefined) await runtime.plugins.postUpdatePodSandbox(updated);
 }
 
 function existing(runtime: Runtime, id: string): SandboxRecord {

@@ -34,7 +34,7 @@ export function bundleConfig(
   const { mountLabel, rootfsPropagation, maskedPaths, readonlyPaths, cgroupsPath, namespaces } = spec.linux;
   return {
     ociVersion: OCI_VERSION,
-    process: spec.process,
+    process: bundleProcess(spec.process),
     root: { path: join(places.stage, "root"), readonly: spec.root.readonly },
     // The host name is the pod's, whose UTS namespace is joined.
     mounts: spec.mounts.flatMap((mount) => bundleMounts(mount, spec, places)),
@@ -58,7 +58,26 @@ export function bundleConfig(
 export function execProcess(process: RuntimeProcess, command: readonly string[], terminal: boolean): object {
   const hasTerm = process.env.some((entry) => entry.startsWith("TERM="));
   const env = terminal && !hasTerm ? [...process.env, "TERM=xterm"] : process.env;
-  return { ...process, env, terminal, args: command };
+  return { ...bundleProcess(process), env, terminal, args: command };
+}
+
+/** The process as it is, but for what podrt keeps in another form or older runtimes would pass over in silence. */
+function bundleProcess({ rlimits, ioPriority, ...process }: RuntimeProcess): object {
+  if (ioPriority !== undefined) {
+    throw new UnimplementedError(
+      `the I/O priority ${ioPriority.class}: podrt cannot tell an OCI runtime; use podrt's own runtime handler`,
+    );
+  }
+  if (rlimits === undefined) return process;
+  const number = (value: string, type: string) => exact(BigInt(value), type);
+  return {
+    ...process,
+    rlimits: rlimits.map(({ type, soft, hard }) => ({
+      type,
+      soft: number(soft, type),
+      hard: number(hard, type),
+    })),
+  };
 }
 
 function bundleMounts(mount: RuntimeMount, spec: RuntimeSpec, places: BundlePlaces): RuntimeMount[] {
@@ -119,18 +138,20 @@ function bundleSeccomp(profile: SeccompProfile): object {
       ...(errnoRet === undefined ? {} : { errnoRet }),
       args: args.map(({ index, value, valueTwo, op }) => ({
         index,
-        value: exact(value),
-        valueTwo: exact(valueTwo),
+        value: exact(value, SECCOMP),
+        valueTwo: exact(valueTwo, SECCOMP),
         op,
       })),
     })),
   };
 }
 
+const SECCOMP = "config.linux.security_context.seccomp";
+
 /** JSON's numbers are exact up to here only. */
-function exact(value: bigint): number {
+function exact(value: bigint, what: string): number {
   if (value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value);
   throw new UnimplementedError(
-    `config.linux.security_context.seccomp: the profile compares with ${value}, more than podrt can tell an OCI runtime`,
+    `${what}: ${value} is more than podrt can tell an OCI runtime; use podrt's own runtime handler`,
   );
 }

@@ -27,6 +27,8 @@ export function identityOf(
     inheritable: capabilitySet(capabilities.inheritable),
     ambient: capabilitySet(capabilities.ambient),
     noNewPrivileges,
+    rlimits: spec.process.rlimits,
+    ioPriority: spec.process.ioPriority,
     seccompFilter: seccompFilter(choice, spec.linux.seccomp, bounding),
     execLabels: [
       ...apparmorLabels(spec.process.apparmorProfile, apparmor),

@@ -8,12 +8,24 @@ import { FailedPreconditionError, InvalidArgumentError, messageOf } from "../err
 const MAX_SOCKET_PATH_BYTES = 107;
 const PROBE_TIMEOUT_MS = 1000;
 
+/** For the sentence about a socket that is taken. */
+export interface SocketOwner {
+  /** What a process is that listens there: `podrt serve`. */
+  readonly holder: string;
+  /** What to do other than stopping it. */
+  readonly remedy: string;
+}
+
 /**
  * Binds `server` to a unix socket that root alone can use: the directory is made with mode 0700 where it
  * is missing, the socket has 0600. A socket file that nobody answers on is replaced; one that somebody
  * answers on is a FailedPreconditionError naming the process.
  */
-export async function listenExclusively(server: Server, path: string): Promise<void> {
+export async function listenExclusively(
+  server: Server,
+  path: string,
+  { holder, remedy }: SocketOwner,
+): Promise<void> {
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
     throw new InvalidArgumentError(
       "",
@@ -24,10 +36,8 @@ export async function listenExclusively(server: Server, path: string): Promise<v
   refuseOtherFile(path);
   if (await isAnswered(path)) {
     const pid = listeningPid(path);
-    const who = pid === undefined ? "another process" : `another podrt serve (pid ${pid})`;
-    throw new FailedPreconditionError(
-      `the socket ${path} is in use by ${who}; stop that one, or serve another --root`,
-    );
+    const who = pid === undefined ? "another process" : `another ${holder} (pid ${pid})`;
+    throw new FailedPreconditionError(`the socket ${path} is in use by ${who}; stop that one, or ${remedy}`);
   }
   rmSync(path, { force: true });
   await listen(server, path);
