@@ -130,7 +130,14 @@ test("starts that race with swapped links touch nothing of the host's", async ()
   const counts = { started: 0, refused: 0 };
   const configs = victims();
   const endMs = performance.now() + SECONDS * 1000;
-  for (let round = 0; performance.now() < endMs || round < configs.length; round++) {
+  // A loaded machine may let one of both ends win for long.
+  const isOneSided = () => counts.started === 0 || counts.refused === 0;
+  const latestMs = endMs + 30_000;
+  for (
+    let round = 0;
+    performance.now() < (isOneSided() ? latestMs : endMs) || round < configs.length;
+    round++
+  ) {
     const id = await createContainer(daemon, sandboxId, {
       name: `victim-${round}`,
       ...configs[round % configs.length],
