@@ -11,6 +11,7 @@ export const defaultFiles: readonly string[] = [
   "integration/e2e-exec",
   "integration/e2e-metrics",
   "integration/e2e-namespaces",
+  "integration/e2e-oci-runtime",
   "integration/e2e-orphans",
   "integration/e2e-out-of-memory",
   "integration/e2e-pause",
