@@ -24,13 +24,15 @@ const readyTimeoutMs = 480_000;
 const pods = Number(process.argv[2]);
 const seconds = Number(process.argv[3] ?? 60);
 const beatsDir = mkdtempSync(join(tmpdir(), "podrt-probes-"));
-process.exitCode = await main().then(
-  () => 0,
-  (error: unknown) => {
-    console.error(error);
-    return 1;
-  },
-);
+process.exitCode = await main()
+  .then(
+    () => 0,
+    (error: unknown) => {
+      console.error(error);
+      return 1;
+    },
+  )
+  .finally(() => rmSync(beatsDir, { recursive: true }));
 
 async function main(): Promise<void> {
   await using registry = await startImageRegistry();
@@ -53,7 +55,6 @@ async function main(): Promise<void> {
     }
   } finally {
     await runtime.close();
-    rmSync(beatsDir, { recursive: true });
   }
 }
 
