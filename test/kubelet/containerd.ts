@@ -104,7 +104,7 @@ function writeConfiguration(dir: string, socket: string, mirror: string): string
   };
   write("cni/10-peer.conflist", JSON.stringify(network));
   write("certs.d/_default/hosts.toml", `[host."http://${mirror}"]\ncapabilities = ["pull", "resolve"]\n`);
-  const plugins = join(packagedFile("containernetworking-plugins", "/usr/lib/cni/bridge"), "..");
+  const plugins = join(buildDir, "packages/cni/root/usr/lib/cni");
   return write(
     "config.toml",
     `version = 3
@@ -121,6 +121,7 @@ sandbox = "registry.k8s.io/pause:3.9"
 config_path = ${JSON.stringify(join(dir, "certs.d"))}
 [plugins."io.containerd.cri.v1.runtime"]
 netns_mounts_under_state_dir = true
+# Without it no pod starts where root has no CAP_SYS_RESOURCE.
 restrict_oom_score_adj = true
 enable_unprivileged_ports = true
 [plugins."io.containerd.cri.v1.runtime".cni]
