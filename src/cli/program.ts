@@ -256,7 +256,7 @@ function declareRegistryCommands(declare: DeclareBelow, program: Command): void 
     (declared) =>
       declared.option("--root <dir>", "use the configuration of the instance below this directory"),
   )
-    .option("--config <file>", "use this configuration, if the daemon does")
+    .option("--config <file>", "the configuration that the daemon was started with (/etc/podrt/config.toml)")
     .addOption(outputOption());
 }
 
