@@ -16,7 +16,7 @@ export function populate(daemon: FakeDaemon): void {
       addresses: ["10.85.0.2"],
       createdAtNs: createdAt,
       containers: [
-        { name: "app1", image: "nginx", state: "running", containerId: id("b"), restarts: 2 },
+        { name: "app1", image: "nginx", state: "running", containerId: id("b"), restarts: 2, ready: true },
         {
           name: "app2",
           image: "busybox",

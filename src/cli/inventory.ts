@@ -73,6 +73,11 @@ export function podTitle({ namespace, name }: { readonly namespace: string; read
   return namespace === "default" || namespace === "" ? name : `${namespace}/${name}`;
 }
 
+/** Of a kept pod: its init containers, then the others. */
+export function containersOf(pod: Pod): Pod["containers"] {
+  return [...pod.initContainers, ...pod.containers];
+}
+
 export function isReadySandbox(sandbox: PodSandbox | undefined): sandbox is PodSandbox {
   return sandbox?.state === PodSandboxState.SANDBOX_READY;
 }

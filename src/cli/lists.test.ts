@@ -25,6 +25,30 @@ describe("lists", () => {
     expect(JSON.parse(out)[0]).toMatchObject({ name: "demo", id: id("a"), message: "app2: no such image" });
   });
 
+  test("a pod that is not past its init containers says how far it is, and a container that it is not ready", async () => {
+    await using daemon = await startFakeDaemon({ runtime: statuses });
+    populate(daemon);
+    const app = { name: "app1", state: "waiting", reason: "PodInitializing" };
+    const done = { name: "one", state: "terminated", ready: true };
+    const pod = { ...daemon.pods[0], containers: [app] };
+    const status = async (...initContainers: object[]) => {
+      daemon.pods = [{ ...pod, initContainers }];
+      return JSON.parse((await runCommand(daemon.socketPath, ["pods", "-o", "json"])).out)[0] as object;
+    };
+    const proxy = { name: "proxy", state: "running", ready: true, sidecar: true };
+    expect(await status(done, proxy, { name: "two", state: "running" })).toMatchObject({
+      status: "Init:2/3",
+      ready: "1/2",
+    });
+    const amiss = { name: "two", state: "waiting", reason: "ErrImagePull", message: "no such image" };
+    expect(await status(done, amiss)).toMatchObject({
+      status: "Init:ErrImagePull",
+      message: "two: no such image",
+    });
+    daemon.pods = [{ ...pod, containers: [{ name: "app1", state: "running" }] }];
+    expect((await runCommand(daemon.socketPath, ["ps"])).out).toContain("Running (not ready)");
+  });
+
   test("containers that run, and with -a all and the pauses", async () => {
     await using daemon = await startFakeDaemon({ runtime: statuses });
     populate(daemon);

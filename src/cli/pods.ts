@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Pod } from "../gen/podrt/v1/podrt_pb.ts";
 import { type Daemon, isNotFound, openDaemon, promptly } from "./client.ts";
 import { age, shortId } from "./human.ts";
-import { isReadySandbox, isRunning, type PodEntry, takeInventory } from "./inventory.ts";
+import { containersOf, isReadySandbox, isRunning, type PodEntry, takeInventory } from "./inventory.ts";
 import type { Context } from "./program.ts";
 import { formatTable, painter } from "./table.ts";
+
+/** The reason of containers that wait for init containers. */
+const INITIALIZING = "PodInitializing";
 
 export interface PodRow {
   readonly name: string;
@@ -46,7 +50,8 @@ export async function podRow(daemon: Daemon, pod: PodEntry): Promise<PodRow> {
   const { kept, sandbox } = pod;
   const current = pod.containers.filter(({ podSandboxId }) => podSandboxId === sandbox?.id);
   const names = new Set(current.map(({ metadata }) => metadata?.name));
-  const total = kept?.containers.length ?? names.size;
+  const counted = kept?.containers.concat(kept.initContainers.filter(({ sidecar }) => sidecar));
+  const ready = counted?.filter((container) => container.ready).length ?? current.filter(isRunning).length;
   const attempts = [...names].map((name) =>
     Math.max(
       ...current
@@ -57,9 +62,12 @@ export async function podRow(daemon: Daemon, pod: PodEntry): Promise<PodRow> {
   return {
     name: pod.name,
     namespace: pod.namespace,
-    ready: `${current.filter(isRunning).length}/${total}`,
+    ready: `${ready}/${counted?.length ?? names.size}`,
     status: statusOf(pod),
-    restarts: (kept?.containers.map(({ restarts }) => restarts) ?? attempts).reduce((sum, n) => sum + n, 0),
+    restarts: (kept === undefined ? attempts : containersOf(kept).map(({ restarts }) => restarts)).reduce(
+      (sum, n) => sum + n,
+      0,
+    ),
     ip: kept?.addresses[0] ?? (isReadySandbox(sandbox) ? await addressOf(daemon, sandbox.id) : ""),
     id: sandbox?.id ?? "",
     createdAt: new Date(Number(pod.createdAtNs / 1_000_000n)).toISOString(),
@@ -72,15 +80,23 @@ function statusOf({ kept, sandbox }: PodEntry): string {
   if (kept === undefined) return isReadySandbox(sandbox) ? "Ready" : "NotReady";
   if (kept.reason !== "") return kept.reason;
   if (kept.phase !== "Pending" && kept.phase !== "Running") return kept.phase;
-  return (
-    kept.containers.find(({ state, reason }) => state === "waiting" && reason !== "")?.reason ?? kept.phase
+  const waiting = kept.containers.find(({ state, reason }) => state === "waiting" && reason !== "");
+  return waiting?.reason === INITIALIZING ? initStatusOf(kept) : (waiting?.reason ?? kept.phase);
+}
+
+/** As kubectl says it: how many init containers are behind it, or what is amiss with one. */
+function initStatusOf({ initContainers }: Pod): string {
+  const amiss = initContainers.find(
+    ({ state, reason }) => state === "waiting" && reason !== "" && reason !== INITIALIZING,
   );
+  if (amiss !== undefined) return `Init:${amiss.reason}`;
+  return `Init:${initContainers.filter(({ ready }) => ready).length}/${initContainers.length}`;
 }
 
 function messageOf({ kept }: PodEntry): string {
   if (kept === undefined) return "";
   if (kept.message !== "") return kept.message;
-  const amiss = kept.containers.find(({ state, message }) => state === "waiting" && message !== "");
+  const amiss = containersOf(kept).find(({ state, message }) => state === "waiting" && message !== "");
   return amiss === undefined ? "" : `${amiss.name}: ${amiss.message}`;
 }
 
@@ -97,7 +113,8 @@ async function addressOf(daemon: Daemon, podSandboxId: string): Promise<string> 
 
 function colorOf(status: string): "green" | "yellow" | "red" {
   if (["Running", "Ready", "Succeeded"].includes(status)) return "green";
-  return ["Pending", "ContainerCreating", "Stopping", "Stopped", "Deleting", "NotReady"].includes(status)
+  return ["Pending", "ContainerCreating", "Stopping", "Stopped", "Deleting", "NotReady"].includes(status) ||
+    /^Init:\d/.test(status)
     ? "yellow"
     : "red";
 }

@@ -2,7 +2,14 @@
 import { type Container, ContainerState, type PodSandbox } from "../gen/runtime/v1/api_pb.ts";
 import { type Daemon, isNotFound, openDaemon, promptly } from "./client.ts";
 import { age, shortId } from "./human.ts";
-import { containerName, isReadySandbox, isRunning, podTitle, takeInventory } from "./inventory.ts";
+import {
+  containerName,
+  containersOf,
+  isReadySandbox,
+  isRunning,
+  podTitle,
+  takeInventory,
+} from "./inventory.ts";
 import type { Context } from "./program.ts";
 import { formatTable, painter } from "./table.ts";
 
@@ -12,6 +19,8 @@ interface Row {
   readonly pod: string;
   readonly image: string;
   readonly state: string;
+  /** By its probes; true where it has none, false where it does not run. */
+  readonly ready: boolean;
   readonly restarts: number;
   /** 0 where there is no process. */
   readonly pid: number;
@@ -26,7 +35,21 @@ export async function ps({ io, socketPath, output }: Context, options: { all?: b
       const title = podTitle(pod);
       const containers = pod.containers.filter((container) => options.all || isRunning(container));
       const pause = options.all && pod.sandbox !== undefined ? [pauseRow(daemon, pod.sandbox, title)] : [];
-      return [...containers.map((container) => containerRow(daemon, container, title)), ...pause];
+      const unready = new Set(
+        pod.kept === undefined
+          ? []
+          : containersOf(pod.kept)
+              .filter(({ ready }) => !ready)
+              .map(({ name }) => name),
+      );
+      const rowOf = (container: Container) =>
+        containerRow(
+          daemon,
+          container,
+          title,
+          isRunning(container) && !unready.has(containerName(container)),
+        );
+      return [...containers.map(rowOf), ...pause];
     }),
   );
   if (output === "json") {
@@ -43,7 +66,7 @@ export async function ps({ io, socketPath, output }: Context, options: { all?: b
     row.name,
     row.pod,
     row.image,
-    paint(row.state, row.state === "Running" ? "green" : "yellow"),
+    row.state === "Running" && row.ready ? paint("Running", "green") : paint(stateTitle(row), "yellow"),
     String(row.restarts),
     row.pid === 0 ? "-" : String(row.pid),
     age(row.createdAtNs),
@@ -52,7 +75,11 @@ export async function ps({ io, socketPath, output }: Context, options: { all?: b
   return 0;
 }
 
-async function containerRow(daemon: Daemon, container: Container, pod: string): Promise<Row> {
+function stateTitle({ state, ready }: Row): string {
+  return state === "Running" && !ready ? "Running (not ready)" : state;
+}
+
+async function containerRow(daemon: Daemon, container: Container, pod: string, ready: boolean): Promise<Row> {
   const info = isRunning(container)
     ? daemon.runtime.containerStatus({ containerId: container.id, verbose: true }, promptly())
     : undefined;
@@ -62,6 +89,7 @@ async function containerRow(daemon: Daemon, container: Container, pod: string): 
     pod,
     image: imageTitle(container),
     state: STATES[container.state] ?? "Unknown",
+    ready,
     restarts: container.metadata?.attempt ?? 0,
     pid: await pidOf(info),
     createdAtNs: container.createdAt,
@@ -78,6 +106,7 @@ async function pauseRow(daemon: Daemon, sandbox: PodSandbox, pod: string): Promi
     pod,
     image: "(pause)",
     state: isReady ? "Running" : "Exited",
+    ready: isReady,
     restarts: sandbox.metadata?.attempt ?? 0,
     pid: isReady ? await pidOf(info) : await pidOf(info).then(() => 0),
     createdAtNs: sandbox.createdAt,

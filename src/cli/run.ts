@@ -5,7 +5,14 @@ import type { Container } from "../gen/runtime/v1/api_pb.ts";
 import { sleep } from "../lib/deadline.ts";
 import { type Daemon, isAbsent, isNotFound, openDaemon } from "./client.ts";
 import { followLogs, type LogFollower } from "./follow-logs.ts";
-import { containerName, type Inventory, type PodEntry, podTitle, takeInventory } from "./inventory.ts";
+import {
+  containerName,
+  containersOf,
+  type Inventory,
+  type PodEntry,
+  podTitle,
+  takeInventory,
+} from "./inventory.ts";
 import type { Io } from "./io.ts";
 import { readManifest } from "./manifest-file.ts";
 import { podRow } from "./pods.ts";
@@ -101,7 +108,7 @@ function troublesOf(pod: PodEntry): [source: string, line: string][] {
   const { kept } = pod;
   if (kept === undefined) return [];
   const own = [kept.reason, kept.message].filter((part) => part !== "").join(": ");
-  const containers = kept.containers.filter(({ state, message }) => state === "waiting" && message !== "");
+  const containers = containersOf(kept).filter(({ state, message }) => state === "waiting" && message !== "");
   return [
     ...(own === "" ? [] : [[pod.uid, `${title}: ${own}`] satisfies [string, string]]),
     ...containers.map(({ name, reason, message }): [string, string] => [
@@ -175,7 +182,8 @@ function isRunningWhole({ kept }: PodEntry): boolean {
 }
 
 function failureOf(pod: PodEntry): string {
-  const culprit = pod.kept?.containers.find(({ exitCode }) => exitCode !== 0);
+  const containers = pod.kept === undefined ? [] : containersOf(pod.kept);
+  const culprit = containers.find(({ exitCode, sidecar }) => exitCode !== 0 && !sidecar);
   const why =
     culprit === undefined ? "" : `: container ${culprit.name} ended with exit code ${culprit.exitCode}`;
   return `pod ${podTitle(pod)} failed${why}${culprit?.message ? ` (${culprit.message})` : ""}`;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { allContainers, isSidecar } from "./container-order.ts";
 import type { ContainerSpec, PodManifest, SecurityContextSpec, VolumeSpec } from "./fields.ts";
 
 /** Tells of a problem with the field at `path`. */
@@ -9,8 +10,8 @@ type ContainerCheck = (container: ContainerSpec, path: string, pod: PodManifest,
 /** What is wrong with a Pod although each of its fields is right by itself. */
 export function checkPod(pod: PodManifest, report: Report): void {
   for (const check of POD_CHECKS) check(pod, report);
-  pod.spec.containers.forEach((container, index) => {
-    for (const check of CONTAINER_CHECKS) check(container, `spec.containers[${index}]`, pod, report);
+  eachContainer(pod, (container, path) => {
+    for (const check of CONTAINER_CHECKS) check(container, path, pod, report);
   });
 }
 
@@ -21,10 +22,12 @@ const POD_CHECKS: readonly Check[] = [
     }
   },
   (pod, report) => {
-    const { containers, volumes } = pod.spec;
+    const { volumes } = pod.spec;
+    const paths: string[] = [];
+    eachContainer(pod, (_container, path) => paths.push(path));
     reportRepeated(
-      containers.map(({ name }) => name),
-      (index) => `spec.containers[${index}].name`,
+      allContainers(pod.spec).map(({ name }) => name),
+      (index) => `${paths[index]}.name`,
       report,
     );
     reportRepeated(
@@ -123,6 +126,13 @@ const CONTAINER_CHECKS: readonly ContainerCheck[] = [
     const names = (container.ports ?? []).flatMap(({ name }) => (name === undefined ? [] : [name]));
     if (new Set(names).size < names.length) report(`${path}.ports`, "has two ports of the same name");
   },
+  (container, path, pod, report) => {
+    if (!(pod.spec.initContainers ?? []).includes(container) || isSidecar(container)) return;
+    for (const field of ["lifecycle"] as const) {
+      if (container[field] === undefined) continue;
+      report(`${path}.${field}`, "needs restartPolicy Always, which makes the init container a sidecar");
+    }
+  },
   (container, path, _pod, report) => {
     if (container.stdinOnce && !container.stdin) report(`${path}.stdinOnce`, "needs stdin to be true");
   },
@@ -154,11 +164,20 @@ function eachPort(
   pod: PodManifest,
   visit: (port: NonNullable<ContainerSpec["ports"]>[number], path: string) => void,
 ): void {
-  pod.spec.containers.forEach((container, c) => {
-    container.ports?.forEach((port, p) => {
-      visit(port, `spec.containers[${c}].ports[${p}]`);
+  eachContainer(pod, (container, path) => {
+    container.ports?.forEach((port, index) => {
+      visit(port, `${path}.ports[${index}]`);
     });
   });
+}
+
+/** In the order of `allContainers`. */
+function eachContainer(pod: PodManifest, visit: (container: ContainerSpec, path: string) => void): void {
+  for (const field of ["initContainers", "containers"] as const) {
+    pod.spec[field]?.forEach((container, index) => {
+      visit(container, `spec.${field}[${index}]`);
+    });
+  }
 }
 
 function reportRepeated(values: readonly string[], path: (index: number) => string, report: Report): void {

@@ -112,7 +112,7 @@ const VolumeMount = record({
 
 const Lifecycle = record({ postStart: unsupported(), preStop: unsupported(), stopSignal });
 
-const Container = record({
+const containerShape = {
   name: required(string(names.dnsLabel)),
   image: required(imageReference),
   imagePullPolicy: oneOf("Always", "IfNotPresent", "Never"),
@@ -124,7 +124,6 @@ const Container = record({
   ports: list(ContainerPort, 256),
   resources: ResourceRequirements,
   resizePolicy: unsupported(),
-  restartPolicy: unsupported("is not supported yet for a single container, only for the pod"),
   restartPolicyRules: unsupported(),
   securityContext: SecurityContext,
   lifecycle: Lifecycle,
@@ -138,7 +137,15 @@ const Container = record({
   terminationMessagePolicy: only("File"),
   volumeMounts: list(VolumeMount, 256),
   volumeDevices: unsupported(),
+} as const;
+
+const Container = record({
+  ...containerShape,
+  restartPolicy: unsupported("is not supported yet for a single container, only for the pod"),
 });
+
+/** One with `restartPolicy: Always` is a sidecar. */
+const InitContainer = record({ ...containerShape, restartPolicy: oneOf("Always") });
 
 const HostPathVolumeSource = record({
   path: required(string(names.absolutePath)),
@@ -217,7 +224,7 @@ const HostAlias = record({
 
 const PodSpec = record({
   containers: required(list(Container, 100, 1)),
-  initContainers: unsupported(),
+  initContainers: list(InitContainer, 100),
   ephemeralContainers: unsupported(),
   volumes: list(Volume, 256),
   restartPolicy: oneOf("Always", "OnFailure", "Never"),
@@ -275,6 +282,7 @@ export const FIELDS = {
   ObjectMeta,
   PodSpec,
   Container,
+  InitContainer,
   EnvVar,
   ContainerPort,
   ResourceRequirements,
@@ -294,6 +302,7 @@ export const FIELDS = {
 /** A Pod as its manifest has it: quantities are numbers (thousandths of a CPU, bytes), nothing is filled in. */
 export type PodManifest = TypeOf<typeof Pod>;
 export type PodSpec = TypeOf<typeof PodSpec>;
-export type ContainerSpec = TypeOf<typeof Container>;
+/** A container or an init container: only the latter may have a restartPolicy. */
+export type ContainerSpec = TypeOf<typeof InitContainer>;
 export type VolumeSpec = TypeOf<typeof Volume>;
 export type SecurityContextSpec = TypeOf<typeof SecurityContext>;

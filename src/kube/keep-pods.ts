@@ -3,7 +3,7 @@ import { AlreadyExistsError, messageOf, NotFoundError, ResourceExhaustedError } 
 import { withDeadline } from "../lib/deadline.ts";
 import type { Table } from "../state/table.ts";
 import type { Clock, Lifecycle } from "./lifecycle.ts";
-import { type Pod, type PodHome, podKey } from "./pod.ts";
+import { graceSecondsOf, type Pod, type PodHome, podKey } from "./pod.ts";
 import type { PodRecord } from "./pod-record.ts";
 import { type PodStatus, podStatus } from "./pod-status.ts";
 import { type PodWorker, startPodWorker } from "./pod-worker.ts";
@@ -35,7 +35,6 @@ export interface Keeper {
 }
 
 const MAX_PODS = 1000;
-const DEFAULT_GRACE_SECONDS = 30;
 /** Events say when something happened; this is for what they cannot say. */
 const RESYNC_MS = 10_000;
 /** What ending a pod may take beyond its grace before the caller is told that it goes on. */
@@ -61,7 +60,7 @@ export function keepPods(deps: KeeperDeps): Keeper {
   };
   const end = async (worker: PodWorker, graceSeconds: number | undefined, remove: boolean) => {
     const { pod } = worker.record();
-    const grace = graceSeconds ?? pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS;
+    const grace = graceSeconds ?? graceSecondsOf(pod);
     const what = `${remove ? "removing" : "stopping"} pod ${podKey(pod)}, which goes on,`;
     await withDeadline(worker.end(grace, remove), grace * 1000 + END_MARGIN_MS, what);
   };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Table } from "../state/table.ts";
+import { stepsOf } from "./container-order.ts";
 import type { Clock, Lifecycle } from "./lifecycle.ts";
 import { podKey } from "./pod.ts";
 import type { ContainerMemory, PodRecord } from "./pod-record.ts";
@@ -26,6 +27,8 @@ export interface MemoryDeps {
 
 export function podMemory(initial: PodRecord, deps: MemoryDeps): PodMemory {
   const key = podKey(initial.pod);
+  // One that succeeds has done its work: that it does so again in a later sandbox is no crashing.
+  const steps = new Set(stepsOf(initial.pod.spec).map(({ name }) => name));
   let record = withoutLateStarts(initial, deps);
   const save = (change: Partial<PodRecord>) => {
     record = { ...record, ...change };
@@ -47,7 +50,11 @@ export function podMemory(initial: PodRecord, deps: MemoryDeps): PodMemory {
         const memory = container(view.name);
         // Older attempts were noted in their time; noting them again would hide the newest exit.
         if (view.attempt < (memory.lastExit?.attempt ?? 0)) continue;
-        remember(view.name, afterExit(memory, view, cause, deps.clock.nowMs(), deps.backOff));
+        const isDone = view.exitCode === 0 && steps.has(view.name);
+        remember(
+          view.name,
+          afterExit(memory, view, isDone ? "sandbox" : cause, deps.clock.nowMs(), deps.backOff),
+        );
       }
     },
     forget: () => deps.table.delete(key),

@@ -91,8 +91,8 @@ describe("a mistake is told with file, line, column, field and a suggestion", ()
     ],
     [
       "a field that is not supported",
-      "  initContainers: []\n",
-      "pod.yaml:7:3: spec.initContainers: is not supported yet",
+      "  ephemeralContainers: []\n",
+      "pod.yaml:7:3: spec.ephemeralContainers: is not supported yet",
     ],
     [
       "a wrong type",
@@ -126,8 +126,23 @@ describe("a mistake is told with file, line, column, field and a suggestion", ()
     ],
     [
       "a value that is only a default",
-      "  hostUsers: false\n",
-      "pod.yaml:7:14: spec.hostUsers: false is not supported yet, only true",
+      "  setHostnameAsFQDN: true\n",
+      "pod.yaml:7:22: spec.setHostnameAsFQDN: true is not supported yet, only false",
+    ],
+    [
+      "a name that an init container has too",
+      "  initContainers: [{name: a, image: c}]\n",
+      `pod.yaml:6:12: spec.containers[0].name: "a" is given twice`,
+    ],
+    [
+      "a lifecycle of an init container that must end",
+      "  initContainers: [{name: i, image: c, lifecycle: {stopSignal: SIGINT}}]\n",
+      "pod.yaml:7:51: spec.initContainers[0].lifecycle: needs restartPolicy Always, which makes the init container a sidecar",
+    ],
+    [
+      "a restartPolicy of a container",
+      "  - {name: c, image: c, restartPolicy: Always}\n",
+      "pod.yaml:7:25: spec.containers[1].restartPolicy: is not supported yet for a single container, only for the pod",
     ],
     [
       "a name given twice",

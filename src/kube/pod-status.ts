@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import { isOver, isSidecar, mayRun, stepsOf } from "./container-order.ts";
+import type { ContainerSpec } from "./fields.ts";
 import type { ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
 import type { Pod } from "./pod.ts";
-import type { PodRecord } from "./pod-record.ts";
-import { NEVER_RAN, shouldStart } from "./restart.ts";
+import type { ContainerMemory, PodRecord } from "./pod-record.ts";
+import { NEVER_RAN } from "./restart.ts";
 import { POD, type Trouble } from "./troubles.ts";
 
 export type PodPhase = "Pending" | "Running" | "Succeeded" | "Failed" | "Stopping" | "Stopped" | "Deleting";
@@ -19,6 +21,9 @@ export interface ContainerStatus {
   readonly restarts: number;
   /** Of the container that ended last. */
   readonly exitCode: number;
+  /** Runs and is ready by its probes; of an init container that is no sidecar, has succeeded. */
+  readonly ready: boolean;
+  readonly sidecar: boolean;
 }
 
 export interface PodStatus {
@@ -32,6 +37,7 @@ export interface PodStatus {
   readonly addresses: readonly string[];
   readonly createdAtNs: string;
   readonly containers: readonly ContainerStatus[];
+  readonly initContainers: readonly ContainerStatus[];
 }
 
 /** What a kept pod is doing, from its record, the runtime's view and what its worker suffers from. */
@@ -43,13 +49,14 @@ export function podStatus(
   const { pod } = record;
   const sandbox = lifecycle.sandboxesOf(pod).toSorted((a, b) => b.attempt - a.attempt)[0];
   const views = sandbox === undefined ? [] : lifecycle.containersOf(sandbox.id);
-  const containers = pod.spec.containers.map((container) =>
-    containerStatus(container, record, troubles.get(container.name), views),
-  );
+  const statusOf = (container: ContainerSpec) =>
+    containerStatus(container, record, troubles.get(container.name), views);
+  const containers = pod.spec.containers.map(statusOf);
+  const initContainers = (pod.spec.initContainers ?? []).map(statusOf);
   const trouble = troubles.get(POD);
   return {
     pod,
-    phase: phaseOf(record, containers, sandbox?.isReady ?? false),
+    phase: phaseOf(record, containers, initContainers, sandbox?.isReady ?? false),
     reason: trouble?.reason ?? "",
     message: trouble?.message ?? endMessage(record, sandbox),
     sandboxId: sandbox?.id ?? "",
@@ -57,16 +64,19 @@ export function podStatus(
     addresses: sandbox?.isReady ? sandbox.addresses : [],
     createdAtNs: record.createdAtNs,
     containers,
+    initContainers,
   };
 }
 
 function containerStatus(
-  { name, image }: { readonly name: string; readonly image: string },
+  container: ContainerSpec,
   record: PodRecord,
   trouble: Trouble | undefined,
   views: readonly ContainerView[],
 ): ContainerStatus {
-  const memory = record.containers[name] ?? NEVER_RAN;
+  const { name, image } = container;
+  const { spec } = record.pod;
+  const memory = memoryIn(record)(name);
   const newest = views.filter((view) => view.name === name).toSorted((a, b) => b.attempt - a.attempt)[0];
   const common = {
     name,
@@ -74,34 +84,57 @@ function containerStatus(
     containerId: newest?.id ?? "",
     restarts: Math.max(0, memory.nextAttempt - 1),
     exitCode: memory.lastExit?.exitCode ?? 0,
+    ready: false,
+    sidecar: isSidecar(container),
   };
-  if (newest?.state === "running") return { ...common, state: "running", reason: "", message: "" };
+  if (newest?.state === "running") {
+    const ready = !stepsOf(spec).includes(container);
+    return { ...common, state: "running", reason: "", message: "", ready };
+  }
   if (trouble !== undefined) {
     return { ...common, state: "waiting", reason: trouble.reason, message: trouble.message };
   }
-  if (record.ending !== undefined || !shouldStart(record.pod.spec, memory)) {
-    const { reason = "", message = "" } = memory.lastExit ?? {};
-    return { ...common, state: memory.lastExit === undefined ? "waiting" : "terminated", reason, message };
+  if (
+    record.ending !== undefined ||
+    isOver(spec, memoryIn(record)) ||
+    !mayRun(spec, container, { memory, newest })
+  ) {
+    if (memory.lastExit === undefined) return { ...common, state: "waiting", reason: "", message: "" };
+    const { reason, message, exitCode } = memory.lastExit;
+    const ready = stepsOf(spec).includes(container) && exitCode === 0;
+    return { ...common, state: "terminated", reason, message, ready };
   }
   if (memory.lastExit === undefined) {
-    return { ...common, state: "waiting", reason: "ContainerCreating", message: "" };
+    const reason = spec.initContainers === undefined ? "ContainerCreating" : "PodInitializing";
+    return { ...common, state: "waiting", reason, message: "" };
   }
   const { reason, exitCode, message } = memory.lastExit;
   const last = `ended last with ${reason} and exit code ${exitCode}${message === "" ? "" : `: ${message}`}`;
   return { ...common, state: "waiting", reason: "CrashLoopBackOff", message: last };
 }
 
-function phaseOf(record: PodRecord, containers: readonly ContainerStatus[], isReady: boolean): PodPhase {
+function phaseOf(
+  record: PodRecord,
+  containers: readonly ContainerStatus[],
+  initContainers: readonly ContainerStatus[],
+  isReady: boolean,
+): PodPhase {
   if (record.ending?.remove) return "Deleting";
   if (record.ending !== undefined) return isReady ? "Stopping" : "Stopped";
   const { spec } = record.pod;
-  const memories = containers.map(({ name }) => record.containers[name] ?? NEVER_RAN);
-  const isOver = containers.every(({ state }, i) => state !== "running" && !shouldStart(spec, memories[i]!));
-  if (isOver) return memories.every(({ lastExit }) => lastExit?.exitCode === 0) ? "Succeeded" : "Failed";
+  const isStill = [...containers, ...initContainers].every(({ state }) => state !== "running");
+  const memories = containers.map(({ name }) => memoryIn(record)(name));
+  if (isStill && isOver(spec, memoryIn(record))) {
+    return memories.every(({ lastExit }) => lastExit?.exitCode === 0) ? "Succeeded" : "Failed";
+  }
   const haveAllStarted = containers.every(
     ({ state }, i) => state === "running" || memories[i]!.lastExit !== undefined,
   );
   return haveAllStarted ? "Running" : "Pending";
+}
+
+function memoryIn(record: PodRecord): (name: string) => ContainerMemory {
+  return (name) => record.containers[name] ?? NEVER_RAN;
 }
 
 /** Nothing where podrt itself stopped the sandbox. */

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { messageOf } from "../errors.ts";
 import type { Table } from "../state/table.ts";
+import { dueContainers, isOver, mayRun, stepsOf } from "./container-order.ts";
 import type { ContainerSpec } from "./fields.ts";
 import type { Clock, ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
 import { rotateLog } from "./log-rotation.ts";
-import type { Pod, PodHome } from "./pod.ts";
+import { graceSecondsOf, type Pod, type PodHome } from "./pod.ts";
 import { podImages, rootRefusal } from "./pod-images.ts";
 import { podMemory } from "./pod-memory.ts";
 import type { PodRecord } from "./pod-record.ts";
-import { type BackOff, shouldStart } from "./restart.ts";
+import type { BackOff } from "./restart.ts";
+import { isLive, stopContainers } from "./stop-containers.ts";
 import { containerConfig, sandboxConfig } from "./to-cri.ts";
 import { newTroubles, POD, type Trouble } from "./troubles.ts";
 import { prepareVolumes, pruneLogs, removePodFiles, writeHosts } from "./volumes.ts";
@@ -56,6 +58,8 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   let running: Promise<void> | undefined;
   let isDue = false;
   let isClosed = false;
+  /** Of the stop in flight. */
+  let stoppingSeconds: number | undefined;
   let cancelTimer = () => {};
   let wakeAtMs = Number.POSITIVE_INFINITY;
   let waiters: { readonly remove: boolean; readonly resolve: () => void }[] = [];
@@ -126,6 +130,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       // The newest sandbox stays listed, stopped, so that its containers' ends and logs can be read.
       if (current !== undefined) {
         memory.save({ finishedSandboxId: current.id });
+        await stopWithGrace([current], graceSecondsOf(pod));
         await stopOnce(current.id);
       }
       for (const sandbox of found.slice(1)) await lifecycle.removeSandbox(sandbox.id);
@@ -134,7 +139,12 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     for (const sandbox of dead) await replace(sandbox);
     const sandbox = current ?? (await makeSandbox());
     if (sandbox === undefined || isEnding()) return;
-    for (const container of pod.spec.containers) {
+    const due = dueContainers(pod.spec, lifecycle.containersOf(sandbox.id), (container) =>
+      lifecycle
+        .containersOf(sandbox.id)
+        .some(({ name, state }) => name === container.name && state === "running"),
+    );
+    for (const container of due) {
       if (!isEnding() && !isClosed) await keepContainer(container, sandbox);
     }
     await rotateLogs(sandbox);
@@ -162,10 +172,9 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
 
   function isFinished(current: SandboxView | undefined): boolean {
     const live = current === undefined ? [] : lifecycle.containersOf(current.id).filter(isLive);
-    return pod.spec.containers.every(
-      ({ name }) =>
-        !live.some((view) => view.name === name) && !shouldStart(pod.spec, memory.container(name)),
-    );
+    const runs = ({ name }: ContainerSpec) => live.some((view) => view.name === name);
+    if ([...stepsOf(pod.spec), ...pod.spec.containers].some(runs)) return false;
+    return isOver(pod.spec, memory.container);
   }
 
   async function replace(sandbox: SandboxView): Promise<void> {
@@ -216,7 +225,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     if (isWaiting(name)) return;
     if (newest?.state === "created") return start(name, newest.id);
     const remembered = memory.container(name);
-    if (!shouldStart(pod.spec, remembered)) return;
+    if (!mayRun(pod.spec, container, { memory: remembered, newest })) return;
     if (remembered.notBeforeMs > clock.nowMs()) return wakeBy(remembered.notBeforeMs);
     if (newest?.state === "unknown") await lifecycle.stopContainer(newest.id, 0);
     const attempt = Math.max(remembered.nextAttempt, (newest?.attempt ?? -1) + 1);
@@ -260,7 +269,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
 
   async function finishEnding({ graceSeconds }: NonNullable<PodRecord["ending"]>): Promise<void> {
     const found = sandboxes();
-    await Promise.all(found.flatMap(({ id }) => stopContainers(id, graceSeconds)));
+    await stopWithGrace(found, graceSeconds);
     for (const { id } of found) {
       await stopOnce(id);
       memory.noteExits(id, "sandbox");
@@ -274,9 +283,11 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     settle(true);
   }
 
-  function stopContainers(sandboxId: string, graceSeconds: number): Promise<void>[] {
-    const live = lifecycle.containersOf(sandboxId).filter(isLive);
-    return live.map(({ id }) => lifecycle.stopContainer(id, graceSeconds * 1000));
+  async function stopWithGrace(found: readonly SandboxView[], graceSeconds: number): Promise<void> {
+    stoppingSeconds = graceSeconds;
+    await Promise.all(found.map(({ id }) => stopContainers(deps, pod.spec, id, graceSeconds))).finally(() => {
+      stoppingSeconds = undefined;
+    });
   }
 
   function settle(isRemoved: boolean): void {
@@ -287,7 +298,6 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
 
   function end(graceSeconds: number, remove: boolean): Promise<void> {
     const before = memory.record().ending;
-    const isStopping = before !== undefined && running !== undefined;
     memory.save({
       ending: {
         graceSeconds: Math.min(graceSeconds, before?.graceSeconds ?? graceSeconds),
@@ -296,9 +306,11 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     });
     abort.abort();
     troubles.clearAll();
-    if (isStopping && graceSeconds < before.graceSeconds) {
+    if (stoppingSeconds !== undefined && graceSeconds < stoppingSeconds) {
       // The pass in flight waits for longer; what a shorter stop cannot do, that pass reports.
-      for (const { id } of sandboxes()) void Promise.allSettled(stopContainers(id, graceSeconds));
+      for (const { id } of sandboxes()) {
+        void stopContainers(deps, pod.spec, id, graceSeconds).catch(() => {});
+      }
     }
     const { promise, resolve } = Promise.withResolvers<void>();
     waiters.push({ remove, resolve });
@@ -315,9 +327,4 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
 
   poke();
   return { record: memory.record, troubles: troubles.all, poke, end, close };
-}
-
-/** Whether a container still has or may yet get a process. */
-function isLive({ state }: ContainerView): boolean {
-  return state === "running" || state === "created";
 }

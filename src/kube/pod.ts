@@ -50,3 +50,10 @@ export function podLogsDir(home: Pick<PodHome, "stateDir">, pod: Pod): string {
 export function podHostname(pod: Pod): string {
   return (pod.spec.hostname ?? pod.name).slice(0, 63).replace(/[-.]+$/, "");
 }
+
+const DEFAULT_GRACE_SECONDS = 30;
+
+/** What the pod's containers have between the stop signal and SIGKILL unless somebody says otherwise. */
+export function graceSecondsOf({ spec }: Pod): number {
+  return spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS;
+}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ContainerSpec } from "./fields.ts";
+import { isSidecar } from "./container-order.ts";
+import type { ContainerSpec, PodSpec } from "./fields.ts";
 
 /** Limits as the CRI and cgroup v1 speak of them; what is undefined is left to the runtime. */
 export interface Resources {
@@ -53,21 +54,41 @@ export function containerResources(
   };
 }
 
-/** The sums over a pod: informational for the sandbox. A sum of limits exists only if all have one. */
+/**
+ * What a pod needs in all, informational for the sandbox: its containers and sidecars together, or more
+ * where an init container with the sidecars before it needs more. A limit exists only if all have one.
+ */
 export function podResources(
-  containers: readonly ContainerSpec[],
+  spec: PodSpec,
 ): Pick<Resources, "cpuShares" | "cpuQuotaUs" | "cpuPeriodUs" | "memoryLimitBytes"> {
-  const sum = (values: readonly (number | undefined)[]) =>
-    values.reduce<number | undefined>(
-      (total, value) => (total === undefined || value === undefined ? undefined : total + value),
-      0,
-    );
-  const requests = containers.map(({ resources }) => resources?.requests?.cpu ?? resources?.limits?.cpu ?? 0);
-  const memory = sum(containers.map(({ resources }) => resources?.limits?.memory));
+  const memory = podAmount(spec, ({ resources }) => resources?.limits?.memory);
   return {
-    ...cpu(sum(requests), sum(containers.map(({ resources }) => resources?.limits?.cpu))),
+    ...cpu(
+      podAmount(spec, ({ resources }) => resources?.requests?.cpu ?? resources?.limits?.cpu ?? 0),
+      podAmount(spec, ({ resources }) => resources?.limits?.cpu),
+    ),
     ...(memory === undefined ? {} : { memoryLimitBytes: memory }),
   };
+}
+
+/** Undefined where one container has no such amount. */
+function podAmount(
+  spec: PodSpec,
+  amountOf: (container: ContainerSpec) => number | undefined,
+): number | undefined {
+  // NaN, once in a sum or maximum, stays.
+  const amount = (container: ContainerSpec) => amountOf(container) ?? Number.NaN;
+  let beside = 0;
+  let most = 0;
+  for (const container of spec.initContainers ?? []) {
+    if (isSidecar(container)) beside += amount(container);
+    most = Math.max(most, isSidecar(container) ? beside : beside + amount(container));
+  }
+  const whole = Math.max(
+    most,
+    spec.containers.reduce((sum, container) => sum + amount(container), beside),
+  );
+  return Number.isNaN(whole) ? undefined : whole;
 }
 
 function cpu(request: number | undefined, limit: number | undefined) {

@@ -120,6 +120,18 @@ describe("a sandbox", () => {
   });
 });
 
+test("a sandbox has what its containers and sidecars need together, or one init container more than that", () => {
+  const limits = (cpu: number, memory: number) => `resources: {limits: {cpu: ${cpu}, memory: ${memory}}}`;
+  const spec = (step: string) =>
+    `{initContainers: [{name: s, image: b, restartPolicy: Always, ${limits(1, 1000)}, ports: [{containerPort: 1, hostPort: 9}]},
+      {name: i, image: b, ${step}}], containers: [{name: a, image: b, ${limits(2, 2000)}}]}`;
+  const resources = (step: string) => sandbox(spec(step)).linux?.resources;
+  expect(resources(limits(1, 500))).toMatchObject({ cpuQuota: 300_000n, memoryLimitInBytes: 3000n });
+  expect(resources(limits(4, 5000))).toMatchObject({ cpuQuota: 500_000n, memoryLimitInBytes: 6000n });
+  expect(resources("")).toMatchObject({ cpuQuota: 0n, memoryLimitInBytes: 0n });
+  expect(sandbox(spec("")).portMappings).toMatchObject([{ hostPort: 9 }]);
+});
+
 describe("a container", () => {
   test("is named, logged and labelled as a kubelet does it", () => {
     const config = container("stdin: true, stdinOnce: true, tty: true, workingDir: /w");

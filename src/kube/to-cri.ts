@@ -18,10 +18,19 @@ import {
   Signal,
   SupplementalGroupsPolicy,
 } from "../gen/runtime/v1/api_pb.ts";
+import { allContainers, sidecarsOf } from "./container-order.ts";
 import { dnsSettings } from "./dns.ts";
 import { expand, expandEnvironment } from "./expand.ts";
 import type { ContainerSpec, PodSpec, SecurityContextSpec } from "./fields.ts";
-import { emptyDirPath, hostsFile, type Pod, type PodHome, podHostname, podLogsDir } from "./pod.ts";
+import {
+  emptyDirPath,
+  graceSecondsOf,
+  hostsFile,
+  type Pod,
+  type PodHome,
+  podHostname,
+  podLogsDir,
+} from "./pod.ts";
 import { containerResources, podResources, qosClass, type Resources } from "./resources.ts";
 import { SIGNALS } from "./signals.ts";
 
@@ -44,13 +53,13 @@ export function sandboxConfig(pod: Pod, attempt: number, home: PodHome): PodSand
         namespaceOptions: namespaceOptions(spec),
         ...userFields(spec.securityContext),
         ...groupFields(spec),
-        privileged: spec.containers.some(({ securityContext }) => securityContext?.privileged),
+        privileged: allContainers(spec).some(({ securityContext }) => securityContext?.privileged),
         seccomp: { profileType: SecurityProfile_ProfileType.RuntimeDefault },
       },
       sysctls: Object.fromEntries(
         (spec.securityContext?.sysctls ?? []).map(({ name, value }) => [name.replaceAll("/", "."), value]),
       ),
-      resources: resourceFields({ ...podResources(spec.containers), oomScoreAdj: 0, hugepageLimits: [] }),
+      resources: resourceFields({ ...podResources(spec), oomScoreAdj: 0, hugepageLimits: [] }),
     },
   });
 }
@@ -70,7 +79,7 @@ export function containerConfig(
   home: PodHome,
 ): ContainerConfig {
   const variables = expandEnvironment(container.env ?? []);
-  const resources = containerResources(container, qosClass(pod.spec.containers), home.machineMemoryBytes);
+  const resources = containerResources(container, qosClass(allContainers(pod.spec)), home.machineMemoryBytes);
   return create(ContainerConfigSchema, {
     metadata: { name: container.name, attempt },
     image: { image: image.id, userSpecifiedImage: image.reference },
@@ -103,7 +112,7 @@ function annotations(pod: Pod, container: ContainerSpec, attempt: number): Recor
   return {
     "io.kubernetes.container.hash": hash,
     "io.kubernetes.container.restartCount": String(attempt),
-    "io.kubernetes.pod.terminationGracePeriod": String(pod.spec.terminationGracePeriodSeconds ?? 30),
+    "io.kubernetes.pod.terminationGracePeriod": String(graceSecondsOf(pod)),
   };
 }
 
@@ -117,7 +126,7 @@ function namespaceOptions(spec: PodSpec) {
 }
 
 function portMappings(spec: PodSpec) {
-  const ports = spec.containers.flatMap((container) => container.ports ?? []);
+  const ports = [...sidecarsOf(spec), ...spec.containers].flatMap((container) => container.ports ?? []);
   return ports
     .filter((port) => port.hostPort !== undefined)
     .map((port) => ({

@@ -24,5 +24,6 @@ function podMessage(status: PodStatus): MessageInitShape<typeof PodSchema> {
     addresses: [...status.addresses],
     createdAtNs: BigInt(status.createdAtNs),
     containers: status.containers.map((container) => ({ ...container })),
+    initContainers: status.initContainers.map((container) => ({ ...container })),
   };
 }
