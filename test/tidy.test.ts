@@ -57,7 +57,7 @@ const lifecycles = {
   sandbox: ["container", ...belowLifecycles],
   checkpoint: ["sandbox", "container", ...belowLifecycles],
   recover: ["checkpoint", "sandbox", "container", ...belowLifecycles],
-  kube: ["sandbox", "container", ...belowLifecycles],
+  kube: ["sandbox", "container", "gen/grpc", ...belowLifecycles],
   debug: belowLifecycles,
   nri: ["container", "gen/nri", "gen/ttrpc", ...belowLifecycles],
 };

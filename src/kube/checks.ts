@@ -75,6 +75,8 @@ const POD_CHECKS: readonly Check[] = [
   },
 ];
 
+const PROBES = ["livenessProbe", "readinessProbe", "startupProbe"] as const;
+
 const CONTAINER_CHECKS: readonly ContainerCheck[] = [
   (container, path, pod, report) => {
     const volumes = new Set((pod.spec.volumes ?? []).map(({ name }) => name));
@@ -128,15 +130,51 @@ const CONTAINER_CHECKS: readonly ContainerCheck[] = [
   },
   (container, path, pod, report) => {
     if (!(pod.spec.initContainers ?? []).includes(container) || isSidecar(container)) return;
-    for (const field of ["lifecycle"] as const) {
+    for (const field of ["lifecycle", ...PROBES] as const) {
       if (container[field] === undefined) continue;
       report(`${path}.${field}`, "needs restartPolicy Always, which makes the init container a sidecar");
     }
   },
   (container, path, _pod, report) => {
+    for (const name of PROBES) checkProbe(container, name, `${path}.${name}`, report);
+  },
+  (container, path, _pod, report) => {
     if (container.stdinOnce && !container.stdin) report(`${path}.stdinOnce`, "needs stdin to be true");
   },
 ];
+
+function checkProbe(
+  container: ContainerSpec,
+  name: (typeof PROBES)[number],
+  path: string,
+  report: Report,
+): void {
+  const probe = container[name];
+  if (probe === undefined) return;
+  const actions = (["exec", "httpGet", "tcpSocket", "grpc"] as const).filter(
+    (action) => probe[action] !== undefined,
+  );
+  if (actions.length !== 1) report(path, "needs one of exec, httpGet, tcpSocket and grpc, and no more");
+  for (const action of ["httpGet", "tcpSocket"] as const) {
+    checkPortName(probe[action]?.port, container, `${path}.${action}.port`, report);
+  }
+  if (name !== "readinessProbe" && (probe.successThreshold ?? 1) !== 1) {
+    report(`${path}.successThreshold`, "must be 1, except for a readinessProbe");
+  }
+  if (name === "readinessProbe" && probe.terminationGracePeriodSeconds !== undefined) {
+    report(`${path}.terminationGracePeriodSeconds`, "has no meaning: a readinessProbe ends nothing");
+  }
+}
+
+function checkPortName(
+  port: number | string | undefined,
+  container: ContainerSpec,
+  path: string,
+  report: Report,
+): void {
+  if (typeof port !== "string" || container.ports?.some(({ name }) => name === port)) return;
+  report(path, `the container has no port of the name ${JSON.stringify(port)}`);
+}
 
 function checkVolumeSource(volume: VolumeSpec, path: string, report: Report): void {
   const sources = [volume.emptyDir, volume.hostPath].filter((source) => source !== undefined);

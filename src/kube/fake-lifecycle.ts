@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Socket } from "node:net";
 import type { ContainerConfig, PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
-import type { Clock, ContainerView, ImageView, Lifecycle, PodIdentity, SandboxView } from "./lifecycle.ts";
+import { connectTcp } from "../linux/tcp.ts";
+import type {
+  Clock,
+  ContainerView,
+  ExecResult,
+  ImageView,
+  Lifecycle,
+  PodIdentity,
+  SandboxView,
+} from "./lifecycle.ts";
 
 /** A clock for tests: time passes only when told to. */
 export class FakeClock implements Clock {
@@ -70,6 +80,8 @@ export class FakeLifecycle implements Lifecycle {
   readonly failures = new Map<keyof Lifecycle, Error>();
   /** Containers that ignore the stop signal until they are killed. */
   ignoresStop = false;
+  /** Answers what is executed in the container of this name; 0 where nothing is said. */
+  readonly execs = new Map<string, (command: readonly string[]) => number>();
   #listeners = new Set<(podUid: string) => void>();
   #count = 0;
 
@@ -151,6 +163,17 @@ export class FakeLifecycle implements Lifecycle {
   async removeContainer(id: string): Promise<void> {
     this.#call("removeContainer", id);
     this.containers.delete(id);
+  }
+
+  async exec(id: string, command: readonly string[], _timeoutMs: number): Promise<ExecResult> {
+    const container = this.containers.get(id)!;
+    this.#call("exec", `${container.name}/${container.attempt} ${command.join(" ")}`);
+    return { exitCode: this.execs.get(container.name)?.(command) ?? 0, output: "" };
+  }
+
+  connect(_sandboxId: string | undefined, address: string, port: number): Promise<Socket> {
+    this.#call("connect", `${address}:${port}`);
+    return connectTcp(undefined, "127.0.0.1", port, 1000);
   }
 
   async reopenLog(id: string): Promise<void> {

@@ -4,7 +4,7 @@ import { parseBytes, parseMilliCpu } from "../lib/quantity.ts";
 import { parseReference } from "../oci/reference.ts";
 import * as names from "./names.ts";
 import { nearMiss } from "./near-miss.ts";
-import { boolean, integer, oneOf, only, quantity, string } from "./scalars.ts";
+import { boolean, integer, oneOf, only, portReference, quantity, string } from "./scalars.ts";
 import { list, mapOf, record, required, type TypeOf, unsupported } from "./schema.ts";
 import { SIGNALS } from "./signals.ts";
 
@@ -110,6 +110,36 @@ const VolumeMount = record({
   subPathExpr: unsupported(),
 });
 
+const port = portReference(names.portName);
+const ExecAction = record({ command: required(list(string(), 1024, 1)) });
+const HTTPHeader = record({
+  name: required(string(names.headerName)),
+  value: required(string(names.headerValue)),
+});
+const HTTPGetAction = record({
+  host: string(names.ipAddress),
+  httpHeaders: list(HTTPHeader, 64),
+  path: string(names.urlPath),
+  port: required(port),
+  scheme: oneOf("HTTP", "HTTPS"),
+});
+const TCPSocketAction = record({ host: string(names.ipAddress), port: required(port) });
+const GRPCAction = record({ port: required(integer(1, 65_535)), service: string() });
+
+const SECONDS_MAX = 86_400;
+const Probe = record({
+  exec: ExecAction,
+  httpGet: HTTPGetAction,
+  tcpSocket: TCPSocketAction,
+  grpc: GRPCAction,
+  initialDelaySeconds: integer(0, SECONDS_MAX),
+  periodSeconds: integer(1, SECONDS_MAX),
+  timeoutSeconds: integer(1, SECONDS_MAX),
+  successThreshold: integer(1, 10_000),
+  failureThreshold: integer(1, 10_000),
+  terminationGracePeriodSeconds: integer(1, SECONDS_MAX),
+});
+
 const Lifecycle = record({ postStart: unsupported(), preStop: unsupported(), stopSignal });
 
 const containerShape = {
@@ -127,9 +157,9 @@ const containerShape = {
   restartPolicyRules: unsupported(),
   securityContext: SecurityContext,
   lifecycle: Lifecycle,
-  livenessProbe: unsupported(),
-  readinessProbe: unsupported(),
-  startupProbe: unsupported(),
+  livenessProbe: Probe,
+  readinessProbe: Probe,
+  startupProbe: Probe,
   stdin: boolean(),
   stdinOnce: boolean(),
   tty: boolean(),
@@ -291,6 +321,12 @@ export const FIELDS = {
   Capabilities,
   SeccompProfile,
   Lifecycle,
+  Probe,
+  ExecAction,
+  HTTPGetAction,
+  HTTPHeader,
+  TCPSocketAction,
+  GRPCAction,
   VolumeMount,
   Volume,
   HostPathVolumeSource,
@@ -305,4 +341,6 @@ export type PodSpec = TypeOf<typeof PodSpec>;
 /** A container or an init container: only the latter may have a restartPolicy. */
 export type ContainerSpec = TypeOf<typeof InitContainer>;
 export type VolumeSpec = TypeOf<typeof Volume>;
+export type ProbeSpec = TypeOf<typeof Probe>;
+export type HttpGetSpec = TypeOf<typeof HTTPGetAction>;
 export type SecurityContextSpec = TypeOf<typeof SecurityContext>;

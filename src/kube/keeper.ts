@@ -2,13 +2,16 @@
 import { readFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { createContainer } from "../container/create.ts";
+import { execSync } from "../container/exec-sync.ts";
 import { reopenLog } from "../container/log-reopen.ts";
+import { netnsPathOf } from "../container/network-namespace.ts";
 import { removeContainer } from "../container/remove.ts";
 import { containersOf, type Runtime } from "../container/runtime.ts";
 import { startContainer } from "../container/start.ts";
 import { containerState } from "../container/status.ts";
 import { stopContainer } from "../container/stop.ts";
 import { runOperation } from "../lib/operation.ts";
+import { connectTcp } from "../linux/tcp.ts";
 import { removeSandbox } from "../sandbox/remove.ts";
 import { runSandbox } from "../sandbox/run.ts";
 import { stopSandbox } from "../sandbox/stop.ts";
@@ -67,6 +70,14 @@ function runtimeLifecycle(runtime: Runtime): Lifecycle {
     stopContainer: (id, timeoutMs) =>
       runOperation("StopContainer", () => stopContainer(runtime, id, timeoutMs)),
     removeContainer: (id) => runOperation("RemoveContainer", () => removeContainer(runtime, id)),
+    async exec(id, command, timeoutMs) {
+      const { exitCode, stdout, stderr } = await execSync(runtime, id, { command, timeoutMs });
+      return { exitCode, output: Buffer.concat([stdout, stderr]).toString("utf8") };
+    },
+    connect: async (sandboxId, address, port, timeoutMs) => {
+      const netnsPath = sandboxId === undefined ? undefined : netnsPathOf(runtime, sandboxId);
+      return connectTcp(netnsPath, address, port, timeoutMs);
+    },
     reopenLog: async (id) => reopenLog(runtime, id),
     async findImage(reference) {
       const image = runtime.images.find(reference);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Socket } from "node:net";
 import type { ContainerConfig, PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
 
 /** What ties a sandbox to its pod. */
@@ -30,6 +31,13 @@ export interface ContainerView {
   readonly message: string;
 }
 
+/** What a command that was executed in a container came to. */
+export interface ExecResult {
+  readonly exitCode: number;
+  /** Of both streams, in no order between them. */
+  readonly output: string;
+}
+
 export interface ImageView {
   readonly id: string;
   /** The image's USER: empty, a number or a name, perhaps with a group after a colon. */
@@ -51,6 +59,10 @@ export interface Lifecycle {
   /** Returns when it has stopped; another call with less time takes effect at once. */
   stopContainer(id: string, timeoutMs: number): Promise<void>;
   removeContainer(id: string): Promise<void>;
+  /** Runs a command in a container; past `timeoutMs` it is killed, and a DeadlineExceededError says so. */
+  exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult>;
+  /** Connects to a TCP port from the network namespace of a sandbox, or, without one, from the host's. */
+  connect(sandboxId: string | undefined, address: string, port: number, timeoutMs: number): Promise<Socket>;
   /** Goes on in a new file at the log's path, the old one having been renamed. */
   reopenLog(id: string): Promise<void>;
   findImage(reference: string): Promise<ImageView | undefined>;

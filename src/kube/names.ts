@@ -76,6 +76,19 @@ export const sysctlName: Check = pattern(
   253,
 );
 
+/** RFC 9110, section 5.1: a token. */
+export const headerName: Check = pattern(
+  /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/,
+  "the name of an HTTP header, as in X-Probe",
+  256,
+);
+
+/** A line break would end the header. */
+export const headerValue: Check = pattern(/^[\t -~]*$/, "printable ASCII", 4096);
+
+/** A path with perhaps a query; Kubernetes puts a slash before one that has none. */
+export const urlPath: Check = pattern(/^[!-~]*$/, "a path as in /healthz?full=1, in printable ASCII", 4096);
+
 /** A capability of capabilities(7) without `CAP_`; ALL stands for every one. */
 export function capability(name: string): string | undefined {
   if (name === "ALL" || Object.hasOwn(CAPABILITIES, name)) return undefined;

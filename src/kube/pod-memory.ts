@@ -4,6 +4,7 @@ import { stepsOf } from "./container-order.ts";
 import type { Clock, Lifecycle } from "./lifecycle.ts";
 import { podKey } from "./pod.ts";
 import type { ContainerMemory, PodRecord } from "./pod-record.ts";
+import type { Readiness } from "./prober.ts";
 import { afterExit, type BackOff, NEVER_RAN } from "./restart.ts";
 
 /** The record of one kept pod: what is changed is in the table before the call returns. */
@@ -15,6 +16,9 @@ export interface PodMemory {
   noteAttempt(name: string, attempt: number): void;
   /** Remembers how the containers of a sandbox ended, each once. */
   noteExits(sandboxId: string, cause: "crash" | "sandbox"): void;
+  noteReadiness(name: string, containerId: string, readiness: Readiness): void;
+  /** The container with this id is to be ended. */
+  noteUnhealthy(name: string, containerId: string, message: string, graceSeconds: number | undefined): void;
   forget(): void;
 }
 
@@ -57,6 +61,13 @@ export function podMemory(initial: PodRecord, deps: MemoryDeps): PodMemory {
         );
       }
     },
+    noteReadiness: (name, containerId, readiness) =>
+      remember(name, { ...container(name), readiness: { containerId, ...readiness } }),
+    noteUnhealthy: (name, containerId, message, graceSeconds) =>
+      remember(name, {
+        ...container(name),
+        unhealthy: { containerId, message, ...(graceSeconds === undefined ? {} : { graceSeconds }) },
+      }),
     forget: () => deps.table.delete(key),
   };
 }

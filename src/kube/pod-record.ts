@@ -12,6 +12,8 @@ export interface ContainerExit {
   readonly reason: string;
   readonly message: string;
   readonly finishedAtNs: string;
+  /** The container was ended since a probe said so: it is started again unless it never is. */
+  readonly isUnhealthy?: boolean;
 }
 
 /** What is remembered of one container across its attempts and across sandboxes. */
@@ -23,6 +25,14 @@ export interface ContainerMemory {
   /** Clock.nowMs() before which it is not started again. */
   readonly notBeforeMs: number;
   readonly lastExit?: ContainerExit;
+  /** What the probes said of the container with this id. */
+  readonly readiness?: { readonly containerId: string; readonly started: boolean; readonly ready: boolean };
+  /** The container with this id is to be ended, and why; the pod's own grace unless a probe has one. */
+  readonly unhealthy?: {
+    readonly containerId: string;
+    readonly message: string;
+    readonly graceSeconds?: number;
+  };
 }
 
 /** What is kept of a pod that podrt runs without a kubelet; the key is `namespace/name`. */

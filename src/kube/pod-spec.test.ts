@@ -202,9 +202,24 @@ describe("a mistake is told with file, line, column, field and a suggestion", ()
       "did you mean NET_ADMIN?",
     ],
     [
-      "a probe",
-      "livenessProbe: {exec: {command: [a]}}",
-      "spec.containers[1].livenessProbe: is not supported yet",
+      "a probe with two actions",
+      "livenessProbe: {exec: {command: [a]}, tcpSocket: {port: 80}}",
+      "spec.containers[1].livenessProbe: needs one of exec, httpGet, tcpSocket and grpc, and no more",
+    ],
+    [
+      "a probe of a port that is not there",
+      "readinessProbe: {httpGet: {port: web}}",
+      'spec.containers[1].readinessProbe.httpGet.port: the container has no port of the name "web"',
+    ],
+    [
+      "a startup probe that must succeed twice",
+      "startupProbe: {grpc: {port: 80}, successThreshold: 2}",
+      "spec.containers[1].startupProbe.successThreshold: must be 1, except for a readinessProbe",
+    ],
+    [
+      "a header that would be two",
+      'livenessProbe: {httpGet: {port: 80, httpHeaders: [{name: A, value: "x\\ny"}]}}',
+      "httpHeaders[0].value: expected printable ASCII",
     ],
   ];
   test.each(containerCases)("%s in a container", (_name, line, message) => {

@@ -3,6 +3,7 @@ import { isOver, isSidecar, mayRun, stepsOf } from "./container-order.ts";
 import type { ContainerSpec } from "./fields.ts";
 import type { ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
 import type { Pod } from "./pod.ts";
+import { readinessOf } from "./pod-probes.ts";
 import type { ContainerMemory, PodRecord } from "./pod-record.ts";
 import { NEVER_RAN } from "./restart.ts";
 import { POD, type Trouble } from "./troubles.ts";
@@ -88,8 +89,9 @@ function containerStatus(
     sidecar: isSidecar(container),
   };
   if (newest?.state === "running") {
-    const ready = !stepsOf(spec).includes(container);
-    return { ...common, state: "running", reason: "", message: "", ready };
+    const ready = !stepsOf(spec).includes(container) && readinessOf(container, newest, memory).ready;
+    const ending = memory.unhealthy?.containerId === newest.id ? memory.unhealthy.message : "";
+    return { ...common, state: "running", reason: "", message: ending, ready: ready && ending === "" };
   }
   if (trouble !== undefined) {
     return { ...common, state: "waiting", reason: trouble.reason, message: trouble.message };

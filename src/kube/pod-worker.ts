@@ -8,6 +8,7 @@ import { rotateLog } from "./log-rotation.ts";
 import { graceSecondsOf, type Pod, type PodHome } from "./pod.ts";
 import { podImages, rootRefusal } from "./pod-images.ts";
 import { podMemory } from "./pod-memory.ts";
+import { podProbes, readinessOf } from "./pod-probes.ts";
 import type { PodRecord } from "./pod-record.ts";
 import type { BackOff } from "./restart.ts";
 import { isLive, stopContainers } from "./stop-containers.ts";
@@ -55,6 +56,9 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   const troubles = newTroubles(clock);
   const stopped = new Set<string>();
   const images = podImages(lifecycle, abort.signal, poke);
+  const probes = podProbes({ lifecycle, clock, memory, poke });
+  /** Ids of containers that are being ended for what a probe said. */
+  const kills = new Set<string>();
   let running: Promise<void> | undefined;
   let isDue = false;
   let isClosed = false;
@@ -130,6 +134,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       // The newest sandbox stays listed, stopped, so that its containers' ends and logs can be read.
       if (current !== undefined) {
         memory.save({ finishedSandboxId: current.id });
+        probes.keepOnly(new Set());
         await stopWithGrace([current], graceSecondsOf(pod));
         await stopOnce(current.id);
       }
@@ -139,10 +144,15 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     for (const sandbox of dead) await replace(sandbox);
     const sandbox = current ?? (await makeSandbox());
     if (sandbox === undefined || isEnding()) return;
-    const due = dueContainers(pod.spec, lifecycle.containersOf(sandbox.id), (container) =>
-      lifecycle
-        .containersOf(sandbox.id)
-        .some(({ name, state }) => name === container.name && state === "running"),
+    const views = lifecycle.containersOf(sandbox.id);
+    probes.keepOnly(new Set(views.filter(({ state }) => state === "running").map(({ id }) => id)));
+    const due = dueContainers(pod.spec, views, (container) =>
+      views.some(
+        (view) =>
+          view.name === container.name &&
+          view.state === "running" &&
+          readinessOf(container, view, memory.container(view.name)).started,
+      ),
     );
     for (const container of due) {
       if (!isEnding() && !isClosed) await keepContainer(container, sandbox);
@@ -220,6 +230,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     const [newest] = views;
     if (newest?.state === "running") {
       troubles.clear(name);
+      tend(container, newest, sandbox);
       return;
     }
     if (isWaiting(name)) return;
@@ -230,6 +241,24 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     if (newest?.state === "unknown") await lifecycle.stopContainer(newest.id, 0);
     const attempt = Math.max(remembered.nextAttempt, (newest?.attempt ?? -1) + 1);
     await create(container, sandbox, attempt, views);
+  }
+
+  /** A container that runs is probed, and ended when a probe says so; what follows is a restart as any other. */
+  function tend(container: ContainerSpec, view: ContainerView, sandbox: SandboxView): void {
+    const { unhealthy } = memory.container(container.name);
+    if (unhealthy?.containerId !== view.id) {
+      probes.watch(container, view, sandbox);
+      return;
+    }
+    if (kills.has(view.id)) return;
+    kills.add(view.id);
+    deps.log(`container ${container.name} is ended: ${unhealthy.message}`, pod);
+    const graceMs = (unhealthy.graceSeconds ?? graceSecondsOf(pod)) * 1000;
+    // Not awaited: others need not wait for its grace. When it fails, a later pass tries again.
+    void lifecycle
+      .stopContainer(view.id, graceMs)
+      .catch((error) => deps.log(messageOf(error), pod))
+      .finally(() => kills.delete(view.id));
   }
 
   async function create(
@@ -305,6 +334,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       },
     });
     abort.abort();
+    probes.keepOnly(new Set());
     troubles.clearAll();
     if (stoppingSeconds !== undefined && graceSeconds < stoppingSeconds) {
       // The pass in flight waits for longer; what a shorter stop cannot do, that pass reports.
@@ -322,6 +352,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     isClosed = true;
     cancelTimer();
     abort.abort();
+    probes.keepOnly(new Set());
     await running;
   }
 

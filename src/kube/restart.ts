@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { PodSpec } from "./fields.ts";
 import type { ContainerView } from "./lifecycle.ts";
-import type { ContainerMemory } from "./pod-record.ts";
+import type { ContainerExit, ContainerMemory } from "./pod-record.ts";
 
 /** Waits that double from `firstMs` to `maxMs`. */
 export interface BackOff {
@@ -38,6 +38,7 @@ export function afterExit(
   if (memory.lastExit?.containerId === container.id) return memory;
   const finishedMs = toMs(container.finishedAtNs) ?? nowMs;
   const ranMs = finishedMs - (toMs(container.startedAtNs) ?? finishedMs);
+  const unhealthy = memory.unhealthy?.containerId === container.id ? memory.unhealthy : undefined;
   const crashes = cause === "sandbox" ? memory.crashes : ranMs >= HEALTHY_RUN_MS ? 1 : memory.crashes + 1;
   return {
     nextAttempt: Math.max(memory.nextAttempt, container.attempt + 1),
@@ -49,8 +50,9 @@ export function afterExit(
       attempt: container.attempt,
       exitCode: container.exitCode,
       reason: container.reason,
-      message: container.message,
+      message: unhealthy?.message ?? container.message,
       finishedAtNs: container.finishedAtNs ?? `${BigInt(Math.trunc(nowMs)) * 1_000_000n}`,
+      ...(unhealthy === undefined ? {} : { isUnhealthy: true }),
     },
   };
 }
@@ -59,7 +61,12 @@ export function afterExit(
 export function shouldStart(spec: PodSpec, memory: ContainerMemory): boolean {
   if (memory.lastExit === undefined) return true;
   const policy = spec.restartPolicy ?? "Always";
-  return policy === "Always" || (policy === "OnFailure" && memory.lastExit.exitCode !== 0);
+  return policy === "Always" || (policy === "OnFailure" && hasFailed(memory.lastExit));
+}
+
+/** One that was ended for what a probe said has failed, whatever it made of the stop signal. */
+function hasFailed({ exitCode, isUnhealthy }: ContainerExit): boolean {
+  return exitCode !== 0 || isUnhealthy === true;
 }
 
 function toMs(ns: string | undefined): number | undefined {

@@ -42,6 +42,18 @@ export function integer(min: number, max: number): Schema<number> {
   );
 }
 
+/** A number of a port or, as text, its name. */
+export function portReference(check: Check): Schema<number | string> {
+  return scalar<number | string>(
+    "a port from 1 to 65535 or the name of one",
+    (value) =>
+      typeof value === "string" || (Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 65_535)
+        ? (value as number | string)
+        : undefined,
+    (value) => (typeof value === "string" ? check(value) : undefined),
+  );
+}
+
 /** One of a few words; a near miss is suggested. */
 export function oneOf<const T extends string>(...words: T[]): Schema<T> {
   const expected = words.length === 1 ? words[0]! : `one of ${words.join(", ")}`;

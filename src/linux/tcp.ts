@@ -1,43 +1,62 @@
 // SPDX-License-Identifier: Apache-2.0
+import { connect, type NetConnectOpts, type Socket } from "node:net";
+import ipaddr from "ipaddr.js";
 import { sleep } from "../lib/deadline.ts";
 import { ERRNO } from "./abi/errno.ts";
+import { O_RDONLY } from "./abi/fcntl.ts";
 import {
   AF_INET,
   AF_INET6,
-  loopbackAddress4,
-  loopbackAddress6,
   SO_ERROR,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
   SOL_SOCKET,
+  socketAddress4,
+  socketAddress6,
 } from "./abi/socket.ts";
-import { Fd } from "./fd.ts";
+import { Fd, open } from "./fd.ts";
+import { withNetworkNamespace } from "./namespace.ts";
 import { SyscallError, syscall, trySyscall } from "./syscall.ts";
-
-export type IpVersion = 4 | 6;
 
 const SHORTEST_PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 50;
 
-/** A non-blocking TCP socket of the network namespace that the thread is in; it stays that namespace's. */
-export function tcpSocket(version: IpVersion): Fd {
-  const family = version === 4 ? AF_INET : AF_INET6;
-  return new Fd(syscall("socket", family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+/**
+ * Connects to `address`, an IPv4 or IPv6 one, within `timeoutMs`, from the network namespace whose pin is
+ * at `netnsPath`, undefined for the host's. The thread is there for one socket(2), since a socket stays its
+ * namespace's. A SyscallError says why it failed, ETIMEDOUT when nobody answered.
+ */
+export async function connectTcp(
+  netnsPath: string | undefined,
+  address: string,
+  port: number,
+  timeoutMs: number,
+): Promise<Socket> {
+  const to = ipaddr.parse(address);
+  using socket = socketIn(netnsPath, to.kind() === "ipv4" ? AF_INET : AF_INET6);
+  await connectSocket(socket, to, port, timeoutMs);
+  // Bun takes over a connected descriptor that is given to it so; the types are those of Node, which cannot.
+  const options = { fd: socket.release(), allowHalfOpen: true };
+  return connect(options as unknown as NetConnectOpts);
 }
 
-/**
- * connect(2) of a socket made by `tcpSocket` to 127.0.0.1 or ::1 of its namespace. A SyscallError says why
- * it was refused, ETIMEDOUT when nobody answered within `timeoutMs`.
- */
-export async function connectLoopback(
+function socketIn(netnsPath: string | undefined, family: number): Fd {
+  const make = () => new Fd(syscall("socket", family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (netnsPath === undefined) return make();
+  using netns = open(netnsPath, O_RDONLY);
+  return withNetworkNamespace(netns.number, make);
+}
+
+async function connectSocket(
   socket: Fd,
-  version: IpVersion,
+  to: ReturnType<typeof ipaddr.parse>,
   port: number,
   timeoutMs: number,
 ): Promise<void> {
-  const address = version === 4 ? loopbackAddress4(port) : loopbackAddress6(port);
-  const subject = version === 4 ? `127.0.0.1:${port}` : `[::1]:${port}`;
+  const isIpv4 = to.kind() === "ipv4";
+  const address = (isIpv4 ? socketAddress4 : socketAddress6)(to.toByteArray(), port);
+  const subject = isIpv4 ? `${to}:${port}` : `[${to}]:${port}`;
   const begun = trySyscall("connect", socket.number, address, address.length);
   if (begun === 0) return;
   if (begun !== -ERRNO.EINPROGRESS) throw new SyscallError("connect", -begun, subject);

@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { join } from "node:path";
-import { sandboxConfig } from "../container/records.ts";
+import { netnsPathOf } from "../container/network-namespace.ts";
 import type { Runtime } from "../container/runtime.ts";
-import { FailedPreconditionError } from "../errors.ts";
-import { NamespaceMode } from "../gen/runtime/v1/api_pb.ts";
-import { podDir } from "../paths.ts";
-import { isReady } from "../state/sandboxes.ts";
 import { connectToPod } from "./pod-port.ts";
 import type { StreamingBackend } from "./server.ts";
 import { openAttach, openExec } from "./session.ts";
@@ -17,15 +12,4 @@ export function streamingBackend(runtime: Runtime): StreamingBackend {
     attach: ({ containerId, stdin }) => openAttach(runtime, containerId, { stdin }),
     connect: async (sandboxId, port) => connectToPod(netnsPathOf(runtime, sandboxId), port),
   };
-}
-
-/** The pin of a sandbox's network namespace; undefined for one in the host's. */
-function netnsPathOf(runtime: Runtime, sandboxId: string): string | undefined {
-  const record = runtime.sandboxes.get(sandboxId);
-  if (record === undefined || !isReady(record)) {
-    throw new FailedPreconditionError(`pod sandbox ${sandboxId} is not ready any more`);
-  }
-  const options = sandboxConfig(record).linux?.securityContext?.namespaceOptions;
-  if (options?.network === NamespaceMode.NODE) return undefined;
-  return join(podDir(runtime.paths, sandboxId), "netns");
 }

@@ -33,24 +33,24 @@ export function abstractAddress(name: string): Uint8Array {
   return unixAddress(name.replace(/^@/, "\0")).subarray(0, -1);
 }
 
-/** struct sockaddr_in of 127.0.0.1; port and address are in network byte order. */
-export function loopbackAddress4(port: number): Uint8Array {
-  const address = new Uint8Array(16);
-  const view = new DataView(address.buffer);
+/** struct sockaddr_in, `address` being four bytes; port and address are in network byte order. */
+export function socketAddress4(address: ArrayLike<number>, port: number): Uint8Array {
+  const result = new Uint8Array(16);
+  const view = new DataView(result.buffer);
   view.setUint16(0, AF_INET, true);
   view.setUint16(2, port, false);
-  address.set([127, 0, 0, 1], 4);
-  return address;
+  result.set(address, 4);
+  return result;
 }
 
-/** struct sockaddr_in6 of ::1: family, port, flow label, sixteen bytes of address, scope. */
-export function loopbackAddress6(port: number): Uint8Array {
-  const address = new Uint8Array(28);
-  const view = new DataView(address.buffer);
+/** struct sockaddr_in6: family, port, flow label, sixteen bytes of address, scope. */
+export function socketAddress6(address: ArrayLike<number>, port: number): Uint8Array {
+  const result = new Uint8Array(28);
+  const view = new DataView(result.buffer);
   view.setUint16(0, AF_INET6, true);
   view.setUint16(2, port, false);
-  address[23] = 1;
-  return address;
+  result.set(address, 8);
+  return result;
 }
 
 /** Size of struct msghdr. */
