@@ -73,12 +73,13 @@ install: $(BINARY) ## Copy dist/podrt to DESTDIR/PREFIX/bin and its systemd unit
 clean: ## Remove what was built, downloaded and generated for tests
 	rm -rf dist .build node_modules
 
-gen: $(MODULES) ## Generate src/gen and docs/cri.md again from proto/, pause/ and docs/
+gen: $(MODULES) ## Generate src/gen, docs/cri.md and docs/manifests.md again from their sources
 	@scripts/require.sh as:binutils
 	$(BUN) scripts/write-proto.ts
 	PATH="$(CURDIR)/node_modules/.bin:$$PATH" buf generate proto --template proto/buf.gen.yaml
 	$(BUN) scripts/assemble.ts
 	$(BUN) scripts/write-cri-page.ts
+	$(BUN) scripts/write-manifests-page.ts
 
 fmt: $(MODULES) ## Format the sources
 	node_modules/.bin/biome check --write .

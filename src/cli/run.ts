@@ -182,11 +182,13 @@ function isRunningWhole({ kept }: PodEntry): boolean {
 }
 
 function failureOf(pod: PodEntry): string {
+  const { reason = "", message = "" } = pod.kept ?? {};
+  if (reason !== "") return `pod ${podTitle(pod)} failed: ${message} (${reason})`;
   const containers = pod.kept === undefined ? [] : containersOf(pod.kept);
   const culprit = containers.find(({ exitCode, sidecar }) => exitCode !== 0 && !sidecar);
   const why =
     culprit === undefined ? "" : `: container ${culprit.name} ended with exit code ${culprit.exitCode}`;
-  return `pod ${podTitle(pod)} failed${why}${culprit?.message ? ` (${culprit.message})` : ""}`;
+  return `pod ${podTitle(pod)} failed${why}${culprit?.message ? ` (${culprit.message.trim()})` : ""}`;
 }
 
 const COLORS = ["cyan", "magenta", "green", "yellow", "blue"] as const;

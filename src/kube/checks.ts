@@ -137,6 +137,9 @@ const CONTAINER_CHECKS: readonly ContainerCheck[] = [
   },
   (container, path, _pod, report) => {
     for (const name of PROBES) checkProbe(container, name, `${path}.${name}`, report);
+    for (const name of ["postStart", "preStop"] as const) {
+      checkHook(container, name, `${path}.lifecycle.${name}`, report);
+    }
   },
   (container, path, _pod, report) => {
     if (container.stdinOnce && !container.stdin) report(`${path}.stdinOnce`, "needs stdin to be true");
@@ -164,6 +167,19 @@ function checkProbe(
   if (name === "readinessProbe" && probe.terminationGracePeriodSeconds !== undefined) {
     report(`${path}.terminationGracePeriodSeconds`, "has no meaning: a readinessProbe ends nothing");
   }
+}
+
+function checkHook(
+  container: ContainerSpec,
+  name: "postStart" | "preStop",
+  path: string,
+  report: Report,
+): void {
+  const hook = container.lifecycle?.[name];
+  if (hook === undefined) return;
+  const actions = (["exec", "httpGet", "sleep"] as const).filter((action) => hook[action] !== undefined);
+  if (actions.length !== 1) report(path, "needs one of exec, httpGet and sleep, and no more");
+  checkPortName(hook.httpGet?.port, container, `${path}.httpGet.port`, report);
 }
 
 function checkPortName(

@@ -140,7 +140,14 @@ const Probe = record({
   terminationGracePeriodSeconds: integer(1, SECONDS_MAX),
 });
 
-const Lifecycle = record({ postStart: unsupported(), preStop: unsupported(), stopSignal });
+const SleepAction = record({ seconds: required(integer(0, SECONDS_MAX)) });
+const LifecycleHandler = record({
+  exec: ExecAction,
+  httpGet: HTTPGetAction,
+  sleep: SleepAction,
+  tcpSocket: unsupported("does nothing in Kubernetes, leave it out"),
+});
+const Lifecycle = record({ postStart: LifecycleHandler, preStop: LifecycleHandler, stopSignal });
 
 const containerShape = {
   name: required(string(names.dnsLabel)),
@@ -163,8 +170,8 @@ const containerShape = {
   stdin: boolean(),
   stdinOnce: boolean(),
   tty: boolean(),
-  terminationMessagePath: only("/dev/termination-log"),
-  terminationMessagePolicy: only("File"),
+  terminationMessagePath: string(names.absolutePath),
+  terminationMessagePolicy: oneOf("File", "FallbackToLogsOnError"),
   volumeMounts: list(VolumeMount, 256),
   volumeDevices: unsupported(),
 } as const;
@@ -273,7 +280,7 @@ const PodSpec = record({
   // Without a cluster there is no service to link, so either value does what Kubernetes would.
   enableServiceLinks: boolean(),
   os: record({ name: required(only("linux")) }),
-  activeDeadlineSeconds: unsupported(),
+  activeDeadlineSeconds: integer(1, ID_MAX),
   affinity: unsupported(),
   hostnameOverride: unsupported(),
   imagePullSecrets: unsupported(),
@@ -321,6 +328,8 @@ export const FIELDS = {
   Capabilities,
   SeccompProfile,
   Lifecycle,
+  LifecycleHandler,
+  SleepAction,
   Probe,
   ExecAction,
   HTTPGetAction,

@@ -74,7 +74,7 @@ async function readHead(stream: Duplex): Promise<string> {
   let text = "";
   for await (const chunk of stream) {
     text += (chunk as Buffer).toString("latin1");
-    text = text.replace(/^HTTP\/1\.\d 1\d\d[^]*?\r?\n\r?\n/, "");
+    text = text.replace(/^HTTP\/1\.\d 1\d\d[\s\S]*?\r?\n\r?\n/, "");
     const end = /\r?\n\r?\n/.exec(text);
     if (end !== null) return text.slice(0, end.index);
     if (text.length > MAX_HEAD_BYTES) throw new Error("the answer's headers are too long");

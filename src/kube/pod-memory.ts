@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Table } from "../state/table.ts";
-import { stepsOf } from "./container-order.ts";
-import type { Clock, Lifecycle } from "./lifecycle.ts";
-import { podKey } from "./pod.ts";
+import { allContainers, stepsOf } from "./container-order.ts";
+import type { Clock, ContainerView, Lifecycle } from "./lifecycle.ts";
+import { type Pod, type PodHome, podKey } from "./pod.ts";
 import type { ContainerMemory, PodRecord } from "./pod-record.ts";
 import type { Readiness } from "./prober.ts";
 import { afterExit, type BackOff, NEVER_RAN } from "./restart.ts";
+import { readMessage } from "./termination-message.ts";
 
 /** The record of one kept pod: what is changed is in the table before the call returns. */
 export interface PodMemory {
@@ -17,6 +18,7 @@ export interface PodMemory {
   /** Remembers how the containers of a sandbox ended, each once. */
   noteExits(sandboxId: string, cause: "crash" | "sandbox"): void;
   noteReadiness(name: string, containerId: string, readiness: Readiness): void;
+  notePostStart(name: string, containerId: string): void;
   /** The container with this id is to be ended. */
   noteUnhealthy(name: string, containerId: string, message: string, graceSeconds: number | undefined): void;
   forget(): void;
@@ -27,6 +29,7 @@ export interface MemoryDeps {
   readonly table: Table<PodRecord>;
   readonly clock: Clock;
   readonly backOff: BackOff;
+  readonly home: PodHome;
 }
 
 export function podMemory(initial: PodRecord, deps: MemoryDeps): PodMemory {
@@ -54,15 +57,16 @@ export function podMemory(initial: PodRecord, deps: MemoryDeps): PodMemory {
         const memory = container(view.name);
         // Older attempts were noted in their time; noting them again would hide the newest exit.
         if (view.attempt < (memory.lastExit?.attempt ?? 0)) continue;
+        if (memory.lastExit?.containerId === view.id) continue;
         const isDone = view.exitCode === 0 && steps.has(view.name);
-        remember(
-          view.name,
-          afterExit(memory, view, isDone ? "sandbox" : cause, deps.clock.nowMs(), deps.backOff),
-        );
+        const ended = { ...view, message: withLastWords(initial.pod, view, deps.home) };
+        const counted = isDone ? "sandbox" : cause;
+        remember(view.name, afterExit(memory, ended, counted, deps.clock.nowMs(), deps.backOff));
       }
     },
     noteReadiness: (name, containerId, readiness) =>
       remember(name, { ...container(name), readiness: { containerId, ...readiness } }),
+    notePostStart: (name, containerId) => remember(name, { ...container(name), postStartedId: containerId }),
     noteUnhealthy: (name, containerId, message, graceSeconds) =>
       remember(name, {
         ...container(name),
@@ -70,6 +74,14 @@ export function podMemory(initial: PodRecord, deps: MemoryDeps): PodMemory {
       }),
     forget: () => deps.table.delete(key),
   };
+}
+
+/** What the runtime says of a container's end, and what the container has said itself. */
+function withLastWords(pod: Pod, view: ContainerView, home: PodHome): string {
+  const container = allContainers(pod.spec).find(({ name }) => name === view.name);
+  if (container === undefined) return view.message;
+  const words = readMessage(home, pod, container, view.attempt, view.exitCode);
+  return [view.message, words].filter((part) => part !== "").join(": ");
 }
 
 /** A clock that was set back while the daemon was away must not lengthen a wait. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ContainerSpec } from "./fields.ts";
+import type { Hooks } from "./hooks.ts";
 import type { Clock, ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
 import type { PodMemory } from "./pod-memory.ts";
 import type { ContainerMemory } from "./pod-record.ts";
@@ -8,25 +9,40 @@ import { type Prober, type Readiness, startProber } from "./prober.ts";
 export interface ProbesDeps {
   readonly lifecycle: Lifecycle;
   readonly clock: Clock;
-  readonly memory: Pick<PodMemory, "container" | "noteReadiness" | "noteUnhealthy">;
+  readonly memory: Pick<PodMemory, "container" | "notePostStart" | "noteReadiness" | "noteUnhealthy">;
+  readonly hooks: Hooks;
   /** Something has changed that the next pass should see. */
   readonly poke: () => void;
 }
 
-/** The probes of a pod's containers. */
+/** The probes of a pod's containers, after their postStart hooks. */
 export interface PodProbes {
-  /** Probes a running container, unless that goes on already. */
+  /** Lets a running container have its postStart hook and then probes it, unless that goes on already. */
   watch(container: ContainerSpec, view: ContainerView, sandbox: SandboxView): void;
   /** Ends the probing of all others. */
   keepOnly(containerIds: ReadonlySet<string>): void;
 }
 
-export function podProbes({ lifecycle, clock, memory, poke }: ProbesDeps): PodProbes {
+export function podProbes({ lifecycle, clock, memory, hooks, poke }: ProbesDeps): PodProbes {
   const probers = new Map<string, Prober>();
+  const starting = new Set<string>();
+  const afterStart = async (container: ContainerSpec, view: ContainerView, sandbox: SandboxView) => {
+    starting.add(view.id);
+    const failure = await hooks.postStart(container, view, sandbox);
+    // Given up meanwhile: whoever finds the container again begins anew.
+    if (!starting.delete(view.id)) return;
+    if (failure === undefined) memory.notePostStart(container.name, view.id);
+    else memory.noteUnhealthy(container.name, view.id, `postStart hook failed: ${failure}`, undefined);
+    poke();
+  };
   return {
     watch(container, view, sandbox) {
-      if (probers.has(view.id)) return;
+      if (probers.has(view.id) || starting.has(view.id)) return;
       const { name } = container;
+      if (container.lifecycle?.postStart !== undefined && memory.container(name).postStartedId !== view.id) {
+        void afterStart(container, view, sandbox);
+        return;
+      }
       const address = sandbox.addresses[0] ?? "127.0.0.1";
       const target = { container, containerId: view.id, sandboxId: sandbox.id, address };
       const prober = startProber(target, readinessOf(container, view, memory.container(name)), {
@@ -45,6 +61,7 @@ export function podProbes({ lifecycle, clock, memory, poke }: ProbesDeps): PodPr
       probers.set(view.id, prober);
     },
     keepOnly(containerIds) {
+      for (const id of starting) if (!containerIds.has(id)) starting.delete(id);
       for (const [id, prober] of probers) {
         if (containerIds.has(id)) continue;
         prober.stop();
@@ -58,8 +75,11 @@ export function podProbes({ lifecycle, clock, memory, poke }: ProbesDeps): PodPr
 export function readinessOf(
   container: ContainerSpec,
   view: ContainerView,
-  { readiness }: ContainerMemory,
+  { readiness, postStartedId }: ContainerMemory,
 ): Readiness {
+  if (container.lifecycle?.postStart !== undefined && postStartedId !== view.id) {
+    return { started: false, ready: false };
+  }
   if (readiness?.containerId === view.id) return readiness;
   const started = container.startupProbe === undefined;
   return { started, ready: started && container.readinessProbe === undefined };

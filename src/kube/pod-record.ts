@@ -25,6 +25,8 @@ export interface ContainerMemory {
   /** Clock.nowMs() before which it is not started again. */
   readonly notBeforeMs: number;
   readonly lastExit?: ContainerExit;
+  /** The container with this id has had its postStart hook. */
+  readonly postStartedId?: string;
   /** What the probes said of the container with this id. */
   readonly readiness?: { readonly containerId: string; readonly started: boolean; readonly ready: boolean };
   /** The container with this id is to be ended, and why; the pod's own grace unless a probe has one. */
@@ -47,6 +49,8 @@ export interface PodRecord {
   readonly lastSandboxEnd?: string;
   /** The sandbox that was stopped because every container was done. */
   readonly finishedSandboxId?: string;
+  /** Why the pod as a whole has failed, whatever its containers do. */
+  readonly failure?: { readonly reason: string; readonly message: string };
   /** Set once the pod is to stop, or to go. */
   readonly ending?: { readonly graceSeconds: number; readonly remove: boolean };
 }

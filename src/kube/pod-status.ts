@@ -58,8 +58,8 @@ export function podStatus(
   return {
     pod,
     phase: phaseOf(record, containers, initContainers, sandbox?.isReady ?? false),
-    reason: trouble?.reason ?? "",
-    message: trouble?.message ?? endMessage(record, sandbox),
+    reason: trouble?.reason ?? record.failure?.reason ?? "",
+    message: trouble?.message ?? record.failure?.message ?? endMessage(record, sandbox),
     sandboxId: sandbox?.id ?? "",
     sandboxAttempt: sandbox?.attempt ?? 0,
     addresses: sandbox?.isReady ? sandbox.addresses : [],
@@ -98,6 +98,7 @@ function containerStatus(
   }
   if (
     record.ending !== undefined ||
+    record.failure !== undefined ||
     isOver(spec, memoryIn(record)) ||
     !mayRun(spec, container, { memory, newest })
   ) {
@@ -126,6 +127,8 @@ function phaseOf(
   const { spec } = record.pod;
   const isStill = [...containers, ...initContainers].every(({ state }) => state !== "running");
   const memories = containers.map(({ name }) => memoryIn(record)(name));
+  // The ends of its containers are known once the sandbox is stopped.
+  if (isStill && record.failure !== undefined && !isReady) return "Failed";
   if (isStill && isOver(spec, memoryIn(record))) {
     return memories.every(({ lastExit }) => lastExit?.exitCode === 0) ? "Succeeded" : "Failed";
   }

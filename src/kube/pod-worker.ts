@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
+import { join } from "node:path";
 import { messageOf } from "../errors.ts";
 import type { Table } from "../state/table.ts";
 import { dueContainers, isOver, mayRun, stepsOf } from "./container-order.ts";
 import type { ContainerSpec } from "./fields.ts";
+import { newHooks } from "./hooks.ts";
 import type { Clock, ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
 import { rotateLog } from "./log-rotation.ts";
-import { graceSecondsOf, type Pod, type PodHome } from "./pod.ts";
+import { graceSecondsOf, type Pod, type PodHome, podLogsDir } from "./pod.ts";
 import { podImages, rootRefusal } from "./pod-images.ts";
 import { podMemory } from "./pod-memory.ts";
 import { podProbes, readinessOf } from "./pod-probes.ts";
 import type { PodRecord } from "./pod-record.ts";
 import type { BackOff } from "./restart.ts";
 import { isLive, stopContainers } from "./stop-containers.ts";
+import { messagesDir, prepareMessageFile } from "./termination-message.ts";
 import { containerConfig, sandboxConfig } from "./to-cri.ts";
 import { newTroubles, POD, type Trouble } from "./troubles.ts";
-import { prepareVolumes, pruneLogs, removePodFiles, writeHosts } from "./volumes.ts";
+import { prepareVolumes, pruneAttempts, removePodFiles, writeHosts } from "./volumes.ts";
 
 export interface WorkerDeps {
   readonly lifecycle: Lifecycle;
@@ -56,7 +59,8 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   const troubles = newTroubles(clock);
   const stopped = new Set<string>();
   const images = podImages(lifecycle, abort.signal, poke);
-  const probes = podProbes({ lifecycle, clock, memory, poke });
+  const hooks = newHooks({ lifecycle, clock, log: (message) => deps.log(message, pod) });
+  const probes = podProbes({ lifecycle, clock, memory, hooks, poke });
   /** Ids of containers that are being ended for what a probe said. */
   const kills = new Set<string>();
   let running: Promise<void> | undefined;
@@ -130,12 +134,14 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       await stopOnce(sandbox.id);
       memory.noteExits(sandbox.id, "sandbox");
     }
+    noteDeadline();
     if (isFinished(current)) {
       // The newest sandbox stays listed, stopped, so that its containers' ends and logs can be read.
       if (current !== undefined) {
         memory.save({ finishedSandboxId: current.id });
         probes.keepOnly(new Set());
         await stopWithGrace([current], graceSecondsOf(pod));
+        memory.noteExits(current.id, "sandbox");
         await stopOnce(current.id);
       }
       for (const sandbox of found.slice(1)) await lifecycle.removeSandbox(sandbox.id);
@@ -180,9 +186,25 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     stopped.add(id);
   }
 
+  /** By the wall clock, since the pod was asked for. */
+  function noteDeadline(): void {
+    const { activeDeadlineSeconds: seconds } = pod.spec;
+    if (seconds === undefined || memory.record().failure !== undefined || isOver(pod.spec, memory.container))
+      return;
+    const ageMs = clock.wallMs() - Number(BigInt(memory.record().createdAtNs) / 1_000_000n);
+    if (ageMs < seconds * 1000) {
+      wakeBy(clock.nowMs() + seconds * 1000 - ageMs);
+      return;
+    }
+    const message = `the pod was active for longer than its activeDeadlineSeconds, ${seconds}`;
+    memory.save({ failure: { reason: "DeadlineExceeded", message } });
+    deps.log(message, pod);
+  }
+
   function isFinished(current: SandboxView | undefined): boolean {
     const live = current === undefined ? [] : lifecycle.containersOf(current.id).filter(isLive);
     const runs = ({ name }: ContainerSpec) => live.some((view) => view.name === name);
+    if (memory.record().failure !== undefined) return true;
     if ([...stepsOf(pod.spec), ...pod.spec.containers].some(runs)) return false;
     return isOver(pod.spec, memory.container);
   }
@@ -255,8 +277,8 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     deps.log(`container ${container.name} is ended: ${unhealthy.message}`, pod);
     const graceMs = (unhealthy.graceSeconds ?? graceSecondsOf(pod)) * 1000;
     // Not awaited: others need not wait for its grace. When it fails, a later pass tries again.
-    void lifecycle
-      .stopContainer(view.id, graceMs)
+    void hooks
+      .end(container, view, sandbox, graceMs)
       .catch((error) => deps.log(messageOf(error), pod))
       .finally(() => kills.delete(view.id));
   }
@@ -275,6 +297,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     if (refusal !== undefined) return suffer(name, "CreateContainerConfigError", refusal);
     try {
       const image = { id: answer.image.id, reference: container.image };
+      prepareMessageFile(home, pod, name, attempt);
       const config = containerConfig(pod, container, attempt, image, home);
       const id = await lifecycle.createContainer(sandbox.id, config);
       memory.noteAttempt(name, attempt);
@@ -284,7 +307,8 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     }
     // The attempt before this one stays for those who ask why it ended.
     for (const view of earlier.slice(1)) await lifecycle.removeContainer(view.id);
-    await pruneLogs(pod, name, attempt - 1, home);
+    await pruneAttempts(join(podLogsDir(home, pod), name), attempt - 1);
+    await pruneAttempts(messagesDir(home, pod, name), attempt - 1);
   }
 
   async function start(name: string, id: string): Promise<void> {
@@ -314,7 +338,9 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
 
   async function stopWithGrace(found: readonly SandboxView[], graceSeconds: number): Promise<void> {
     stoppingSeconds = graceSeconds;
-    await Promise.all(found.map(({ id }) => stopContainers(deps, pod.spec, id, graceSeconds))).finally(() => {
+    await Promise.all(
+      found.map((sandbox) => stopContainers({ lifecycle, clock, hooks }, pod.spec, sandbox, graceSeconds)),
+    ).finally(() => {
       stoppingSeconds = undefined;
     });
   }
@@ -338,8 +364,8 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     troubles.clearAll();
     if (stoppingSeconds !== undefined && graceSeconds < stoppingSeconds) {
       // The pass in flight waits for longer; what a shorter stop cannot do, that pass reports.
-      for (const { id } of sandboxes()) {
-        void stopContainers(deps, pod.spec, id, graceSeconds).catch(() => {});
+      for (const sandbox of sandboxes()) {
+        void stopContainers({ lifecycle, clock, hooks }, pod.spec, sandbox, graceSeconds).catch(() => {});
       }
     }
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -50,7 +50,7 @@ export function afterExit(
       attempt: container.attempt,
       exitCode: container.exitCode,
       reason: container.reason,
-      message: unhealthy?.message ?? container.message,
+      message: [unhealthy?.message ?? "", container.message].filter((part) => part !== "").join(": "),
       finishedAtNs: container.finishedAtNs ?? `${BigInt(Math.trunc(nowMs)) * 1_000_000n}`,
       ...(unhealthy === undefined ? {} : { isUnhealthy: true }),
     },

@@ -68,7 +68,7 @@ export function oneOf<const T extends string>(...words: T[]): Schema<T> {
 
 /** A field of which podrt honours one value only: that which is also the default of Kubernetes. */
 export function only<const T extends string | boolean>(value: T): Schema<T> {
-  return scalar(String(value), (given, node) =>
+  return scalar(`only ${value}`, (given, node) =>
     given === value ? value : new Wrong(`${describe(node)} is not supported yet, only ${value}`),
   );
 }
@@ -106,5 +106,5 @@ function scalar<T>(
     }
     return value as T;
   };
-  return { kind: "schema", read };
+  return { kind: "schema", expected, read };
 }

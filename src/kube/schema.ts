@@ -9,6 +9,8 @@ import { nearMiss } from "./near-miss.ts";
  */
 export interface Schema<T> {
   readonly kind: "schema";
+  /** What is expected, in words. */
+  readonly expected: string;
   read(node: Node, path: string, reader: Reader): T;
 }
 
@@ -89,7 +91,7 @@ export function record<S extends Shape>(shape: S): RecordSchema<S> {
     }
     return result as RecordOf<S>;
   };
-  return { kind: "schema", shape, read };
+  return { kind: "schema", expected: "a mapping", shape, read };
 }
 
 /** A mapping from names of the author's choice to `value`; `checkKey` says what is wrong with a name. */
@@ -116,7 +118,7 @@ export function mapOf<T>(
     });
     return result;
   };
-  return { kind: "schema", read };
+  return { kind: "schema", expected: `a mapping of names to ${value.expected}`, read };
 }
 
 /** A list of `element`s, between `min` and `max` of them. */
@@ -138,7 +140,7 @@ export function list<T>(element: Schema<T>, max: number, min = 0): Schema<readon
     });
     return result;
   };
-  return { kind: "schema", read };
+  return { kind: "schema", expected: `a list, each ${element.expected}`, read };
 }
 
 /** Calls `visit` once for each key, having refused keys that are no strings and keys given twice. */

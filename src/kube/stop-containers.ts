@@ -1,19 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-import { sidecarsOf } from "./container-order.ts";
+import { allContainers, sidecarsOf } from "./container-order.ts";
 import type { PodSpec } from "./fields.ts";
-import type { Clock, ContainerView, Lifecycle } from "./lifecycle.ts";
+import type { Hooks } from "./hooks.ts";
+import type { Clock, ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
 
 /** A sidecar whose turn comes late has so long to end all the same, as the kubelet gives it. */
 const LEAST_GRACE_MS = 2000;
+
+export interface StopDeps {
+  readonly lifecycle: Lifecycle;
+  readonly clock: Clock;
+  readonly hooks: Hooks;
+}
 
 /**
  * Ends the containers of a sandbox: first all but the sidecars, together, then the sidecars, the last
  * first, each once the one before has ended. The grace is for all of it.
  */
 export async function stopContainers(
-  { lifecycle, clock }: { readonly lifecycle: Lifecycle; readonly clock: Clock },
+  { lifecycle, clock, hooks }: StopDeps,
   spec: PodSpec,
-  sandboxId: string,
+  sandbox: SandboxView,
   graceSeconds: number,
 ): Promise<void> {
   const sidecars = sidecarsOf(spec)
@@ -22,9 +29,10 @@ export async function stopContainers(
   const endMs = clock.nowMs() + graceSeconds * 1000;
   const leastMs = Math.min(LEAST_GRACE_MS, graceSeconds * 1000);
   const stopLive = async (isMeant: (name: string) => boolean) => {
-    const live = lifecycle.containersOf(sandboxId).filter((view) => isLive(view) && isMeant(view.name));
+    const live = lifecycle.containersOf(sandbox.id).filter((view) => isLive(view) && isMeant(view.name));
     const graceMs = Math.max(leastMs, endMs - clock.nowMs());
-    await Promise.all(live.map(({ id }) => lifecycle.stopContainer(id, graceMs)));
+    const specOf = ({ name }: ContainerView) => allContainers(spec).find((other) => other.name === name);
+    await Promise.all(live.map((view) => hooks.end(specOf(view), view, sandbox, graceMs)));
   };
   await stopLive((name) => !sidecars.includes(name));
   for (const sidecar of sidecars) await stopLive((name) => name === sidecar);

@@ -158,7 +158,7 @@ describe("a container", () => {
     expect(config.args).toEqual(["$(B)"]);
   });
 
-  test("mounts its volumes and the pod's hosts file, unless a volume is there", () => {
+  test("mounts its volumes, the pod's hosts file and one for its last words, unless a volume is there", () => {
     const volumes = "volumes: [{name: e, emptyDir: {}}, {name: h, hostPath: {path: /srv}}]";
     const mounts = (list: string) => container(`volumeMounts: [${list}]`, volumes).mounts;
     expect(
@@ -175,8 +175,9 @@ describe("a container", () => {
       },
       { containerPath: "/h", hostPath: "/srv", readonly: true, propagation: 1, selinuxRelabel: false },
       { containerPath: "/etc/hosts", hostPath: "/var/lib/podrt/pods/u/etc-hosts", selinuxRelabel: true },
+      { containerPath: "/dev/termination-log", hostPath: "/var/lib/podrt/pods/u/termination/a/2" },
     ]);
-    expect(mounts("{name: h, mountPath: /etc/hosts/}")).toHaveLength(1);
+    expect(mounts("{name: h, mountPath: /etc/hosts/}")).toHaveLength(2);
   });
 
   test("is confined by default, and not when privileged", () => {

@@ -33,6 +33,7 @@ import {
 } from "./pod.ts";
 import { containerResources, podResources, qosClass, type Resources } from "./resources.ts";
 import { SIGNALS } from "./signals.ts";
+import { messageFile, messagePath } from "./termination-message.ts";
 
 /** The sandbox of a pod as a kubelet would ask for it. */
 export function sandboxConfig(pod: Pod, attempt: number, home: PodHome): PodSandboxConfig {
@@ -87,7 +88,7 @@ export function containerConfig(
     args: (container.args ?? []).map((word) => expand(word, variables)),
     workingDir: container.workingDir ?? "",
     envs: [...variables].map(([key, value]) => ({ key, value: new TextEncoder().encode(value) })),
-    mounts: mounts(pod, container, home),
+    mounts: mounts(pod, container, attempt, home),
     labels: { ...identityLabels(pod), "io.kubernetes.container.name": container.name },
     annotations: annotations(pod, container, attempt),
     logPath: join(container.name, `${attempt}.log`),
@@ -191,7 +192,12 @@ function seccomp(
   };
 }
 
-function mounts(pod: Pod, container: ContainerSpec, home: PodHome): MessageInitShape<typeof MountSchema>[] {
+function mounts(
+  pod: Pod,
+  container: ContainerSpec,
+  attempt: number,
+  home: PodHome,
+): MessageInitShape<typeof MountSchema>[] {
   const volumes = new Map((pod.spec.volumes ?? []).map((volume) => [volume.name, volume]));
   const result = (container.volumeMounts ?? []).map((mount) => {
     const ofHost = volumes.get(mount.name)?.hostPath?.path;
@@ -204,8 +210,16 @@ function mounts(pod: Pod, container: ContainerSpec, home: PodHome): MessageInitS
       selinuxRelabel: ofHost === undefined,
     };
   });
-  if (result.some(({ containerPath }) => containerPath.replace(/\/+$/, "") === "/etc/hosts")) return result;
-  return [...result, { containerPath: "/etc/hosts", hostPath: hostsFile(home, pod), selinuxRelabel: true }];
+  const own = [
+    { containerPath: "/etc/hosts", hostPath: hostsFile(home, pod), selinuxRelabel: true },
+    {
+      containerPath: messagePath(container),
+      hostPath: messageFile(home, pod, container.name, attempt),
+      selinuxRelabel: true,
+    },
+  ];
+  const taken = new Set(result.map(({ containerPath }) => containerPath.replace(/\/+$/, "")));
+  return [...result, ...own.filter(({ containerPath }) => !taken.has(containerPath))];
 }
 
 function resourceFields(resources: Resources): MessageInitShape<typeof LinuxContainerResourcesSchema> {

@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { emptyDirPath, hostsFile, type Pod, type PodHome, podLogsDir } from "./pod.ts";
 import { parseManifest } from "./pod-spec.ts";
-import { prepareVolumes, pruneLogs, removePodFiles, writeHosts } from "./volumes.ts";
+import { prepareVolumes, pruneAttempts, removePodFiles, writeHosts } from "./volumes.ts";
 
 let home: PodHome;
 
@@ -111,6 +111,6 @@ test("logs of attempts that are gone are deleted, those of the last two stay", a
   const directory = join(podLogsDir(home, p), "a");
   mkdirSync(directory, { recursive: true });
   for (const attempt of [0, 1, 9, 10, 11]) writeFileSync(join(directory, `${attempt}.log`), "");
-  await pruneLogs(p, "a", 10, home);
+  await pruneAttempts(directory, 10);
   expect(readdirSync(directory).toSorted()).toEqual(["10.log", "11.log"]);
 });

@@ -31,14 +31,8 @@ export async function removePodFiles(pod: Pod, home: PodHome): Promise<void> {
   await rm(podLogsDir(home, pod), { recursive: true, force: true });
 }
 
-/** Deletes the logs of a container's attempts before `firstKept`. */
-export async function pruneLogs(
-  pod: Pod,
-  container: string,
-  firstKept: number,
-  home: PodHome,
-): Promise<void> {
-  const directory = join(podLogsDir(home, pod), container);
+/** Deletes what a container's attempts before `firstKept` have left in a directory: files named after them. */
+export async function pruneAttempts(directory: string, firstKept: number): Promise<void> {
   const files = await readdir(directory).catch(() => []);
   for (const file of files) {
     const attempt = Number.parseInt(file, 10);

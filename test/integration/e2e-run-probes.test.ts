@@ -41,3 +41,32 @@ test("probes make a container ready over the pod's network, and restart one that
     return worker.restarts === 1 && worker.ready;
   });
 });
+
+test("a postStart hook runs, and last words are told", async () => {
+  const { code, stderr } = await fixture.daemon.podrt("run", example("hooks"));
+  expect(stderr).toContain("container job ended with exit code 3 (the disk is full)");
+  expect(code).toBe(1);
+});
+
+test("a preStop hook is executed before the stop signal, and the deadline of a pod ends it", async () => {
+  const { daemon } = fixture;
+  const manifest = `apiVersion: v1
+kind: Pod
+metadata: {name: late}
+spec:
+  activeDeadlineSeconds: 2
+  containers:
+  - name: app
+    image: busybox
+    command: [sh, -c, "trap 'cat /said > /dev/termination-log; exit 0' TERM; while :; do sleep 0.1; done"]
+    lifecycle: {preStop: {exec: {command: [sh, -c, "echo goodbye > /said"]}}}
+`;
+  const { code, stderr } = await daemon.podrtWith({ stdin: manifest }, "run", "--detach", "-");
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  const pod = await eventually("the pod has failed", async () => {
+    const now = await keptPod(daemon, "late");
+    return now.phase === "Failed" ? now : undefined;
+  });
+  expect(pod.reason).toBe("DeadlineExceeded");
+  expect(containerOf(pod, "app").message).toBe("goodbye\n");
+});
