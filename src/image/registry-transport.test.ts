@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { type FakeRegistry, startFakeRegistry } from "../../test/fixtures/fake-registry.ts";
-import { loopbackAddress4 } from "../linux/abi/socket.ts";
+import { socketAddress4 } from "../linux/abi/socket.ts";
 import { syscall, trySyscall } from "../linux/syscall.ts";
 import { tcpSocket } from "../linux/tcp.ts";
 import { type Access, send } from "./registry-transport.ts";
@@ -53,13 +53,13 @@ test("with a dial timeout a port that nothing listens on is told as without", as
 test("an endpoint that takes no connection in time is given up", async () => {
   // A queue of one connection that nobody accepts: the kernel drops the requests for more.
   using listening = tcpSocket(4);
-  const address = loopbackAddress4(0);
+  const address = socketAddress4([127, 0, 0, 1], 0);
   syscall("bind", listening.number, address, address.length);
   syscall("listen", listening.number, 0);
   const length = new Uint8Array([address.length, 0, 0, 0]);
   syscall("getsockname", listening.number, address, length);
   const port = new DataView(address.buffer, address.byteOffset).getUint16(2);
-  const full = loopbackAddress4(port);
+  const full = socketAddress4([127, 0, 0, 1], port);
   using first = tcpSocket(4);
   using second = tcpSocket(4);
   for (const filler of [first, second]) trySyscall("connect", filler.number, full, full.length);

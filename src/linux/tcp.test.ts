@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
 import { createServer } from "node:net";
-import { AF_INET, AF_INET6, SOCK_STREAM, socketAddress4, socketAddress6 } from "./abi/socket.ts";
-import { Fd } from "./fd.ts";
+import { socketAddress4, socketAddress6 } from "./abi/socket.ts";
+import type { Fd } from "./fd.ts";
 import { SyscallError, syscall } from "./syscall.ts";
-import { connectTcp } from "./tcp.ts";
+import { connectTcp, tcpSocket } from "./tcp.ts";
 
 const TIMEOUT_MS = 5000;
 const LOOPBACK6 = [...Array(15).fill(0), 1] as number[];
@@ -12,7 +12,7 @@ const loopback = (version: 4 | 6) => (version === 4 ? "127.0.0.1" : "::1");
 
 /** Listens without ever accepting; `backlog` connections are made by the kernel all the same. */
 function listenOnly(version: 4 | 6, backlog: number): { socket: Fd; port: number } {
-  const socket = new Fd(syscall("socket", version === 4 ? AF_INET : AF_INET6, SOCK_STREAM, 0));
+  const socket = tcpSocket(version);
   const address = version === 4 ? socketAddress4([127, 0, 0, 1], 0) : socketAddress6(LOOPBACK6, 0);
   syscall("bind", socket.number, address, address.length);
   syscall("listen", socket.number, backlog);

@@ -34,18 +34,23 @@ export async function connectTcp(
   timeoutMs: number,
 ): Promise<Socket> {
   const to = ipaddr.parse(address);
-  using socket = socketIn(netnsPath, to.kind() === "ipv4" ? AF_INET : AF_INET6);
+  using socket = socketIn(netnsPath, to.kind() === "ipv4" ? 4 : 6);
   await connectSocket(socket, to, port, timeoutMs);
   // Bun takes over a connected descriptor that is given to it so; the types are those of Node, which cannot.
   const options = { fd: socket.release(), allowHalfOpen: true };
   return connect(options as unknown as NetConnectOpts);
 }
 
-function socketIn(netnsPath: string | undefined, family: number): Fd {
-  const make = () => new Fd(syscall("socket", family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (netnsPath === undefined) return make();
+/** A non-blocking TCP socket of the network namespace that the thread is in; it stays that namespace's. */
+export function tcpSocket(version: 4 | 6): Fd {
+  const family = version === 4 ? AF_INET : AF_INET6;
+  return new Fd(syscall("socket", family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+}
+
+function socketIn(netnsPath: string | undefined, version: 4 | 6): Fd {
+  if (netnsPath === undefined) return tcpSocket(version);
   using netns = open(netnsPath, O_RDONLY);
-  return withNetworkNamespace(netns.number, make);
+  return withNetworkNamespace(netns.number, () => tcpSocket(version));
 }
 
 async function connectSocket(
