@@ -66,7 +66,9 @@ export function newHooks({ lifecycle, clock, log }: HooksDeps): Hooks {
         const beganMs = clock.nowMs();
         const running = stopping.get(view.id) ?? preStop(hook, targetOf(container!, view, sandbox), graceMs);
         stopping.set(view.id, running);
-        await Promise.race([running, wait(graceMs)]);
+        const over = Promise.withResolvers<void>();
+        const cancel = clock.after(graceMs, over.resolve);
+        await Promise.race([running, over.promise]).finally(cancel);
         leftMs = Math.max(Math.min(LEAST_GRACE_MS, graceMs), graceMs - (clock.nowMs() - beganMs));
       }
       await lifecycle.stopContainer(view.id, leftMs).finally(() => stopping.delete(view.id));
