@@ -123,7 +123,7 @@ test.skipIf(installed.length === 0)(
 describe.skipIf(installed.length === 0).each(installed)("$name", ({ name: handler, path }) => {
   test("makes containers in the pod's namespaces, with the configuration's process, and executes in them", async () => {
     const { daemon } = fixture;
-    const logs = mkdtempSync(join(tmpdir(), "podrt-oci-"));
+    const logs = mkdtempSync(join(scratch, "logs-"));
     const pod = await podOf(handler, "pod", logs);
     const id = await runContainer(daemon, pod, {
       name: "app",
@@ -168,7 +168,6 @@ describe.skipIf(installed.length === 0).each(installed)("$name", ({ name: handle
     await daemon.api.stopContainer({ containerId: id, timeout: 30n });
     expect(await containerStatus(daemon, id)).toMatchObject({ exitCode: 7, reason: "Error" });
     expect(readdirSync(join(daemon.root, "run/pods", pod, "oci")).includes(id)).toBe(false);
-    rmSync(logs, { recursive: true });
   });
 
   test("an exec that runs out of time is killed with what it has started", async () => {
@@ -218,7 +217,7 @@ describe.skipIf(installed.length === 0).each(installed)("$name", ({ name: handle
 
   test("a terminal is the container's, and an exec's", async () => {
     const { daemon } = fixture;
-    const logs = mkdtempSync(join(tmpdir(), "podrt-oci-"));
+    const logs = mkdtempSync(join(scratch, "logs-"));
     const pod = await podOf(handler, "tty", logs);
     const id = await runContainer(daemon, pod, {
       name: "app",
@@ -246,12 +245,11 @@ describe.skipIf(installed.length === 0).each(installed)("$name", ({ name: handle
     });
     await session.write("exit 4\n");
     expect((await session.status()).details?.causes[0]?.message).toBe("4");
-    rmSync(logs, { recursive: true });
   });
 
   test("an exit while the daemon is away is known afterwards, and output then too", async () => {
     const { daemon } = fixture;
-    const logs = mkdtempSync(join(tmpdir(), "podrt-oci-"));
+    const logs = mkdtempSync(join(scratch, "logs-"));
     const pod = await podOf(handler, "away", logs);
     const ends = await runContainer(daemon, pod, {
       name: "ends",
@@ -267,7 +265,6 @@ describe.skipIf(installed.length === 0).each(installed)("$name", ({ name: handle
     expect((await exited(daemon, ends)).exitCode).toBe(42);
     expect(readFileSync(join(logs, "ends.log"), "utf8")).toContain("stdout F last words");
     expect(await shellIn(daemon, stays, "echo here")).toBe("here");
-    rmSync(logs, { recursive: true });
   });
 
   test("what podrt does not ask of it is refused by name", async () => {
