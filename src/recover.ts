@@ -17,6 +17,7 @@ import { messageOf } from "./errors.ts";
 import { foreignMonitor } from "./launch/foreign-monitor.ts";
 import type { LaunchHistory } from "./launch/journal.ts";
 import { adoptMonitor, findMonitor, type Monitor, readJournal } from "./launch/monitor.ts";
+import { Cleanup } from "./lib/cleanup.ts";
 import { sleep, withDeadline } from "./lib/deadline.ts";
 import { SIGNAL } from "./linux/abi/signal.ts";
 import { openCgroup } from "./linux/cgroup/cgroup.ts";
@@ -306,13 +307,14 @@ async function undoUnfinishedContainers(runtime: Runtime): Promise<void> {
     .filter(({ created, sandboxId }) => !created || runtime.sandboxes.get(sandboxId) === undefined);
   await Promise.all(
     unfinished.map(async ({ id, cgroupPath }) => {
-      try {
+      await using cleanup = new Cleanup((_, err) =>
+        runtime.log.error({ err, container: id }, "a container that was being made could not be undone"),
+      );
+      cleanup.add("undo its creation", async () => {
         await openCgroup(runtime.cgroups, cgroupPath).remove();
         await runtime.snapshotter.remove(id);
         runtime.containers.delete(id);
-      } catch (err) {
-        runtime.log.error({ err, container: id }, "a container that was being made could not be undone");
-      }
+      });
     }),
   );
 }

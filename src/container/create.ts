@@ -77,10 +77,11 @@ export async function createContainer(
   const key = `${sandboxId}/${name}/${attempt}`;
   const running = inFlight.get(key);
   if (running !== undefined) return running;
+  // What is left of one that could not be undone does not count, and is taken away at the next start.
   const existing = containersOf(runtime, sandboxId).find(
-    (other) => other.name === name && other.attempt === attempt,
+    (other) => other.created && other.name === name && other.attempt === attempt,
   );
-  if (existing?.created) return existing.id;
+  if (existing !== undefined) return existing.id;
   const creation = create(runtime, sandboxId, config, beginning).finally(() => inFlight.delete(key));
   inFlight.set(key, creation);
   return creation;

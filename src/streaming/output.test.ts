@@ -9,9 +9,13 @@ const bytes = (text: string) => new TextEncoder().encode(text);
 
 const pipes = () => [...ownFiles().values()].filter((file) => file.startsWith("pipe:"));
 
-/** Pipes that are open now and were not then. */
-function pipesSince(before: readonly string[]): string[] {
-  return pipes().filter((file) => !before.includes(file));
+/** Waits until no pipe is open that was not open then, but a few seconds at most: what is left is answered. */
+async function pipesLeft(before: readonly string[]): Promise<string[]> {
+  for (let wait = 0; ; wait++) {
+    const left = pipes().filter((file) => !before.includes(file));
+    if (left.length === 0 || wait === 200) return left;
+    await Bun.sleep(10);
+  }
 }
 
 function outputs(): { stdout: Fd; stderr: Fd; reader: OutputReader } {
@@ -41,7 +45,7 @@ test("both streams are read to their end, and closed", async () => {
   stdout.close();
   stderr.close();
   expect(await collect(reader)).toEqual({ stdout: "out", stderr: "err" });
-  expect(pipesSince(before)).toEqual([]);
+  expect(await pipesLeft(before)).toEqual([]);
 });
 
 test("a pipe that a child keeps open is waited for a second, but not its content", async () => {
@@ -120,6 +124,5 @@ test("whenever it is stopped, nothing is left open", async () => {
     }
   }
   for (const fd of hold) fd.close();
-  for (let wait = 0; wait < 200 && pipesSince(before).length > 0; wait++) await Bun.sleep(10);
-  expect(pipesSince(before)).toEqual([]);
+  expect(await pipesLeft(before)).toEqual([]);
 });

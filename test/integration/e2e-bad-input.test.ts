@@ -37,8 +37,8 @@ const manifests: readonly (readonly [string, string, string])[] = [
   ],
   [
     "a field that is not supported",
-    `${head}  - {name: a, image: b}\n  initContainers: []\n`,
-    "7:3: spec.initContainers: is not supported",
+    `${head}  - {name: a, image: b}\n  ephemeralContainers: []\n`,
+    "7:3: spec.ephemeralContainers: is not supported",
   ],
   [
     "a value of the wrong type",
