@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { eventually } from "../integration/harness/eventually.ts";
 import { nodeAddress } from "./cluster.ts";
@@ -30,6 +30,9 @@ test("a pod with probes becomes ready, and logs, exec, cp, port-forward and atta
   );
   const failed = await node.cluster.kubectlResult("exec", "web", "-c", "web", "--", "sh", "-c", "exit 7");
   expect(failed.code).toBe(7);
+  await node.cluster.kubectl("cp", join(import.meta.dir, "README.md"), "web:/tmp/www/copied", "-c", "web");
+  const copied = await node.cluster.kubectl("exec", "web", "-c", "web", "--", "cat", "/tmp/www/copied");
+  expect(copied).toBe(readFileSync(join(import.meta.dir, "README.md"), "utf8"));
   const attached = await node.cluster.kubectlWith(
     { stdin: "by attach\n" },
     "attach",
