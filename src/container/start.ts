@@ -74,7 +74,7 @@ async function start(
     if (!cgroup.exists()) makeCgroup(cgroup, containerConfig(record), specOf(record));
     enterPhase("plugins");
     await runtime.plugins.startContainer(record);
-    enterPhase("prepare");
+    enterPhase("compile");
     const { process, resume } = await launchWith({ runtime, sandbox, monitor, record, live, cgroup });
     enterPhase("record");
     const running = updateContainer(runtime, record, { startedAtNs: nowNs(), process });

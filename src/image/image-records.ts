@@ -39,6 +39,8 @@ export interface ImageRecords {
   put(plan: ImagePlan, names: ImageNames): ImageRecord;
   /** Takes an image out of sight; what its containers stand on stays until `forget`. */
   remove(id: string): void;
+  /** Undoes `remove`; names that another image has taken meanwhile stay with that. */
+  putBack(record: ImageRecord): void;
   /** Drops the removed images that no container uses. */
   forget(inUseImageIds: ReadonlySet<string>): void;
   /** Nodes of the images, for the collector. */
@@ -123,6 +125,15 @@ export function openImageRecords(
     remove(id) {
       const record = get(id);
       if (record !== undefined) table.put(id, { ...record, repoTags: [], repoDigests: [], removed: true });
+    },
+    putBack(record) {
+      const isFree = (name: string) => byName(name) === undefined;
+      const { repoTags, repoDigests } = record;
+      table.put(record.id, {
+        ...record,
+        repoTags: repoTags.filter(isFree),
+        repoDigests: repoDigests.filter(isFree),
+      });
     },
     forget(inUseImageIds) {
       for (const { id, removed } of table.list()) {

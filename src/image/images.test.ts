@@ -98,6 +98,19 @@ test("removing what is absent is no error, five times at once", async () => {
   expect(instance.images.list()).toEqual([]);
 });
 
+test("a removal that cannot be made to last has not happened, and can be repeated", async () => {
+  const record = await pull("app:v1");
+  let isFailing = true;
+  const sync = () => (isFailing ? Promise.reject(new Error("EIO")) : Promise.resolve());
+  const images = instance.openAgain({ sync });
+  await expect(images.remove(named("app:v1"))).rejects.toThrow("EIO");
+  expect(images.find(named("app:v1"))).toEqual(record);
+  isFailing = false;
+  await images.remove(named("app:v1"));
+  await images.collect(() => new Set());
+  expect(instance.content.list()).toEqual([]);
+});
+
 test("the layers of a removed image stay while a container uses it, and go afterwards", async () => {
   const record = await pull("app:v1");
   instance.inUse.add(record.id);

@@ -158,7 +158,13 @@ export function openImages(deps: ImagesDeps): Images {
       const record = records.find(text);
       if (record === undefined) return;
       records.remove(record.id);
-      await deps.table.sync();
+      try {
+        await deps.table.sync();
+      } catch (error) {
+        // A removal that may not survive a power loss has not happened: whoever repeats it finds the image.
+        records.putBack(record);
+        throw error;
+      }
       await collector.sweepSoon(SWEEP_WAIT_MS);
     },
     commit: (manifestDigest, names) =>

@@ -50,7 +50,10 @@ async function takeOutBlobs(record: ImageRecord, content: ContentStore): Promise
   for (const digest of record.blobs) {
     if (!content.has(digest)) problems.push(`blob ${digest}: it is missing`);
     else if (!layers.has(digest) && content.sizeBytes(digest) <= MANIFEST_LIMIT_BYTES) {
-      await content.read(digest, MANIFEST_LIMIT_BYTES).catch((error) => damaged(digest, messageOf(error)));
+      const read = () => content.read(digest, MANIFEST_LIMIT_BYTES);
+      await read()
+        .catch(read)
+        .catch((error) => damaged(digest, messageOf(error)));
     }
   }
   for (const [digest, sizeBytes] of await layerSizes(record, content)) {

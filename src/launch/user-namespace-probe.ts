@@ -29,6 +29,12 @@ const IDS = 65_536;
  * empty directory, for kernels that need one.
  */
 export function probeUserNamespaces(directory: string, mountPoint: string): UserNamespaceSupport {
+  const first = probeOnce(directory, mountPoint);
+  // What fails for want of memory or descriptors must not be said of the machine for as long as the daemon runs.
+  return first.supported ? first : probeOnce(directory, mountPoint);
+}
+
+function probeOnce(directory: string, mountPoint: string): UserNamespaceSupport {
   const range = [{ containerID: 0, hostID: FIRST_ID, size: IDS }];
   const mappings = { uids: range, gids: range };
   const scratch = join(directory, "user-namespace-probe");

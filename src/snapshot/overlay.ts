@@ -204,7 +204,8 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
       if (!isDirectory(path)) return "its directory is gone";
       if (performance.now() - (lookedAtMs.get(chainId) ?? Number.NEGATIVE_INFINITY) < LOOK_INTERVAL_MS)
         return undefined;
-      const summary = await trees.summarize(path).catch(messageOf);
+      // What cannot be read for want of memory or descriptors can be a moment later; what is damaged cannot.
+      const summary = await trees.summarize(path).catch(() => trees.summarize(path).catch(messageOf));
       if (summary === record.summary) lookedAtMs.set(chainId, performance.now());
       return summary === record.summary
         ? undefined

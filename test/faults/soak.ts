@@ -9,6 +9,7 @@
 import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { projectDir } from "../fixtures/images/packages.ts";
+import { prepareImages } from "../fixtures/images/prepare.ts";
 import type { Harm } from "./model/disturbance.ts";
 import { type Figures, growth, takeFigures, textOf } from "./model/figures.ts";
 import { newPopulation } from "./model/population.ts";
@@ -158,6 +159,8 @@ async function secondLane(): Promise<void> {
 }
 
 console.log(`SOAK_SEED=${seed}`);
+// Both lanes take them as they find them.
+await prepareImages();
 const steady = { name: "steady", actors: 12, mayDie: false, endMs };
 await Promise.all([part(steady.name, liveWithModel(steady)), secondLane()]);
 console.log(`${failures.length} went wrong in ${minute().toFixed(1)} minutes (SOAK_SEED=${seed})`);

@@ -73,9 +73,9 @@ test("calls are counted by name and code, with their latencies and where the tim
   expect(count("podrt_rpc_handled_total", { rpc: "ContainerStatus", code: "NotFound" })).toBe(1);
   expect(count("podrt_rpc_duration_seconds_count", { rpc: "StartContainer" })).toBe(1);
   const phases: Record<string, string[]> = {
-    RunPodSandbox: ["prepare", "monitor", "pause", "network", "record"],
-    CreateContainer: ["resolve", "snapshot", "root", "cgroup", "record"],
-    StartContainer: ["lock", "prepare", "launch", "record"],
+    RunPodSandbox: ["prepare", "monitor", "pause", "network", "plugins", "record"],
+    CreateContainer: ["resolve", "snapshot", "root", "plugins", "cgroup", "record"],
+    StartContainer: ["lock", "prepare", "plugins", "compile", "launch", "record"],
     PullImage: ["manifest", "layers"],
   };
   for (const [operation, names] of Object.entries(phases)) {
@@ -147,7 +147,14 @@ test("the kubelet's trace goes on with the call, its phases and its lines in the
     resource: { "service.name": "podrt" },
   });
   const phases = collector.spans.filter(({ parentSpanId }) => parentSpanId === call.spanId);
-  expect(phases.map(({ name }) => name)).toEqual(["prepare", "monitor", "pause", "network", "record"]);
+  expect(phases.map(({ name }) => name)).toEqual([
+    "prepare",
+    "monitor",
+    "pause",
+    "network",
+    "plugins",
+    "record",
+  ]);
   const line = daemon
     .log()
     .split("\n")
