@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Runtime } from "../container/runtime.ts";
@@ -22,7 +22,10 @@ export function leftWorkDirs(runtime: Runtime): string[] {
   return readdirSync(runtime.paths.checkpointsDir).map((name) => join(runtime.paths.checkpointsDir, name));
 }
 
-/** The processes that were told to work in one of `directories`, by their command lines. */
+/**
+ * The processes that work in one of `directories`, or were told to by their command lines. One that is just being
+ * executed has no command line yet, but its working directory.
+ */
 export function processesIn(directories: readonly string[]): ProcessIdentity[] {
   if (directories.length === 0) return [];
   const paths = new Set(directories);
@@ -30,7 +33,7 @@ export function processesIn(directories: readonly string[]): ProcessIdentity[] {
     if (!/^\d+$/.test(name)) return [];
     try {
       const words = readFileSync(`/proc/${name}/cmdline`, "latin1").split("\0");
-      if (!words.some((word) => paths.has(word))) return [];
+      if (![...words, readlinkSync(`/proc/${name}/cwd`)].some((word) => paths.has(word))) return [];
       return identify(Number(name)) ?? [];
     } catch {
       // It has ended since the directory was read.

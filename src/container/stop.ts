@@ -38,10 +38,12 @@ export async function stopContainer(runtime: Runtime, id: string, timeoutMs: num
 
 async function kill(runtime: Runtime, record: ContainerRecord): Promise<void> {
   if (record.process !== undefined) signal(record.process, SIGNAL.SIGKILL);
-  // With PID 1 of a namespace the kernel kills everything else in it.
-  if (ownsPidNamespace(record)) return;
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
-  if (cgroup.exists()) await cgroup.kill();
+  if (!cgroup.exists()) return;
+  // With PID 1 of a namespace the kernel kills everything else in it.
+  if (!ownsPidNamespace(record)) await cgroup.kill();
+  // Who is frozen, by somebody else or by a checkpoint that was cut off, cannot die before.
+  cgroup.thaw();
 }
 
 /** Waits until the container's exit is recorded; false when `timeoutMs` pass first. */

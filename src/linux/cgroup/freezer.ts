@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { DeadlineExceededError, FailedPreconditionError } from "../../errors.ts";
 import { sleep } from "../../lib/deadline.ts";
-import { read, write } from "./files.ts";
+import { ERRNO } from "../abi/errno.ts";
+import { read, tryWrite, write } from "./files.ts";
 import type { CgroupDirectories } from "./resources.ts";
 
 const FREEZE_TIMEOUT_MS = 5_000;
@@ -24,9 +25,14 @@ export async function freeze(cgroup: CgroupDirectories, timeoutMs = FREEZE_TIMEO
   );
 }
 
-/** Lets the processes of a frozen cgroup go on. */
+/** Lets the processes of a frozen cgroup go on; without a freezer, and when it has just gone, there are none. */
 export function thaw(cgroup: CgroupDirectories): void {
-  write(stateFile(cgroup, freezerDirectory(cgroup)), cgroup.version === "v1" ? "THAWED" : "0");
+  if (!hasFreezer(cgroup)) return;
+  const file = stateFile(cgroup, freezerDirectory(cgroup));
+  const value = cgroup.version === "v1" ? "THAWED" : "0";
+  const errno = tryWrite(file, value);
+  // It fails in the same way once more, with a sentence that says so.
+  if (errno !== 0 && errno !== ERRNO.ENOENT && errno !== ERRNO.ENODEV) write(file, value);
 }
 
 export function hasFreezer(cgroup: CgroupDirectories): boolean {
