@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { SIGNAL } from "./abi/signal.ts";
 import {
   bootId,
@@ -9,6 +9,7 @@ import {
   killAll,
   openPidfd,
   type ProcessIdentity,
+  pin,
   signal,
   waitGone,
 } from "./process.ts";
@@ -95,6 +96,15 @@ test("waiting ends with the process, and with the timeout when the process stays
   expect(await gone).toBe(true);
   await child.exited;
   expect(await waitGone(identity, 0)).toBe(true);
+});
+
+test("a number that a thread has taken over is nobody's", () => {
+  const thread = readdirSync("/proc/self/task")
+    .map(Number)
+    .find((id) => id !== process.pid);
+  const identity = { ...(identify(process.pid) as ProcessIdentity), pid: thread as number };
+  expect(pin(identity)).toBeUndefined();
+  expect(signal(identity, 0)).toBe(false);
 });
 
 test("a pidfd is refused for a number without a process", () => {

@@ -35,6 +35,9 @@ export function isAlive(identity: ProcessIdentity): boolean {
   return stat?.isRunning === true && stat.startTicks === identity.startTicks;
 }
 
+/** Nobody has the number, or a thread has: for that older kernels say EINVAL, newer ones ENOENT. */
+const NO_PROCESS: ReadonlySet<number> = new Set([ERRNO.ESRCH, ERRNO.EINVAL, ERRNO.ENOENT]);
+
 /** pidfd_open(2); the descriptor becomes readable when the process has exited. ESRCH when there is none. */
 export function openPidfd(pid: number): Fd {
   return new Fd(syscall("pidfd_open", pid, 0));
@@ -84,8 +87,7 @@ export function bootId(): string {
 /** A pidfd of this very process, undefined when it is gone or a zombie. */
 export function pin(identity: ProcessIdentity): Fd | undefined {
   const result = trySyscall("pidfd_open", identity.pid, 0);
-  // EINVAL: the number is in use by a thread of another process, or is no pid at all.
-  if (result === -ERRNO.ESRCH || result === -ERRNO.EINVAL) return undefined;
+  if (NO_PROCESS.has(-result)) return undefined;
   if (result < 0) throw new SyscallError("pidfd_open", -result, `process ${identity.pid}`);
   const pidfd = new Fd(result);
   if (isAlive(identity)) return pidfd;
