@@ -327,7 +327,10 @@ async function removeCgroupsOfEnded(runtime: Runtime): Promise<void> {
       const cgroup = openCgroup(runtime.cgroups, cgroupPath);
       if (!cgroup.exists()) return;
       // Processes that outlived the container keep it; so does its record, and its removal tries again.
-      await cgroup.remove().catch((err) => runtime.log.warn({ err, container: id }, "cgroup not removed"));
+      await cgroup
+        .remove()
+        .catch(() => cgroup.remove())
+        .catch((err) => runtime.log.warn({ err, container: id }, "cgroup not removed"));
     }),
   );
 }
