@@ -166,13 +166,14 @@ test("no line of a log is lost to a full disk: the container waits, others go on
   });
   const removed = await createContainer(daemon, sandboxId, {
     name: "removed",
-    command: manyLines(20_000),
+    // Its start needs some room, which it finds before the other has taken all.
+    command: ["sh", "-c", `sleep 1; ${manyLines(20_000)[2]}`],
     logPath: "removed.log",
   });
-  fill(16 << 10);
+  fill(24 << 10);
+  await daemon.api.startContainer({ containerId: removed });
   await daemon.api.startContainer({ containerId: brief });
   expect((await exited(daemon, brief)).exitCode).toBe(0);
-  await daemon.api.startContainer({ containerId: removed });
   await daemon.api.stopContainer({ containerId: removed, timeout: 0n });
   await daemon.api.removeContainer({ containerId: removed });
   await daemon.kill();
