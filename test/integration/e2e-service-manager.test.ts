@@ -94,10 +94,14 @@ test("a passed socket is served, and stays the service manager's", async () => {
 test("a socket that is not this instance's is refused, and so are several", async () => {
   using other = listenAt(join(root, "other.sock"));
   const refusals = [
-    [activate(other), `what was passed is the socket at ${join(root, "other.sock")}; this instance is at`],
-    [activate(other, 2), "2 sockets were passed, and podrt serves one"],
+    [
+      () => activate(other),
+      `what was passed is the socket at ${join(root, "other.sock")}; this instance is at`,
+    ],
+    [() => activate(other, 2), "2 sockets were passed, and podrt serves one"],
   ] as const;
-  for (const [daemon, sentence] of refusals) {
+  for (const [start, sentence] of refusals) {
+    const daemon = start();
     expect(await new Response(daemon.stderr).text()).toContain(sentence);
     expect(await daemon.exited).toBe(1);
   }
