@@ -59,3 +59,26 @@ test("what a killed daemon left half done is deleted at the next start", async (
     rmSync(root, { recursive: true });
   }
 });
+
+test("a layer whose removal cannot be made to last is a layer as before", async () => {
+  const root = mkdtempSync(join(tmpdir(), "podrt-overlay-"));
+  const paths = { layersDir: join(root, "layers"), containersDir: join(root, "containers") };
+  let isFailing = false;
+  const layers = {
+    ...openTable<LayerRecord>(openDatabase(join(root, "db")), "layers"),
+    sync: () => (isFailing ? Promise.reject(new Error("EIO")) : Promise.resolve()),
+  };
+  const snapshotter = openOverlaySnapshotter({ paths, layers });
+  try {
+    await snapshotter.commitLayer("sha256:a", async () => ({ sizeBytes: 0, inodes: 1 }));
+    isFailing = true;
+    await expect(snapshotter.removeLayer("sha256:a")).rejects.toThrow("EIO");
+    expect(snapshotter.listLayers()).toEqual(["sha256:a"]);
+    isFailing = false;
+    await snapshotter.removeLayer("sha256:a");
+    await settled(() => readdirSync(paths.layersDir).length === 0);
+  } finally {
+    await snapshotter.close();
+    rmSync(root, { recursive: true });
+  }
+});

@@ -191,8 +191,14 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
       }
       layers.delete(chainId);
       lookedAtMs.delete(chainId);
-      // A row that came back after a power loss would promise what had been deleted in part.
-      await layers.sync();
+      try {
+        // A row that came back after a power loss would promise what had been deleted in part.
+        await layers.sync();
+      } catch (error) {
+        // It is a layer as before, for the next attempt to find.
+        layers.put(chainId, record);
+        throw error;
+      }
       await deleteUndeleted();
       // Without its row it is no layer any more, whatever becomes of the directory: the next start sees to it too.
       await deleteDirectory(layersDir, record.directory);
