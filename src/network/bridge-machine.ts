@@ -13,7 +13,13 @@ import {
   portsOf,
   removeLink,
 } from "./bridge-link.ts";
-import { enableForwarding, holdsForwarding, isForwarding, restoreForwarding } from "./forwarding.ts";
+import {
+  enableForwarding,
+  holdsForwarding,
+  isForwarding,
+  recoverForwarding,
+  restoreForwarding,
+} from "./forwarding.ts";
 import { type LeaseRecord, parseSubnet, type Subnet } from "./ipam.ts";
 import { findTables, removeTable, writeTable } from "./nat-table.ts";
 
@@ -95,6 +101,7 @@ export class BridgeMachine {
   async removeWhenUnused(): Promise<void> {
     const { config, settings, leases, log } = this.#deps;
     if (leases.list().length > 0) return;
+    await recoverForwarding(settings, config.table);
     await removeTable(config.table);
     const bridge = await this.#ownBridge();
     if (bridge !== undefined) {

@@ -36,6 +36,15 @@ export async function restoreForwarding(settings: Table<unknown>, table: string)
   settings.delete(SETTING);
 }
 
+/** Takes the former value from this instance's own nftables table where the record of it was lost, as with a damaged database. */
+export async function recoverForwarding(settings: Table<unknown>, table: string): Promise<void> {
+  if (recorded(settings) !== undefined) return;
+  const own = (await findTables()).find(({ name }) => name === table)?.comment;
+  if (!own?.startsWith(COMMENT_PREFIX)) return;
+  const value = own.slice(COMMENT_PREFIX.length);
+  settings.put(SETTING, { bootId: bootId(), value } satisfies FormerForwarding);
+}
+
 /** True when the machine forwards packets. */
 export function isForwarding(): boolean {
   return readFileSync(IP_FORWARD, "utf8").trim() !== "0";
