@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { recoverCheckpoints } from "./checkpoint/recover.ts";
@@ -19,6 +20,7 @@ import type { LaunchHistory } from "./launch/journal.ts";
 import { adoptMonitor, findMonitor, type Monitor, readJournal } from "./launch/monitor.ts";
 import { Cleanup } from "./lib/cleanup.ts";
 import { sleep, withDeadline } from "./lib/deadline.ts";
+import { twice } from "./lib/twice.ts";
 import { SIGNAL } from "./linux/abi/signal.ts";
 import { openCgroup } from "./linux/cgroup/cgroup.ts";
 import { unpinNamespace } from "./linux/namespace.ts";
@@ -327,10 +329,9 @@ async function removeCgroupsOfEnded(runtime: Runtime): Promise<void> {
       const cgroup = openCgroup(runtime.cgroups, cgroupPath);
       if (!cgroup.exists()) return;
       // Processes that outlived the container keep it; so does its record, and its removal tries again.
-      await cgroup
-        .remove()
-        .catch(() => cgroup.remove())
-        .catch((err) => runtime.log.warn({ err, container: id }, "cgroup not removed"));
+      await twice(() => cgroup.remove()).catch((err) =>
+        runtime.log.warn({ err, container: id }, "cgroup not removed"),
+      );
     }),
   );
 }

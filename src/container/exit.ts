@@ -5,6 +5,7 @@ import type { ChildExit } from "../launch/journal.ts";
 import type { Monitor } from "../launch/monitor.ts";
 import { sleep, withDeadline } from "../lib/deadline.ts";
 import { persistently } from "../lib/persistently.ts";
+import { twice } from "../lib/twice.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { oomKills } from "../telemetry/daemon-families.ts";
@@ -71,10 +72,9 @@ async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit
   if (live !== undefined && !isWritten) void writeHeldOutput(runtime, record, live);
   else await releaseOutput(runtime, record, live);
   // It goes with the container at the latest.
-  await cgroup
-    .remove()
-    .catch(() => cgroup.remove())
-    .catch((err) => runtime.log.warn({ err, container: record.id }, "cgroup not removed"));
+  await twice(() => cgroup.remove()).catch((err) =>
+    runtime.log.warn({ err, container: record.id }, "cgroup not removed"),
+  );
 }
 
 /** Waits for the last output; false when it is held back, to be written when its log's disk has room. */

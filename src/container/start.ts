@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { FailedPreconditionError, messageOf, NotFoundError } from "../errors.ts";
 import { LaunchError } from "../launch/launch-error.ts";
 import type { Monitor } from "../launch/monitor.ts";
 import { enterPhase } from "../lib/operation.ts";
+import { twice } from "../lib/twice.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
 import { identify, signal } from "../linux/process.ts";
@@ -116,9 +118,8 @@ async function recordFailedStart(
   await releaseStdio(runtime, monitor, record);
   closeLive(live);
   runtime.live.delete(record.id);
-  await cgroup
-    .remove()
-    .catch(() => cgroup.remove())
-    .catch((err) => runtime.log.warn({ err, container: record.id }, "cgroup not removed"));
+  await twice(() => cgroup.remove()).catch((err) =>
+    runtime.log.warn({ err, container: record.id }, "cgroup not removed"),
+  );
   runtime.events.emit("stopped", record.id, record.sandboxId);
 }

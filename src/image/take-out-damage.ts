@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { messageOf } from "../errors.ts";
+import { twice } from "../lib/twice.ts";
 import { MANIFEST_LIMIT_BYTES, parseManifest } from "../oci/manifest.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { ImageLayer } from "./commit.ts";
@@ -50,10 +52,9 @@ async function takeOutBlobs(record: ImageRecord, content: ContentStore): Promise
   for (const digest of record.blobs) {
     if (!content.has(digest)) problems.push(`blob ${digest}: it is missing`);
     else if (!layers.has(digest) && content.sizeBytes(digest) <= MANIFEST_LIMIT_BYTES) {
-      const read = () => content.read(digest, MANIFEST_LIMIT_BYTES);
-      await read()
-        .catch(read)
-        .catch((error) => damaged(digest, messageOf(error)));
+      await twice(() => content.read(digest, MANIFEST_LIMIT_BYTES)).catch((error) =>
+        damaged(digest, messageOf(error)),
+      );
     }
   }
   for (const [digest, sizeBytes] of await layerSizes(record, content)) {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { twice } from "./twice.ts";
 
 type Undo = { readonly description: string; readonly run: () => void | Promise<void> };
 
@@ -32,18 +33,10 @@ export class Cleanup implements AsyncDisposable {
     this.#undos = [];
     for (const undo of undos.reverse()) {
       try {
-        await undone(undo);
+        await twice(undo.run);
       } catch (error) {
         this.#onFailure(undo.description, error);
       }
     }
-  }
-}
-
-async function undone({ run }: Undo): Promise<void> {
-  try {
-    await run();
-  } catch {
-    await run();
   }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import {
@@ -9,6 +10,7 @@ import {
   NotFoundError,
 } from "../errors.ts";
 import { storageError } from "../lib/storage-error.ts";
+import { twice } from "../lib/twice.ts";
 import type { Paths } from "../paths.ts";
 import type { Table } from "../state/table.ts";
 import { readSnapshots, type StoredSnapshot, writeSnapshot } from "./snapshot-directory.ts";
@@ -53,7 +55,7 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
 
   async function deleteDirectory(parent: string, name: string): Promise<void> {
     try {
-      await trees.remove(parent, name).catch(() => trees.remove(parent, name));
+      await twice(() => trees.remove(parent, name));
     } catch (error) {
       undeleted.set(name, parent);
       throw error;
@@ -211,7 +213,7 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
       if (performance.now() - (lookedAtMs.get(chainId) ?? Number.NEGATIVE_INFINITY) < LOOK_INTERVAL_MS)
         return undefined;
       // What cannot be read for want of memory or descriptors can be a moment later; what is damaged cannot.
-      const summary = await trees.summarize(path).catch(() => trees.summarize(path).catch(messageOf));
+      const summary = await twice(() => trees.summarize(path)).catch(messageOf);
       if (summary === record.summary) lookedAtMs.set(chainId, performance.now());
       return summary === record.summary
         ? undefined
