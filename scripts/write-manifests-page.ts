@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { FIELDS } from "../src/kube/fields.ts";
-import type { Field } from "../src/kube/schema.ts";
+import { FIELDS } from "../src/kube/manifest/fields.ts";
+import type { Field } from "../src/kube/manifest/schema.ts";
 
 /** Writes docs/manifests.md, the fields of a Pod manifest, from the table that the reader of manifests follows. */
 
@@ -10,7 +10,7 @@ export const pageFile = join(import.meta.dir, "..", "docs", "manifests.md");
 
 const INTRODUCTION = `# Fields of a Pod manifest
 
-Generated from \`src/kube/fields.ts\` by \`make gen\`; do not edit.
+Generated from \`src/kube/manifest/fields.ts\` by \`make gen\`; do not edit.
 
 What \`podrt run\` honours of the Kubernetes API, core/v1. A field that is refused is refused by name, with file, line and
 column, and so is one that is not listed; nothing is ignored. Defaults are Kubernetes's. Where podrt differs from a kubelet:

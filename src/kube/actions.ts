@@ -4,9 +4,9 @@ import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-no
 import { messageOf } from "../errors.ts";
 import { Health, HealthCheckResponse_ServingStatus } from "../gen/grpc/health/v1/health_pb.ts";
 import { withDeadline } from "../lib/deadline.ts";
-import type { ContainerSpec, ProbeSpec } from "./fields.ts";
 import { httpGet } from "./http-get.ts";
 import type { Lifecycle } from "./lifecycle.ts";
+import type { ContainerSpec, ProbeSpec } from "./manifest/fields.ts";
 
 /** What is done to a container by a probe: one of these is set. */
 export type Action = Pick<ProbeSpec, "exec" | "httpGet" | "tcpSocket" | "grpc">;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ContainerSpec, PodSpec } from "./fields.ts";
+
 import type { ContainerView } from "./lifecycle.ts";
+import type { ContainerSpec, PodSpec } from "./manifest/fields.ts";
 import type { ContainerMemory } from "./pod-record.ts";
 import { shouldStart } from "./restart.ts";
 

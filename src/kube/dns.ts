@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { PodSpec } from "./fields.ts";
+import type { PodSpec } from "./manifest/fields.ts";
 
 export interface DnsSettings {
   readonly servers: readonly string[];

@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { ONE, podText, quiet, until, useKeeper } from "./keeper-harness.ts";
+import { parseManifest } from "./manifest/parse.ts";
 import { hostsFile } from "./pod.ts";
-import { parseManifest } from "./pod-spec.ts";
 
 const k = useKeeper();
 

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import type { Table } from "../state/table.ts";
 import { FakeClock, FakeLifecycle } from "./fake-lifecycle.ts";
 import { type Keeper, keepPods } from "./keep-pods.ts";
+import { parseManifest } from "./manifest/parse.ts";
 import type { PodHome } from "./pod.ts";
 import type { PodRecord } from "./pod-record.ts";
-import { parseManifest } from "./pod-spec.ts";
 import type { ContainerStatus, PodStatus } from "./pod-status.ts";
 
 /** A keeper over a runtime in memory, new for each test. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { messageOf } from "../errors.ts";
 import { parseReference } from "../oci/reference.ts";
-import type { ContainerSpec } from "./fields.ts";
 import type { ImageView, Lifecycle } from "./lifecycle.ts";
+import type { ContainerSpec } from "./manifest/fields.ts";
 
 /** What became of the wish for a container's image. */
 export type ImageAnswer =

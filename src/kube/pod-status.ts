@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isOver, isSidecar, mayRun, stepsOf } from "./container-order.ts";
-import type { ContainerSpec } from "./fields.ts";
 import type { ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
+import type { ContainerSpec } from "./manifest/fields.ts";
 import type { Pod } from "./pod.ts";
 import { readinessOf } from "./pod-probes.ts";
 import type { ContainerMemory, PodRecord } from "./pod-record.ts";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
-import type { PodSpec } from "./fields.ts";
+import type { PodSpec } from "./manifest/fields.ts";
 
 /** A pod as it is kept: named, with a uid, otherwise as its manifest has it. */
 export interface Pod {

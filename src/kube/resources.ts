@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isSidecar } from "./container-order.ts";
-import type { ContainerSpec, PodSpec } from "./fields.ts";
+import type { ContainerSpec, PodSpec } from "./manifest/fields.ts";
 
 /** Limits as the CRI and cgroup v1 speak of them; what is undefined is left to the runtime. */
 export interface Resources {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { PodSpec } from "./fields.ts";
+
 import type { ContainerView } from "./lifecycle.ts";
+import type { PodSpec } from "./manifest/fields.ts";
 import type { ContainerExit, ContainerMemory } from "./pod-record.ts";
 
 /** Waits that double from `firstMs` to `maxMs`. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { allContainers, sidecarsOf } from "./container-order.ts";
-import type { PodSpec } from "./fields.ts";
 import type { Hooks } from "./hooks.ts";
 import type { Clock, ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
+import type { PodSpec } from "./manifest/fields.ts";
 
 /** A sidecar whose turn comes late has so long to end all the same, as the kubelet gives it. */
 const LEAST_GRACE_MS = 2000;

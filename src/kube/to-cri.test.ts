@@ -8,8 +8,8 @@ import {
   SecurityProfile_ProfileType,
   Signal,
 } from "../gen/runtime/v1/api_pb.ts";
+import { parseManifest } from "./manifest/parse.ts";
 import type { Pod, PodHome } from "./pod.ts";
-import { parseManifest } from "./pod-spec.ts";
 import { containerConfig, sandboxConfig } from "./to-cri.ts";
 
 const home: PodHome = {

@@ -21,7 +21,8 @@ import {
 import { allContainers, sidecarsOf } from "./container-order.ts";
 import { dnsSettings } from "./dns.ts";
 import { expand, expandEnvironment } from "./expand.ts";
-import type { ContainerSpec, PodSpec, SecurityContextSpec } from "./fields.ts";
+import type { ContainerSpec, PodSpec, SecurityContextSpec } from "./manifest/fields.ts";
+import { SIGNALS } from "./manifest/signals.ts";
 import {
   emptyDirPath,
   graceSecondsOf,
@@ -32,7 +33,6 @@ import {
   podLogsDir,
 } from "./pod.ts";
 import { containerResources, podResources, qosClass, type Resources } from "./resources.ts";
-import { SIGNALS } from "./signals.ts";
 import { messageFile, messagePath } from "./termination-message.ts";
 
 /** The sandbox of a pod as a kubelet would ask for it. */

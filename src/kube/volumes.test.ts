@@ -12,8 +12,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseManifest } from "./manifest/parse.ts";
 import { emptyDirPath, hostsFile, type Pod, type PodHome, podLogsDir } from "./pod.ts";
-import { parseManifest } from "./pod-spec.ts";
 import { prepareVolumes, pruneAttempts, removePodFiles, writeHosts } from "./volumes.ts";
 
 let home: PodHome;

@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { chmod, chown, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
-import type { VolumeSpec } from "./fields.ts";
 import { hostsText } from "./hosts.ts";
+import type { VolumeSpec } from "./manifest/fields.ts";
 import { emptyDirPath, hostsFile, type Pod, type PodHome, podFilesDir, podLogsDir } from "./pod.ts";
 
 /** Makes what the pod's volumes need to be there, as often as it is called. */

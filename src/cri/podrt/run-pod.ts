@@ -6,7 +6,7 @@ import {
   RunPodResponseSchema,
 } from "../../gen/podrt/v1/podrt_pb.ts";
 import type { Keeper } from "../../kube/keeper.ts";
-import { parseManifest } from "../../kube/pod-spec.ts";
+import { parseManifest } from "../../kube/manifest/parse.ts";
 
 export async function runPod(keeper: Keeper, request: RunPodRequest): Promise<RunPodResponse> {
   const pods = parseManifest(request.manifest, request.fileName === "" ? "manifest" : request.fileName);

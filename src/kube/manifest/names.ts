@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isIP } from "node:net";
-import { CAPABILITIES } from "../linux/capability.ts";
+import { CAPABILITIES } from "../../linux/capability.ts";
 import { nearMiss } from "./near-miss.ts";
 import { type Check, pattern } from "./scalars.ts";
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Signal } from "../gen/runtime/v1/api_pb.ts";
+import { Signal } from "../../gen/runtime/v1/api_pb.ts";
 
 /** Signals by the names a manifest uses, as in SIGTERM and SIGRTMIN+3. */
 export const SIGNALS: ReadonlyMap<string, Signal> = new Map(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { parseManifest } from "./pod-spec.ts";
+import { parseManifest } from "./parse.ts";
 
 const DEMO = `apiVersion: v1
 kind: Pod

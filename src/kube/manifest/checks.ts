@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { allContainers, isSidecar } from "./container-order.ts";
+import { allContainers, isSidecar } from "../container-order.ts";
 import type { ContainerSpec, PodManifest, SecurityContextSpec, VolumeSpec } from "./fields.ts";
 
 /** Tells of a problem with the field at `path`. */

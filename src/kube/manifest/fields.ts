@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { messageOf } from "../errors.ts";
-import { parseBytes, parseMilliCpu } from "../lib/quantity.ts";
-import { parseReference } from "../oci/reference.ts";
+import { messageOf } from "../../errors.ts";
+import { parseBytes, parseMilliCpu } from "../../lib/quantity.ts";
+import { parseReference } from "../../oci/reference.ts";
 import * as names from "./names.ts";
 import { nearMiss } from "./near-miss.ts";
 import { boolean, integer, oneOf, only, portReference, quantity, string } from "./scalars.ts";

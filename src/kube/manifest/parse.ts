@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes, randomUUID } from "node:crypto";
 import { type Document, isMap, isScalar, LineCounter, type Node, parseAllDocuments } from "yaml";
-import { messageOf } from "../errors.ts";
+import { messageOf } from "../../errors.ts";
+import type { Pod } from "../pod.ts";
 import { checkPod } from "./checks.ts";
 import { FIELDS, type PodManifest } from "./fields.ts";
-import { ManifestReader } from "./manifest-reader.ts";
 import { nearMiss } from "./near-miss.ts";
-import type { Pod } from "./pod.ts";
 import { Problems } from "./problems.ts";
+import { ManifestReader } from "./reader.ts";
 import { describe } from "./schema.ts";
 
 const MAX_BYTES = 1024 * 1024;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { LineCounter } from "yaml";
-import { InvalidArgumentError } from "../errors.ts";
+import { InvalidArgumentError } from "../../errors.ts";
 
 /** A mistake in a manifest; lines and columns count from 1. */
 export interface Problem {
