@@ -2,7 +2,8 @@
 import { messageOf, NotFoundError, PodrtError } from "../errors.ts";
 import type { ContainerConfig, Mount } from "../gen/runtime/v1/api_pb.ts";
 import type { ImageRecord } from "../image/images.ts";
-import { imageVolume, type OpenImageVolume, openImageVolume, SUB_PATH } from "../launch/image-volume.ts";
+import { imageVolume, type OpenImageVolume, openImageVolume } from "../launch/image-volume.ts";
+import { SUB_PATH } from "../launch/mounts.ts";
 import type { PassedFds } from "../launch/passed-fds.ts";
 import { O_DIRECTORY, O_PATH } from "../linux/abi/fcntl.ts";
 import type { Fd } from "../linux/fd.ts";

@@ -4,7 +4,7 @@ import { mountAttr } from "../linux/abi/mount.ts";
 import type { Fd } from "../linux/fd.ts";
 import type { RuntimeMount } from "../oci/runtime-spec.ts";
 import { type ShownIds, withShownIds } from "./idmapped-directories.ts";
-import { attributesOf } from "./mounts.ts";
+import { attributesOf, SUB_PATH } from "./mounts.ts";
 import { CONTEXT, mountReadOnlyOverlay, setDetachedAttributes } from "./rootfs.ts";
 
 /** What an overlay mount of a runtime configuration says: the layers of an image, and which part of it. */
@@ -25,8 +25,6 @@ export interface OpenImageVolume {
   readonly subPath: string;
 }
 
-/** Begins an option that names the directory of the image that is mounted instead of its root. */
-export const SUB_PATH = "x-podrt.sub-path=";
 const LOWER_DIRECTORY = "lowerdir+=";
 
 export function imageVolume({ options }: RuntimeMount): ImageVolume {

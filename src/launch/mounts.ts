@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { FailedPreconditionError, messageOf } from "../errors.ts";
-import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE } from "../linux/abi/fcntl.ts";
+import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../linux/abi/fcntl.ts";
 import {
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
@@ -16,7 +16,7 @@ import {
 import { S_IFDIR, S_IFMT } from "../linux/abi/stat.ts";
 import { Fd } from "../linux/fd.ts";
 import { filesystemType } from "../linux/mount-info.ts";
-import { statFd } from "../linux/path.ts";
+import { openBeneath, statFd } from "../linux/path.ts";
 import { isErrno, syscall } from "../linux/syscall.ts";
 import { mountIdMappings } from "../oci/id-mapping.ts";
 import type { RuntimeMount } from "../oci/runtime-spec.ts";
@@ -59,6 +59,9 @@ export function isBindOption(option: string): boolean {
 
 /** Option of a bind whose source is the path itself, in the container's own root: a `VOLUME` of its image. */
 export const IMAGE_VOLUME = "x-podrt.image-volume";
+
+/** Begins an option that names what is mounted of a source, or of an image: a path below it that cannot leave it. */
+export const SUB_PATH = "x-podrt.sub-path=";
 
 interface MountOptions {
   readonly attributes: number;
@@ -215,11 +218,8 @@ export function finishMounts(table: Table, mounts: readonly RuntimeMount[]): voi
 }
 
 function openBindSource(mount: RuntimeMount, options: MountOptions): Fd {
-  const recursive = mount.options.includes("bind") ? 0 : AT_RECURSIVE;
   try {
-    const tree = new Fd(
-      syscall("open_tree", AT_FDCWD, mount.source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive),
-    );
+    const tree = copyTree(mount);
     try {
       if (options.propagation !== undefined) {
         const [mode, depth] = options.propagation;
@@ -243,6 +243,17 @@ function openBindSource(mount: RuntimeMount, options: MountOptions): Fd {
       { cause: error },
     );
   }
+}
+
+/** A detached copy of the mount at the source, or at a path below it that containers may have links in. */
+function copyTree({ source, options }: RuntimeMount): Fd {
+  const recursive = options.includes("bind") ? 0 : AT_RECURSIVE;
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive;
+  const subPath = options.find((option) => option.startsWith(SUB_PATH))?.slice(SUB_PATH.length);
+  if (subPath === undefined) return new Fd(syscall("open_tree", AT_FDCWD, source, flags));
+  using volume = new Fd(syscall("openat", AT_FDCWD, source, O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
+  using part = openBeneath(volume.number, subPath, O_PATH);
+  return new Fd(syscall("open_tree", part.number, "", flags | AT_EMPTY_PATH));
 }
 
 /** Fails now, as the start would, where the ids of a mount's file system cannot be mapped as it asks. */

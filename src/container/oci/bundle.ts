@@ -2,8 +2,7 @@
 import { readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { FailedPreconditionError, messageOf, UnimplementedError } from "../../errors.ts";
-import { SUB_PATH } from "../../launch/image-volume.ts";
-import { IMAGE_VOLUME } from "../../launch/mounts.ts";
+import { IMAGE_VOLUME, SUB_PATH } from "../../launch/mounts.ts";
 import { O_PATH } from "../../linux/abi/fcntl.ts";
 import { DEFAULT_DEVICE_RULES, type DeviceRule } from "../../linux/cgroup/device-rules.ts";
 import type { Fd } from "../../linux/fd.ts";

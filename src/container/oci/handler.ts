@@ -8,6 +8,7 @@ import {
   NamespaceMode,
   type PodSandboxConfig,
 } from "../../gen/runtime/v1/api_pb.ts";
+import { SUB_PATH } from "../../launch/mounts.ts";
 import { podDir } from "../../paths.ts";
 import type { ContainerRecord } from "../../state/containers.ts";
 import type { SandboxRecord } from "../../state/sandboxes.ts";
@@ -65,6 +66,9 @@ export function checkContainerFor(runtimeHandler: string, config: ContainerConfi
     if (mount.propagation === MountPropagation.PROPAGATION_BIDIRECTIONAL)
       refuse(`${field}.propagation (bidirectional)`, runtimeHandler);
     if (mount.uidMappings.length > 0) refuse(`${field}.uid_mappings`, runtimeHandler);
+    if (mount.mountOptions.some((option) => option.startsWith(SUB_PATH))) {
+      refuse("subPath of a volume that is not an image's", runtimeHandler);
+    }
     if (mount.gidMappings.length > 0) refuse(`${field}.gid_mappings`, runtimeHandler);
   }
 }
