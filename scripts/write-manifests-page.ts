@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FIELDS } from "../src/kube/manifest/fields.ts";
 import type { Field } from "../src/kube/manifest/schema.ts";
+import { WORKLOAD_FIELDS } from "../src/kube/manifest/workload-fields.ts";
 
 /** Writes docs/manifests.md, the fields of a Pod manifest, from the table that the reader of manifests follows. */
 
@@ -12,9 +13,23 @@ const INTRODUCTION = `# Fields of a Pod manifest
 
 Generated from \`src/kube/manifest/fields.ts\` by \`make gen\`; do not edit.
 
-What \`podrt run\` honours of the Kubernetes API, core/v1. A field that is refused is refused by name, with file, line and
-column, and so is one that is not listed; nothing is ignored. Defaults are Kubernetes's. Where podrt differs from a kubelet:
+What \`podrt run\` honours of the Kubernetes API. A field that is refused is refused by name, with file, line and column,
+and so is one that is not listed. A field that speaks of a cluster has no effect; whoever runs the manifest is told. Nothing
+is ignored silently. Defaults are Kubernetes's.
 
+A manifest is one file or several, a directory, an address or standard input, with any number of documents of these kinds:
+
+- \`Pod\`; \`Deployment\`, which gives its replicas as \`NAME-0\`, \`NAME-1\` and so on; \`DaemonSet\` and \`Job\`, which give one
+  pod of their own name each. A Job that fails is tried again up to its \`backoffLimit\`.
+- \`ConfigMap\` and \`Secret\`: there is no store of them; a pod takes along what it refers to and its manifest has.
+- \`PersistentVolumeClaim\`: a directory below \`/var/lib/podrt/claims/NAMESPACE/NAME\`, made for the first pod that uses it and
+  kept when that is gone. How much is asked for is not enforced.
+
+Where podrt differs from a kubelet:
+
+- What a pod refers to must be in the manifest that it is run from, unless it is optional; a kubelet would wait for it.
+- \`fsGroup\` makes directories and files that podrt writes the group's; what is in a claim or a hostPath keeps its owners.
+- The files of Secrets are on disk below podrt's state directory, which is root's, not in memory.
 - A \`postStart\` hook that has not ended after ten minutes has failed; Kubernetes sets no bound.
 - \`host\` of an HTTP or TCP action is an IP address, reached from the machine; without it the pod's address is
   asked from within the pod's network namespace.
@@ -22,7 +37,7 @@ column, and so is one that is not listed; nothing is ignored. Defaults are Kuber
 `;
 
 export function manifestsPage(): string {
-  const sections = Object.entries(FIELDS).map(([name, { shape }]) => {
+  const sections = Object.entries({ ...FIELDS, ...WORKLOAD_FIELDS }).map(([name, { shape }]) => {
     const rows = Object.entries(shape as Readonly<Record<string, Field>>).map(
       ([field, rule]) => `| ${field} | ${verdict(rule)} |`,
     );
@@ -33,6 +48,7 @@ export function manifestsPage(): string {
 
 function verdict(field: Field): string {
   if (field.kind === "unsupported") return `refused: ${field.why}`;
+  if (field.kind === "meaningless") return field.why;
   const [schema, more] = field.kind === "required" ? [field.schema, ", required"] : [field, ""];
   return `${schema.expected}${more}`.replaceAll("|", "\\|");
 }

@@ -1,28 +1,71 @@
 // SPDX-License-Identifier: Apache-2.0
-import { open } from "node:fs/promises";
+import { open, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
 import type { Io } from "./io.ts";
 
 /** The daemon takes no more; what is longer is no manifest, so it is not even read. */
 const MAX_BYTES = 1024 * 1024;
+const MAX_FILES = 100;
+const URL_TIMEOUT_MS = 30_000;
 
-/** The text of a manifest; `-` is standard input. */
-export async function readManifest(file: string, io: Io): Promise<string> {
-  try {
-    return await (file === "-" ? readAll(io.stdin, "standard input") : readFile(file));
-  } catch (error) {
-    throw new FailedPreconditionError(`cannot read the manifest ${file}: ${messageOf(error)}`, {
-      cause: error,
-    });
+export interface ManifestText {
+  /** What messages call it. */
+  readonly name: string;
+  readonly text: string;
+}
+
+/**
+ * The texts of manifests: of files, of the `.yaml`, `.yml` and `.json` files of a directory in the order
+ * of their names, of what an http or https address answers, and of `-`, standard input.
+ */
+export async function readManifests(sources: readonly string[], io: Io): Promise<ManifestText[]> {
+  const texts: ManifestText[] = [];
+  for (const source of sources) {
+    try {
+      for (const name of await filesOf(source)) texts.push({ name, text: await readOne(name, io) });
+    } catch (error) {
+      throw new FailedPreconditionError(`cannot read the manifest ${source}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
   }
+  if (texts.length <= MAX_FILES) return texts;
+  throw new FailedPreconditionError(
+    `these are ${texts.length} manifests; no more than ${MAX_FILES} are taken at once`,
+  );
 }
 
-async function readFile(path: string): Promise<string> {
-  await using file = await open(path, "r");
-  return await readAll(file.createReadStream(), path);
+function isUrl(source: string): boolean {
+  return /^https?:\/\//.test(source);
 }
 
-async function readAll(chunks: AsyncIterable<Uint8Array>, what: string): Promise<string> {
+async function filesOf(source: string): Promise<string[]> {
+  if (source === "-" || isUrl(source) || !(await stat(source)).isDirectory()) return [source];
+  const entries = await readdir(source, { withFileTypes: true });
+  const files = entries.filter((entry) => !entry.isDirectory() && /\.(ya?ml|json)$/.test(entry.name));
+  if (files.length === 0) throw new Error("the directory has no .yaml, .yml or .json file");
+  return files.map(({ name }) => join(source, name)).sort();
+}
+
+async function readOne(name: string, io: Io): Promise<string> {
+  if (name === "-") return await readAll(io.stdin, "standard input");
+  if (isUrl(name)) return await readUrl(name, io.interrupted);
+  await using file = await open(name, "r");
+  return await readAll(file.createReadStream(), name);
+}
+
+async function readUrl(url: string, interrupted: AbortSignal): Promise<string> {
+  const signal = AbortSignal.any([interrupted, AbortSignal.timeout(URL_TIMEOUT_MS)]);
+  const answer = await fetch(url, { signal });
+  if (!answer.ok) throw new Error(`the server answered ${answer.status} ${answer.statusText}`.trim());
+  return await readAll(answer.body ?? [], url);
+}
+
+async function readAll(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  what: string,
+): Promise<string> {
   const parts: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of chunks) {

@@ -182,11 +182,11 @@ function declareDaemonCommands(program: Command): void {
 
 function declarePodCommands(command: Declare): void {
   command(
-    "run <file>",
-    "keep the pods of a manifest, show their logs until Ctrl-C, then remove them",
+    "run <manifests...>",
+    "keep the pods of manifests, show their logs until Ctrl-C, then remove them",
     async () => (await import("./run.ts")).run,
   )
-    .usage("[options] <file | ->")
+    .usage("[options] <file | directory | URL | - ...>")
     .option("-d, --detach", "leave the pods running and return")
     .option("--wait <seconds>", "with --detach: return once every container runs", seconds);
   command("pods", "list pods", async () => (await import("./pods.ts")).pods).addOption(outputOption());

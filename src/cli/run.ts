@@ -14,7 +14,7 @@ import {
   takeInventory,
 } from "./inventory.ts";
 import type { Io } from "./io.ts";
-import { readManifest } from "./manifest-file.ts";
+import { readManifests } from "./manifest-file.ts";
 import { podRow } from "./pods.ts";
 import type { Context } from "./program.ts";
 import { painter } from "./table.ts";
@@ -30,11 +30,12 @@ const LOOK_MS = 200;
 /** A daemon that restarts goes on with the pods, so its absence is waited out for so long. */
 const ABSENCE_MS = 30_000;
 
-export async function run({ io, socketPath }: Context, file: string, options: Options): Promise<number> {
+export async function run({ io, socketPath }: Context, names: string[], options: Options): Promise<number> {
   if (options.wait !== undefined && !options.detach) throw new UsageError("--wait needs --detach");
-  const manifest = await readManifest(file, io);
+  const files = await readManifests(names, io);
   using daemon = openDaemon(socketPath);
-  const { pods } = await daemon.pods.runPod({ manifest, fileName: file });
+  const { pods, notes } = await daemon.pods.runPod({ files });
+  for (const note of notes) await io.err(`podrt: ${note}\n`);
   if (!options.detach) return await stay(daemon, io, pods);
   for (const pod of pods) await io.out(`${podTitle(pod)}\n`);
   if (options.wait !== undefined) await waitUntilRunning(daemon, io, pods, options.wait);

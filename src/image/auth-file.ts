@@ -30,8 +30,37 @@ const authFileSchema = v.object({
  */
 export function authFromFile(file: string, host: string, repository = ""): RegistryAuth | undefined {
   const content = readAuthFile(file);
-  if (content === undefined) return undefined;
-  const { auths, credHelpers, credsStore } = content;
+  return content === undefined ? undefined : authFrom(content, file, host, repository);
+}
+
+/** As `authFromFile`, from what such a file holds; `what` is how messages call it. */
+export function authFromText(
+  text: string,
+  what: string,
+  host: string,
+  repository: string,
+): RegistryAuth | undefined {
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch {
+    throw new FailedPreconditionError(`${what} is not JSON; write it as docker login does`);
+  }
+  const read = v.safeParse(authFileSchema, content);
+  if (!read.success) {
+    throw new FailedPreconditionError(`${what} does not hold credentials as docker login writes them`);
+  }
+  return authFrom(read.output, what, host, repository);
+}
+
+type AuthFile = v.InferOutput<typeof authFileSchema>;
+
+function authFrom(
+  { auths, credHelpers, credsStore }: AuthFile,
+  file: string,
+  host: string,
+  repository: string,
+): RegistryAuth | undefined {
   const address = canonicalHost(host);
   const fits = (key: string) => {
     const { host: keyHost, prefix } = keyParts(key);

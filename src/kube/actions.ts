@@ -6,7 +6,8 @@ import { Health, HealthCheckResponse_ServingStatus } from "../gen/grpc/health/v1
 import { withDeadline } from "../lib/deadline.ts";
 import { httpGet } from "./http-get.ts";
 import type { Lifecycle } from "./lifecycle.ts";
-import type { ContainerSpec, ProbeSpec } from "./manifest/fields.ts";
+import type { ProbeSpec } from "./manifest/action-fields.ts";
+import type { ContainerSpec } from "./manifest/container-fields.ts";
 
 /** What is done to a container by a probe: one of these is set. */
 export type Action = Pick<ProbeSpec, "exec" | "httpGet" | "tcpSocket" | "grpc">;

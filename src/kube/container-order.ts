@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { ContainerView } from "./lifecycle.ts";
-import type { ContainerSpec, PodSpec } from "./manifest/fields.ts";
+import type { ContainerSpec } from "./manifest/container-fields.ts";
+import type { PodSpec } from "./manifest/fields.ts";
 import type { ContainerMemory } from "./pod-record.ts";
 import { shouldStart } from "./restart.ts";
 

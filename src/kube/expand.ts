@@ -10,12 +10,3 @@ export function expand(text: string, variables: ReadonlyMap<string, string>): st
     return variables.get(name!) ?? whole;
   });
 }
-
-/** The variables of a container in the order of its manifest, each expanded with those before it. */
-export function expandEnvironment(
-  env: readonly { readonly name: string; readonly value?: string }[],
-): Map<string, string> {
-  const variables = new Map<string, string>();
-  for (const { name, value } of env) variables.set(name, expand(value ?? "", variables));
-  return variables;
-}

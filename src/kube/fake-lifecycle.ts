@@ -184,7 +184,7 @@ export class FakeLifecycle implements Lifecycle {
     return this.images.get(reference);
   }
 
-  async pullImage(reference: string, signal: AbortSignal): Promise<void> {
+  async pullImage(reference: string, _auth: unknown, signal: AbortSignal): Promise<void> {
     this.#call("pullImage", reference);
     signal.throwIfAborted();
     this.images.set(reference, { id: `sha256:${reference}`, user: "" });

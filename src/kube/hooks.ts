@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Action, failureOf, type Target } from "./actions.ts";
 import type { Clock, ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
-import type { ContainerSpec } from "./manifest/fields.ts";
+import type { ContainerSpec } from "./manifest/container-fields.ts";
 
 export interface HooksDeps {
   readonly lifecycle: Lifecycle;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Pod, podHostname } from "./pod.ts";
+import { type Pod, podHostnames } from "./pod.ts";
 
 /** What /etc/hosts of a pod's containers says: the usual names, the pod's own, then its hostAliases. */
 export function hostsText(pod: Pod, addresses: readonly string[], hostHosts: string): string {
@@ -19,6 +19,6 @@ function ownLines(pod: Pod, addresses: readonly string[]): string[] {
     "fe00::0\tip6-mcastprefix",
     "fe00::1\tip6-allnodes",
     "fe00::2\tip6-allrouters",
-    ...addresses.map((address) => `${address}\t${podHostname(pod)}`),
+    ...addresses.map((address) => [address, ...podHostnames(pod)].join("\t")),
   ];
 }

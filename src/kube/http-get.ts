@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
-import type { HttpGetSpec } from "./manifest/fields.ts";
+import type { HttpGetSpec } from "./manifest/action-fields.ts";
 
 export interface HttpRoute {
   readonly address: string;

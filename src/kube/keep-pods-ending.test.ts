@@ -21,7 +21,7 @@ describe("a pod that is ended", () => {
 
   test("while its image is pulled does not wait for the pull", async () => {
     let aborted = false;
-    k.runtime.pullImage = (_reference, signal) =>
+    k.runtime.pullImage = (_reference, _auth, signal) =>
       new Promise((_resolve, reject) =>
         signal.addEventListener("abort", () => {
           aborted = true;

@@ -19,16 +19,20 @@ describe("a pod that is run", () => {
   test("is refused under a name that is taken, and none of the others is started", async () => {
     k.run(ONE);
     await until(() => k.runtime.running("app"), "it runs");
-    expect(() => k.keeper.run(parseManifest(`${podText("q", ONE)}---\n${podText("p", ONE)}`, "f"))).toThrow(
-      /default\/p exists/,
-    );
+    expect(() =>
+      k.keeper.run(
+        parseManifest([{ name: "f", text: `${podText("q", ONE)}---\n${podText("p", ONE)}` }]).pods,
+      ),
+    ).toThrow(/default\/p exists/);
     expect(k.keeper.list()).toHaveLength(1);
   });
 
   test("is refused under the uid of another", () => {
     expect(() =>
       k.keeper.run(
-        parseManifest(`${podText("q", ONE, ", uid: u")}---\n${podText("r", ONE, ", uid: u")}`, "f"),
+        parseManifest([
+          { name: "f", text: `${podText("q", ONE, ", uid: u")}---\n${podText("r", ONE, ", uid: u")}` },
+        ]).pods,
       ),
     ).toThrow("another pod has the uid u");
     expect(k.keeper.list()).toEqual([]);

@@ -51,6 +51,8 @@ export function useKeeper(): KeeperHarness {
       stateDir: mkdtempSync(join(tmpdir(), "podrt-keeper-")),
       machineMemoryBytes: 2 ** 33,
       cpuCount: 2,
+      nodeName: "node",
+      hostAddresses: () => ["192.0.2.9"],
       hostResolvConf: () => "nameserver 192.0.2.1\n",
       hostHosts: () => "127.0.0.1 localhost\n",
     };
@@ -78,7 +80,7 @@ export function useKeeper(): KeeperHarness {
     },
     close: () => state.keeper!.close(),
     open,
-    run: (spec) => state.keeper!.run(parseManifest(podText("p", spec), "pod.yaml")),
+    run: (spec) => state.keeper!.run(parseManifest([{ name: "pod.yaml", text: podText("p", spec) }]).pods),
     status: () => state.keeper!.list()[0]!,
     app: () => state.keeper!.list()[0]!.containers[0]!,
     creations: () => state.runtime!.calls.filter((call) => call.startsWith("createContainer")),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
-import { cpus, totalmem } from "node:os";
+import { cpus, hostname, networkInterfaces, totalmem } from "node:os";
 import { createContainer } from "../container/create.ts";
 import { execSync } from "../container/exec-sync.ts";
 import { reopenLog } from "../container/log-reopen.ts";
@@ -18,14 +18,13 @@ import { stopSandbox } from "../sandbox/stop.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import type { Table } from "../state/table.ts";
+import { hostAddresses } from "./host-addresses.ts";
 import { type Keeper, keepPods } from "./keep-pods.ts";
 import { type ContainerView, type Lifecycle, type SandboxView, systemClock } from "./lifecycle.ts";
 import { podKey } from "./pod.ts";
 import type { PodRecord } from "./pod-record.ts";
 
 export type { Keeper } from "./keep-pods.ts";
-
-const DEFAULT_HANDLER = "";
 
 /** Goes on with the pods of `table` on this machine's runtime; call it once recovery is over. */
 export function startKeeper(runtime: Runtime, table: Table<PodRecord>): Keeper {
@@ -38,6 +37,8 @@ export function startKeeper(runtime: Runtime, table: Table<PodRecord>): Keeper {
       stateDir: runtime.paths.stateDir,
       machineMemoryBytes: totalmem(),
       cpuCount: cpus().length,
+      nodeName: hostname(),
+      hostAddresses: () => hostAddresses(networkInterfaces(), runtime.config.network.bridge),
       hostResolvConf: () => readOrEmpty("/etc/resolv.conf"),
       hostHosts: () => readOrEmpty("/etc/hosts"),
     },
@@ -61,7 +62,8 @@ function runtimeLifecycle(runtime: Runtime): Lifecycle {
         .filter(({ created }) => created)
         .map(containerView),
     // Named as the calls that do the same for a kubelet.
-    runSandbox: (config) => runOperation("RunPodSandbox", () => runSandbox(runtime, config, DEFAULT_HANDLER)),
+    runSandbox: (config, handler) =>
+      runOperation("RunPodSandbox", () => runSandbox(runtime, config, handler)),
     stopSandbox: (id) => runOperation("StopPodSandbox", () => stopSandbox(runtime, id)),
     removeSandbox: (id) => runOperation("RemovePodSandbox", () => removeSandbox(runtime, id)),
     createContainer: (sandboxId, config) =>
@@ -83,8 +85,9 @@ function runtimeLifecycle(runtime: Runtime): Lifecycle {
       const image = runtime.images.find(reference);
       return image === undefined ? undefined : { id: image.id, user: image.config.User };
     },
-    async pullImage(reference, signal) {
-      await runOperation("PullImage", () => runtime.images.pull(reference, { signal }));
+    async pullImage(reference, auth, signal) {
+      const options = { signal, ...(auth === undefined ? {} : { auth }) };
+      await runOperation("PullImage", () => runtime.images.pull(reference, options));
     },
     onEvent: (listener) =>
       runtime.events.subscribe(({ type, containerId, sandboxId }) => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Socket } from "node:net";
 import type { ContainerConfig, PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
+import type { RegistryAuth } from "../image/registry-auth.ts";
 
 /** What ties a sandbox to its pod. */
 export interface PodIdentity {
@@ -51,7 +52,8 @@ export interface ImageView {
 export interface Lifecycle {
   sandboxesOf(pod: PodIdentity): SandboxView[];
   containersOf(sandboxId: string): ContainerView[];
-  runSandbox(config: PodSandboxConfig): Promise<string>;
+  /** `handler` is a runtime class of the configuration, empty for podrt's own. */
+  runSandbox(config: PodSandboxConfig, handler: string): Promise<string>;
   stopSandbox(id: string): Promise<void>;
   removeSandbox(id: string): Promise<void>;
   createContainer(sandboxId: string, config: ContainerConfig): Promise<string>;
@@ -66,7 +68,7 @@ export interface Lifecycle {
   /** Goes on in a new file at the log's path, the old one having been renamed. */
   reopenLog(id: string): Promise<void>;
   findImage(reference: string): Promise<ImageView | undefined>;
-  pullImage(reference: string, signal: AbortSignal): Promise<void>;
+  pullImage(reference: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<void>;
   /** Calls `listener` after anything happened to a sandbox of the pod or one of its containers. */
   onEvent(listener: (podUid: string) => void): () => void;
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { messageOf } from "../errors.ts";
+import type { RegistryAuth } from "../image/registry-auth.ts";
 import { parseReference } from "../oci/reference.ts";
 import type { ImageView, Lifecycle } from "./lifecycle.ts";
-import type { ContainerSpec } from "./manifest/fields.ts";
+import type { ContainerSpec } from "./manifest/container-fields.ts";
+import type { PodSpec } from "./manifest/fields.ts";
 
 /** What became of the wish for a container's image. */
 export type ImageAnswer =
@@ -10,15 +12,45 @@ export type ImageAnswer =
   | { readonly kind: "pulling" }
   | { readonly kind: "failed"; readonly reason: string; readonly message: string };
 
-/** The images of one pod's containers: pulls run beside everything else and call back when done. */
+/** An image that a container or a volume is made of. */
+export interface WantedImage {
+  /** Tells apart what asks for images: a container by its name, a volume as `volume NAME`. */
+  readonly user: string;
+  readonly reference: string;
+  readonly policy: PullPolicy | undefined;
+}
+
+type PullPolicy = "Always" | "IfNotPresent" | "Never";
+
+/** The images of one pod: pulls run beside everything else and call back when done. */
 export interface PodImages {
-  /** The image for one attempt of a container, by its pull policy. A failure is told once, then retried. */
-  request(container: ContainerSpec, attempt: number): Promise<ImageAnswer>;
+  /** The image for one attempt of its user, by its pull policy. A failure is told once, then retried. */
+  request(wanted: WantedImage, attempt: number): Promise<ImageAnswer>;
 }
 
 /** Always for `latest` and for no tag, else IfNotPresent; a digest cannot change, so it is never `latest`. */
-function pullPolicy({ image, imagePullPolicy }: ContainerSpec): "Always" | "IfNotPresent" | "Never" {
-  return imagePullPolicy ?? (parseReference(image).tag === "latest" ? "Always" : "IfNotPresent");
+function pullPolicy({ reference, policy }: WantedImage): PullPolicy {
+  return policy ?? (parseReference(reference).tag === "latest" ? "Always" : "IfNotPresent");
+}
+
+/** What must be present before a container is made: its own image, then those that are its volumes. */
+export function imagesOf(container: ContainerSpec, { volumes = [] }: PodSpec): WantedImage[] {
+  const mounted = new Set((container.volumeMounts ?? []).map(({ name }) => name));
+  const { name, image, imagePullPolicy } = container;
+  return [
+    { user: name, reference: image, policy: imagePullPolicy },
+    ...volumes.flatMap((volume) =>
+      volume.image === undefined || !mounted.has(volume.name)
+        ? []
+        : [
+            {
+              user: `volume ${volume.name}`,
+              reference: volume.image.reference,
+              policy: volume.image.pullPolicy,
+            },
+          ],
+    ),
+  ];
 }
 
 type Pull =
@@ -28,39 +60,40 @@ type Pull =
 
 export function podImages(
   lifecycle: Pick<Lifecycle, "findImage" | "pullImage">,
+  authFor: (reference: string) => RegistryAuth | undefined,
   signal: AbortSignal,
   onSettled: () => void,
 ): PodImages {
   const pulls = new Map<string, Pull>();
-  const pull = async (container: ContainerSpec, attempt: number): Promise<void> => {
+  const pull = async ({ user, reference }: WantedImage, attempt: number): Promise<void> => {
     try {
-      await lifecycle.pullImage(container.image, signal);
-      pulls.set(container.name, { kind: "done", attempt });
+      await lifecycle.pullImage(reference, authFor(reference), signal);
+      pulls.set(user, { kind: "done", attempt });
     } catch (error) {
-      pulls.set(container.name, { kind: "failed", message: messageOf(error) });
+      pulls.set(user, { kind: "failed", message: messageOf(error) });
     }
     onSettled();
   };
-  const request = async (container: ContainerSpec, attempt: number): Promise<ImageAnswer> => {
-    const { name, image: reference } = container;
-    const earlier = pulls.get(name);
+  const request = async (wanted: WantedImage, attempt: number): Promise<ImageAnswer> => {
+    const { user, reference } = wanted;
+    const earlier = pulls.get(user);
     if (earlier?.kind === "pulling") return { kind: "pulling" };
     if (earlier?.kind === "failed") {
-      pulls.delete(name);
+      pulls.delete(user);
       return { kind: "failed", reason: "ErrImagePull", message: earlier.message };
     }
-    const policy = pullPolicy(container);
+    const policy = pullPolicy(wanted);
     const isPulled = earlier?.kind === "done" && earlier.attempt === attempt;
     if (policy !== "Always" || isPulled) {
       const image = await lifecycle.findImage(reference);
       if (image !== undefined) return { kind: "ready", image };
       if (policy === "Never") {
-        const message = `image ${reference} is not present and imagePullPolicy is Never`;
+        const message = `image ${reference} is not present and its pull policy is Never`;
         return { kind: "failed", reason: "ErrImageNeverPull", message };
       }
     }
-    pulls.set(name, { kind: "pulling" });
-    void pull(container, attempt);
+    pulls.set(user, { kind: "pulling" });
+    void pull(wanted, attempt);
     return { kind: "pulling" };
   };
   return { request };

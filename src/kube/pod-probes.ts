@@ -2,7 +2,7 @@
 
 import type { Hooks } from "./hooks.ts";
 import type { Clock, ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
-import type { ContainerSpec } from "./manifest/fields.ts";
+import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { PodMemory } from "./pod-memory.ts";
 import type { ContainerMemory } from "./pod-record.ts";
 import { type Prober, type Readiness, startProber } from "./prober.ts";

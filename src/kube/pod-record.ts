@@ -51,6 +51,9 @@ export interface PodRecord {
   readonly finishedSandboxId?: string;
   /** Why the pod as a whole has failed, whatever its containers do. */
   readonly failure?: { readonly reason: string; readonly message: string };
+  /** How often the whole pod was run anew, as a Job's is; and when, on Clock.nowMs(), it is next. */
+  readonly retries?: number;
+  readonly retryAtMs?: number | undefined;
   /** Set once the pod is to stop, or to go. */
   readonly ending?: { readonly graceSeconds: number; readonly remove: boolean };
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isOver, isSidecar, mayRun, stepsOf } from "./container-order.ts";
+import { jobStep } from "./job.ts";
 import type { ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
-import type { ContainerSpec } from "./manifest/fields.ts";
+import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { Pod } from "./pod.ts";
 import { readinessOf } from "./pod-probes.ts";
 import type { ContainerMemory, PodRecord } from "./pod-record.ts";
@@ -129,6 +130,8 @@ function phaseOf(
   const memories = containers.map(({ name }) => memoryIn(record)(name));
   // The ends of its containers are known once the sandbox is stopped.
   if (isStill && record.failure !== undefined && !isReady) return "Failed";
+  // A Job's pod that is run once more has not failed yet.
+  if (isStill && jobStep(record, 0)?.kind === "retry") return "Pending";
   if (isStill && isOver(spec, memoryIn(record))) {
     return memories.every(({ lastExit }) => lastExit?.exitCode === 0) ? "Succeeded" : "Failed";
   }

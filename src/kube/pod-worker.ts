@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-import { join } from "node:path";
 import { messageOf } from "../errors.ts";
 import type { Table } from "../state/table.ts";
-import { dueContainers, isOver, mayRun, stepsOf } from "./container-order.ts";
+import { containerKeeper } from "./container-keeper.ts";
+import { dueContainers, isOver, stepsOf } from "./container-order.ts";
 import { newHooks } from "./hooks.ts";
-import type { Clock, ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
+import { begunAnew, jobStep } from "./job.ts";
+import type { Clock, Lifecycle, SandboxView } from "./lifecycle.ts";
 import { rotateLog } from "./log-rotation.ts";
-import type { ContainerSpec } from "./manifest/fields.ts";
-import { graceSecondsOf, type Pod, type PodHome, podLogsDir } from "./pod.ts";
-import { podImages, rootRefusal } from "./pod-images.ts";
+import type { ContainerSpec } from "./manifest/container-fields.ts";
+import { graceSecondsOf, type Pod, type PodHome } from "./pod.ts";
+import { podImages } from "./pod-images.ts";
 import { podMemory } from "./pod-memory.ts";
 import { podProbes, readinessOf } from "./pod-probes.ts";
 import type { PodRecord } from "./pod-record.ts";
+import { pullAuth } from "./pull-secret.ts";
 import type { BackOff } from "./restart.ts";
 import { isLive, stopContainers } from "./stop-containers.ts";
-import { messagesDir, prepareMessageFile } from "./termination-message.ts";
-import { containerConfig, sandboxConfig } from "./to-cri.ts";
+import { sandboxConfig } from "./to-cri.ts";
 import { newTroubles, POD, type Trouble } from "./troubles.ts";
-import { prepareVolumes, pruneAttempts, removePodFiles, writeHosts } from "./volumes.ts";
+import { exceededLimit, hasLimits } from "./volume-limits.ts";
+import { prepareVolumes, removePodFiles, writeHosts } from "./volumes.ts";
 
 export interface WorkerDeps {
   readonly lifecycle: Lifecycle;
@@ -42,6 +44,8 @@ export interface PodWorker {
   close(): Promise<void>;
 }
 
+/** How often volumes that have a limit are looked through, as a kubelet does. */
+const VOLUMES_MS = 10_000;
 /** Waits after a failed ending of a pod, which goes on until it succeeds. */
 const END_BACK_OFF: BackOff = { firstMs: 500, maxMs: 30_000 };
 
@@ -58,17 +62,31 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   const memory = podMemory(initial, deps);
   const troubles = newTroubles(clock);
   const stopped = new Set<string>();
-  const images = podImages(lifecycle, abort.signal, poke);
   const hooks = newHooks({ lifecycle, clock, log: (message) => deps.log(message, pod) });
   const probes = podProbes({ lifecycle, clock, memory, hooks, poke });
-  /** Ids of containers that are being ended for what a probe said. */
-  const kills = new Set<string>();
+  const containers = containerKeeper({
+    pod,
+    lifecycle,
+    clock,
+    home,
+    memory,
+    troubles,
+    hooks,
+    probes,
+    images: podImages(lifecycle, (image) => pullAuth(pod, image), abort.signal, poke),
+    sandboxes,
+    suffer,
+    isWaiting,
+    wakeBy,
+    log: (message) => deps.log(message, pod),
+  });
   let running: Promise<void> | undefined;
   let isDue = false;
   let isClosed = false;
   /** Of the stop in flight. */
   let stoppingSeconds: number | undefined;
   let cancelTimer = () => {};
+  let volumesDueMs = 0;
   let wakeAtMs = Number.POSITIVE_INFINITY;
   let waiters: { readonly remove: boolean; readonly resolve: () => void }[] = [];
 
@@ -135,6 +153,8 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       memory.noteExits(sandbox.id, "sandbox");
     }
     noteDeadline();
+    await noteVolumes();
+    if (await beginsAnew(found)) return;
     if (isFinished(current)) {
       // The newest sandbox stays listed, stopped, so that its containers' ends and logs can be read.
       if (current !== undefined) {
@@ -161,7 +181,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       ),
     );
     for (const container of due) {
-      if (!isEnding() && !isClosed) await keepContainer(container, sandbox);
+      if (!isEnding() && !isClosed) await containers.keep(container, sandbox);
     }
     await rotateLogs(sandbox);
   }
@@ -196,9 +216,45 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       wakeBy(clock.nowMs() + seconds * 1000 - ageMs);
       return;
     }
-    const message = `the pod was active for longer than its activeDeadlineSeconds, ${seconds}`;
-    memory.save({ failure: { reason: "DeadlineExceeded", message } });
+    fail("DeadlineExceeded", `the pod was active for longer than its activeDeadlineSeconds, ${seconds}`);
+  }
+
+  /** At most once in a while: a volume may have many files. */
+  async function noteVolumes(): Promise<void> {
+    if (!hasLimits(pod) || memory.record().failure !== undefined || isOver(pod.spec, memory.container))
+      return;
+    if (clock.nowMs() < volumesDueMs) return wakeBy(volumesDueMs);
+    volumesDueMs = clock.nowMs() + VOLUMES_MS;
+    wakeBy(volumesDueMs);
+    const message = await exceededLimit(pod, home);
+    if (message !== undefined) fail("Evicted", message);
+  }
+
+  function fail(reason: string, message: string): void {
+    memory.save({ failure: { reason, message } });
     deps.log(message, pod);
+  }
+
+  /** A Job's pod that has failed is run anew when it is time, or given up. */
+  async function beginsAnew(found: readonly SandboxView[]): Promise<boolean> {
+    const step = jobStep(memory.record(), clock.nowMs());
+    if (step === undefined || isEnding()) return false;
+    if (step.kind === "give up") {
+      fail("BackoffLimitExceeded", step.message);
+      return false;
+    }
+    if (step.atMs > clock.nowMs()) {
+      if (memory.record().retryAtMs === undefined) memory.save({ retryAtMs: step.atMs });
+      wakeBy(step.atMs);
+      return false;
+    }
+    for (const { id } of found) {
+      await stopOnce(id);
+      await lifecycle.removeSandbox(id);
+    }
+    memory.save(begunAnew(memory.record(), step.retries));
+    poke();
+    return true;
   }
 
   function isFinished(current: SandboxView | undefined): boolean {
@@ -226,7 +282,10 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       await prepareVolumes(pod, home);
       step = "CreatePodSandboxError";
       memory.save({ nextSandboxAttempt: attempt + 1 });
-      const id = await lifecycle.runSandbox(sandboxConfig(pod, attempt, home));
+      const id = await lifecycle.runSandbox(
+        sandboxConfig(pod, attempt, home),
+        pod.spec.runtimeClassName ?? "",
+      );
       const sandbox = lifecycle.sandboxesOf(pod).find((view) => view.id === id);
       if (sandbox?.isReady) await writeHosts(pod, sandbox.addresses, home);
       troubles.clear(POD);
@@ -236,87 +295,6 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     } catch (error) {
       suffer(POD, step, messageOf(error));
       return undefined;
-    }
-  }
-
-  async function keepContainer(container: ContainerSpec, sandbox: SandboxView): Promise<void> {
-    const { name } = container;
-    // What ended while this pass dealt with other containers is noted first: it has a policy and a wait.
-    // If the whole sandbox has, the next pass sees to it.
-    if (!sandboxes().some(({ id, isReady }) => id === sandbox.id && isReady)) return;
-    memory.noteExits(sandbox.id, "crash");
-    const views = lifecycle
-      .containersOf(sandbox.id)
-      .filter((view) => view.name === name)
-      .toSorted((a, b) => b.attempt - a.attempt);
-    const [newest] = views;
-    if (newest?.state === "running") {
-      troubles.clear(name);
-      tend(container, newest, sandbox);
-      return;
-    }
-    if (isWaiting(name)) return;
-    if (newest?.state === "created") return start(name, newest.id);
-    const remembered = memory.container(name);
-    if (!mayRun(pod.spec, container, { memory: remembered, newest })) return;
-    if (remembered.notBeforeMs > clock.nowMs()) return wakeBy(remembered.notBeforeMs);
-    if (newest?.state === "unknown") await lifecycle.stopContainer(newest.id, 0);
-    const attempt = Math.max(remembered.nextAttempt, (newest?.attempt ?? -1) + 1);
-    await create(container, sandbox, attempt, views);
-  }
-
-  /** A container that runs is probed, and ended when a probe says so; what follows is a restart as any other. */
-  function tend(container: ContainerSpec, view: ContainerView, sandbox: SandboxView): void {
-    const { unhealthy } = memory.container(container.name);
-    if (unhealthy?.containerId !== view.id) {
-      probes.watch(container, view, sandbox);
-      return;
-    }
-    if (kills.has(view.id)) return;
-    kills.add(view.id);
-    deps.log(`container ${container.name} is ended: ${unhealthy.message}`, pod);
-    const graceMs = (unhealthy.graceSeconds ?? graceSecondsOf(pod)) * 1000;
-    // Not awaited: others need not wait for its grace. When it fails, a later pass tries again.
-    void hooks
-      .end(container, view, sandbox, graceMs)
-      .catch((error) => deps.log(messageOf(error), pod))
-      .finally(() => kills.delete(view.id));
-  }
-
-  async function create(
-    container: ContainerSpec,
-    sandbox: SandboxView,
-    attempt: number,
-    earlier: readonly ContainerView[],
-  ): Promise<void> {
-    const { name } = container;
-    const answer = await images.request(container, attempt);
-    if (answer.kind === "pulling") return;
-    if (answer.kind === "failed") return suffer(name, answer.reason, answer.message);
-    const refusal = rootRefusal(container, pod.spec.securityContext, answer.image.user);
-    if (refusal !== undefined) return suffer(name, "CreateContainerConfigError", refusal);
-    try {
-      const image = { id: answer.image.id, reference: container.image };
-      prepareMessageFile(home, pod, name, attempt);
-      const config = containerConfig(pod, container, attempt, image, home);
-      const id = await lifecycle.createContainer(sandbox.id, config);
-      memory.noteAttempt(name, attempt);
-      await start(name, id);
-    } catch (error) {
-      return suffer(name, "CreateContainerError", messageOf(error));
-    }
-    // The attempt before this one stays for those who ask why it ended.
-    for (const view of earlier.slice(1)) await lifecycle.removeContainer(view.id);
-    await pruneAttempts(join(podLogsDir(home, pod), name), attempt - 1);
-    await pruneAttempts(messagesDir(home, pod, name), attempt - 1);
-  }
-
-  async function start(name: string, id: string): Promise<void> {
-    try {
-      await lifecycle.startContainer(id);
-      troubles.clear(name);
-    } catch (error) {
-      suffer(name, "RunContainerError", messageOf(error));
     }
   }
 

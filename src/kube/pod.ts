@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
 import type { PodSpec } from "./manifest/fields.ts";
+import type { PodObjects } from "./manifest/objects.ts";
 
 /** A pod as it is kept: named, with a uid, otherwise as its manifest has it. */
 export interface Pod {
@@ -10,6 +11,17 @@ export interface Pod {
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly spec: PodSpec;
+  /** What the spec refers to; absent for a pod that an earlier podrt kept. */
+  readonly objects?: PodObjects;
+  /** The workload that asked for the pod, as in `Deployment/web`. */
+  readonly owner?: string;
+  readonly job?: JobPolicy;
+}
+
+/** How a Job's pod is tried again. */
+export interface JobPolicy {
+  /** So many failures are followed by another attempt; the next one is the pod's. */
+  readonly backoffLimit: number;
 }
 
 /** The machine and the directories in which pods are kept. */
@@ -18,6 +30,9 @@ export interface PodHome {
   readonly stateDir: string;
   readonly machineMemoryBytes: number;
   readonly cpuCount: number;
+  /** What pods are told of the machine; its own addresses, the one that others reach it by first. */
+  readonly nodeName: string;
+  readonly hostAddresses: () => readonly string[];
   /** Text of the host's /etc/resolv.conf and /etc/hosts, read each time a sandbox is made. */
   readonly hostResolvConf: () => string;
   readonly hostHosts: () => string;
@@ -41,14 +56,37 @@ export function emptyDirPath(home: Pick<PodHome, "stateDir">, pod: Pod, volume: 
   return join(podFilesDir(home, pod), "volumes", "empty-dir", volume);
 }
 
+/** The directory of a volume that shows objects or fields of the pod. */
+export function filesVolumePath(home: Pick<PodHome, "stateDir">, pod: Pod, volume: string): string {
+  return join(podFilesDir(home, pod), "volumes", "files", volume);
+}
+
+/** The directory that stands for a PersistentVolumeClaim; it stays when the pods that use it are gone. */
+export function claimPath(home: Pick<PodHome, "stateDir">, namespace: string, claim: string): string {
+  return join(home.stateDir, "claims", namespace, claim);
+}
+
 /** As the kubelet lays out logs; below it `CONTAINER/ATTEMPT.log`. */
 export function podLogsDir(home: Pick<PodHome, "stateDir">, pod: Pod): string {
   return join(home.stateDir, "logs", `${pod.namespace}_${pod.name}_${pod.uid}`);
 }
 
-/** The host name of a pod: at most 63 characters, not ending in `-` or `.`; the host's own with hostNetwork. */
+/** The domain that names of pods with a subdomain end in, as in most clusters. */
+const CLUSTER_DOMAIN = "cluster.local";
+
+/** The names of a pod in its /etc/hosts: with a subdomain the full one first; at most 63 characters for the short one. */
+export function podHostnames(pod: Pod): string[] {
+  const short = (pod.spec.hostname ?? pod.name).slice(0, 63).replace(/[-.]+$/, "");
+  const { subdomain } = pod.spec;
+  return subdomain === undefined
+    ? [short]
+    : [`${short}.${subdomain}.${pod.namespace}.svc.${CLUSTER_DOMAIN}`, short];
+}
+
+/** The host name of a pod; the host's own with hostNetwork. */
 export function podHostname(pod: Pod): string {
-  return (pod.spec.hostname ?? pod.name).slice(0, 63).replace(/[-.]+$/, "");
+  const names = podHostnames(pod);
+  return pod.spec.setHostnameAsFQDN ? names[0]! : names.at(-1)!;
 }
 
 const DEFAULT_GRACE_SECONDS = 30;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Action, failureOf, type Target } from "./actions.ts";
 import type { Clock, Lifecycle } from "./lifecycle.ts";
-import type { ProbeSpec } from "./manifest/fields.ts";
+import type { ProbeSpec } from "./manifest/action-fields.ts";
 
 /** What a container is known to be when its probing begins: a daemon that restarts forgets nothing. */
 export interface Readiness {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isSidecar } from "./container-order.ts";
-import type { ContainerSpec, PodSpec } from "./manifest/fields.ts";
+import type { ContainerSpec } from "./manifest/container-fields.ts";
+import type { PodSpec } from "./manifest/fields.ts";
 
 /** Limits as the CRI and cgroup v1 speak of them; what is undefined is left to the runtime. */
 export interface Resources {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { chmodSync, closeSync, fstatSync, mkdirSync, openSync, readSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { ContainerSpec } from "./manifest/fields.ts";
+import type { ContainerSpec } from "./manifest/container-fields.ts";
 import { type Pod, type PodHome, podFilesDir, podLogsDir } from "./pod.ts";
 
 type Home = Pick<PodHome, "stateDir">;

@@ -16,6 +16,8 @@ const home: PodHome = {
   stateDir: "/var/lib/podrt",
   machineMemoryBytes: 8 * 2 ** 30,
   cpuCount: 1,
+  nodeName: "node",
+  hostAddresses: () => ["192.0.2.9"],
   hostResolvConf: () =>
     "nameserver 192.0.2.1\nsearch old.example\nsearch example.com\noptions ndots:2 rotate\n",
   hostHosts: () => "",
@@ -23,14 +25,14 @@ const home: PodHome = {
 
 function pod(spec: string, metadata = "{name: p, uid: u}"): Pod {
   const text = `apiVersion: v1\nkind: Pod\nmetadata: ${metadata}\nspec: ${spec}\n`;
-  return parseManifest(text, "pod.yaml")[0]!;
+  return parseManifest([{ name: "pod.yaml", text: text }]).pods[0]!;
 }
 
 const image = { id: "sha256:1", reference: "nginx" };
 const sandbox = (spec: string) => sandboxConfig(pod(spec), 3, home);
 function container(fields: string, spec = "") {
   const parsed = pod(`{containers: [{name: a, image: nginx, ${fields}}], ${spec}}`);
-  return containerConfig(parsed, parsed.spec.containers[0]!, 2, image, home);
+  return containerConfig(parsed, parsed.spec.containers[0]!, 2, image, home, { addresses: ["10.85.0.7"] });
 }
 
 describe("a sandbox", () => {

@@ -23,6 +23,8 @@ beforeEach(() => {
     stateDir: mkdtempSync(join(tmpdir(), "podrt-volumes-")),
     machineMemoryBytes: 1,
     cpuCount: 1,
+    nodeName: "node",
+    hostAddresses: () => ["192.0.2.9"],
     hostResolvConf: () => "",
     hostHosts: () => "127.0.0.1 localhost here\n",
   };
@@ -31,7 +33,7 @@ afterEach(() => rmSync(home.stateDir, { recursive: true }));
 
 function pod(spec: string): Pod {
   const text = `apiVersion: v1\nkind: Pod\nmetadata: {name: p, uid: u}\nspec: {containers: [{name: a, image: b}], ${spec}}\n`;
-  return parseManifest(text, "pod.yaml")[0]!;
+  return parseManifest([{ name: "pod.yaml", text: text }]).pods[0]!;
 }
 const withHostPath = (type: string, path = join(home.stateDir, "x")) =>
   pod(`volumes: [{name: v, hostPath: {path: ${path}, type: ${type}}}]`);

@@ -3,18 +3,47 @@ import { existsSync } from "node:fs";
 import { chmod, chown, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
+import { writeAtomically } from "./atomic-directory.ts";
 import { hostsText } from "./hosts.ts";
-import type { VolumeSpec } from "./manifest/fields.ts";
-import { emptyDirPath, hostsFile, type Pod, type PodHome, podFilesDir, podLogsDir } from "./pod.ts";
+import type { VolumeSpec } from "./manifest/volume-fields.ts";
+import { mountMemoryVolume, unmountMemoryVolume } from "./memory-volume.ts";
+import {
+  claimPath,
+  emptyDirPath,
+  filesVolumePath,
+  hostsFile,
+  type Pod,
+  type PodHome,
+  podFilesDir,
+  podLogsDir,
+} from "./pod.ts";
+import { volumeFiles } from "./volume-files.ts";
 
 /** Makes what the pod's volumes need to be there, as often as it is called. */
 export async function prepareVolumes(pod: Pod, home: PodHome): Promise<void> {
   await mkdir(podFilesDir(home, pod), { recursive: true, mode: 0o755 });
   await mkdir(podLogsDir(home, pod), { recursive: true, mode: 0o755 });
   for (const volume of pod.spec.volumes ?? []) {
-    if (volume.hostPath !== undefined) await prepareHostPath(volume);
-    else await prepareEmptyDir(pod, volume.name, home);
+    try {
+      await prepareVolume(pod, volume, home);
+    } catch (error) {
+      throw new FailedPreconditionError(`volume ${volume.name}: ${messageOf(error)}`, { cause: error });
+    }
   }
+}
+
+async function prepareVolume(pod: Pod, volume: VolumeSpec, home: PodHome): Promise<void> {
+  const group = pod.spec.securityContext?.fsGroup;
+  const files = volumeFiles(pod, volume, home);
+  if (files !== undefined) return writeAtomically(filesVolumePath(home, pod, volume.name), files, group);
+  if (volume.hostPath !== undefined) return prepareHostPath(volume.hostPath);
+  if (volume.persistentVolumeClaim !== undefined) {
+    return makeDirectory(claimPath(home, pod.namespace, volume.persistentVolumeClaim.claimName), group);
+  }
+  if (volume.emptyDir === undefined) return;
+  const path = emptyDirPath(home, pod, volume.name);
+  await makeDirectory(path, group);
+  if (volume.emptyDir.medium === "Memory") mountMemoryVolume(path, volume.emptyDir.sizeLimit, group);
 }
 
 /** Writes the file that is /etc/hosts in the pod's containers. */
@@ -25,8 +54,11 @@ export async function writeHosts(pod: Pod, addresses: readonly string[], home: P
   await writeFile(file, hostsText(pod, addresses, home.hostHosts()), { mode: 0o644 });
 }
 
-/** Deletes the pod's own files: emptyDir volumes, hosts file, logs. hostPath volumes stay. */
+/** Deletes the pod's own files: emptyDir volumes, hosts file, logs. hostPath volumes and claims stay. */
 export async function removePodFiles(pod: Pod, home: PodHome): Promise<void> {
+  for (const { name, emptyDir } of pod.spec.volumes ?? []) {
+    if (emptyDir?.medium === "Memory") unmountMemoryVolume(emptyDirPath(home, pod, name));
+  }
   await rm(podFilesDir(home, pod), { recursive: true, force: true });
   await rm(podLogsDir(home, pod), { recursive: true, force: true });
 }
@@ -41,19 +73,16 @@ export async function pruneAttempts(directory: string, firstKept: number): Promi
 }
 
 /** As a kubelet makes it: open to every user, or with fsGroup, that group's and inherited by it. */
-async function prepareEmptyDir(pod: Pod, name: string, home: PodHome): Promise<void> {
-  const path = emptyDirPath(home, pod, name);
+async function makeDirectory(path: string, group: number | undefined): Promise<void> {
   if (existsSync(path)) return;
   const unfinished = `${path}.new`;
   await mkdir(unfinished, { recursive: true });
-  const group = pod.spec.securityContext?.fsGroup;
   if (group !== undefined) await chown(unfinished, 0, group);
   await chmod(unfinished, group === undefined ? 0o777 : 0o2777);
   await rename(unfinished, path);
 }
 
-async function prepareHostPath({ name, hostPath }: VolumeSpec): Promise<void> {
-  const { path, type } = hostPath!;
+async function prepareHostPath({ path, type }: NonNullable<VolumeSpec["hostPath"]>): Promise<void> {
   if (type === undefined || type === "") return;
   try {
     if (type === "DirectoryOrCreate") await mkdir(path, { recursive: true, mode: 0o755 });
@@ -70,8 +99,6 @@ async function prepareHostPath({ name, hostPath }: VolumeSpec): Promise<void> {
     }[type];
     if (!is) throw new Error(`is not of type ${type}`);
   } catch (error) {
-    throw new FailedPreconditionError(`volume ${name}: hostPath ${path}: ${messageOf(error)}`, {
-      cause: error,
-    });
+    throw new FailedPreconditionError(`hostPath ${path}: ${messageOf(error)}`, { cause: error });
   }
 }

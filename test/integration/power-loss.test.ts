@@ -88,7 +88,7 @@ describe.skipIf(!(await canMakeDisks()))(
       ]);
       await daemon.api.removePodSandbox({ podSandboxId: sandboxId });
       await disk.flush();
-      await daemon.pods.runPod({ manifest });
+      await daemon.pods.runPod({ files: [{ name: "kept.yaml", text: manifest }] });
       await losePower();
       await eventually("the kept pod runs", async () =>
         (await daemon.pods.listPods({})).pods.some(

@@ -9,10 +9,13 @@ import type { Keeper } from "../../kube/keeper.ts";
 import { parseManifest } from "../../kube/manifest/parse.ts";
 
 export async function runPod(keeper: Keeper, request: RunPodRequest): Promise<RunPodResponse> {
-  const pods = parseManifest(request.manifest, request.fileName === "" ? "manifest" : request.fileName);
+  const { pods, notes } = parseManifest(
+    request.files.map(({ name, text }) => ({ name: name === "" ? "manifest" : name, text })),
+  );
   keeper.run(pods);
   await keeper.sync();
   return create(RunPodResponseSchema, {
     pods: pods.map(({ namespace, name, uid }) => ({ namespace, name, uid })),
+    notes: [...notes],
   });
 }

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { allContainers, isSidecar } from "../container-order.ts";
-import type { ContainerSpec, PodManifest, SecurityContextSpec, VolumeSpec } from "./fields.ts";
+import type { ContainerSpec } from "./container-fields.ts";
+import type { PodManifest } from "./fields.ts";
+import type { SecurityContextSpec } from "./security-fields.ts";
+import { checkEnvironment } from "./value-checks.ts";
+import { checkVolume } from "./volume-checks.ts";
 
 /** Tells of a problem with the field at `path`. */
 export type Report = (path: string, message: string) => void;
@@ -16,11 +20,6 @@ export function checkPod(pod: PodManifest, report: Report): void {
 }
 
 const POD_CHECKS: readonly Check[] = [
-  (pod, report) => {
-    if (pod.metadata.name === undefined && pod.metadata.generateName === undefined) {
-      report("metadata.name", "is required");
-    }
-  },
   (pod, report) => {
     const { volumes } = pod.spec;
     const paths: string[] = [];
@@ -38,7 +37,7 @@ const POD_CHECKS: readonly Check[] = [
   },
   (pod, report) => {
     pod.spec.volumes?.forEach((volume, index) => {
-      checkVolumeSource(volume, `spec.volumes[${index}]`, report);
+      checkVolume(volume, `spec.volumes[${index}]`, pod.spec, report);
     });
   },
   (pod, report) => {
@@ -64,7 +63,7 @@ const POD_CHECKS: readonly Check[] = [
     });
   },
   ({ spec }, report) => {
-    checkSeccomp(spec.securityContext, "spec.securityContext", report);
+    checkProfiles(spec.securityContext, "spec.securityContext", report);
     spec.securityContext?.sysctls?.forEach(({ name }, index) => {
       const path = `spec.securityContext.sysctls[${index}].name`;
       const dotted = name.replaceAll("/", ".");
@@ -78,6 +77,7 @@ const POD_CHECKS: readonly Check[] = [
 const PROBES = ["livenessProbe", "readinessProbe", "startupProbe"] as const;
 
 const CONTAINER_CHECKS: readonly ContainerCheck[] = [
+  (container, path, pod, report) => checkEnvironment(container, path, pod.spec, report),
   (container, path, pod, report) => {
     const volumes = new Set((pod.spec.volumes ?? []).map(({ name }) => name));
     const mounts = container.volumeMounts ?? [];
@@ -85,6 +85,9 @@ const CONTAINER_CHECKS: readonly ContainerCheck[] = [
       const mountPath = `${path}.volumeMounts[${index}]`;
       if (!volumes.has(mount.name)) {
         report(`${mountPath}.name`, `there is no volume ${JSON.stringify(mount.name)} in spec.volumes`);
+      }
+      if (mount.subPath !== undefined && mount.subPathExpr !== undefined) {
+        report(`${mountPath}.subPathExpr`, "cannot be combined with subPath");
       }
       if (mount.mountPropagation === "Bidirectional" && !container.securityContext?.privileged) {
         report(`${mountPath}.mountPropagation`, "Bidirectional needs a privileged container");
@@ -111,7 +114,7 @@ const CONTAINER_CHECKS: readonly ContainerCheck[] = [
   },
   (container, path, pod, report) => {
     const context = container.securityContext;
-    checkSeccomp(context, `${path}.securityContext`, report);
+    checkProfiles(context, `${path}.securityContext`, report);
     const user = context?.runAsUser ?? pod.spec.securityContext?.runAsUser;
     if ((context?.runAsNonRoot ?? pod.spec.securityContext?.runAsNonRoot) && user === 0) {
       report(`${path}.securityContext.runAsNonRoot`, "contradicts runAsUser 0");
@@ -192,25 +195,21 @@ function checkPortName(
   report(path, `the container has no port of the name ${JSON.stringify(port)}`);
 }
 
-function checkVolumeSource(volume: VolumeSpec, path: string, report: Report): void {
-  const sources = [volume.emptyDir, volume.hostPath].filter((source) => source !== undefined);
-  if (sources.length === 0) report(path, "needs a source: emptyDir: {} or hostPath");
-  if (sources.length > 1) report(path, "has more than one source");
-}
-
-function checkSeccomp(
-  context: Pick<SecurityContextSpec, "seccompProfile"> | undefined,
+function checkProfiles(
+  context: Pick<SecurityContextSpec, "seccompProfile" | "appArmorProfile"> | undefined,
   path: string,
   report: Report,
 ): void {
-  const profile = context?.seccompProfile;
-  if (profile === undefined) return;
-  const at = `${path}.seccompProfile.localhostProfile`;
-  if (profile.type === "Localhost" && profile.localhostProfile === undefined) {
-    report(at, "is required when type is Localhost");
-  }
-  if (profile.type !== "Localhost" && profile.localhostProfile !== undefined) {
-    report(at, "is only allowed when type is Localhost");
+  for (const name of ["seccompProfile", "appArmorProfile"] as const) {
+    const profile = context?.[name];
+    if (profile === undefined) continue;
+    const at = `${path}.${name}.localhostProfile`;
+    if (profile.type === "Localhost" && profile.localhostProfile === undefined) {
+      report(at, "is required when type is Localhost");
+    }
+    if (profile.type !== "Localhost" && profile.localhostProfile !== undefined) {
+      report(at, "is only allowed when type is Localhost");
+    }
   }
 }
 

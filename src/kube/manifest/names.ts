@@ -76,6 +76,71 @@ export const sysctlName: Check = pattern(
   253,
 );
 
+/** A key of a ConfigMap or Secret: it becomes the name of a file. */
+export function configKey(key: string): string | undefined {
+  if (key === "." || key.startsWith(".."))
+    return `expected a key that is a file's name, got ${JSON.stringify(key)}`;
+  return CONFIG_KEY(key);
+}
+
+const CONFIG_KEY = pattern(/^[-._A-Za-z0-9]+$/, "letters, digits, '-', '_' and '.'", 253);
+
+/** What a file may hold; a whole manifest is no larger. */
+export const anyText: Check = () => undefined;
+
+/** RFC 4648, section 4, with line breaks as a file that was encoded has them. */
+export function base64(text: string): string | undefined {
+  const joined = text.replace(/[\r\n]/g, "");
+  if (joined.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(joined)) return undefined;
+  return "expected base64; a Secret takes plain text in stringData";
+}
+
+export const secretType: Check = pattern(/^[-./A-Za-z0-9_]*$/, "a type as in Opaque", 253);
+
+/** A file below a volume's directory; names that begin with `..` are the volume's own. */
+export function fileBelow(path: string): string | undefined {
+  const wrong = relativePath(path);
+  if (wrong !== undefined) return wrong;
+  return path.startsWith("..") ? `must not begin with '..', got ${JSON.stringify(path)}` : undefined;
+}
+
+/** Empty means the volume itself. */
+export function subPath(path: string): string | undefined {
+  return path === "" ? undefined : relativePath(path);
+}
+
+const FIELD_PATHS = [
+  "metadata.name",
+  "metadata.namespace",
+  "metadata.uid",
+  "metadata.labels",
+  "metadata.annotations",
+  "spec.nodeName",
+  "spec.serviceAccountName",
+  "status.hostIP",
+  "status.hostIPs",
+  "status.podIP",
+  "status.podIPs",
+] as const;
+
+/** A field of a pod that may be told to its containers; one label or annotation is `metadata.labels['KEY']`. */
+export function fieldPath(path: string): string | undefined {
+  const [, key] = /^metadata\.(?:labels|annotations)\['([^']*)'\]$/.exec(path) ?? [];
+  if (key !== undefined) return qualifiedName(key);
+  if (FIELD_PATHS.includes(path as (typeof FIELD_PATHS)[number])) return undefined;
+  const meant = nearMiss(path, FIELD_PATHS);
+  const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
+  return `expected a field as in metadata.name, got ${JSON.stringify(path)}${hint}`;
+}
+
+/** The units that Kubernetes takes (core/v1, validation of divisors). */
+export const divisor: Check = pattern(/^(0|1|1m|1[kMGTPE]|1[KMGTPE]i)$/, "a unit as in 1m, 1 or 1Mi");
+
+/** A profile of AppArmor's that the machine has loaded. */
+export const profileName: Check = pattern(/^\S(.*\S)?$/s, "the name of a profile", 4095);
+
+export const selinuxPart: Check = pattern(/^[-_.:,A-Za-z0-9]*$/, "a part of an SELinux context", 256);
+
 /** RFC 9110, section 5.1: a token. */
 export const headerName: Check = pattern(
   /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/,

@@ -1,98 +1,106 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes, randomUUID } from "node:crypto";
-import { type Document, isMap, isScalar, LineCounter, type Node, parseAllDocuments } from "yaml";
-import { messageOf } from "../../errors.ts";
-import type { Pod } from "../pod.ts";
-import { checkPod } from "./checks.ts";
-import { FIELDS, type PodManifest } from "./fields.ts";
-import { nearMiss } from "./near-miss.ts";
-import { Problems } from "./problems.ts";
-import { ManifestReader } from "./reader.ts";
-import { describe } from "./schema.ts";
+import { LineCounter } from "yaml";
+import { type Pod, podHostname, podKey } from "../pod.ts";
+import type { Report } from "./checks.ts";
+import { parseDocuments } from "./documents.ts";
+import { type ReadDocument, readDocument } from "./kinds.ts";
+import { NO_OBJECTS, ObjectSet, sizeOf } from "./objects.ts";
+import { Problems, throwProblems } from "./problems.ts";
 
-const MAX_BYTES = 1024 * 1024;
-const MAX_DOCUMENTS = 100;
+/** A text with the name that messages call it by; `-` is standard input. */
+export interface ManifestFile {
+  readonly name: string;
+  readonly text: string;
+}
+
+const MAX_FILES = 100;
+const MAX_PODS = 1000;
+/** What the kernel takes (sethostname(2)). */
+const MAX_HOSTNAME = 64;
+/** Of what one pod takes along, and all pods of a manifest together, in base64. */
+const MAX_OBJECT_BYTES = 2 * 1024 * 1024;
+const MAX_TOTAL_BYTES = 32 * 1024 * 1024;
+
+/** The pods of a manifest, and what whoever runs it should know, a line each. */
+export interface ParsedManifest {
+  readonly pods: readonly Pod[];
+  readonly notes: readonly string[];
+}
 
 /**
- * Reads the pods of a manifest: YAML 1.2, one or more documents, each a Pod of v1.
+ * Reads the pods of a manifest, which may be several files: each of one or more documents, whose kinds
+ * are those of kinds.ts. A pod may refer to what stands in any of them.
  *
  * All or nothing: any problem in any document throws a ManifestError that lists the problems of all
- * of them. `fileName` is only what messages call the text.
+ * of them.
  */
-export function parseManifest(text: string, fileName: string): Pod[] {
-  const lineCounter = new LineCounter();
-  const problems = new Problems(fileName === "-" ? "stdin" : fileName, lineCounter);
-  const documents = parseDocuments(text, lineCounter, problems);
-  const pods: Pod[] = [];
-  for (const document of documents) {
-    const pod = readDocument(document, problems);
-    if (pod === undefined) continue;
-    if (pods.some((other) => other.name === pod.name && other.namespace === pod.namespace)) {
-      problems.add(document.range[0], "metadata.name", `the pod ${pod.namespace}/${pod.name} is given twice`);
+export function parseManifest(files: readonly ManifestFile[]): ParsedManifest {
+  const objects = new ObjectSet();
+  const all: Problems[] = [];
+  const read = files.slice(0, MAX_FILES).flatMap(({ name, text }) => {
+    const lineCounter = new LineCounter();
+    const problems = new Problems(name === "-" ? "stdin" : name, lineCounter);
+    all.push(problems);
+    return parseDocuments(text, lineCounter, problems).map((document) =>
+      readDocument(document, problems, objects),
+    );
+  });
+  // Only when every object has been seen: a pod may stand before what it refers to.
+  const pods = read.flatMap((document) => (document === undefined ? [] : podsOf(document, objects)));
+  reportRepeatedPods(pods);
+  const [first = new Problems("manifest", new LineCounter())] = all;
+  if (files.length > MAX_FILES) first.addWhole(`is one of more than ${MAX_FILES} files`);
+  if (pods.length > MAX_PODS) first.addWhole(`and the files beside it hold more than ${MAX_PODS} pods`);
+  const bytes = pods.reduce((sum, { pod }) => sum + sizeOf(pod.objects ?? NO_OBJECTS), 0);
+  if (bytes > MAX_TOTAL_BYTES) {
+    const most = `${MAX_TOTAL_BYTES / 2 ** 20} MiB`;
+    first.addWhole(`has pods that together take along more than ${most} of ConfigMaps and Secrets`);
+  }
+  if (pods.length === 0 && all.every((problems) => problems.count() === 0)) {
+    first.add(0, "", objects.size() === 0 ? "holds no pod" : "holds no pod that could use what it holds");
+  }
+  throwProblems(all);
+  return { pods: pods.map(({ pod }) => pod), notes: all.flatMap((problems) => problems.notes()) };
+}
+
+interface NamedPod {
+  readonly pod: Pod;
+  readonly report: Report;
+}
+
+function podsOf({ wanted, report }: ReadDocument, objects: ObjectSet): NamedPod[] {
+  return wanted.map(({ manifest: { metadata, spec }, owner, job, prefix }, index) => {
+    const namespace = metadata.namespace ?? "default";
+    // The pods of one template lack the same: that is told once.
+    const told: Report = index === 0 ? (path, message) => report(prefix + path, message) : () => {};
+    const given = objects.objectsFor(spec, namespace, told);
+    if (sizeOf(given) > MAX_OBJECT_BYTES) {
+      told("spec.volumes", `asks for more than ${MAX_OBJECT_BYTES / 1024} KiB of ConfigMaps and Secrets`);
     }
-    pods.push(pod);
-  }
-  if (problems.count() === 0 && pods.length === 0) problems.add(0, "", "holds no pod");
-  problems.throwIfAny();
-  return pods;
-}
-
-function parseDocuments(text: string, lineCounter: LineCounter, problems: Problems): Document.Parsed[] {
-  if (Buffer.byteLength(text) > MAX_BYTES) {
-    throw problems.single(`is larger than ${MAX_BYTES / 1024} KiB`);
-  }
-  let documents: Document.Parsed[];
-  try {
-    // Keys given twice are found by the reader, whose check is not quadratic.
-    const options = { lineCounter, uniqueKeys: false, prettyErrors: false, logLevel: "silent" } as const;
-    documents = [...parseAllDocuments(text, options)];
-  } catch (error) {
-    if (error instanceof RangeError) throw problems.single("is nested too deeply");
-    throw problems.single(`cannot be read: ${messageOf(error)}`);
-  }
-  if (documents.length > MAX_DOCUMENTS) throw problems.single(`has more than ${MAX_DOCUMENTS} documents`);
-  for (const document of documents) {
-    for (const { pos, message } of [...document.errors, ...document.warnings]) {
-      const isTooDeep = message.startsWith("Maximum call stack");
-      problems.add(pos[0], "", isTooDeep ? "is nested too deeply" : message.split("\n")[0]!);
+    const pod = {
+      namespace,
+      name: metadata.name ?? `${metadata.generateName}${randomBytes(3).toString("hex").slice(0, 5)}`,
+      uid: metadata.uid ?? randomUUID(),
+      labels: metadata.labels ?? {},
+      annotations: metadata.annotations ?? {},
+      spec,
+      objects: given,
+      ...(owner === undefined ? {} : { owner }),
+      ...(job === undefined ? {} : { job }),
+    };
+    if (podHostname(pod).length > MAX_HOSTNAME) {
+      told("spec.setHostnameAsFQDN", `makes a host name of more than ${MAX_HOSTNAME} characters`);
     }
+    return { pod, report };
+  });
+}
+
+function reportRepeatedPods(pods: readonly NamedPod[]): void {
+  const seen = new Set<string>();
+  for (const { pod, report } of pods) {
+    const key = podKey(pod);
+    if (seen.has(key)) report("metadata.name", `the pod ${key} is given twice`);
+    seen.add(key);
   }
-  problems.throwIfAny();
-  return documents;
-}
-
-function readDocument(document: Document.Parsed, problems: Problems): Pod | undefined {
-  const root = document.contents as Node | null;
-  if (root === null || (isScalar(root) && root.value === null)) return undefined;
-  const before = problems.count();
-  const reader = new ManifestReader(document, problems);
-  if (!isPod(root, reader)) return undefined;
-  const manifest = FIELDS.Pod.read(root, "", reader);
-  if (problems.count() > before) return undefined;
-  checkPod(manifest, (path, message) => problems.add(reader.offsetOf(path), path, message));
-  return problems.count() > before ? undefined : toPod(manifest);
-}
-
-/** Another kind is one problem, not one for each field that a Pod does not have. */
-function isPod(root: Node, reader: ManifestReader): boolean {
-  if (!isMap(root)) {
-    reader.problem(root, "", `expected a Pod, got ${describe(root)}`);
-    return false;
-  }
-  const kind = root.get("kind", true) as Node | undefined;
-  if (!isScalar(kind) || typeof kind.value !== "string" || kind.value === "Pod") return true;
-  const hint = nearMiss(kind.value, ["Pod"]) === undefined ? "" : "; did you mean Pod?";
-  reader.problem(kind, "kind", `${kind.value} is not supported yet, only Pod${hint}`);
-  return false;
-}
-
-function toPod({ metadata, spec }: PodManifest): Pod {
-  return {
-    namespace: metadata.namespace ?? "default",
-    name: metadata.name ?? `${metadata.generateName}${randomBytes(3).toString("hex").slice(0, 5)}`,
-    uid: metadata.uid ?? randomUUID(),
-    labels: metadata.labels ?? {},
-    annotations: metadata.annotations ?? {},
-    spec,
-  };
 }

@@ -21,15 +21,17 @@ export class ManifestError extends InvalidArgumentError {
   }
 }
 
-/** Past so many, problems are counted and no longer listed. */
+/** Past so many, problems are counted and no longer listed, and notes are dropped. */
 const MAX_LISTED = 20;
 
-/** Collects what is wrong with one manifest. */
+/** Collects what is wrong with one file of a manifest. */
 export class Problems {
   readonly #fileName: string;
   readonly #lineCounter: LineCounter;
   readonly #listed: Problem[] = [];
+  readonly #notes: Problem[] = [];
   #count = 0;
+  #whole: string | undefined;
 
   constructor(fileName: string, lineCounter: LineCounter) {
     this.#fileName = fileName;
@@ -39,29 +41,65 @@ export class Problems {
   /** Notes a problem at a character offset of the manifest. */
   add(offset: number, path: string, message: string): void {
     this.#count++;
-    if (this.#listed.length === MAX_LISTED) return;
+    this.#list(this.#listed, offset, path, message);
+  }
+
+  /** Notes what is right, of no effect, and should be known. */
+  note(offset: number, path: string, message: string): void {
+    this.#list(this.#notes, offset, path, message);
+  }
+
+  /** A line for each note, in the order of the text. */
+  notes(): string[] {
+    return this.#linesOf(this.#notes);
+  }
+
+  #list(where: Problem[], offset: number, path: string, message: string): void {
+    if (where.length === MAX_LISTED) return;
     const { line, col } = this.#lineCounter.linePos(offset);
-    this.#listed.push({ line: Math.max(line, 1), column: Math.max(col, 1), path, message });
+    where.push({ line: Math.max(line, 1), column: Math.max(col, 1), path, message });
+  }
+
+  #linesOf(problems: readonly Problem[]): string[] {
+    return inOrder(problems).map(({ line, column, path, message }) =>
+      [`${this.#fileName}:${line}:${column}`, ...(path === "" ? [] : [path]), message].join(": "),
+    );
   }
 
   count(): number {
     return this.#count;
   }
 
-  /** The error for a problem with the manifest as a whole. */
-  single(message: string): ManifestError {
-    return new ManifestError([{ line: 1, column: 1, path: "", message }], `${this.#fileName}: ${message}`);
+  /** Notes a problem with the text as a whole. */
+  addWhole(message: string): void {
+    this.#count++;
+    this.#whole ??= message;
   }
 
-  /** Throws a ManifestError if any problem was noted, in the order of the text. */
-  throwIfAny(): void {
-    if (this.#count === 0) return;
-    const sorted = this.#listed.toSorted((a, b) => a.line - b.line || a.column - b.column);
-    const lines = sorted.map(({ line, column, path, message }) =>
-      [`${this.#fileName}:${line}:${column}`, ...(path === "" ? [] : [path]), message].join(": "),
-    );
-    const unlisted = this.#count - sorted.length;
-    if (unlisted > 0) lines.push(`${this.#fileName}: and ${unlisted} more problems`);
-    throw new ManifestError(sorted, lines.join("\n"));
+  /** Those that are listed, in the order of the text. */
+  listed(): Problem[] {
+    const whole = this.#whole === undefined ? [] : [{ line: 1, column: 1, path: "", message: this.#whole }];
+    return [...whole, ...inOrder(this.#listed)];
   }
+
+  /** A line for each problem, and one for those past the limit. */
+  lines(): string[] {
+    const whole = this.#whole === undefined ? [] : [`${this.#fileName}: ${this.#whole}`];
+    const lines = [...whole, ...this.#linesOf(this.#listed)];
+    const unlisted = this.#count - lines.length;
+    return unlisted > 0 ? [...lines, `${this.#fileName}: and ${unlisted} more problems`] : lines;
+  }
+}
+
+/** Throws a ManifestError if any problem was noted in one of the files. */
+export function throwProblems(files: readonly Problems[]): void {
+  if (files.every((problems) => problems.count() === 0)) return;
+  throw new ManifestError(
+    files.flatMap((problems) => problems.listed()),
+    files.flatMap((problems) => problems.lines()).join("\n"),
+  );
+}
+
+function inOrder(problems: readonly Problem[]): Problem[] {
+  return problems.toSorted((a, b) => a.line - b.line || a.column - b.column);
 }

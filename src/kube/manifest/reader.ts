@@ -23,8 +23,17 @@ export class ManifestReader implements Reader {
     this.#problems.add(this.#offset(node), path, message);
   }
 
+  note(node: Node, path: string, message: string): void {
+    this.#problems.note(this.#offset(node), path, message);
+  }
+
   seen(node: Node, path: string): void {
     this.#offsets.set(path, this.#offset(node));
+  }
+
+  /** Of the whole manifest so far. */
+  problemCount(): number {
+    return this.#problems.count();
   }
 
   /** The offset at which `path` stands, or else the nearest field around it. */

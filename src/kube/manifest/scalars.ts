@@ -14,14 +14,19 @@ export function pattern(expression: RegExp, expected: string, maxLength = 4096):
   };
 }
 
-/** A string; a number or boolean that was not quoted is refused, as Kubernetes does. */
+/**
+ * A string; a number or boolean that was not quoted is refused, as Kubernetes does, but for the numbers
+ * of `numbersToo`: what may be a quantity.
+ */
 export function string(
   check: Check = pattern(/^[^\0]*$/su, "text without a NUL character", 131_072),
+  { numbersToo = false } = {},
 ): Schema<string> {
   return scalar(
     "a string",
     (value, node) => {
       if (typeof value === "string") return value;
+      if (numbersToo && typeof value === "number") return node.source ?? String(value);
       if (typeof value !== "number" && typeof value !== "boolean") return undefined;
       return new Wrong(`expected a string, got ${describe(node)}; write ${JSON.stringify(node.source)}`);
     },
@@ -33,13 +38,19 @@ export function boolean(): Schema<boolean> {
   return scalar("true or false", (value) => (typeof value === "boolean" ? value : undefined));
 }
 
+/** One with a leading zero is octal, as in YAML 1.1, which Kubernetes reads: modes are written so. */
 export function integer(min: number, max: number): Schema<number> {
   const expected = `a whole number from ${min} to ${max}`;
-  return scalar(expected, (value) =>
-    typeof value === "number" && Number.isSafeInteger(value) && value >= min && value <= max
-      ? value
-      : undefined,
-  );
+  return scalar(expected, (given, node) => {
+    const value = /^0[0-7]+$/.test(node.source ?? "") ? Number.parseInt(node.source!, 8) : given;
+    const isWhole = typeof value === "number" && Number.isSafeInteger(value);
+    return typeof given === "number" && isWhole && value >= min && value <= max ? value : undefined;
+  });
+}
+
+/** Permission bits, in octal with a leading zero or in decimal as JSON has them. */
+export function fileMode(): Schema<number> {
+  return { ...integer(0, 0o777), expected: "permissions from 0 to 0777" };
 }
 
 /** A number of a port or, as text, its name. */

@@ -18,6 +18,8 @@ export interface Schema<T> {
 export interface Reader {
   /** Notes a problem at a node; past the reader's limit further ones are only counted. */
   problem(node: Node, path: string, message: string): void;
+  /** Tells of something that is no problem, past a limit of its own no more. */
+  note(node: Node, path: string, message: string): void;
   /** Remembers where `path` stands, for checks that run on the finished value. */
   seen(node: Node, path: string): void;
   /** The node an alias stands for; undefined, with a problem noted, when there is none. */
@@ -36,9 +38,15 @@ export interface UnsupportedField {
   readonly why: string;
 }
 
+/** A field of Kubernetes that is right and of no effect here; who runs the manifest is told. */
+export interface MeaninglessField {
+  readonly kind: "meaningless";
+  readonly why: string;
+}
+
 // biome-ignore lint/suspicious/noExplicitAny: the element type is recovered by inference in RecordOf.
 type Any = any;
-export type Field = Schema<Any> | RequiredField<Any> | UnsupportedField;
+export type Field = Schema<Any> | RequiredField<Any> | UnsupportedField | MeaninglessField;
 export type Shape = Readonly<Record<string, Field>>;
 type Keys<S extends Shape, F> = { [K in keyof S]: S[K] extends F ? K : never }[keyof S];
 
@@ -64,6 +72,11 @@ export function unsupported(why = "is not supported yet"): UnsupportedField {
   return { kind: "unsupported", why };
 }
 
+/** A field that speaks of what does not exist here. */
+export function meaningless(why: string): MeaninglessField {
+  return { kind: "meaningless", why };
+}
+
 /** A mapping with these fields and no others. */
 export function record<S extends Shape>(shape: S): RecordSchema<S> {
   const read = (node: Node, path: string, reader: Reader) => {
@@ -78,6 +91,10 @@ export function record<S extends Shape>(shape: S): RecordSchema<S> {
       const field = Object.hasOwn(shape, key) ? shape[key] : undefined;
       if (field === undefined) return reader.problem(keyNode, fieldPath, unknownField(key, shape));
       if (field.kind === "unsupported") return reader.problem(keyNode, fieldPath, field.why);
+      if (field.kind === "meaningless") {
+        if (valueNode !== null && !isNull(valueNode)) reader.note(keyNode, fieldPath, field.why);
+        return;
+      }
       const value = valueNode === null ? undefined : reader.resolve(valueNode, fieldPath);
       if (value === undefined || isNull(value)) return;
       present.add(key);

@@ -15,25 +15,18 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file podrt/v1/podrt.proto.
  */
 export const file_podrt_v1_podrt: GenFile = /*@__PURE__*/
-  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEiNAoNUnVuUG9kUmVxdWVzdBIQCghtYW5pZmVzdBgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkiMQoOUnVuUG9kUmVzcG9uc2USHwoEcG9kcxgBIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUiNwoHUG9kTmFtZRIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRILCgN1aWQYAyABKAkiEQoPTGlzdFBvZHNSZXF1ZXN0Ii8KEExpc3RQb2RzUmVzcG9uc2USGwoEcG9kcxgBIAMoCzINLnBvZHJ0LnYxLlBvZCKEAgoDUG9kEh8KBG5hbWUYASABKAsyES5wb2RydC52MS5Qb2ROYW1lEg0KBXBoYXNlGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhIKCnNhbmRib3hfaWQYBSABKAkSFwoPc2FuZGJveF9hdHRlbXB0GAYgASgNEhEKCWFkZHJlc3NlcxgHIAMoCRIVCg1jcmVhdGVkX2F0X25zGAggASgDEicKCmNvbnRhaW5lcnMYCSADKAsyEy5wb2RydC52MS5Db250YWluZXISLAoPaW5pdF9jb250YWluZXJzGAogAygLMhMucG9kcnQudjEuQ29udGFpbmVyIrMBCglDb250YWluZXISDAoEbmFtZRgBIAEoCRINCgVpbWFnZRgCIAEoCRINCgVzdGF0ZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSDwoHbWVzc2FnZRgFIAEoCRIUCgxjb250YWluZXJfaWQYBiABKAkSEAoIcmVzdGFydHMYByABKA0SEQoJZXhpdF9jb2RlGAggASgFEg0KBXJlYWR5GAkgASgIEg8KB3NpZGVjYXIYCiABKAgiXwoOU3RvcFBvZFJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSGgoNZ3JhY2Vfc2Vjb25kcxgDIAEoDUgAiAEBQhAKDl9ncmFjZV9zZWNvbmRzIhEKD1N0b3BQb2RSZXNwb25zZSJhChBEZWxldGVQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyITChFEZWxldGVQb2RSZXNwb25zZSIrCg1JbXBvcnRSZXF1ZXN0EgwKBHBhdGgYASABKAkSDAoEbmFtZRgCIAEoCSIgCgtQdWxsUmVxdWVzdBIRCglyZWZlcmVuY2UYASABKAkibAoNSW1hZ2VQcm9ncmVzcxIMCgRzdGVwGAEgASgJEhIKCmRvbmVfYnl0ZXMYAiABKAQSEwoLdG90YWxfYnl0ZXMYAyABKAQSJAoFaW1hZ2UYBCABKAsyFS5wb2RydC52MS5JbWFnZVJlc3VsdCIsCgtJbWFnZVJlc3VsdBIKCgJpZBgBIAEoCRIRCglyZWZlcmVuY2UYAiABKAkiLQoMVGVybWluYWxTaXplEg0KBXdpZHRoGAEgASgNEg4KBmhlaWdodBgCIAEoDSJ0CglFeGVjU3RhcnQSFAoMY29udGFpbmVyX2lkGAEgASgJEg8KB2NvbW1hbmQYAiADKAkSCwoDdHR5GAMgASgIEg0KBXN0ZGluGAQgASgIEiQKBHNpemUYBSABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemUikQEKC0V4ZWNSZXF1ZXN0EiQKBXN0YXJ0GAEgASgLMhMucG9kcnQudjEuRXhlY1N0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIkkKC0F0dGFjaFN0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIkCgRzaXplGAIgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpUBCg1BdHRhY2hSZXF1ZXN0EiYKBXN0YXJ0GAEgASgLMhUucG9kcnQudjEuQXR0YWNoU3RhcnRIABIPCgVzdGRpbhgCIAEoDEgAEhYKDHN0ZGluX2Nsb3NlZBgDIAEoCEgAEigKBnJlc2l6ZRgEIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZUgAQgkKB21lc3NhZ2UiEgoQRGVidWdEdW1wUmVxdWVzdCIeCg5EZWJ1Z0R1bXBQaWVjZRIMCgR0ZXh0GAEgASgJIlIKDFN0cmVhbU91dHB1dBIQCgZzdGRvdXQYASABKAxIABIQCgZzdGRlcnIYAiABKAxIABITCglleGl0X2NvZGUYAyABKAVIAEIJCgdtZXNzYWdlMskECgpQb2RTZXJ2aWNlEjsKBlJ1blBvZBIXLnBvZHJ0LnYxLlJ1blBvZFJlcXVlc3QaGC5wb2RydC52MS5SdW5Qb2RSZXNwb25zZRJBCghMaXN0UG9kcxIZLnBvZHJ0LnYxLkxpc3RQb2RzUmVxdWVzdBoaLnBvZHJ0LnYxLkxpc3RQb2RzUmVzcG9uc2USPgoHU3RvcFBvZBIYLnBvZHJ0LnYxLlN0b3BQb2RSZXF1ZXN0GhkucG9kcnQudjEuU3RvcFBvZFJlc3BvbnNlEkQKCURlbGV0ZVBvZBIaLnBvZHJ0LnYxLkRlbGV0ZVBvZFJlcXVlc3QaGy5wb2RydC52MS5EZWxldGVQb2RSZXNwb25zZRI8CgZJbXBvcnQSFy5wb2RydC52MS5JbXBvcnRSZXF1ZXN0GhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzczABEjgKBFB1bGwSFS5wb2RydC52MS5QdWxsUmVxdWVzdBoXLnBvZHJ0LnYxLkltYWdlUHJvZ3Jlc3MwARI5CgRFeGVjEhUucG9kcnQudjEuRXhlY1JlcXVlc3QaFi5wb2RydC52MS5TdHJlYW1PdXRwdXQoATABEj0KBkF0dGFjaBIXLnBvZHJ0LnYxLkF0dGFjaFJlcXVlc3QaFi5wb2RydC52MS5TdHJlYW1PdXRwdXQoATABEkMKCURlYnVnRHVtcBIaLnBvZHJ0LnYxLkRlYnVnRHVtcFJlcXVlc3QaGC5wb2RydC52MS5EZWJ1Z0R1bXBQaWVjZTABYgZwcm90bzM");
+  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEiNgoNUnVuUG9kUmVxdWVzdBIlCgVmaWxlcxgBIAMoCzIWLnBvZHJ0LnYxLk1hbmlmZXN0RmlsZSIqCgxNYW5pZmVzdEZpbGUSDAoEbmFtZRgBIAEoCRIMCgR0ZXh0GAIgASgJIkAKDlJ1blBvZFJlc3BvbnNlEh8KBHBvZHMYASADKAsyES5wb2RydC52MS5Qb2ROYW1lEg0KBW5vdGVzGAIgAygJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2QihAIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lciKzAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIIl8KDlN0b3BQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyIRCg9TdG9wUG9kUmVzcG9uc2UiYQoQRGVsZXRlUG9kUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIaCg1ncmFjZV9zZWNvbmRzGAMgASgNSACIAQFCEAoOX2dyYWNlX3NlY29uZHMiEwoRRGVsZXRlUG9kUmVzcG9uc2UiKwoNSW1wb3J0UmVxdWVzdBIMCgRwYXRoGAEgASgJEgwKBG5hbWUYAiABKAkiIAoLUHVsbFJlcXVlc3QSEQoJcmVmZXJlbmNlGAEgASgJImwKDUltYWdlUHJvZ3Jlc3MSDAoEc3RlcBgBIAEoCRISCgpkb25lX2J5dGVzGAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEiQKBWltYWdlGAQgASgLMhUucG9kcnQudjEuSW1hZ2VSZXN1bHQiLAoLSW1hZ2VSZXN1bHQSCgoCaWQYASABKAkSEQoJcmVmZXJlbmNlGAIgASgJIi0KDFRlcm1pbmFsU2l6ZRINCgV3aWR0aBgBIAEoDRIOCgZoZWlnaHQYAiABKA0idAoJRXhlY1N0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIPCgdjb21tYW5kGAIgAygJEgsKA3R0eRgDIAEoCBINCgVzdGRpbhgEIAEoCBIkCgRzaXplGAUgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpEBCgtFeGVjUmVxdWVzdBIkCgVzdGFydBgBIAEoCzITLnBvZHJ0LnYxLkV4ZWNTdGFydEgAEg8KBXN0ZGluGAIgASgMSAASFgoMc3RkaW5fY2xvc2VkGAMgASgISAASKAoGcmVzaXplGAQgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplSABCCQoHbWVzc2FnZSJJCgtBdHRhY2hTdGFydBIUCgxjb250YWluZXJfaWQYASABKAkSJAoEc2l6ZRgCIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZSKVAQoNQXR0YWNoUmVxdWVzdBImCgVzdGFydBgBIAEoCzIVLnBvZHJ0LnYxLkF0dGFjaFN0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIhIKEERlYnVnRHVtcFJlcXVlc3QiHgoORGVidWdEdW1wUGllY2USDAoEdGV4dBgBIAEoCSJSCgxTdHJlYW1PdXRwdXQSEAoGc3Rkb3V0GAEgASgMSAASEAoGc3RkZXJyGAIgASgMSAASEwoJZXhpdF9jb2RlGAMgASgFSABCCQoHbWVzc2FnZTLJBAoKUG9kU2VydmljZRI7CgZSdW5Qb2QSFy5wb2RydC52MS5SdW5Qb2RSZXF1ZXN0GhgucG9kcnQudjEuUnVuUG9kUmVzcG9uc2USQQoITGlzdFBvZHMSGS5wb2RydC52MS5MaXN0UG9kc1JlcXVlc3QaGi5wb2RydC52MS5MaXN0UG9kc1Jlc3BvbnNlEj4KB1N0b3BQb2QSGC5wb2RydC52MS5TdG9wUG9kUmVxdWVzdBoZLnBvZHJ0LnYxLlN0b3BQb2RSZXNwb25zZRJECglEZWxldGVQb2QSGi5wb2RydC52MS5EZWxldGVQb2RSZXF1ZXN0GhsucG9kcnQudjEuRGVsZXRlUG9kUmVzcG9uc2USPAoGSW1wb3J0EhcucG9kcnQudjEuSW1wb3J0UmVxdWVzdBoXLnBvZHJ0LnYxLkltYWdlUHJvZ3Jlc3MwARI4CgRQdWxsEhUucG9kcnQudjEuUHVsbFJlcXVlc3QaFy5wb2RydC52MS5JbWFnZVByb2dyZXNzMAESOQoERXhlYxIVLnBvZHJ0LnYxLkV4ZWNSZXF1ZXN0GhYucG9kcnQudjEuU3RyZWFtT3V0cHV0KAEwARI9CgZBdHRhY2gSFy5wb2RydC52MS5BdHRhY2hSZXF1ZXN0GhYucG9kcnQudjEuU3RyZWFtT3V0cHV0KAEwARJDCglEZWJ1Z0R1bXASGi5wb2RydC52MS5EZWJ1Z0R1bXBSZXF1ZXN0GhgucG9kcnQudjEuRGVidWdEdW1wUGllY2UwAWIGcHJvdG8z");
 
 /**
  * @generated from message podrt.v1.RunPodRequest
  */
 export type RunPodRequest = Message<"podrt.v1.RunPodRequest"> & {
   /**
-   * YAML, one or more documents, at most 1 MiB.
+   * At most 100. What stands in one may be used by the others.
    *
-   * @generated from field: string manifest = 1;
+   * @generated from field: repeated podrt.v1.ManifestFile files = 1;
    */
-  manifest: string;
-
-  /**
-   * What messages call the manifest, as in `pod.yaml`; `-` where it came from standard input.
-   *
-   * @generated from field: string file_name = 2;
-   */
-  fileName: string;
+  files: ManifestFile[];
 };
 
 /**
@@ -44,6 +37,32 @@ export const RunPodRequestSchema: GenMessage<RunPodRequest> = /*@__PURE__*/
   messageDesc(file_podrt_v1_podrt, 0);
 
 /**
+ * @generated from message podrt.v1.ManifestFile
+ */
+export type ManifestFile = Message<"podrt.v1.ManifestFile"> & {
+  /**
+   * What messages call it, as in `pod.yaml`; `-` where it came from standard input.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * YAML, one or more documents, at most 1 MiB.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message podrt.v1.ManifestFile.
+ * Use `create(ManifestFileSchema)` to create a new message.
+ */
+export const ManifestFileSchema: GenMessage<ManifestFile> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 1);
+
+/**
  * @generated from message podrt.v1.RunPodResponse
  */
 export type RunPodResponse = Message<"podrt.v1.RunPodResponse"> & {
@@ -51,6 +70,13 @@ export type RunPodResponse = Message<"podrt.v1.RunPodResponse"> & {
    * @generated from field: repeated podrt.v1.PodName pods = 1;
    */
   pods: PodName[];
+
+  /**
+   * What the manifest says to no effect on one machine, as `file:line:column: field: why`.
+   *
+   * @generated from field: repeated string notes = 2;
+   */
+  notes: string[];
 };
 
 /**
@@ -58,7 +84,7 @@ export type RunPodResponse = Message<"podrt.v1.RunPodResponse"> & {
  * Use `create(RunPodResponseSchema)` to create a new message.
  */
 export const RunPodResponseSchema: GenMessage<RunPodResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 1);
+  messageDesc(file_podrt_v1_podrt, 2);
 
 /**
  * @generated from message podrt.v1.PodName
@@ -85,7 +111,7 @@ export type PodName = Message<"podrt.v1.PodName"> & {
  * Use `create(PodNameSchema)` to create a new message.
  */
 export const PodNameSchema: GenMessage<PodName> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 2);
+  messageDesc(file_podrt_v1_podrt, 3);
 
 /**
  * @generated from message podrt.v1.ListPodsRequest
@@ -98,7 +124,7 @@ export type ListPodsRequest = Message<"podrt.v1.ListPodsRequest"> & {
  * Use `create(ListPodsRequestSchema)` to create a new message.
  */
 export const ListPodsRequestSchema: GenMessage<ListPodsRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 3);
+  messageDesc(file_podrt_v1_podrt, 4);
 
 /**
  * @generated from message podrt.v1.ListPodsResponse
@@ -115,7 +141,7 @@ export type ListPodsResponse = Message<"podrt.v1.ListPodsResponse"> & {
  * Use `create(ListPodsResponseSchema)` to create a new message.
  */
 export const ListPodsResponseSchema: GenMessage<ListPodsResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 4);
+  messageDesc(file_podrt_v1_podrt, 5);
 
 /**
  * @generated from message podrt.v1.Pod
@@ -185,7 +211,7 @@ export type Pod = Message<"podrt.v1.Pod"> & {
  * Use `create(PodSchema)` to create a new message.
  */
 export const PodSchema: GenMessage<Pod> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 5);
+  messageDesc(file_podrt_v1_podrt, 6);
 
 /**
  * @generated from message podrt.v1.Container
@@ -259,7 +285,7 @@ export type Container = Message<"podrt.v1.Container"> & {
  * Use `create(ContainerSchema)` to create a new message.
  */
 export const ContainerSchema: GenMessage<Container> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 6);
+  messageDesc(file_podrt_v1_podrt, 7);
 
 /**
  * @generated from message podrt.v1.StopPodRequest
@@ -288,7 +314,7 @@ export type StopPodRequest = Message<"podrt.v1.StopPodRequest"> & {
  * Use `create(StopPodRequestSchema)` to create a new message.
  */
 export const StopPodRequestSchema: GenMessage<StopPodRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 7);
+  messageDesc(file_podrt_v1_podrt, 8);
 
 /**
  * @generated from message podrt.v1.StopPodResponse
@@ -301,7 +327,7 @@ export type StopPodResponse = Message<"podrt.v1.StopPodResponse"> & {
  * Use `create(StopPodResponseSchema)` to create a new message.
  */
 export const StopPodResponseSchema: GenMessage<StopPodResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 8);
+  messageDesc(file_podrt_v1_podrt, 9);
 
 /**
  * @generated from message podrt.v1.DeletePodRequest
@@ -330,7 +356,7 @@ export type DeletePodRequest = Message<"podrt.v1.DeletePodRequest"> & {
  * Use `create(DeletePodRequestSchema)` to create a new message.
  */
 export const DeletePodRequestSchema: GenMessage<DeletePodRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 9);
+  messageDesc(file_podrt_v1_podrt, 10);
 
 /**
  * @generated from message podrt.v1.DeletePodResponse
@@ -343,7 +369,7 @@ export type DeletePodResponse = Message<"podrt.v1.DeletePodResponse"> & {
  * Use `create(DeletePodResponseSchema)` to create a new message.
  */
 export const DeletePodResponseSchema: GenMessage<DeletePodResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 10);
+  messageDesc(file_podrt_v1_podrt, 11);
 
 /**
  * @generated from message podrt.v1.ImportRequest
@@ -369,7 +395,7 @@ export type ImportRequest = Message<"podrt.v1.ImportRequest"> & {
  * Use `create(ImportRequestSchema)` to create a new message.
  */
 export const ImportRequestSchema: GenMessage<ImportRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 11);
+  messageDesc(file_podrt_v1_podrt, 12);
 
 /**
  * @generated from message podrt.v1.PullRequest
@@ -386,7 +412,7 @@ export type PullRequest = Message<"podrt.v1.PullRequest"> & {
  * Use `create(PullRequestSchema)` to create a new message.
  */
 export const PullRequestSchema: GenMessage<PullRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 12);
+  messageDesc(file_podrt_v1_podrt, 13);
 
 /**
  * @generated from message podrt.v1.ImageProgress
@@ -424,7 +450,7 @@ export type ImageProgress = Message<"podrt.v1.ImageProgress"> & {
  * Use `create(ImageProgressSchema)` to create a new message.
  */
 export const ImageProgressSchema: GenMessage<ImageProgress> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 13);
+  messageDesc(file_podrt_v1_podrt, 14);
 
 /**
  * @generated from message podrt.v1.ImageResult
@@ -446,7 +472,7 @@ export type ImageResult = Message<"podrt.v1.ImageResult"> & {
  * Use `create(ImageResultSchema)` to create a new message.
  */
 export const ImageResultSchema: GenMessage<ImageResult> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 14);
+  messageDesc(file_podrt_v1_podrt, 15);
 
 /**
  * @generated from message podrt.v1.TerminalSize
@@ -468,7 +494,7 @@ export type TerminalSize = Message<"podrt.v1.TerminalSize"> & {
  * Use `create(TerminalSizeSchema)` to create a new message.
  */
 export const TerminalSizeSchema: GenMessage<TerminalSize> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 15);
+  messageDesc(file_podrt_v1_podrt, 16);
 
 /**
  * @generated from message podrt.v1.ExecStart
@@ -509,7 +535,7 @@ export type ExecStart = Message<"podrt.v1.ExecStart"> & {
  * Use `create(ExecStartSchema)` to create a new message.
  */
 export const ExecStartSchema: GenMessage<ExecStart> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 16);
+  messageDesc(file_podrt_v1_podrt, 17);
 
 /**
  * @generated from message podrt.v1.ExecRequest
@@ -552,7 +578,7 @@ export type ExecRequest = Message<"podrt.v1.ExecRequest"> & {
  * Use `create(ExecRequestSchema)` to create a new message.
  */
 export const ExecRequestSchema: GenMessage<ExecRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 17);
+  messageDesc(file_podrt_v1_podrt, 18);
 
 /**
  * @generated from message podrt.v1.AttachStart
@@ -576,7 +602,7 @@ export type AttachStart = Message<"podrt.v1.AttachStart"> & {
  * Use `create(AttachStartSchema)` to create a new message.
  */
 export const AttachStartSchema: GenMessage<AttachStart> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 18);
+  messageDesc(file_podrt_v1_podrt, 19);
 
 /**
  * @generated from message podrt.v1.AttachRequest
@@ -619,7 +645,7 @@ export type AttachRequest = Message<"podrt.v1.AttachRequest"> & {
  * Use `create(AttachRequestSchema)` to create a new message.
  */
 export const AttachRequestSchema: GenMessage<AttachRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 19);
+  messageDesc(file_podrt_v1_podrt, 20);
 
 /**
  * @generated from message podrt.v1.DebugDumpRequest
@@ -632,7 +658,7 @@ export type DebugDumpRequest = Message<"podrt.v1.DebugDumpRequest"> & {
  * Use `create(DebugDumpRequestSchema)` to create a new message.
  */
 export const DebugDumpRequestSchema: GenMessage<DebugDumpRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 20);
+  messageDesc(file_podrt_v1_podrt, 21);
 
 /**
  * @generated from message podrt.v1.DebugDumpPiece
@@ -649,7 +675,7 @@ export type DebugDumpPiece = Message<"podrt.v1.DebugDumpPiece"> & {
  * Use `create(DebugDumpPieceSchema)` to create a new message.
  */
 export const DebugDumpPieceSchema: GenMessage<DebugDumpPiece> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 21);
+  messageDesc(file_podrt_v1_podrt, 22);
 
 /**
  * @generated from message podrt.v1.StreamOutput
@@ -686,7 +712,7 @@ export type StreamOutput = Message<"podrt.v1.StreamOutput"> & {
  * Use `create(StreamOutputSchema)` to create a new message.
  */
 export const StreamOutputSchema: GenMessage<StreamOutput> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 22);
+  messageDesc(file_podrt_v1_podrt, 23);
 
 /**
  * @generated from service podrt.v1.PodService

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+import { parseBytes, parseMilliCpu } from "../../lib/quantity.ts";
+import { Lifecycle, Probe } from "./action-fields.ts";
+import * as names from "./names.ts";
+import { boolean, integer, oneOf, quantity, string } from "./scalars.ts";
+import { list, record, required, type TypeOf, unsupported } from "./schema.ts";
+import { SecurityContext } from "./security-fields.ts";
+import { EnvFromSource, EnvVar, imageReference } from "./value-fields.ts";
+import { VOLUME_FIELDS } from "./volume-fields.ts";
+
+const bytes = quantity("a quantity as in 128Mi", parseBytes);
+const words = list(string(), 1024);
+
+const ContainerPort = record({
+  name: string(names.portName),
+  containerPort: required(integer(1, 65_535)),
+  hostPort: integer(1, 65_535),
+  hostIP: string(names.ipAddress),
+  protocol: oneOf("TCP", "UDP", "SCTP"),
+});
+
+const ResourceList = record({
+  cpu: quantity("an amount of CPU as in 500m", parseMilliCpu),
+  memory: bytes,
+  "hugepages-2Mi": bytes,
+  "hugepages-1Gi": bytes,
+  "ephemeral-storage": unsupported(),
+});
+
+const ResourceRequirements = record({ limits: ResourceList, requests: ResourceList, claims: unsupported() });
+
+const containerShape = {
+  name: required(string(names.dnsLabel)),
+  image: required(imageReference),
+  imagePullPolicy: oneOf("Always", "IfNotPresent", "Never"),
+  command: words,
+  args: words,
+  workingDir: string(names.absolutePath),
+  env: list(EnvVar, 4096),
+  envFrom: list(EnvFromSource, 256),
+  ports: list(ContainerPort, 256),
+  resources: ResourceRequirements,
+  resizePolicy: unsupported(),
+  restartPolicyRules: unsupported(),
+  securityContext: SecurityContext,
+  lifecycle: Lifecycle,
+  livenessProbe: Probe,
+  readinessProbe: Probe,
+  startupProbe: Probe,
+  stdin: boolean(),
+  stdinOnce: boolean(),
+  tty: boolean(),
+  terminationMessagePath: string(names.absolutePath),
+  terminationMessagePolicy: oneOf("File", "FallbackToLogsOnError"),
+  volumeMounts: list(VOLUME_FIELDS.VolumeMount, 256),
+  volumeDevices: unsupported(),
+} as const;
+
+const Container = record({
+  ...containerShape,
+  restartPolicy: unsupported("is not supported yet for a single container, only for the pod"),
+});
+
+/** One with `restartPolicy: Always` is a sidecar. */
+const InitContainer = record({ ...containerShape, restartPolicy: oneOf("Always") });
+
+export const CONTAINER_FIELDS = {
+  Container,
+  InitContainer,
+  ContainerPort,
+  ResourceRequirements,
+  ResourceList,
+} as const;
+
+/** A container or an init container: only the latter may have a restartPolicy. */
+export type ContainerSpec = TypeOf<typeof InitContainer>;

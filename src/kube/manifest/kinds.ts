@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type Document, isMap, isScalar, type Node } from "yaml";
+import type { Report } from "./checks.ts";
+import { FIELDS } from "./fields.ts";
+import { nearMiss } from "./near-miss.ts";
+import type { ObjectMetaFields } from "./object-fields.ts";
+import { type Contents, configMapContents, type ObjectSet, secretContents } from "./objects.ts";
+import type { Problems } from "./problems.ts";
+import { ManifestReader } from "./reader.ts";
+import type { ObjectKind } from "./references.ts";
+import { describe, type Schema } from "./schema.ts";
+import { WORKLOAD_FIELDS } from "./workload-fields.ts";
+import { podOf, podsOfDaemonSet, podsOfDeployment, podsOfJob, type WantedPod } from "./workloads.ts";
+
+/** What one document asks for, and how to tell of problems with it. */
+export interface ReadDocument {
+  readonly wanted: readonly WantedPod[];
+  readonly report: Report;
+}
+
+/** How a document of each kind is read: the pods that it asks for. */
+const KINDS: Readonly<
+  Record<string, (root: Node, reader: ManifestReader, objects: ObjectSet, report: Report) => WantedPod[]>
+> = {
+  Pod: (root, reader, _objects, report) => read(FIELDS.Pod, root, reader, report, podOf),
+  Deployment: (root, reader, _objects, report) =>
+    read(WORKLOAD_FIELDS.Deployment, root, reader, report, podsOfDeployment),
+  DaemonSet: (root, reader, _objects, report) =>
+    read(WORKLOAD_FIELDS.DaemonSet, root, reader, report, podsOfDaemonSet),
+  Job: (root, reader, _objects, report) => read(WORKLOAD_FIELDS.Job, root, reader, report, podsOfJob),
+  ConfigMap: (root, reader, objects, report) =>
+    read(FIELDS.ConfigMap, root, reader, report, (manifest) =>
+      addObject("ConfigMap", manifest.metadata, configMapContents(manifest, report), objects, report),
+    ),
+  Secret: (root, reader, objects, report) =>
+    read(FIELDS.Secret, root, reader, report, (manifest) =>
+      addObject("Secret", manifest.metadata, secretContents(manifest, report), objects, report),
+    ),
+  PersistentVolumeClaim: (root, reader, objects, report) =>
+    read(FIELDS.PersistentVolumeClaim, root, reader, report, ({ metadata }) =>
+      addObject("PersistentVolumeClaim", metadata, {}, objects, report),
+    ),
+};
+
+/** Reads one document: its objects go into `objects`, undefined where it is empty or of no known kind. */
+export function readDocument(
+  document: Document.Parsed,
+  problems: Problems,
+  objects: ObjectSet,
+): ReadDocument | undefined {
+  const root = document.contents as Node | null;
+  if (root === null || (isScalar(root) && root.value === null)) return undefined;
+  const reader = new ManifestReader(document, problems);
+  const report: Report = (path, message) => problems.add(reader.offsetOf(path), path, message);
+  const kind = kindOf(root, reader);
+  return kind === undefined ? undefined : { wanted: KINDS[kind]!(root, reader, objects, report), report };
+}
+
+/** What `use` makes of a document, unless a field of it is wrong by itself. */
+function read<T>(
+  schema: Schema<T>,
+  root: Node,
+  reader: ManifestReader,
+  report: Report,
+  use: (manifest: T, report: Report) => WantedPod[],
+): WantedPod[] {
+  const before = reader.problemCount();
+  const manifest = schema.read(root, "", reader);
+  return reader.problemCount() > before ? [] : use(manifest, report);
+}
+
+function addObject(
+  kind: ObjectKind,
+  { name, namespace = "default" }: ObjectMetaFields,
+  contents: Contents,
+  objects: ObjectSet,
+  report: Report,
+): WantedPod[] {
+  if (name === undefined) report("metadata.name", "is required");
+  else if (!objects.add(kind, namespace, name, contents)) {
+    report("metadata.name", `the ${kind} ${namespace}/${name} is given twice`);
+  }
+  return [];
+}
+
+/** Another kind is one problem, not one for each field that a Pod does not have. */
+function kindOf(root: Node, reader: ManifestReader): string | undefined {
+  if (!isMap(root)) {
+    reader.problem(root, "", `expected a Pod, got ${describe(root)}`);
+    return undefined;
+  }
+  const kind = root.get("kind", true) as Node | undefined;
+  // What is no word is told of by the reader of a Pod.
+  if (!isScalar(kind) || typeof kind.value !== "string") return "Pod";
+  if (Object.hasOwn(KINDS, kind.value)) return kind.value;
+  const known = Object.keys(KINDS);
+  const meant = nearMiss(kind.value, known);
+  const hint = meant === undefined ? `only ${known.join(", ")}` : `did you mean ${meant}?`;
+  reader.problem(kind, "kind", `${kind.value} is not supported yet; ${hint}`);
+  return undefined;
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { JobPolicy } from "../pod.ts";
+import { checkPod, type Report } from "./checks.ts";
+import type { PodManifest } from "./fields.ts";
+import { nearMiss } from "./near-miss.ts";
+import type { DaemonSetManifest, DeploymentManifest, JobManifest, PodTemplate } from "./workload-fields.ts";
+
+/** A pod as a document asks for it, with what stands around it. */
+export interface WantedPod {
+  readonly manifest: PodManifest;
+  /** As in `Deployment/web`; absent for a Pod of its own. */
+  readonly owner?: string;
+  readonly job?: JobPolicy;
+  /** Where the pod's `spec` stands in the document, as in `spec.template.`. */
+  readonly prefix: string;
+}
+
+const TEMPLATE = "spec.template.";
+/** Kubernetes's own (batch/v1). */
+const BACKOFF_LIMIT = 6;
+
+export function podOf(manifest: PodManifest, report: Report): WantedPod[] {
+  if (manifest.metadata.name === undefined && manifest.metadata.generateName === undefined) {
+    report("metadata.name", "is required");
+  }
+  checkPod(manifest, report);
+  return [{ manifest, prefix: "" }];
+}
+
+/** Its replicas, numbered from 0: `web-0`, `web-1`. */
+export function podsOfDeployment({ metadata, spec }: DeploymentManifest, report: Report): WantedPod[] {
+  checkTemplate(spec.template, metadata.name, report);
+  checkSelector(spec.selector.matchLabels ?? {}, spec.template, report);
+  checkAlwaysRestarts(spec.template, report);
+  return Array.from({ length: spec.replicas ?? 1 }, (_, index) =>
+    templated(spec.template, `${metadata.name}-${index}`, metadata.namespace, `Deployment/${metadata.name}`),
+  );
+}
+
+/** One pod: this machine is all the machines. */
+export function podsOfDaemonSet({ metadata, spec }: DaemonSetManifest, report: Report): WantedPod[] {
+  checkTemplate(spec.template, metadata.name, report);
+  checkSelector(spec.selector.matchLabels ?? {}, spec.template, report);
+  checkAlwaysRestarts(spec.template, report);
+  return [templated(spec.template, metadata.name!, metadata.namespace, `DaemonSet/${metadata.name}`)];
+}
+
+export function podsOfJob({ metadata, spec }: JobManifest, report: Report): WantedPod[] {
+  const { template, activeDeadlineSeconds, backoffLimit = BACKOFF_LIMIT } = spec;
+  checkTemplate(template, metadata.name, report);
+  if ((template.spec.restartPolicy ?? "Always") === "Always") {
+    report(`${TEMPLATE}spec.restartPolicy`, "must be OnFailure or Never in a Job");
+  }
+  const pod = templated(template, metadata.name!, metadata.namespace, `Job/${metadata.name}`);
+  const seconds = Math.min(
+    activeDeadlineSeconds ?? Number.POSITIVE_INFINITY,
+    template.spec.activeDeadlineSeconds ?? Number.POSITIVE_INFINITY,
+  );
+  const limited = Number.isFinite(seconds) ? { activeDeadlineSeconds: seconds } : {};
+  const manifest = { ...pod.manifest, spec: { ...pod.manifest.spec, ...limited } };
+  return [{ ...pod, manifest, job: { backoffLimit } }];
+}
+
+function templated(
+  { metadata, spec }: PodTemplate,
+  name: string,
+  namespace: string | undefined,
+  owner: string,
+): WantedPod {
+  const { labels, annotations } = metadata ?? {};
+  return {
+    manifest: {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: {
+        name,
+        ...(namespace === undefined ? {} : { namespace }),
+        ...(labels === undefined ? {} : { labels }),
+        ...(annotations === undefined ? {} : { annotations }),
+      },
+      spec,
+    },
+    owner,
+    prefix: TEMPLATE,
+  };
+}
+
+/** What its pods are called follows from the workload's own name. */
+function checkTemplate({ metadata, spec }: PodTemplate, name: string | undefined, report: Report): void {
+  if (name === undefined) report("metadata.name", "is required");
+  for (const field of ["name", "generateName", "uid", "namespace"] as const) {
+    if (metadata?.[field] !== undefined) {
+      report(`${TEMPLATE}metadata.${field}`, "has no place in a template, leave it out");
+    }
+  }
+  checkPod({ apiVersion: "v1", kind: "Pod", metadata: { name: "x" }, spec }, (path, message) =>
+    report(TEMPLATE + path, message),
+  );
+}
+
+function checkSelector(
+  wanted: Readonly<Record<string, string>>,
+  { metadata }: PodTemplate,
+  report: Report,
+): void {
+  const labels = metadata?.labels ?? {};
+  if (Object.keys(wanted).length === 0) report("spec.selector.matchLabels", "needs at least one label");
+  for (const [key, value] of Object.entries(wanted)) {
+    if (labels[key] === value) continue;
+    const meant = Object.hasOwn(labels, key) ? key : nearMiss(key, Object.keys(labels));
+    const hint = meant === undefined ? "" : `; the template has ${meant}: ${labels[meant]}`;
+    report(
+      `spec.selector.matchLabels[${JSON.stringify(key)}]`,
+      `does not match the labels of the template${hint}`,
+    );
+  }
+}
+
+function checkAlwaysRestarts({ spec }: PodTemplate, report: Report): void {
+  if ((spec.restartPolicy ?? "Always") === "Always") return;
+  report(`${TEMPLATE}spec.restartPolicy`, "must be Always here; use a Job for what ends");
+}
