@@ -59,10 +59,10 @@ check: $(MODULES) ## Types, lint, layers, and that generated code is up to date
 	$(BUN) test test/tidy.test.ts
 	$(BUN) scripts/check-generated.ts
 
-bench: $(BINARY) $(PACKAGES) ## Measure starts, memory, statistics and restarts, beside runc and crun where installed (root)
-	@$(BUN) test/bench/bench.ts
-	@$(BUN) test/bench/stats.ts
-	@$(BUN) test/bench/restart.ts
+bench: $(BINARY) $(PACKAGES) ## Measure beside containerd, runc, crun and podman; ROWS='words' PODS=100 QUICK=1 PEERS='words' (root)
+	@scripts/require.sh runc:runc crun:crun iptables:iptables
+	@scripts/fetch-peers.sh .build/peers
+	@$(BUN) test/bench/run.ts
 
 install: $(BINARY) ## Copy dist/podrt to DESTDIR/PREFIX/bin and its systemd units (PREFIX is /usr/local)
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/podrt

@@ -1,96 +1,113 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Row, Unit } from "./row.ts";
 import type { Samples, Summary } from "./samples.ts";
+
+/** A row with what was measured of it. */
+export interface MeasuredRow extends Row {
+  readonly group: string;
+  /** By whose they are. */
+  readonly values: Readonly<Record<string, Summary>>;
+  /** The peer that comes nearest to podrt, and how many times better podrt is; below 1 it is worse. */
+  readonly best?: { readonly who: string; readonly ratio: number };
+  readonly verdict: Verdict;
+}
+
+export interface Verdict {
+  readonly isMet: boolean | undefined;
+  /** As in `15 times`, `at most 64 KiB`; empty where nothing was promised. */
+  readonly target: string;
+  /** By how much it is missed. */
+  readonly missing: string;
+}
 
 export interface Report {
   readonly machine: string;
+  /** When it was measured. */
+  readonly date: string;
   readonly rounds: number;
-  readonly binaryBytes: number;
-  /** In bytes. */
-  readonly memory: readonly { readonly name: string; readonly pss: number; readonly private: number }[];
-  /** In milliseconds. */
-  readonly samples: Samples;
-  readonly runtimes: readonly { readonly name: string; readonly version: string }[];
-  /** Whether the kernel recorded clones and execs. */
-  readonly isTraced: boolean;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly rows: readonly MeasuredRow[];
 }
 
-/** The rows of the table in order; what was not measured is left out. */
-function timeRows({ samples, runtimes }: Report): [string, Summary][] {
-  const names = [
-    "podrt: clone to execve",
-    "podrt: asked to execve",
-    ...runtimes.map(({ name }) => `${name}: asked to execve`),
-    "StartContainer",
-    "Create and StartContainer",
-    ...runtimes.map(({ name }) => `${name} run --detach`),
-    "RunPodSandbox",
-    "ExecSync of true",
-    "Stop and RemoveContainer",
-    "Stop and RemovePodSandbox",
-  ];
-  return names.flatMap((name) => {
-    const summary = samples.summary(name);
-    return summary === undefined ? [] : [[name, summary] as [string, Summary]];
-  });
+/** Differences below this are those of one run to the next. */
+const noise = 1.1;
+
+export function measuredRow(group: string, row: Row, samples: Samples): MeasuredRow | undefined {
+  const values = samples.summaries(row.title);
+  const own = values["podrt"];
+  if (own === undefined) return undefined;
+  const others = Object.entries(values).filter(([who]) => who !== "podrt");
+  const ratios = others.map(([who, { p50 }]) => ({ who, ratio: ratioOf(row, own.p50, p50) }));
+  const best = ratios.toSorted((a, b) => a.ratio - b.ratio)[0];
+  const verdict = judge(row, own.p50, best?.ratio);
+  return { ...row, group, values, verdict, ...(best === undefined ? {} : { best }) };
 }
 
-interface Ratio {
-  readonly name: string;
-  /** To the start alone: what podrt's monitor does, from clone to execve. */
-  readonly toLaunch: number;
-  /** To the whole call: from StartContainer's request on the socket to execve. */
-  readonly toCall: number;
+/** How many times better ours is; a figure of zero counts as the smallest that is shown. */
+function ratioOf({ better }: Row, own: number, theirs: number): number {
+  const [over, under] = better === "less" ? [theirs, own] : [own, theirs];
+  return Math.max(over, 0.001) / Math.max(under, 0.001);
 }
 
-/** How many times as long the other runtimes take, from their own exec to the application's, by the medians. */
-function ratios({ samples, runtimes }: Report): Ratio[] {
-  const launch = samples.summary("podrt: clone to execve");
-  const call = samples.summary("podrt: asked to execve");
-  return runtimes.flatMap(({ name }) => {
-    const theirs = samples.summary(`${name}: asked to execve`);
-    if (theirs === undefined || launch === undefined || call === undefined) return [];
-    return [{ name, toLaunch: theirs.p50 / launch.p50, toCall: theirs.p50 / call.p50 }];
-  });
+function judge({ target, unit, better }: Row, own: number, ratio: number | undefined): Verdict {
+  if (target === undefined) return { isMet: undefined, target: "", missing: "" };
+  if (typeof target === "object" && "atMost" in target) {
+    const isMet = own <= target.atMost;
+    const over = `${shown(own - target.atMost, unit)} more`;
+    return { isMet, target: `at most ${shown(target.atMost, unit)}`, missing: isMet ? "" : over };
+  }
+  const wanted = target === "asGood" ? 1 : target.times;
+  const text = target === "asGood" ? "as good" : `${wanted} times ${better === "less" ? "less" : "more"}`;
+  if (ratio === undefined) return { isMet: undefined, target: text, missing: "" };
+  const isMet = ratio >= (target === "asGood" ? 1 / noise : wanted);
+  return { isMet, target: text, missing: isMet ? "" : `${(wanted / ratio).toFixed(1)} times short` };
 }
 
-/** Prints the report as a Markdown table, then as one JSON document. */
-export function printReport(report: Report): void {
-  const { machine, rounds, binaryBytes, memory, runtimes } = report;
-  const rows = timeRows(report);
-  const ms = (value: number) => `${value.toFixed(2)} ms`;
-  const kib = (bytes: number) => `${Math.round(bytes / 1024)} KiB`;
-  const versions = runtimes.map(({ name, version }) => `${name} ${version}`);
-  const lines = [
-    `Measured on ${machine}; ${rounds} rounds, interleaved${versions.length > 0 ? `; ${versions.join(", ")}` : ""}.`,
-    "",
-    ...table([["time", "p50", "p99"], ...rows.map(([name, { p50, p99 }]) => [name, ms(p50), ms(p99)])]),
-    "",
-    ...table([
-      ["memory", "PSS", "private"],
-      ...memory.map((row) => [row.name, kib(row.pss), kib(row.private)]),
-    ]),
-    "",
-    ...ratios(report).map(
-      ({ name, toLaunch, toCall }) =>
-        `${name} takes ${toLaunch.toFixed(1)} times as long as podrt's launch, ` +
-        `${toCall.toFixed(1)} times as long as its StartContainer call, to reach the application's execve.`,
-    ),
-    ...(report.isTraced
-      ? []
-      : ["The kernel's trace of clones and execs cannot be read here: those rows are missing."]),
-    `The binary has ${(binaryBytes / 2 ** 20).toFixed(0)} MiB.`,
-  ];
-  console.log(lines.join("\n"));
-  const times = Object.fromEntries(rows.map(([name, { p50, p99 }]) => [name, { p50Ms: p50, p99Ms: p99 }]));
-  const json = { machine, rounds, runtimes, times, memoryBytes: memory, ratios: ratios(report), binaryBytes };
-  console.log(`\n${JSON.stringify(json, null, 2)}`);
+/** A figure with its unit, with as many digits as mean something. */
+export function shown(value: number, unit: Unit): string {
+  const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2;
+  const text = value === 0 || unit === "count" ? String(Math.round(value)) : value.toFixed(digits);
+  return unit === "count" ? text : `${text} ${unit}`;
+}
+
+function withSpread({ p10, p50, p90, count }: Summary, unit: Unit): string {
+  if (count < 3) return shown(p50, unit);
+  const bare = (value: number) => shown(value, unit).split(" ")[0];
+  return `${shown(p50, unit)} (${bare(p10)}–${bare(p90)})`;
+}
+
+/** Markdown: every row with the medians and, in brackets, the tenth and the ninetieth of a hundred. */
+export function tableOf({ rows, versions }: Report): string[] {
+  const names = Object.keys(versions).filter((name) => rows.some(({ values }) => name in values));
+  const head = ["", ...names, "podrt against the best", "target", "missing"];
+  const lines = rows.map(({ title, unit, better, values, best, verdict }) => [
+    title,
+    ...names.map((name) => (values[name] === undefined ? "–" : withSpread(values[name], unit))),
+    best === undefined ? "" : `${times(best.ratio)} ${better} than ${best.who}`,
+    verdict.target,
+    verdict.isMet === undefined ? "" : verdict.isMet ? "met" : verdict.missing,
+  ]);
+  return alignedTable([head, ...lines]);
+}
+
+function times(ratio: number): string {
+  return `${ratio >= 10 ? ratio.toFixed(0) : ratio.toFixed(1)} times`;
 }
 
 /** Rows of equal width, the first one as head. */
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const line = (row: readonly string[]) =>
-    `| ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join(" | ")} |`;
-  const rule = `|${widths.map((width, column) => (column === 0 ? "-".repeat(width + 2) : `${"-".repeat(width + 1)}:`)).join("|")}|`;
-  return [line(rows[0]!), rule, ...rows.slice(1).map(line)];
+function alignedTable(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]!.map((_, column) => Math.max(3, ...rows.map((row) => row[column]!.length)));
+  const cell = (text: string, column: number) =>
+    column === 0 ? text.padEnd(widths[column]!) : text.padStart(widths[column]!);
+  const line = (row: readonly string[]) => `| ${row.map(cell).join(" | ")} |`;
+  const rule = widths.map((width, column) =>
+    column === 0 ? "-".repeat(width + 2) : `${"-".repeat(width + 1)}:`,
+  );
+  return [line(rows[0]!), `|${rule.join("|")}|`, ...rows.slice(1).map(line)];
+}
+
+/** Where, when and beside what it was measured. */
+export function headOf({ machine, date, rounds, versions }: Report): string {
+  const peers = Object.entries(versions).map(([name, version]) => `${name} is ${version}`);
+  return `Measured on ${machine}, on ${date}; ${rounds} rounds, interleaved; ${peers.join("; ")}.`;
 }

@@ -3,34 +3,42 @@
 /** What was measured of one thing, over its rounds. */
 export interface Summary {
   readonly count: number;
+  readonly p10: number;
   readonly p50: number;
-  readonly p99: number;
+  readonly p90: number;
 }
 
-/** Collects durations by name. */
+/** Collects values by row and by whose they are. */
 export class Samples {
-  readonly #byName = new Map<string, number[]>();
+  readonly #byRow = new Map<string, Map<string, number[]>>();
 
-  add(name: string, ms: number): void {
-    const samples = this.#byName.get(name) ?? [];
-    samples.push(ms);
-    this.#byName.set(name, samples);
+  add(row: string, who: string, value: number): void {
+    const columns = this.#byRow.get(row) ?? new Map<string, number[]>();
+    this.#byRow.set(row, columns);
+    const samples = columns.get(who) ?? [];
+    columns.set(who, samples);
+    samples.push(value);
   }
 
-  /** Runs the work and adds how long it took. */
-  async time<T>(name: string, work: () => Promise<T>): Promise<T> {
+  /** Runs the work and adds how many milliseconds it took. */
+  async time<T>(row: string, who: string, work: () => Promise<T>): Promise<T> {
     const startMs = performance.now();
     const result = await work();
-    this.add(name, performance.now() - startMs);
+    this.add(row, who, performance.now() - startMs);
     return result;
   }
 
-  /** Undefined when nothing of that name was measured. */
-  summary(name: string): Summary | undefined {
-    const sorted = this.#byName.get(name)?.toSorted((a, b) => a - b);
-    if (sorted === undefined) return undefined;
-    return { count: sorted.length, p50: quantile(sorted, 0.5), p99: quantile(sorted, 0.99) };
+  /** By whose they are; empty when nothing of that row was measured. */
+  summaries(row: string): Readonly<Record<string, Summary>> {
+    const columns = [...(this.#byRow.get(row) ?? [])];
+    return Object.fromEntries(columns.map(([who, values]) => [who, summarize(values)]));
   }
+}
+
+export function summarize(values: readonly number[]): Summary {
+  const sorted = values.toSorted((a, b) => a - b);
+  const [p10, p50, p90] = [0.1, 0.5, 0.9].map((part) => quantile(sorted, part));
+  return { count: sorted.length, p10: p10!, p50: p50!, p90: p90! };
 }
 
 /** Nearest rank: the smallest sample that at least that part of all samples does not exceed. */

@@ -65,19 +65,18 @@ async function main(): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     for (const [name, list] of Object.entries(lists)) {
       const turns = watchTurns();
-      bytes.set(name, await samples.time(name, list));
-      samples.add(`${name}: longest slice`, turns.longestMs());
+      bytes.set(name, await samples.time(name, "whole", list));
+      samples.add(name, "longest slice", turns.longestMs());
     }
     await Bun.sleep(pauseMs);
   }
   console.log(`${pods} pods of one container, ${describeMachine()}`);
   for (const name of Object.keys(lists)) {
-    const whole = samples.summary(name);
-    const slice = samples.summary(`${name}: longest slice`);
+    const { whole, "longest slice": slice } = samples.summaries(name);
     if (whole === undefined || slice === undefined) continue;
     const ms = (value: number) => `${value.toFixed(1)} ms`;
     console.log(
-      `${name}: p50 ${ms(whole.p50)}, p99 ${ms(whole.p99)}, ${((whole.p50 * 1000) / pods).toFixed(0)} us a pod, ` +
+      `${name}: p50 ${ms(whole.p50)}, p90 ${ms(whole.p90)}, ${((whole.p50 * 1000) / pods).toFixed(0)} us a pod, ` +
         `longest slice p50 ${ms(slice.p50)}, ${((bytes.get(name) ?? 0) / 1024).toFixed(0)} KiB`,
     );
   }

@@ -73,29 +73,35 @@ export async function startContainerd(mirror: string): Promise<Runtime> {
   };
 }
 
-/** Its configuration, certs.d and CNI configuration; answers the path of the first. */
-function writeConfiguration(dir: string, socket: string, mirror: string): string {
-  const network = {
+/** The usual network of plugins: a bridge, addresses of a range, masquerading and host ports. */
+export function bridgeNetwork(options: {
+  readonly name: string;
+  readonly bridge: string;
+  readonly subnet: string;
+  readonly leasesDir: string;
+}): object {
+  const { name, bridge, subnet, leasesDir } = options;
+  const ipam = {
+    type: "host-local",
+    dataDir: leasesDir,
+    ranges: [[{ subnet }]],
+    routes: [{ dst: "0.0.0.0/0" }],
+  };
+  return {
     cniVersion: "1.0.0",
-    name: "peer",
+    name,
     plugins: [
-      {
-        type: "bridge",
-        bridge,
-        isGateway: true,
-        ipMasq: true,
-        hairpinMode: true,
-        ipam: {
-          type: "host-local",
-          // Leases of before a reboot are gone in time when they are kept where /run is.
-          dataDir: join(dir, "state/leases"),
-          ranges: [[{ subnet: "10.127.0.0/20" }]],
-          routes: [{ dst: "0.0.0.0/0" }],
-        },
-      },
+      { type: "bridge", bridge, isGateway: true, ipMasq: true, hairpinMode: true, ipam },
       { type: "portmap", capabilities: { portMappings: true } },
     ],
   };
+}
+
+/** Its configuration, certs.d and CNI configuration; answers the path of the first. */
+function writeConfiguration(dir: string, socket: string, mirror: string): string {
+  // Leases of before a reboot are gone in time when they are kept where /run is.
+  const leasesDir = join(dir, "state/leases");
+  const network = bridgeNetwork({ name: "peer", bridge, subnet: "10.127.0.0/20", leasesDir });
   const write = (path: string, content: string) => {
     const file = join(dir, path);
     mkdirSync(join(file, ".."), { recursive: true });
@@ -139,7 +145,7 @@ SystemdCgroup = false
 }
 
 /** The processes that watch over its containers and outlive it; they are told its socket. */
-function shims(dir: string): number[] {
+export function shims(dir: string): number[] {
   return allPids().filter((pid) => {
     const command = procText(`/proc/${pid}/cmdline`);
     return command.includes("containerd-shim-runc-v2") && command.includes(`${dir}/`);

@@ -10,6 +10,7 @@ export async function eventually<T>(
   what: string,
   probe: () => T | Promise<T>,
   timeoutMs = 10_000,
+  intervalMs = 20,
 ): Promise<Exclude<T, undefined | false | null>> {
   const limitMs = timeoutMs * patience;
   const endMs = performance.now() + limitMs;
@@ -23,7 +24,7 @@ export async function eventually<T>(
     } catch (error) {
       last = error;
     }
-    await sleep(20);
+    await sleep(intervalMs);
   } while (performance.now() < endMs);
   const said = last instanceof Error ? last.message : JSON.stringify(last);
   throw new Error(`not within ${limitMs} ms: ${what}${said === undefined ? "" : ` (${said})`}`);

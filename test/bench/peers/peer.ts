@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+import { connect } from "node:net";
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { ImageService, RuntimeService } from "../../../src/gen/runtime/v1/api_pb.ts";
+import type { Api } from "../../integration/harness/api.ts";
+import type { ControlGroup } from "../control-group.ts";
+
+/** A container runtime that serves the CRI, with everything that it keeps in a directory of its own. */
+export interface Peer {
+  /** As it stands in the table: `podrt`, `containerd+runc`. */
+  readonly name: string;
+  readonly version: string;
+  readonly api: Api;
+  /** Holds the daemon, its helpers and its pods. */
+  readonly group: ControlGroup;
+  /** A directory for logs and volumes of its pods. */
+  readonly dir: string;
+  /** Which protocols of sessions it speaks over WebSocket. */
+  readonly webSocketProtocol: string;
+  pid(): number;
+  /** Takes an image from a file, as its own tool does it. */
+  importImage(file: string): Promise<void>;
+  /** Ends it by SIGKILL; its pods go on. */
+  kill(): Promise<void>;
+  /** Starts it again; resolves when it answers. */
+  start(): Promise<void>;
+  /** Ends it with its pods; nothing of it is left on the machine. */
+  close(): Promise<void>;
+}
+
+/** What a peer is started with. */
+export interface PeerOptions {
+  /** `127.0.0.1:PORT` of the registry that stands for every other one. */
+  readonly mirror: string;
+  /** The same behind something that counts, under the name `counted.test`. */
+  readonly countedMirror: string;
+}
+
+/** The registry whose requests are counted, in the names of images. */
+export const COUNTED_HOST = "counted.test";
+
+const maxMessageBytes = 64 * 1024 * 1024;
+
+/** Both services over one gRPC connection that stays open, as a kubelet has it: the same client for all peers. */
+export function grpcApi(socketPath: string): Api {
+  const transport = createGrpcTransport({
+    baseUrl: "http://localhost",
+    nodeOptions: { createConnection: () => connect(socketPath) },
+    readMaxBytes: maxMessageBytes,
+    defaultTimeoutMs: 300_000,
+  });
+  const clients = [createClient(RuntimeService, transport), createClient(ImageService, transport)];
+  return Object.assign({}, ...clients) as Api;
+}
+
+/** Removes all pods that a peer has. */
+export async function removeAllPods({ api }: Pick<Peer, "api">): Promise<void> {
+  for (const { id } of (await api.listPodSandbox({})).items) {
+    await api.stopPodSandbox({ podSandboxId: id });
+    await api.removePodSandbox({ podSandboxId: id });
+  }
+}

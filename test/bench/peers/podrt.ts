@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { outputOf } from "../../integration/harness/command.ts";
+import { binary, startDaemon } from "../../integration/harness/daemon.ts";
+import { newControlGroup } from "../control-group.ts";
+import { COUNTED_HOST, grpcApi, type Peer, type PeerOptions } from "./peer.ts";
+
+/** The compiled podrt of this tree. */
+export async function startPodrt({ mirror, countedMirror }: PeerOptions): Promise<Peer> {
+  const dir = mkdtempSync(join(tmpdir(), "podrt-bench-own-"));
+  const group = newControlGroup("podrt");
+  const program = { path: group.launcher(dir, [binary]) };
+  const config = `[registries."${COUNTED_HOST}"]\nmirrors = ["http://${countedMirror}"]\n`;
+  const daemon = await startDaemon({ mirror, program, config });
+  return {
+    name: "podrt",
+    version: (await outputOf(binary, ["--version"])).trim(),
+    api: grpcApi(daemon.socket),
+    group,
+    dir,
+    webSocketProtocol: "v5.channel.k8s.io",
+    pid: daemon.pid,
+    importImage: async (file) => void (await outputOf(binary, ["import", "--root", daemon.root, file])),
+    kill: daemon.kill,
+    start: () => daemon.start(),
+    async close() {
+      await daemon.close();
+      await group.remove();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * Measures the compiled podrt beside what else could be used in its place, in one run on one machine: containerd with
+ * runc and with crun, CRI-O where it is there, both low-level runtimes alone, podman. Prints a table and writes it as
+ * JSON and as a plot below `.build/bench`. Root only.
+ *
+ * environment: ROWS, words of which one stands in the name of a group or in the title of a row that is wanted;
+ * PODS, how often a thing is done whose median is asked for (100); QUICK=1, to be done in a few minutes;
+ * PEERS, words of which one stands in the name of a peer that is wanted; CONTAINERD, a directory of another containerd
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { buildDir } from "../fixtures/images/packages.ts";
+import { startImageRegistry } from "../fixtures/images/prepare.ts";
+import { busybox } from "../integration/harness/pods.ts";
+import { openCountedRegistry } from "./counted-registry.ts";
+import { keepFirewall } from "./firewall.ts";
+import { groups } from "./groups/all.ts";
+import { describeMachine } from "./machine.ts";
+import { startContainerd } from "./peers/containerd.ts";
+import type { Peer, PeerOptions } from "./peers/peer.ts";
+import { startPodrt } from "./peers/podrt.ts";
+import { headOf, measuredRow, type Report, tableOf } from "./report.ts";
+import type { Bench, Group } from "./row.ts";
+import { Samples } from "./samples.ts";
+
+if (process.getuid?.() !== 0) {
+  console.error("make bench: needs root");
+  process.exit(1);
+}
+const startMs = performance.now();
+/** Ctrl-C and the like: what was started is taken away all the same. */
+const stopped = new Promise<never>((_, reject) => {
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.once(signal, () => reject(new Error(`stopped by ${signal}`)));
+});
+process.exitCode = await main().then(
+  () => 0,
+  (error: unknown) => {
+    console.error(error);
+    return 1;
+  },
+);
+
+function note(text: string): void {
+  console.error(`${((performance.now() - startMs) / 1000).toFixed(0).padStart(5)} s  ${text}`);
+}
+
+function words(variable: string): string[] {
+  return (process.env[variable] ?? "")
+    .toLowerCase()
+    .split(/[\s,]+/)
+    .filter(Boolean);
+}
+
+async function main(): Promise<void> {
+  const isQuick = (process.env["QUICK"] ?? "") !== "";
+  const rounds = Number(process.env["PODS"] || (isQuick ? 10 : 100));
+  const wanted = groups.filter((group) => isWanted(group, isQuick));
+  if (wanted.length === 0) throw new Error(`ROWS names none of ${groups.map(({ name }) => name).join(", ")}`);
+  await using stack = new AsyncDisposableStack();
+  stack.defer(await keepFirewall());
+  const registry = stack.use(await startImageRegistry());
+  const counted = stack.use(openCountedRegistry(registry.host));
+  const peers = await startPeers({ mirror: registry.host, countedMirror: counted.host }, stack);
+  const samples = new Samples();
+  const bench: Bench = {
+    samples,
+    peers,
+    podrt: peers[0]!,
+    rounds,
+    isQuick,
+    mirror: registry.host,
+    takeBlobRequests: counted.takeBlobRequests,
+    note,
+  };
+  const versions = Object.fromEntries(peers.map(({ name, version }) => [name, version]));
+  const failures: string[] = [];
+  let isStopped = false;
+  stopped.catch(() => {
+    isStopped = true;
+  });
+  for (const group of wanted) {
+    if (isStopped) break;
+    note(`measuring ${group.name}`);
+    await Promise.race([stopped, group.measure(bench)]).catch((error: unknown) => {
+      console.error(error);
+      failures.push(group.name);
+    });
+  }
+  const rows = wanted.flatMap(({ name, rows }) =>
+    rows.flatMap((row) => measuredRow(name, row, samples) ?? []),
+  );
+  const date = new Date().toISOString().slice(0, 10);
+  publish({ machine: describeMachine(), date, rounds, versions, rows });
+  if (failures.length > 0) throw new Error(`could not be measured: ${failures.join(", ")}`);
+}
+
+function isWanted({ name, rows, isLong }: Group, isQuick: boolean): boolean {
+  const asked = words("ROWS");
+  if (asked.length === 0) return !(isQuick && isLong);
+  const texts = [name, ...rows.map(({ title }) => title)].map((text) => text.toLowerCase());
+  return asked.some((word) => texts.some((text) => text.includes(word)));
+}
+
+/** podrt first; a peer that cannot be had is left out with a word about it. */
+async function startPeers(options: PeerOptions, stack: AsyncDisposableStack): Promise<Peer[]> {
+  const start: Readonly<Record<string, () => Promise<Peer | undefined>>> = {
+    podrt: () => startPodrt(options),
+    "containerd+runc": () => startContainerd("runc", options),
+    "containerd+crun": () => startContainerd("crun", options),
+  };
+  const asked = words("PEERS");
+  const peers: Peer[] = [];
+  for (const [name, open] of Object.entries(start)) {
+    if (name !== "podrt" && asked.length > 0 && !asked.some((word) => name.includes(word))) continue;
+    const peer = await open();
+    if (peer === undefined) {
+      note(`${name} is not here: it is left out`);
+      continue;
+    }
+    stack.defer(peer.close);
+    await peer.api.pullImage({ image: { image: busybox } });
+    peers.push(peer);
+  }
+  return peers;
+}
+
+function publish(report: Report): void {
+  console.log(`\n${headOf(report)}\n\n${tableOf(report).join("\n")}\n`);
+  const dir = join(buildDir, "bench");
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, "report.json"), `${JSON.stringify(report, null, 2)}\n`);
+  console.log(`${join(dir, "report.json")} has it as JSON.`);
+}
