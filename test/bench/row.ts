@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Peer } from "./peers/peer.ts";
+import type { Peer, PeerOptions } from "./peers/peer.ts";
 import type { Samples } from "./samples.ts";
 
 export type Unit = "ms" | "s" | "per s" | "KiB" | "MB" | "MB/s" | "s/GB" | "%" | "times" | "count";
@@ -31,9 +31,9 @@ export interface Bench {
   readonly rounds: number;
   /** Whether to be done in a few minutes. */
   readonly isQuick: boolean;
-  /** `127.0.0.1:PORT` of the registry with all images. */
-  readonly mirror: string;
-  /** How often a blob was asked for at the counted registry since it was asked last, by digest. */
+  /** What all peers were started with. */
+  readonly options: PeerOptions;
+  /** How often each blob was asked for at the registry that counts, by digest, since this was called last. */
   takeBlobRequests(): ReadonlyMap<string, number>;
   /** Says what is going on. */
   note(text: string): void;
@@ -44,6 +44,8 @@ export interface Group {
   /** By which it is chosen, as are its rows by their titles. */
   readonly name: string;
   readonly rows: readonly Row[];
+  /** Whether the large images have to be there. */
+  readonly needsLargeImages?: boolean;
   /** Whether it is left out of the quick form unless asked for by name. */
   readonly isLong?: boolean;
   measure(bench: Bench): Promise<void>;

@@ -17,6 +17,7 @@ import { busybox } from "../integration/harness/pods.ts";
 import { openCountedRegistry } from "./counted-registry.ts";
 import { keepFirewall } from "./firewall.ts";
 import { groups } from "./groups/all.ts";
+import { benchImages, COUNTED_HOST, LARGE_HOST } from "./large-image.ts";
 import { describeMachine } from "./machine.ts";
 import { startContainerd } from "./peers/containerd.ts";
 import type { Peer, PeerOptions } from "./peers/peer.ts";
@@ -62,8 +63,13 @@ async function main(): Promise<void> {
   await using stack = new AsyncDisposableStack();
   stack.defer(await keepFirewall());
   const registry = stack.use(await startImageRegistry());
-  const counted = stack.use(openCountedRegistry(registry.host));
-  const peers = await startPeers({ mirror: registry.host, countedMirror: counted.host }, stack);
+  const hasLarge = wanted.some(({ needsLargeImages }) => needsLargeImages);
+  if (hasLarge) note("making the large images, unless they are there");
+  const large = hasLarge ? stack.use(await startImageRegistry(benchImages)) : registry;
+  const counted = stack.use(openCountedRegistry(large.host));
+  const registries = { [LARGE_HOST]: large.host, [COUNTED_HOST]: counted.host };
+  const options = { mirror: registry.host, registries };
+  const peers = await startPeers(options, stack);
   const samples = new Samples();
   const bench: Bench = {
     samples,
@@ -71,7 +77,7 @@ async function main(): Promise<void> {
     podrt: peers[0]!,
     rounds,
     isQuick,
-    mirror: registry.host,
+    options,
     takeBlobRequests: counted.takeBlobRequests,
     note,
   };

@@ -10,7 +10,7 @@ import { bridgeNetwork, shims } from "../../kubelet/containerd.ts";
 import { type RunningProgram, startProgram } from "../../kubelet/program.ts";
 import { unmountBelow } from "../../kubelet/unmount.ts";
 import { newControlGroup } from "../control-group.ts";
-import { COUNTED_HOST, grpcApi, type Peer, type PeerOptions, removeAllPods } from "./peer.ts";
+import { grpcApi, type Peer, type PeerOptions, removeAllPods } from "./peer.ts";
 
 const startTimeoutMs = 60_000;
 /** Where `scripts/fetch-cni-plugins.sh` unpacks the network plugins. */
@@ -106,7 +106,7 @@ interface Configuration extends PeerOptions {
 
 /** Its configuration, certs.d and CNI configuration; answers the path of the first, which 1.6 and 2.x read. */
 function writeConfiguration(options: Configuration): string {
-  const { dir, socket, runtime, runtimePath, bridge, mirror, countedMirror } = options;
+  const { dir, socket, runtime, runtimePath, bridge, mirror, registries } = options;
   const write = (path: string, content: string) => {
     const file = join(dir, path);
     mkdirSync(join(file, ".."), { recursive: true });
@@ -118,7 +118,8 @@ function writeConfiguration(options: Configuration): string {
   write("cni/10-bench.conflist", JSON.stringify(network));
   const hosts = (host: string) => `[host."http://${host}"]\ncapabilities = ["pull", "resolve"]\n`;
   write("certs.d/_default/hosts.toml", hosts(mirror));
-  write(`certs.d/${COUNTED_HOST}/hosts.toml`, hosts(countedMirror));
+  for (const [host, address] of Object.entries(registries))
+    write(`certs.d/${host}/hosts.toml`, hosts(address));
   const unused = [
     "snapshotter.v1.aufs",
     "snapshotter.v1.btrfs",

@@ -33,12 +33,9 @@ export interface Peer {
 export interface PeerOptions {
   /** `127.0.0.1:PORT` of the registry that stands for every other one. */
   readonly mirror: string;
-  /** The same behind something that counts, under the name `counted.test`. */
-  readonly countedMirror: string;
+  /** Registries that are reached at a place of their own, by the host in the names of their images. */
+  readonly registries: Readonly<Record<string, string>>;
 }
-
-/** The registry whose requests are counted, in the names of images. */
-export const COUNTED_HOST = "counted.test";
 
 const maxMessageBytes = 64 * 1024 * 1024;
 

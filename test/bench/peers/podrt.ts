@@ -5,14 +5,17 @@ import { join } from "node:path";
 import { outputOf } from "../../integration/harness/command.ts";
 import { binary, startDaemon } from "../../integration/harness/daemon.ts";
 import { newControlGroup } from "../control-group.ts";
-import { COUNTED_HOST, grpcApi, type Peer, type PeerOptions } from "./peer.ts";
+import { grpcApi, type Peer, type PeerOptions } from "./peer.ts";
 
-/** The compiled podrt of this tree. */
-export async function startPodrt({ mirror, countedMirror }: PeerOptions): Promise<Peer> {
+/** The compiled podrt of this tree; `more` of its configuration may be given. */
+export async function startPodrt({ mirror, registries }: PeerOptions, more = ""): Promise<Peer> {
   const dir = mkdtempSync(join(tmpdir(), "podrt-bench-own-"));
   const group = newControlGroup("podrt");
   const program = { path: group.launcher(dir, [binary]) };
-  const config = `[registries."${COUNTED_HOST}"]\nmirrors = ["http://${countedMirror}"]\n`;
+  const tables = Object.entries(registries).map(
+    ([host, address]) => `[registries."${host}"]\nmirrors = ["http://${address}"]\n`,
+  );
+  const config = tables.join("") + more;
   const daemon = await startDaemon({ mirror, program, config });
   return {
     name: "podrt",
