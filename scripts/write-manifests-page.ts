@@ -25,6 +25,22 @@ A manifest is one file or several, a directory, an address or standard input, wi
 - \`PersistentVolumeClaim\`: a directory below \`/var/lib/podrt/claims/NAMESPACE/NAME\`, made for the first pod that uses it and
   kept when that is gone. How much is asked for is not enforced.
 
+A manifest gets nothing of the machine unless whoever runs it says so. Each of these needs an option of \`podrt run\`, which the
+refusal names; at a terminal it is asked for once, and \`-A\` allows everything:
+
+| asked for | option |
+|---|---|
+| \`privileged\` | \`--allow-privileged\` |
+| \`hostNetwork\`, \`hostPID\`, \`hostIPC\` | \`--allow-host-network\`, \`--allow-host-pid\`, \`--allow-host-ipc\` |
+| a \`hostPath\` | \`--allow-host-path=PATH\`, with \`:ro\` only to read; what is below PATH too, but no link leads out of it |
+| capabilities beyond the usual | \`--allow-cap=NAME\` |
+| a seccomp or AppArmor profile \`Unconfined\` | \`--allow-unconfined=seccomp\`, \`--allow-unconfined=apparmor\` |
+| \`seLinuxOptions\` | \`--allow-selinux\` |
+| sysctls that Kubernetes does not call safe | \`--allow-sysctl=NAME\` |
+| a \`hostPort\` below 1024 | \`--allow-port=PORT\` |
+
+What was allowed is kept with the pod; \`podrt inspect\` shows it.
+
 Where podrt differs from a kubelet:
 
 - What a pod refers to must be in the manifest that it is run from, unless it is optional; a kubelet would wait for it.

@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import manifest from "../../package.json" with { type: "json" };
 import { type Paths, pathsFor } from "../paths.ts";
 import { type Io, processIo, ReaderGoneError } from "./io.ts";
+import { addPermissionOptions } from "./permission-flags.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** What every command gets beside its own arguments. */
@@ -181,7 +182,7 @@ function declareDaemonCommands(program: Command): void {
 }
 
 function declarePodCommands(command: Declare): void {
-  command(
+  const run = command(
     "run <manifests...>",
     "keep the pods of manifests, show their logs until Ctrl-C, then remove them",
     async () => (await import("./run.ts")).run,
@@ -189,6 +190,7 @@ function declarePodCommands(command: Declare): void {
     .usage("[options] <file | directory | URL | - ...>")
     .option("-d, --detach", "leave the pods running and return")
     .option("--wait <seconds>", "with --detach: return once every container runs", seconds);
+  addPermissionOptions(run);
   command("pods", "list pods", async () => (await import("./pods.ts")).pods).addOption(outputOption());
   command("stop <pods...>", "stop pods and leave them listed", async () => (await import("./stop.ts")).stop)
     .usage("[options] <pod...>")

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { posix } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
 import { MountPropagation, type MountSchema } from "../gen/runtime/v1/api_pb.ts";
@@ -10,6 +11,7 @@ import { isErrno } from "../linux/syscall.ts";
 import { expand } from "./expand.ts";
 import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { VolumeMountSpec, VolumeSpec } from "./manifest/volume-fields.ts";
+import { allowedTree } from "./permissions.ts";
 import { claimPath, emptyDirPath, filesVolumePath, type Pod, type PodHome } from "./pod.ts";
 
 type MountInit = MessageInitShape<typeof MountSchema>;
@@ -48,13 +50,21 @@ function volumeMount(
   if (volume.image !== undefined) {
     return { ...common, image: { image: volume.image.reference }, imageSubPath: subPath };
   }
+  if (volume.hostPath !== undefined) return { ...common, ...hostMount(pod, volume.hostPath.path, subPath) };
   return {
     ...common,
     hostPath: volumePath(pod, volume, home),
     // What is the pod's own gets its label; what is the host's keeps the one it has.
-    selinuxRelabel: volume.hostPath === undefined,
+    selinuxRelabel: true,
     ...(subPath === "" ? {} : { mountOptions: [`${SUB_PATH}${subPath}`] }),
   };
+}
+
+/** Where a whole tree is allowed, a link in it leads nobody out of it. */
+function hostMount(pod: Pod, path: string, subPath: string): MountInit {
+  const tree = allowedTree(path, pod.permissions ?? ["all"]);
+  const below = tree === undefined ? subPath : posix.join(posix.relative(tree, path), subPath);
+  return { hostPath: tree ?? path, ...(below === "" ? {} : { mountOptions: [`${SUB_PATH}${below}`] }) };
 }
 
 /** Kubernetes lets nobody write to what it keeps in step with an object. */
@@ -66,8 +76,7 @@ function isReadOnly({ configMap, secret, downwardAPI, projected, persistentVolum
 }
 
 function volumePath(pod: Pod, volume: VolumeSpec, home: PodHome): string {
-  const { hostPath, persistentVolumeClaim, emptyDir, name } = volume;
-  if (hostPath !== undefined) return hostPath.path;
+  const { persistentVolumeClaim, emptyDir, name } = volume;
   if (persistentVolumeClaim !== undefined)
     return claimPath(home, pod.namespace, persistentVolumeClaim.claimName);
   return emptyDir === undefined ? filesVolumePath(home, pod, name) : emptyDirPath(home, pod, name);

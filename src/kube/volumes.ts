@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync } from "node:fs";
-import { chmod, chown, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
 import { writeAtomically } from "./atomic-directory.ts";
+import { prepareHostPath } from "./host-path.ts";
 import { hostsText } from "./hosts.ts";
 import type { VolumeSpec } from "./manifest/volume-fields.ts";
 import { mountMemoryVolume, unmountMemoryVolume } from "./memory-volume.ts";
@@ -36,7 +37,7 @@ async function prepareVolume(pod: Pod, volume: VolumeSpec, home: PodHome): Promi
   const group = pod.spec.securityContext?.fsGroup;
   const files = volumeFiles(pod, volume, home);
   if (files !== undefined) return writeAtomically(filesVolumePath(home, pod, volume.name), files, group);
-  if (volume.hostPath !== undefined) return prepareHostPath(volume.hostPath);
+  if (volume.hostPath !== undefined) return prepareHostPath(pod, volume.hostPath);
   if (volume.persistentVolumeClaim !== undefined) {
     return makeDirectory(claimPath(home, pod.namespace, volume.persistentVolumeClaim.claimName), group);
   }
@@ -80,25 +81,4 @@ async function makeDirectory(path: string, group: number | undefined): Promise<v
   if (group !== undefined) await chown(unfinished, 0, group);
   await chmod(unfinished, group === undefined ? 0o777 : 0o2777);
   await rename(unfinished, path);
-}
-
-async function prepareHostPath({ path, type }: NonNullable<VolumeSpec["hostPath"]>): Promise<void> {
-  if (type === undefined || type === "") return;
-  try {
-    if (type === "DirectoryOrCreate") await mkdir(path, { recursive: true, mode: 0o755 });
-    if (type === "FileOrCreate") await (await open(path, "a", 0o644)).close();
-    const found = await stat(path);
-    const is = {
-      DirectoryOrCreate: found.isDirectory(),
-      Directory: found.isDirectory(),
-      FileOrCreate: found.isFile(),
-      File: found.isFile(),
-      Socket: found.isSocket(),
-      CharDevice: found.isCharacterDevice(),
-      BlockDevice: found.isBlockDevice(),
-    }[type];
-    if (!is) throw new Error(`is not of type ${type}`);
-  } catch (error) {
-    throw new FailedPreconditionError(`hostPath ${path}: ${messageOf(error)}`, { cause: error });
-  }
 }

@@ -21,7 +21,7 @@ function podText(name: string, spec: string): string {
 async function start(name: string, spec: string): Promise<void> {
   const { code, stderr } = await fixture.daemon.podrtWith(
     { stdin: podText(name, spec) },
-    ...["run", "--detach", "--wait", "20", "-"],
+    ...["run", "--detach", "--wait", "20", "-A", "-"],
   );
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
 }

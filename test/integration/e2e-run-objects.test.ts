@@ -116,7 +116,7 @@ test("a link in a volume leads nobody out of it through a subPath", async () => 
     symlinkSync("/etc", join(outside, "link"));
     const volumes = `{name: v, hostPath: {path: ${outside}}}`;
     const manifest = podOf("climber", "ls /x", "{name: v, mountPath: /x, subPath: link}", volumes);
-    expect((await fixture.daemon.podrtWith({ stdin: manifest }, "run", "--detach", "-")).code).toBe(0);
+    expect((await fixture.daemon.podrtWith({ stdin: manifest }, "run", "--detach", "-A", "-")).code).toBe(0);
     const container = await eventually("it is refused", async () => {
       const [first] = (await keptPod(fixture.daemon, "climber")).containers;
       return first!.message === "" ? undefined : first;
@@ -212,4 +212,43 @@ test("the volumes of a kept pod are there again after a restart of the daemon", 
   await runningPod(daemon, "stays");
   expect((await daemon.podrt("exec", "stays/app", "--", "cat", "/mem/x")).stdout).toBe("x\n");
   expect((await daemon.podrt("rm", "-f", "stays")).code).toBe(0);
+});
+
+test("nothing of the host is had without the option that names it, and no link leads out of what is allowed", async () => {
+  const { daemon } = fixture;
+  const tree = mkdtempSync(join(tmpdir(), "podrt-tree-"));
+  try {
+    writeFileSync(join(tree, "file"), "of the tree");
+    symlinkSync("/etc", join(tree, "link"));
+    const reading = (path: string) =>
+      podOf(
+        "reads",
+        "cat /x/file; ls /x | head -1",
+        "{name: v, mountPath: /x, readOnly: true}",
+        `{name: v, hostPath: {path: ${path}}}`,
+      );
+    const run = (manifest: string, ...options: string[]) =>
+      daemon.podrtWith({ stdin: manifest }, "run", ...options, "-");
+    const refused = await run(reading(tree));
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain(
+      `stdin:6:33: spec.volumes[0].hostPath: needs --allow-host-path=${tree}:ro`,
+    );
+    expect((await daemon.pods.listPods({})).pods).toEqual([]);
+    const allowed = await run(reading(tree), `--allow-host-path=${tree}:ro`);
+    expect(allowed).toMatchObject({ code: 0 });
+    expect(allowed.stdout).toContain("of the tree");
+    const climbing = await run(reading(join(tree, "link")), "--detach", `--allow-host-path=${tree}:ro`);
+    expect(climbing.code).toBe(0);
+    const container = await eventually("it is refused", async () => {
+      const [first] = (await keptPod(daemon, "reads")).containers;
+      return first!.message === "" ? undefined : first;
+    });
+    expect(container.message).toContain("cannot be used");
+    const { pod } = JSON.parse((await daemon.podrt("inspect", "reads")).stdout);
+    expect(pod.permissions).toEqual([`host-path=${tree}:ro`]);
+    expect((await daemon.podrt("rm", "-f", "reads")).code).toBe(0);
+  } finally {
+    rmSync(tree, { recursive: true });
+  }
 });

@@ -24,6 +24,8 @@ function podMessage(status: PodStatus): MessageInitShape<typeof PodSchema> {
     addresses: [...status.addresses],
     createdAtNs: BigInt(status.createdAtNs),
     containers: status.containers.map((container) => ({ ...container })),
+    owner: status.pod.owner ?? "",
+    permissions: [...(status.pod.permissions ?? [])],
     initContainers: status.initContainers.map((container) => ({ ...container })),
   };
 }

@@ -7,15 +7,22 @@ import {
 } from "../../gen/podrt/v1/podrt_pb.ts";
 import type { Keeper } from "../../kube/keeper.ts";
 import { parseManifest } from "../../kube/manifest/parse.ts";
+import { checkPermissions, isCovered, permittedPod } from "../../kube/permissions.ts";
 
 export async function runPod(keeper: Keeper, request: RunPodRequest): Promise<RunPodResponse> {
-  const { pods, notes } = parseManifest(
+  const { allow } = request;
+  checkPermissions(allow, "allow");
+  const parsed = parseManifest(
     request.files.map(({ name, text }) => ({ name: name === "" ? "manifest" : name, text })),
   );
+  const notes = [...parsed.notes];
+  const needs = parsed.needs.filter(({ permission }) => !isCovered(permission, allow));
+  if (needs.length > 0) return create(RunPodResponseSchema, { notes, needs: [...needs] });
+  const pods = parsed.pods.map((pod) => permittedPod(pod, allow));
   keeper.run(pods);
   await keeper.sync();
   return create(RunPodResponseSchema, {
     pods: pods.map(({ namespace, name, uid }) => ({ namespace, name, uid })),
-    notes: [...notes],
+    notes,
   });
 }

@@ -16,6 +16,8 @@ import { podOf, podsOfDaemonSet, podsOfDeployment, podsOfJob, type WantedPod } f
 export interface ReadDocument {
   readonly wanted: readonly WantedPod[];
   readonly report: Report;
+  /** Where the field at a path stands, as `file:line:column`. */
+  readonly place: (path: string) => string;
 }
 
 /** How a document of each kind is read: the pods that it asks for. */
@@ -53,7 +55,9 @@ export function readDocument(
   const reader = new ManifestReader(document, problems);
   const report: Report = (path, message) => problems.add(reader.offsetOf(path), path, message);
   const kind = kindOf(root, reader);
-  return kind === undefined ? undefined : { wanted: KINDS[kind]!(root, reader, objects, report), report };
+  if (kind === undefined) return undefined;
+  const place = (path: string) => problems.place(reader.offsetOf(path));
+  return { wanted: KINDS[kind]!(root, reader, objects, report), report, place };
 }
 
 /** What `use` makes of a document, unless a field of it is wrong by itself. */

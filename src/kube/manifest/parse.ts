@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes, randomUUID } from "node:crypto";
 import { LineCounter } from "yaml";
+import { needsOf } from "../permissions.ts";
 import { type Pod, podHostname, podKey } from "../pod.ts";
 import type { Report } from "./checks.ts";
 import { parseDocuments } from "./documents.ts";
@@ -26,6 +27,15 @@ const MAX_TOTAL_BYTES = 32 * 1024 * 1024;
 export interface ParsedManifest {
   readonly pods: readonly Pod[];
   readonly notes: readonly string[];
+  /** What the pods need a permission for, each permission once. */
+  readonly needs: readonly PlacedNeed[];
+}
+
+/** A need with the place of the field that asks, as in `pod.yaml:7:3: spec.hostPID`. */
+export interface PlacedNeed {
+  readonly permission: string;
+  readonly place: string;
+  readonly why: string;
 }
 
 /**
@@ -61,15 +71,21 @@ export function parseManifest(files: readonly ManifestFile[]): ParsedManifest {
     first.add(0, "", objects.size() === 0 ? "holds no pod" : "holds no pod that could use what it holds");
   }
   throwProblems(all);
-  return { pods: pods.map(({ pod }) => pod), notes: all.flatMap((problems) => problems.notes()) };
+  const needs = new Map(pods.flatMap((pod) => pod.needs.map((need) => [need.permission, need] as const)));
+  return {
+    pods: pods.map(({ pod }) => pod),
+    notes: all.flatMap((problems) => problems.notes()),
+    needs: [...needs.values()],
+  };
 }
 
 interface NamedPod {
   readonly pod: Pod;
   readonly report: Report;
+  readonly needs: readonly PlacedNeed[];
 }
 
-function podsOf({ wanted, report }: ReadDocument, objects: ObjectSet): NamedPod[] {
+function podsOf({ wanted, report, place }: ReadDocument, objects: ObjectSet): NamedPod[] {
   return wanted.map(({ manifest: { metadata, spec }, owner, job, prefix }, index) => {
     const namespace = metadata.namespace ?? "default";
     // The pods of one template lack the same: that is told once.
@@ -92,7 +108,11 @@ function podsOf({ wanted, report }: ReadDocument, objects: ObjectSet): NamedPod[
     if (podHostname(pod).length > MAX_HOSTNAME) {
       told("spec.setHostnameAsFQDN", `makes a host name of more than ${MAX_HOSTNAME} characters`);
     }
-    return { pod, report };
+    const needs = needsOf(spec).map(({ permission, path, why }) => {
+      const whole = prefix + path;
+      return { permission, place: `${place(whole)}: ${whole}`, why };
+    });
+    return { pod, report, needs };
   });
 }
 

@@ -49,6 +49,12 @@ export class Problems {
     this.#list(this.#notes, offset, path, message);
   }
 
+  /** An offset as `file:line:column`. */
+  place(offset: number): string {
+    const { line, col } = this.#lineCounter.linePos(offset);
+    return `${this.#fileName}:${Math.max(line, 1)}:${Math.max(col, 1)}`;
+  }
+
   /** A line for each note, in the order of the text. */
   notes(): string[] {
     return this.#linesOf(this.#notes);

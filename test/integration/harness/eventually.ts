@@ -9,7 +9,7 @@ import { patience } from "../../support/patience.ts";
 export async function eventually<T>(
   what: string,
   probe: () => T | Promise<T>,
-  timeoutMs = 10_000,
+  timeoutMs = 30_000,
   intervalMs = 20,
 ): Promise<Exclude<T, undefined | false | null>> {
   const limitMs = timeoutMs * patience;

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file podrt/v1/podrt.proto.
  */
 export const file_podrt_v1_podrt: GenFile = /*@__PURE__*/
-  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEiNgoNUnVuUG9kUmVxdWVzdBIlCgVmaWxlcxgBIAMoCzIWLnBvZHJ0LnYxLk1hbmlmZXN0RmlsZSIqCgxNYW5pZmVzdEZpbGUSDAoEbmFtZRgBIAEoCRIMCgR0ZXh0GAIgASgJIkAKDlJ1blBvZFJlc3BvbnNlEh8KBHBvZHMYASADKAsyES5wb2RydC52MS5Qb2ROYW1lEg0KBW5vdGVzGAIgAygJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2QihAIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lciKzAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIIl8KDlN0b3BQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyIRCg9TdG9wUG9kUmVzcG9uc2UiYQoQRGVsZXRlUG9kUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIaCg1ncmFjZV9zZWNvbmRzGAMgASgNSACIAQFCEAoOX2dyYWNlX3NlY29uZHMiEwoRRGVsZXRlUG9kUmVzcG9uc2UiKwoNSW1wb3J0UmVxdWVzdBIMCgRwYXRoGAEgASgJEgwKBG5hbWUYAiABKAkiIAoLUHVsbFJlcXVlc3QSEQoJcmVmZXJlbmNlGAEgASgJImwKDUltYWdlUHJvZ3Jlc3MSDAoEc3RlcBgBIAEoCRISCgpkb25lX2J5dGVzGAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEiQKBWltYWdlGAQgASgLMhUucG9kcnQudjEuSW1hZ2VSZXN1bHQiLAoLSW1hZ2VSZXN1bHQSCgoCaWQYASABKAkSEQoJcmVmZXJlbmNlGAIgASgJIi0KDFRlcm1pbmFsU2l6ZRINCgV3aWR0aBgBIAEoDRIOCgZoZWlnaHQYAiABKA0idAoJRXhlY1N0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIPCgdjb21tYW5kGAIgAygJEgsKA3R0eRgDIAEoCBINCgVzdGRpbhgEIAEoCBIkCgRzaXplGAUgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpEBCgtFeGVjUmVxdWVzdBIkCgVzdGFydBgBIAEoCzITLnBvZHJ0LnYxLkV4ZWNTdGFydEgAEg8KBXN0ZGluGAIgASgMSAASFgoMc3RkaW5fY2xvc2VkGAMgASgISAASKAoGcmVzaXplGAQgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplSABCCQoHbWVzc2FnZSJJCgtBdHRhY2hTdGFydBIUCgxjb250YWluZXJfaWQYASABKAkSJAoEc2l6ZRgCIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZSKVAQoNQXR0YWNoUmVxdWVzdBImCgVzdGFydBgBIAEoCzIVLnBvZHJ0LnYxLkF0dGFjaFN0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIhIKEERlYnVnRHVtcFJlcXVlc3QiHgoORGVidWdEdW1wUGllY2USDAoEdGV4dBgBIAEoCSJSCgxTdHJlYW1PdXRwdXQSEAoGc3Rkb3V0GAEgASgMSAASEAoGc3RkZXJyGAIgASgMSAASEwoJZXhpdF9jb2RlGAMgASgFSABCCQoHbWVzc2FnZTLJBAoKUG9kU2VydmljZRI7CgZSdW5Qb2QSFy5wb2RydC52MS5SdW5Qb2RSZXF1ZXN0GhgucG9kcnQudjEuUnVuUG9kUmVzcG9uc2USQQoITGlzdFBvZHMSGS5wb2RydC52MS5MaXN0UG9kc1JlcXVlc3QaGi5wb2RydC52MS5MaXN0UG9kc1Jlc3BvbnNlEj4KB1N0b3BQb2QSGC5wb2RydC52MS5TdG9wUG9kUmVxdWVzdBoZLnBvZHJ0LnYxLlN0b3BQb2RSZXNwb25zZRJECglEZWxldGVQb2QSGi5wb2RydC52MS5EZWxldGVQb2RSZXF1ZXN0GhsucG9kcnQudjEuRGVsZXRlUG9kUmVzcG9uc2USPAoGSW1wb3J0EhcucG9kcnQudjEuSW1wb3J0UmVxdWVzdBoXLnBvZHJ0LnYxLkltYWdlUHJvZ3Jlc3MwARI4CgRQdWxsEhUucG9kcnQudjEuUHVsbFJlcXVlc3QaFy5wb2RydC52MS5JbWFnZVByb2dyZXNzMAESOQoERXhlYxIVLnBvZHJ0LnYxLkV4ZWNSZXF1ZXN0GhYucG9kcnQudjEuU3RyZWFtT3V0cHV0KAEwARI9CgZBdHRhY2gSFy5wb2RydC52MS5BdHRhY2hSZXF1ZXN0GhYucG9kcnQudjEuU3RyZWFtT3V0cHV0KAEwARJDCglEZWJ1Z0R1bXASGi5wb2RydC52MS5EZWJ1Z0R1bXBSZXF1ZXN0GhgucG9kcnQudjEuRGVidWdEdW1wUGllY2UwAWIGcHJvdG8z");
+  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEiRQoNUnVuUG9kUmVxdWVzdBIlCgVmaWxlcxgBIAMoCzIWLnBvZHJ0LnYxLk1hbmlmZXN0RmlsZRINCgVhbGxvdxgCIAMoCSIqCgxNYW5pZmVzdEZpbGUSDAoEbmFtZRgBIAEoCRIMCgR0ZXh0GAIgASgJIl8KDlJ1blBvZFJlc3BvbnNlEh8KBHBvZHMYASADKAsyES5wb2RydC52MS5Qb2ROYW1lEg0KBW5vdGVzGAIgAygJEh0KBW5lZWRzGAMgAygLMg4ucG9kcnQudjEuTmVlZCI2CgROZWVkEhIKCnBlcm1pc3Npb24YASABKAkSDQoFcGxhY2UYAiABKAkSCwoDd2h5GAMgASgJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2QiqAIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lchINCgVvd25lchgLIAEoCRITCgtwZXJtaXNzaW9ucxgMIAMoCSKzAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIIl8KDlN0b3BQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyIRCg9TdG9wUG9kUmVzcG9uc2UiYQoQRGVsZXRlUG9kUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIaCg1ncmFjZV9zZWNvbmRzGAMgASgNSACIAQFCEAoOX2dyYWNlX3NlY29uZHMiEwoRRGVsZXRlUG9kUmVzcG9uc2UiKwoNSW1wb3J0UmVxdWVzdBIMCgRwYXRoGAEgASgJEgwKBG5hbWUYAiABKAkiIAoLUHVsbFJlcXVlc3QSEQoJcmVmZXJlbmNlGAEgASgJImwKDUltYWdlUHJvZ3Jlc3MSDAoEc3RlcBgBIAEoCRISCgpkb25lX2J5dGVzGAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEiQKBWltYWdlGAQgASgLMhUucG9kcnQudjEuSW1hZ2VSZXN1bHQiLAoLSW1hZ2VSZXN1bHQSCgoCaWQYASABKAkSEQoJcmVmZXJlbmNlGAIgASgJIi0KDFRlcm1pbmFsU2l6ZRINCgV3aWR0aBgBIAEoDRIOCgZoZWlnaHQYAiABKA0idAoJRXhlY1N0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIPCgdjb21tYW5kGAIgAygJEgsKA3R0eRgDIAEoCBINCgVzdGRpbhgEIAEoCBIkCgRzaXplGAUgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpEBCgtFeGVjUmVxdWVzdBIkCgVzdGFydBgBIAEoCzITLnBvZHJ0LnYxLkV4ZWNTdGFydEgAEg8KBXN0ZGluGAIgASgMSAASFgoMc3RkaW5fY2xvc2VkGAMgASgISAASKAoGcmVzaXplGAQgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplSABCCQoHbWVzc2FnZSJJCgtBdHRhY2hTdGFydBIUCgxjb250YWluZXJfaWQYASABKAkSJAoEc2l6ZRgCIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZSKVAQoNQXR0YWNoUmVxdWVzdBImCgVzdGFydBgBIAEoCzIVLnBvZHJ0LnYxLkF0dGFjaFN0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIhIKEERlYnVnRHVtcFJlcXVlc3QiHgoORGVidWdEdW1wUGllY2USDAoEdGV4dBgBIAEoCSJSCgxTdHJlYW1PdXRwdXQSEAoGc3Rkb3V0GAEgASgMSAASEAoGc3RkZXJyGAIgASgMSAASEwoJZXhpdF9jb2RlGAMgASgFSABCCQoHbWVzc2FnZTLJBAoKUG9kU2VydmljZRI7CgZSdW5Qb2QSFy5wb2RydC52MS5SdW5Qb2RSZXF1ZXN0GhgucG9kcnQudjEuUnVuUG9kUmVzcG9uc2USQQoITGlzdFBvZHMSGS5wb2RydC52MS5MaXN0UG9kc1JlcXVlc3QaGi5wb2RydC52MS5MaXN0UG9kc1Jlc3BvbnNlEj4KB1N0b3BQb2QSGC5wb2RydC52MS5TdG9wUG9kUmVxdWVzdBoZLnBvZHJ0LnYxLlN0b3BQb2RSZXNwb25zZRJECglEZWxldGVQb2QSGi5wb2RydC52MS5EZWxldGVQb2RSZXF1ZXN0GhsucG9kcnQudjEuRGVsZXRlUG9kUmVzcG9uc2USPAoGSW1wb3J0EhcucG9kcnQudjEuSW1wb3J0UmVxdWVzdBoXLnBvZHJ0LnYxLkltYWdlUHJvZ3Jlc3MwARI4CgRQdWxsEhUucG9kcnQudjEuUHVsbFJlcXVlc3QaFy5wb2RydC52MS5JbWFnZVByb2dyZXNzMAESOQoERXhlYxIVLnBvZHJ0LnYxLkV4ZWNSZXF1ZXN0GhYucG9kcnQudjEuU3RyZWFtT3V0cHV0KAEwARI9CgZBdHRhY2gSFy5wb2RydC52MS5BdHRhY2hSZXF1ZXN0GhYucG9kcnQudjEuU3RyZWFtT3V0cHV0KAEwARJDCglEZWJ1Z0R1bXASGi5wb2RydC52MS5EZWJ1Z0R1bXBSZXF1ZXN0GhgucG9kcnQudjEuRGVidWdEdW1wUGllY2UwAWIGcHJvdG8z");
 
 /**
  * @generated from message podrt.v1.RunPodRequest
@@ -27,6 +27,14 @@ export type RunPodRequest = Message<"podrt.v1.RunPodRequest"> & {
    * @generated from field: repeated podrt.v1.ManifestFile files = 1;
    */
   files: ManifestFile[];
+
+  /**
+   * What the pods may have of the host beyond the usual, as in `host-network` or `host-path=/srv:ro`;
+   * `all` for everything.
+   *
+   * @generated from field: repeated string allow = 2;
+   */
+  allow: string[];
 };
 
 /**
@@ -77,6 +85,13 @@ export type RunPodResponse = Message<"podrt.v1.RunPodResponse"> & {
    * @generated from field: repeated string notes = 2;
    */
   notes: string[];
+
+  /**
+   * What the pods would need besides what was allowed. With any of them no pod is kept.
+   *
+   * @generated from field: repeated podrt.v1.Need needs = 3;
+   */
+  needs: Need[];
 };
 
 /**
@@ -85,6 +100,39 @@ export type RunPodResponse = Message<"podrt.v1.RunPodResponse"> & {
  */
 export const RunPodResponseSchema: GenMessage<RunPodResponse> = /*@__PURE__*/
   messageDesc(file_podrt_v1_podrt, 2);
+
+/**
+ * @generated from message podrt.v1.Need
+ */
+export type Need = Message<"podrt.v1.Need"> & {
+  /**
+   * The narrowest that would do, as `allow` takes it.
+   *
+   * @generated from field: string permission = 1;
+   */
+  permission: string;
+
+  /**
+   * The field that asks, as `file:line:column: field`.
+   *
+   * @generated from field: string place = 2;
+   */
+  place: string;
+
+  /**
+   * What it would let the pod do.
+   *
+   * @generated from field: string why = 3;
+   */
+  why: string;
+};
+
+/**
+ * Describes the message podrt.v1.Need.
+ * Use `create(NeedSchema)` to create a new message.
+ */
+export const NeedSchema: GenMessage<Need> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 3);
 
 /**
  * @generated from message podrt.v1.PodName
@@ -111,7 +159,7 @@ export type PodName = Message<"podrt.v1.PodName"> & {
  * Use `create(PodNameSchema)` to create a new message.
  */
 export const PodNameSchema: GenMessage<PodName> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 3);
+  messageDesc(file_podrt_v1_podrt, 4);
 
 /**
  * @generated from message podrt.v1.ListPodsRequest
@@ -124,7 +172,7 @@ export type ListPodsRequest = Message<"podrt.v1.ListPodsRequest"> & {
  * Use `create(ListPodsRequestSchema)` to create a new message.
  */
 export const ListPodsRequestSchema: GenMessage<ListPodsRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 4);
+  messageDesc(file_podrt_v1_podrt, 5);
 
 /**
  * @generated from message podrt.v1.ListPodsResponse
@@ -141,7 +189,7 @@ export type ListPodsResponse = Message<"podrt.v1.ListPodsResponse"> & {
  * Use `create(ListPodsResponseSchema)` to create a new message.
  */
 export const ListPodsResponseSchema: GenMessage<ListPodsResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 5);
+  messageDesc(file_podrt_v1_podrt, 6);
 
 /**
  * @generated from message podrt.v1.Pod
@@ -204,6 +252,20 @@ export type Pod = Message<"podrt.v1.Pod"> & {
    * @generated from field: repeated podrt.v1.Container init_containers = 10;
    */
   initContainers: Container[];
+
+  /**
+   * The workload that asked for it, as in `Deployment/web`; empty for a pod of its own.
+   *
+   * @generated from field: string owner = 11;
+   */
+  owner: string;
+
+  /**
+   * What it was allowed to have of the host and needs.
+   *
+   * @generated from field: repeated string permissions = 12;
+   */
+  permissions: string[];
 };
 
 /**
@@ -211,7 +273,7 @@ export type Pod = Message<"podrt.v1.Pod"> & {
  * Use `create(PodSchema)` to create a new message.
  */
 export const PodSchema: GenMessage<Pod> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 6);
+  messageDesc(file_podrt_v1_podrt, 7);
 
 /**
  * @generated from message podrt.v1.Container
@@ -285,7 +347,7 @@ export type Container = Message<"podrt.v1.Container"> & {
  * Use `create(ContainerSchema)` to create a new message.
  */
 export const ContainerSchema: GenMessage<Container> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 7);
+  messageDesc(file_podrt_v1_podrt, 8);
 
 /**
  * @generated from message podrt.v1.StopPodRequest
@@ -314,7 +376,7 @@ export type StopPodRequest = Message<"podrt.v1.StopPodRequest"> & {
  * Use `create(StopPodRequestSchema)` to create a new message.
  */
 export const StopPodRequestSchema: GenMessage<StopPodRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 8);
+  messageDesc(file_podrt_v1_podrt, 9);
 
 /**
  * @generated from message podrt.v1.StopPodResponse
@@ -327,7 +389,7 @@ export type StopPodResponse = Message<"podrt.v1.StopPodResponse"> & {
  * Use `create(StopPodResponseSchema)` to create a new message.
  */
 export const StopPodResponseSchema: GenMessage<StopPodResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 9);
+  messageDesc(file_podrt_v1_podrt, 10);
 
 /**
  * @generated from message podrt.v1.DeletePodRequest
@@ -356,7 +418,7 @@ export type DeletePodRequest = Message<"podrt.v1.DeletePodRequest"> & {
  * Use `create(DeletePodRequestSchema)` to create a new message.
  */
 export const DeletePodRequestSchema: GenMessage<DeletePodRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 10);
+  messageDesc(file_podrt_v1_podrt, 11);
 
 /**
  * @generated from message podrt.v1.DeletePodResponse
@@ -369,7 +431,7 @@ export type DeletePodResponse = Message<"podrt.v1.DeletePodResponse"> & {
  * Use `create(DeletePodResponseSchema)` to create a new message.
  */
 export const DeletePodResponseSchema: GenMessage<DeletePodResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 11);
+  messageDesc(file_podrt_v1_podrt, 12);
 
 /**
  * @generated from message podrt.v1.ImportRequest
@@ -395,7 +457,7 @@ export type ImportRequest = Message<"podrt.v1.ImportRequest"> & {
  * Use `create(ImportRequestSchema)` to create a new message.
  */
 export const ImportRequestSchema: GenMessage<ImportRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 12);
+  messageDesc(file_podrt_v1_podrt, 13);
 
 /**
  * @generated from message podrt.v1.PullRequest
@@ -412,7 +474,7 @@ export type PullRequest = Message<"podrt.v1.PullRequest"> & {
  * Use `create(PullRequestSchema)` to create a new message.
  */
 export const PullRequestSchema: GenMessage<PullRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 13);
+  messageDesc(file_podrt_v1_podrt, 14);
 
 /**
  * @generated from message podrt.v1.ImageProgress
@@ -450,7 +512,7 @@ export type ImageProgress = Message<"podrt.v1.ImageProgress"> & {
  * Use `create(ImageProgressSchema)` to create a new message.
  */
 export const ImageProgressSchema: GenMessage<ImageProgress> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 14);
+  messageDesc(file_podrt_v1_podrt, 15);
 
 /**
  * @generated from message podrt.v1.ImageResult
@@ -472,7 +534,7 @@ export type ImageResult = Message<"podrt.v1.ImageResult"> & {
  * Use `create(ImageResultSchema)` to create a new message.
  */
 export const ImageResultSchema: GenMessage<ImageResult> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 15);
+  messageDesc(file_podrt_v1_podrt, 16);
 
 /**
  * @generated from message podrt.v1.TerminalSize
@@ -494,7 +556,7 @@ export type TerminalSize = Message<"podrt.v1.TerminalSize"> & {
  * Use `create(TerminalSizeSchema)` to create a new message.
  */
 export const TerminalSizeSchema: GenMessage<TerminalSize> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 16);
+  messageDesc(file_podrt_v1_podrt, 17);
 
 /**
  * @generated from message podrt.v1.ExecStart
@@ -535,7 +597,7 @@ export type ExecStart = Message<"podrt.v1.ExecStart"> & {
  * Use `create(ExecStartSchema)` to create a new message.
  */
 export const ExecStartSchema: GenMessage<ExecStart> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 17);
+  messageDesc(file_podrt_v1_podrt, 18);
 
 /**
  * @generated from message podrt.v1.ExecRequest
@@ -578,7 +640,7 @@ export type ExecRequest = Message<"podrt.v1.ExecRequest"> & {
  * Use `create(ExecRequestSchema)` to create a new message.
  */
 export const ExecRequestSchema: GenMessage<ExecRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 18);
+  messageDesc(file_podrt_v1_podrt, 19);
 
 /**
  * @generated from message podrt.v1.AttachStart
@@ -602,7 +664,7 @@ export type AttachStart = Message<"podrt.v1.AttachStart"> & {
  * Use `create(AttachStartSchema)` to create a new message.
  */
 export const AttachStartSchema: GenMessage<AttachStart> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 19);
+  messageDesc(file_podrt_v1_podrt, 20);
 
 /**
  * @generated from message podrt.v1.AttachRequest
@@ -645,7 +707,7 @@ export type AttachRequest = Message<"podrt.v1.AttachRequest"> & {
  * Use `create(AttachRequestSchema)` to create a new message.
  */
 export const AttachRequestSchema: GenMessage<AttachRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 20);
+  messageDesc(file_podrt_v1_podrt, 21);
 
 /**
  * @generated from message podrt.v1.DebugDumpRequest
@@ -658,7 +720,7 @@ export type DebugDumpRequest = Message<"podrt.v1.DebugDumpRequest"> & {
  * Use `create(DebugDumpRequestSchema)` to create a new message.
  */
 export const DebugDumpRequestSchema: GenMessage<DebugDumpRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 21);
+  messageDesc(file_podrt_v1_podrt, 22);
 
 /**
  * @generated from message podrt.v1.DebugDumpPiece
@@ -675,7 +737,7 @@ export type DebugDumpPiece = Message<"podrt.v1.DebugDumpPiece"> & {
  * Use `create(DebugDumpPieceSchema)` to create a new message.
  */
 export const DebugDumpPieceSchema: GenMessage<DebugDumpPiece> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 22);
+  messageDesc(file_podrt_v1_podrt, 23);
 
 /**
  * @generated from message podrt.v1.StreamOutput
@@ -712,7 +774,7 @@ export type StreamOutput = Message<"podrt.v1.StreamOutput"> & {
  * Use `create(StreamOutputSchema)` to create a new message.
  */
 export const StreamOutputSchema: GenMessage<StreamOutput> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 23);
+  messageDesc(file_podrt_v1_podrt, 24);
 
 /**
  * @generated from service podrt.v1.PodService
