@@ -15,6 +15,16 @@ export interface ManifestText {
   readonly text: string;
 }
 
+/** Whether the first word after `run` is a manifest's: standard input, an address, a path that is there, or its name's end. */
+export async function isManifest(word: string): Promise<boolean> {
+  if (word === "-" || /^https?:\/\//.test(word) || /\.(ya?ml|json)$/.test(word)) return true;
+  if (/^[./]/.test(word)) return true;
+  return await stat(word).then(
+    () => true,
+    () => false,
+  );
+}
+
 /**
  * The texts of manifests: of files, of the `.yaml`, `.yml` and `.json` files of a directory in the order
  * of their names, of what an http or https address answers, and of `-`, standard input.

@@ -12,7 +12,7 @@ describe("usage", () => {
     [["stop"], "podrt: missing required argument 'pods'"],
     [["stop", "-t", "soon", "x"], "expected whole seconds"],
     [["exec", "x"], "podrt: missing required argument 'command'"],
-    [["run", "f", "--wait", "3"], "podrt: --wait needs --detach"],
+    [["run", "f.yaml", "--wait", "3"], "podrt: --wait needs --detach"],
   ])("%p is refused with exit code 2", async (argv, message) => {
     const { exitCode, err } = await runCommand("/none", argv);
     expect(err).toContain(message);

@@ -3,7 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import manifest from "../../package.json" with { type: "json" };
 import { type Paths, pathsFor } from "../paths.ts";
 import { type Io, processIo, ReaderGoneError } from "./io.ts";
-import { addPermissionOptions } from "./permission-flags.ts";
+import { addRunOptions } from "./run-options.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** What every command gets beside its own arguments. */
@@ -183,14 +183,11 @@ function declareDaemonCommands(program: Command): void {
 
 function declarePodCommands(command: Declare): void {
   const run = command(
-    "run <manifests...>",
-    "keep the pods of manifests, show their logs until Ctrl-C, then remove them",
+    "run <words...>",
+    "keep the pods of manifests, or a pod of one image, and show their logs until Ctrl-C",
     async () => (await import("./run.ts")).run,
-  )
-    .usage("[options] <file | directory | URL | - ...>")
-    .option("-d, --detach", "leave the pods running and return")
-    .option("--wait <seconds>", "with --detach: return once every container runs", seconds);
-  addPermissionOptions(run);
+  ).usage("[options] <file | directory | URL | - ...>\n       podrt run [options] <image> [command...]");
+  addRunOptions(run, seconds);
   command("pods", "list pods", async () => (await import("./pods.ts")).pods).addOption(outputOption());
   command("stop <pods...>", "stop pods and leave them listed", async () => (await import("./stop.ts")).stop)
     .usage("[options] <pod...>")

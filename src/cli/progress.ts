@@ -9,6 +9,17 @@ import type { Io } from "./io.ts";
  * prints at the end, on standard output, what was stored.
  */
 export async function showProgress(io: Io, messages: AsyncIterable<ImageProgress>): Promise<number> {
+  for (const { reference, id } of await followProgress(io, messages)) {
+    await io.out(`${reference || "<none>"} ${shortId(id)}\n`);
+  }
+  return 0;
+}
+
+/** Shows how it goes as `showProgress` does, and answers what was stored. */
+export async function followProgress(
+  io: Io,
+  messages: AsyncIterable<ImageProgress>,
+): Promise<readonly ImageResult[]> {
   const results: ImageResult[] = [];
   let shown = "";
   const clear = async () => {
@@ -30,8 +41,7 @@ export async function showProgress(io: Io, messages: AsyncIterable<ImageProgress
     await clear();
   }
   if (results.length === 0) throw new InternalError("the daemon did not say what it stored");
-  for (const { reference, id } of results) await io.out(`${reference || "<none>"} ${shortId(id)}\n`);
-  return 0;
+  return results;
 }
 
 function lineOf({ step, doneBytes, totalBytes }: ImageProgress): string {

@@ -1,9 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-import { openDaemon } from "./client.ts";
+import { NotFoundError } from "../errors.ts";
+import { type Daemon, openDaemon, promptly } from "./client.ts";
+import type { Io } from "./io.ts";
 import type { Context } from "./program.ts";
-import { showProgress } from "./progress.ts";
+import { followProgress, showProgress } from "./progress.ts";
 
 export async function pull({ io, socketPath }: Context, reference: string): Promise<number> {
   using daemon = openDaemon(socketPath);
   return await showProgress(io, daemon.pods.pull({ reference }, { signal: io.interrupted }));
+}
+
+/** Sees to it that an image is present, as the option `--pull` says. */
+export async function pullAsAsked(
+  daemon: Daemon,
+  io: Io,
+  reference: string,
+  when: "always" | "missing" | "never" = "missing",
+): Promise<void> {
+  const { image } = await daemon.images.imageStatus({ image: { image: reference } }, promptly());
+  if (image !== undefined && when !== "always") return;
+  if (when === "never") throw new NotFoundError(`image ${reference} is not present; pull it first`);
+  await followProgress(io, daemon.pods.pull({ reference }, { signal: io.interrupted }));
 }

@@ -14,15 +14,16 @@ import {
   takeInventory,
 } from "./inventory.ts";
 import type { Io } from "./io.ts";
-import { type ManifestText, readManifests } from "./manifest-file.ts";
-import { askFor, type PermissionOptions, permissionsOf } from "./permission-flags.ts";
+import { type JoinOptions, podOfNet, runInPod } from "./join-pod.ts";
+import { isManifest, type ManifestText, readManifests } from "./manifest-file.ts";
+import { askFor, permissionsOf } from "./permission-flags.ts";
 import { podRow } from "./pods.ts";
 import type { Context } from "./program.ts";
+import { type RunImageOptions, runImage } from "./run-image.ts";
 import { painter } from "./table.ts";
 import { UsageError } from "./usage-error.ts";
 
-interface Options extends PermissionOptions {
-  readonly detach?: boolean;
+interface Options extends RunImageOptions, JoinOptions {
   /** Seconds. */
   readonly wait?: number;
 }
@@ -31,7 +32,22 @@ const LOOK_MS = 200;
 /** A daemon that restarts goes on with the pods, so its absence is waited out for so long. */
 const ABSENCE_MS = 30_000;
 
-export async function run({ io, socketPath }: Context, names: string[], options: Options): Promise<number> {
+/** Runs manifests, or a pod of an image, or an image in a pod that is there. */
+export async function run(context: Context, words: string[], options: Options): Promise<number> {
+  const [first = "", ...rest] = words;
+  if (await isManifest(first)) return await runManifests(context, words, options);
+  if (options.wait !== undefined) throw new UsageError("--wait is for manifests");
+  const command = rest[0] === "--" ? rest.slice(1) : rest;
+  const joined = options.pod ?? podOfNet(options.net);
+  if (joined !== undefined) return await runInPod(context, joined, first, command, options);
+  return await runImage(context, first, command, options);
+}
+
+async function runManifests(
+  { io, socketPath }: Context,
+  names: readonly string[],
+  options: Options,
+): Promise<number> {
   if (options.wait !== undefined && !options.detach) throw new UsageError("--wait needs --detach");
   const files = await readManifests(names, io);
   using daemon = openDaemon(socketPath);

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+import { FailedPreconditionError } from "../errors.ts";
+import type { PodName } from "../gen/podrt/v1/podrt_pb.ts";
+import { sleep } from "../lib/deadline.ts";
+import { attachTo } from "./attach.ts";
+import { type Daemon, isNotFound, openDaemon } from "./client.ts";
+import { followLogs } from "./follow-logs.ts";
+import { type PodEntry, podTitle, takeInventory } from "./inventory.ts";
+import type { Io } from "./io.ts";
+import { askFor, type PermissionOptions, permissionsOf } from "./permission-flags.ts";
+import type { Context } from "./program.ts";
+import { pullAsAsked } from "./pull.ts";
+import { type QuickOptions, quickPod } from "./quick-pod.ts";
+import { UsageError } from "./usage-error.ts";
+
+export interface RunImageOptions extends QuickOptions, PermissionOptions {
+  readonly detach?: boolean;
+  readonly rm?: boolean;
+}
+
+const LOOK_MS = 100;
+/** As a shell reports a process that died of SIGINT. */
+const INTERRUPTED = 130;
+
+/** Runs a pod of one container and answers the exit code of that, as docker run does. */
+export async function runImage(
+  { io, socketPath }: Context,
+  image: string,
+  command: readonly string[],
+  options: RunImageOptions,
+): Promise<number> {
+  if (options.detach && options.rm)
+    throw new UsageError("--rm needs a pod that is waited for; leave out --detach");
+  const { manifest, permissions } = quickPod(image, command, options, io.env);
+  using daemon = openDaemon(socketPath);
+  await pullAsAsked(daemon, io, image, options.pull);
+  const request = { files: [{ name: "command line", text: manifest }] };
+  const allow = [...permissions, ...permissionsOf(options)];
+  const first = await daemon.pods.runPod({ ...request, allow });
+  const answer =
+    first.needs.length === 0
+      ? first
+      : await daemon.pods.runPod({ ...request, allow: [...allow, ...(await askFor(first.needs, io))] });
+  const [pod] = answer.pods;
+  if (pod === undefined) throw new FailedPreconditionError("the pod needs more than was allowed");
+  if (options.detach) {
+    await io.out(`${podTitle(pod)}\n`);
+    return 0;
+  }
+  try {
+    return await stayWith(daemon, io, pod, options.stdin === true || options.tty === true);
+  } finally {
+    if (options.rm) await ignoreMissing(daemon.pods.deletePod({ namespace: pod.namespace, name: pod.name }));
+  }
+}
+
+/** Shows what the container writes, or joins it with this terminal, until it has ended. */
+async function stayWith(daemon: Daemon, io: Io, name: PodName, isJoined: boolean): Promise<number> {
+  await using follower = followLogs(daemon, io, { prefixOf: () => "", showTimes: false });
+  let told = "";
+  let hasJoined = false;
+  for (;;) {
+    const pod = await podOf(daemon, name);
+    if (pod === undefined) return INTERRUPTED;
+    const container = pod.kept?.containers[0];
+    if (isJoined && !hasJoined && container?.state === "running") {
+      hasJoined = true;
+      const code = await attachTo(daemon, io, container.containerId);
+      if (code === undefined) return 0;
+    }
+    // A terminal has shown it already.
+    if (!hasJoined) await follower.advance(pod.containers.toReversed());
+    if (pod.kept?.phase === "Succeeded" || pod.kept?.phase === "Failed") return await exitCodeOf(pod, io);
+    const trouble = container?.state === "waiting" ? container.message : (pod.kept?.message ?? "");
+    if (trouble !== "" && trouble !== told) await io.err(`podrt: ${podTitle(pod)}: ${trouble}\n`);
+    told = trouble;
+    if (io.interrupted.aborted) {
+      await ignoreMissing(daemon.pods.stopPod({ namespace: pod.namespace, name: pod.name }));
+      return INTERRUPTED;
+    }
+    await sleep(LOOK_MS, io.interrupted).catch(() => {});
+  }
+}
+
+async function podOf(daemon: Daemon, { uid }: PodName): Promise<PodEntry | undefined> {
+  return (await takeInventory(daemon)).pods.find((pod) => pod.uid === uid);
+}
+
+async function exitCodeOf({ kept, name }: PodEntry, io: Io): Promise<number> {
+  if (kept?.reason) await io.err(`podrt: pod ${name} failed: ${kept.message} (${kept.reason})\n`);
+  const code = kept?.containers[0]?.exitCode ?? 0;
+  return code === 0 && kept?.phase === "Failed" ? 1 : code;
+}
+
+async function ignoreMissing(call: Promise<unknown>): Promise<void> {
+  try {
+    await call;
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+}
