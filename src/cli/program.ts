@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import manifest from "../../package.json" with { type: "json" };
 import { type Paths, pathsFor } from "../paths.ts";
 import { type Io, processIo, ReaderGoneError } from "./io.ts";
+import { addPermissionOptions } from "./permission-flags.ts";
 import { addRunOptions } from "./run-options.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -188,6 +189,20 @@ function declarePodCommands(command: Declare): void {
     async () => (await import("./run.ts")).run,
   ).usage("[options] <file | directory | URL | - ...>\n       podrt run [options] <image> [command...]");
   addRunOptions(run, seconds);
+  addPermissionOptions(
+    command(
+      "apply <manifests...>",
+      "keep the pods of manifests as they are now: run, update or replace them",
+      async () => (await import("./apply.ts")).apply,
+    ).usage("[options] <file | directory | URL | - ...>"),
+  );
+  command(
+    "down <manifests...>",
+    "remove the pods of manifests; their claims stay",
+    async () => (await import("./apply.ts")).down,
+  )
+    .usage("[options] <file | directory | URL | - ...>")
+    .option("-t, --time <seconds>", "time between the stop signal and SIGKILL", seconds);
   command("pods", "list pods", async () => (await import("./pods.ts")).pods).addOption(outputOption());
   command("stop <pods...>", "stop pods and leave them listed", async () => (await import("./stop.ts")).stop)
     .usage("[options] <pod...>")

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { FailedPreconditionError } from "../errors.ts";
 import type { PodName } from "../gen/podrt/v1/podrt_pb.ts";
 import { sleep } from "../lib/deadline.ts";
 import { attachTo } from "./attach.ts";
@@ -7,10 +6,11 @@ import { type Daemon, isNotFound, openDaemon } from "./client.ts";
 import { followLogs } from "./follow-logs.ts";
 import { type PodEntry, podTitle, takeInventory } from "./inventory.ts";
 import type { Io } from "./io.ts";
-import { askFor, type PermissionOptions, permissionsOf } from "./permission-flags.ts";
+import { type PermissionOptions, permissionsOf } from "./permission-flags.ts";
 import type { Context } from "./program.ts";
 import { pullAsAsked } from "./pull.ts";
 import { type QuickOptions, quickPod } from "./quick-pod.ts";
+import { runPods } from "./run-pods.ts";
 import { UsageError } from "./usage-error.ts";
 
 export interface RunImageOptions extends QuickOptions, PermissionOptions {
@@ -34,15 +34,9 @@ export async function runImage(
   const { manifest, permissions } = quickPod(image, command, options, io.env);
   using daemon = openDaemon(socketPath);
   await pullAsAsked(daemon, io, image, options.pull);
-  const request = { files: [{ name: "command line", text: manifest }] };
+  const files = [{ name: "command line", text: manifest }];
   const allow = [...permissions, ...permissionsOf(options)];
-  const first = await daemon.pods.runPod({ ...request, allow });
-  const answer =
-    first.needs.length === 0
-      ? first
-      : await daemon.pods.runPod({ ...request, allow: [...allow, ...(await askFor(first.needs, io))] });
-  const [pod] = answer.pods;
-  if (pod === undefined) throw new FailedPreconditionError("the pod needs more than was allowed");
+  const pod = (await runPods(daemon, io, { files, allow })).pods[0]!;
   if (options.detach) {
     await io.out(`${podTitle(pod)}\n`);
     return 0;

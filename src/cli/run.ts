@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { DeadlineExceededError, FailedPreconditionError } from "../errors.ts";
-import type { PodName, RunPodResponse } from "../gen/podrt/v1/podrt_pb.ts";
+import type { PodName } from "../gen/podrt/v1/podrt_pb.ts";
 import type { Container } from "../gen/runtime/v1/api_pb.ts";
 import { sleep } from "../lib/deadline.ts";
 import { type Daemon, isAbsent, isNotFound, openDaemon } from "./client.ts";
@@ -15,11 +15,12 @@ import {
 } from "./inventory.ts";
 import type { Io } from "./io.ts";
 import { type JoinOptions, podOfNet, runInPod } from "./join-pod.ts";
-import { isManifest, type ManifestText, readManifests } from "./manifest-file.ts";
-import { askFor, permissionsOf } from "./permission-flags.ts";
+import { isManifest, readManifests } from "./manifest-file.ts";
+import { permissionsOf } from "./permission-flags.ts";
 import { podRow } from "./pods.ts";
 import type { Context } from "./program.ts";
 import { type RunImageOptions, runImage } from "./run-image.ts";
+import { runPods } from "./run-pods.ts";
 import { painter } from "./table.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -51,27 +52,11 @@ async function runManifests(
   if (options.wait !== undefined && !options.detach) throw new UsageError("--wait needs --detach");
   const files = await readManifests(names, io);
   using daemon = openDaemon(socketPath);
-  const { pods, notes } = await allowed(daemon, io, files, permissionsOf(options));
-  for (const note of notes) await io.err(`podrt: ${note}\n`);
+  const { pods } = await runPods(daemon, io, { files, allow: permissionsOf(options) });
   if (!options.detach) return await stay(daemon, io, pods);
   for (const pod of pods) await io.out(`${podTitle(pod)}\n`);
   if (options.wait !== undefined) await waitUntilRunning(daemon, io, pods, options.wait);
   return 0;
-}
-
-/** Runs the pods; what they need besides what was allowed is asked for once. */
-async function allowed(
-  daemon: Daemon,
-  io: Io,
-  files: readonly ManifestText[],
-  allow: readonly string[],
-): Promise<RunPodResponse> {
-  const answer = await daemon.pods.runPod({ files: [...files], allow: [...allow] });
-  if (answer.needs.length === 0) return answer;
-  const more = await askFor(answer.needs, io);
-  const second = await daemon.pods.runPod({ files: [...files], allow: [...allow, ...more] });
-  if (second.needs.length === 0) return second;
-  throw new FailedPreconditionError("the manifest asks for more than it did; look at it, and run it again");
 }
 
 /** Shows logs and troubles until Ctrl-C or until all pods are done, then removes them. */

@@ -111,7 +111,7 @@ export function containerKeeper(deps: ContainerKeeperDeps): ContainerKeeper {
       const image = { id: answer.image.id, reference: container.image };
       prepareMessageFile(home, pod, name, attempt);
       const place = { addresses: sandbox.addresses };
-      const config = containerConfig(pod, container, attempt, image, home, place);
+      const config = containerConfig(memory.record().pod, container, attempt, image, home, place);
       makeSubPaths(config.mounts);
       const id = await lifecycle.createContainer(sandbox.id, config);
       memory.noteAttempt(name, attempt);

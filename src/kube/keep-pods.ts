@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import { isDeepStrictEqual } from "node:util";
 import { AlreadyExistsError, messageOf, NotFoundError, ResourceExhaustedError } from "../errors.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import type { Table } from "../state/table.ts";
 import type { Clock, Lifecycle } from "./lifecycle.ts";
+import { NO_OBJECTS } from "./manifest/objects.ts";
 import { graceSecondsOf, type Pod, type PodHome, podKey } from "./pod.ts";
 import type { PodRecord } from "./pod-record.ts";
 import { type PodStatus, podStatus } from "./pod-status.ts";
@@ -22,6 +24,12 @@ export interface KeeperDeps {
 export interface Keeper {
   /** Records the pods, all or, when a name is taken (AlreadyExistsError), none, and begins to start them. */
   run(pods: readonly Pod[]): void;
+  /**
+   * Makes the pods as they are now: new ones are run, and one whose spec differs is ended and run anew. Where
+   * only what it refers to differs, its volumes show that, as a kubelet's do, and it goes on. Resolves when
+   * what had to end has ended.
+   */
+  apply(pods: readonly Pod[]): Promise<Applied[]>;
   /** Resolves when what was asked for so far will be remembered after a power loss. */
   sync(): Promise<void>;
   /** Newest first. */
@@ -32,6 +40,12 @@ export interface Keeper {
   delete(namespace: string, name: string, graceSeconds?: number): Promise<void>;
   /** Stops keeping; the pods go on as they are. */
   close(): Promise<void>;
+}
+
+/** What became of a pod that was applied. */
+export interface Applied {
+  readonly pod: Pod;
+  readonly outcome: "created" | "unchanged" | "updated" | "replaced";
 }
 
 const MAX_PODS = 1000;
@@ -79,28 +93,48 @@ export function keepPods(deps: KeeperDeps): Keeper {
   const unsubscribe = lifecycle.onEvent(pokeOwner);
   cancelResync = clock.after(RESYNC_MS, resync);
 
+  const run = (pods: readonly Pod[]) => {
+    for (const pod of pods) {
+      if (!workers.has(podKey(pod))) continue;
+      throw new AlreadyExistsError(
+        `pod ${podKey(pod)} exists; remove it first, as with \`podrt rm -f ${pod.name}\``,
+      );
+    }
+    const uids = new Set([...workers.values()].map((worker) => worker.record().pod.uid));
+    for (const { uid } of pods) {
+      if (uids.has(uid))
+        throw new AlreadyExistsError(`another pod has the uid ${uid}; leave metadata.uid out`);
+      uids.add(uid);
+    }
+    if (workers.size + pods.length > MAX_PODS) {
+      throw new ResourceExhaustedError(`no more than ${MAX_PODS} pods are kept; remove some first`);
+    }
+    const createdAtNs = String(BigInt(Math.trunc(clock.wallMs())) * 1_000_000n);
+    const records = pods.map((pod) => ({ pod, createdAtNs, nextSandboxAttempt: 0, containers: {} }));
+    for (const record of records) table.put(podKey(record.pod), record);
+    for (const record of records) start(record);
+  };
+  const apply = async (pod: Pod): Promise<Applied> => {
+    const worker = workers.get(podKey(pod));
+    if (worker === undefined) {
+      run([pod]);
+      return { pod, outcome: "created" };
+    }
+    const record = worker.record();
+    const wanted = { ...pod, uid: record.pod.uid };
+    if (record.ending !== undefined || !isDeepStrictEqual(specPart(record.pod), specPart(wanted))) {
+      await end(worker, undefined, true);
+      run([pod]);
+      return { pod, outcome: "replaced" };
+    }
+    if (isDeepStrictEqual(plain(record.pod), plain(wanted))) return { pod: record.pod, outcome: "unchanged" };
+    worker.update(wanted.objects ?? NO_OBJECTS);
+    return { pod: wanted, outcome: "updated" };
+  };
+
   return {
-    run(pods) {
-      for (const pod of pods) {
-        if (!workers.has(podKey(pod))) continue;
-        throw new AlreadyExistsError(
-          `pod ${podKey(pod)} exists; remove it first, as with \`podrt rm -f ${pod.name}\``,
-        );
-      }
-      const uids = new Set([...workers.values()].map((worker) => worker.record().pod.uid));
-      for (const { uid } of pods) {
-        if (uids.has(uid))
-          throw new AlreadyExistsError(`another pod has the uid ${uid}; leave metadata.uid out`);
-        uids.add(uid);
-      }
-      if (workers.size + pods.length > MAX_PODS) {
-        throw new ResourceExhaustedError(`no more than ${MAX_PODS} pods are kept; remove some first`);
-      }
-      const createdAtNs = String(BigInt(Math.trunc(clock.wallMs())) * 1_000_000n);
-      const records = pods.map((pod) => ({ pod, createdAtNs, nextSandboxAttempt: 0, containers: {} }));
-      for (const record of records) table.put(podKey(record.pod), record);
-      for (const record of records) start(record);
-    },
+    run,
+    apply: (pods) => Promise.all(pods.map(apply)),
     sync: table.sync,
     list: () =>
       [...workers.values()]
@@ -117,4 +151,14 @@ export function keepPods(deps: KeeperDeps): Keeper {
       });
     },
   };
+}
+
+/** What a running pod cannot be given anew. */
+function specPart({ objects: _, ...rest }: Pod): unknown {
+  return plain(rest);
+}
+
+/** As the table gives it back. */
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value));
 }

@@ -8,6 +8,7 @@ import { begunAnew, jobStep } from "./job.ts";
 import type { Clock, Lifecycle, SandboxView } from "./lifecycle.ts";
 import { rotateLog } from "./log-rotation.ts";
 import type { ContainerSpec } from "./manifest/container-fields.ts";
+import type { PodObjects } from "./manifest/objects.ts";
 import { graceSecondsOf, type Pod, type PodHome } from "./pod.ts";
 import { podImages } from "./pod-images.ts";
 import { podMemory } from "./pod-memory.ts";
@@ -36,6 +37,8 @@ export interface PodWorker {
   record(): PodRecord;
   /** By container name; under the empty name, what the whole pod suffers from. */
   troubles(): ReadonlyMap<string, Trouble>;
+  /** Gives the pod other objects: its volumes show them soon, its variables when a container starts anew. */
+  update(objects: PodObjects): void;
   /** Something may have changed: compare and act, soon. */
   poke(): void;
   /** Stops the pod, and removes it if asked to; resolves when that is done. Less grace takes effect at once. */
@@ -73,7 +76,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     troubles,
     hooks,
     probes,
-    images: podImages(lifecycle, (image) => pullAuth(pod, image), abort.signal, poke),
+    images: podImages(lifecycle, (image) => pullAuth(memory.record().pod, image), abort.signal, poke),
     sandboxes,
     suffer,
     isWaiting,
@@ -87,6 +90,8 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   let stoppingSeconds: number | undefined;
   let cancelTimer = () => {};
   let volumesDueMs = 0;
+  /** Whether volumes show what the record has, as far as this worker knows. */
+  let hasVolumes = false;
   let wakeAtMs = Number.POSITIVE_INFINITY;
   let waiters: { readonly remove: boolean; readonly resolve: () => void }[] = [];
 
@@ -146,6 +151,10 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   async function keep(): Promise<void> {
     const found = sandboxes();
     const current = found[0]?.isReady ? found[0] : undefined;
+    if (current !== undefined && !hasVolumes) {
+      hasVolumes = true;
+      await prepareVolumes(memory.record().pod, home);
+    }
     const dead = found.filter((sandbox) => sandbox !== current);
     if (current !== undefined) memory.noteExits(current.id, "crash");
     for (const sandbox of dead) {
@@ -279,7 +288,8 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     const attempt = memory.record().nextSandboxAttempt;
     let step = "FailedMount";
     try {
-      await prepareVolumes(pod, home);
+      await prepareVolumes(memory.record().pod, home);
+      hasVolumes = true;
       step = "CreatePodSandboxError";
       memory.save({ nextSandboxAttempt: attempt + 1 });
       const id = await lifecycle.runSandbox(
@@ -352,6 +362,12 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     return promise;
   }
 
+  function update(objects: PodObjects): void {
+    memory.save({ pod: { ...memory.record().pod, objects } });
+    hasVolumes = false;
+    poke();
+  }
+
   async function close(): Promise<void> {
     isClosed = true;
     cancelTimer();
@@ -361,5 +377,5 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   }
 
   poke();
-  return { record: memory.record, troubles: troubles.all, poke, end, close };
+  return { record: memory.record, troubles: troubles.all, update, poke, end, close };
 }

@@ -252,3 +252,36 @@ test("nothing of the host is had without the option that names it, and no link l
     rmSync(tree, { recursive: true });
   }
 });
+
+test("apply changes what a running pod's files show, and down removes all replicas", async () => {
+  const { daemon } = fixture;
+  const manifest = (greeting: string, replicas: number) =>
+    `${OBJECTS.replace("hello", greeting)}apiVersion: apps/v1
+kind: Deployment
+metadata: {name: applied}
+spec:
+  replicas: ${replicas}
+  selector: {matchLabels: {app: applied}}
+  template:
+    metadata: {labels: {app: applied}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      volumes: [{name: m, configMap: {name: settings}}]
+      containers: [{name: app, image: busybox, command: [sleep, "3600"], volumeMounts: [{name: m, mountPath: /m}]}]
+`;
+  const apply = (text: string) => daemon.podrtWith({ stdin: text }, "apply", "-");
+  expect((await apply(manifest("hello", 2))).stdout).toBe("applied-0 created\napplied-1 created\n");
+  await runningPod(daemon, "applied-0");
+  await runningPod(daemon, "applied-1");
+  expect((await apply(manifest("hello", 2))).stdout).toBe("applied-0 unchanged\napplied-1 unchanged\n");
+  const before = (await keptPod(daemon, "applied-0")).containers[0]!.containerId;
+  expect((await apply(manifest("changed", 2))).stdout).toBe("applied-0 updated\napplied-1 updated\n");
+  await eventually("the file shows it", async () => {
+    const { stdout } = await daemon.podrt("exec", "applied-0/app", "--", "cat", "/m/greeting");
+    return stdout === "changed";
+  });
+  expect((await keptPod(daemon, "applied-0")).containers[0]!.containerId).toBe(before);
+  const down = await daemon.podrtWith({ stdin: manifest("hello", 1) }, "down", "-");
+  expect(down.stdout.split("\n").sort()).toEqual(["", "applied-0", "applied-1"]);
+  expect((await daemon.pods.listPods({})).pods).toEqual([]);
+});

@@ -19,10 +19,13 @@ export async function runPod(keeper: Keeper, request: RunPodRequest): Promise<Ru
   const needs = parsed.needs.filter(({ permission }) => !isCovered(permission, allow));
   if (needs.length > 0) return create(RunPodResponseSchema, { notes, needs: [...needs] });
   const pods = parsed.pods.map((pod) => permittedPod(pod, allow));
-  keeper.run(pods);
+  const applied = request.apply ? await keeper.apply(pods) : [];
+  if (!request.apply) keeper.run(pods);
   await keeper.sync();
+  const kept = request.apply ? applied.map(({ pod }) => pod) : pods;
   return create(RunPodResponseSchema, {
-    pods: pods.map(({ namespace, name, uid }) => ({ namespace, name, uid })),
+    pods: kept.map(({ namespace, name, uid }) => ({ namespace, name, uid })),
+    outcomes: applied.map(({ outcome }) => outcome),
     notes,
   });
 }

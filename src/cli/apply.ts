@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+import { parseManifest } from "../kube/manifest/parse.ts";
+import { type Daemon, isNotFound, openDaemon, promptly } from "./client.ts";
+import { podTitle } from "./inventory.ts";
+import { readManifests } from "./manifest-file.ts";
+import { type PermissionOptions, permissionsOf } from "./permission-flags.ts";
+import type { Context } from "./program.ts";
+import { runPods } from "./run-pods.ts";
+
+/** Keeps the pods of manifests as they are now; says of each what became of it. */
+export async function apply(
+  { io, socketPath }: Context,
+  names: readonly string[],
+  options: PermissionOptions,
+): Promise<number> {
+  const files = await readManifests(names, io);
+  using daemon = openDaemon(socketPath);
+  const { pods, outcomes } = await runPods(daemon, io, { files, allow: permissionsOf(options), apply: true });
+  for (const [index, pod] of pods.entries()) await io.out(`${podTitle(pod)} ${outcomes[index]}\n`);
+  return 0;
+}
+
+/** Removes the pods of manifests, all replicas that a workload of them has; claims stay. */
+export async function down(
+  { io, socketPath }: Context,
+  names: readonly string[],
+  { time }: { readonly time?: number },
+): Promise<number> {
+  const { pods: wanted } = parseManifest(await readManifests(names, io));
+  using daemon = openDaemon(socketPath);
+  const { pods: kept } = await daemon.pods.listPods({}, promptly());
+  const found = kept.filter(({ name, owner }) =>
+    wanted.some(
+      (pod) =>
+        pod.namespace === name?.namespace &&
+        (pod.name === name.name || (pod.owner !== undefined && pod.owner === owner)),
+    ),
+  );
+  await Promise.all(found.map(({ name }) => remove(daemon, name!.namespace, name!.name, time)));
+  for (const { name } of found) await io.out(`${podTitle(name!)}\n`);
+  if (found.length === 0) await io.err("podrt: none of the pods is kept\n");
+  return 0;
+}
+
+async function remove(daemon: Daemon, namespace: string, name: string, time?: number): Promise<void> {
+  try {
+    await daemon.pods.deletePod({ namespace, name, ...(time === undefined ? {} : { graceSeconds: time }) });
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+}
