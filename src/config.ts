@@ -42,15 +42,19 @@ const prefix = v.pipe(
   v.regex(/^[^*\s]+\*$/, "is no image reference, nor the beginning of some and *"),
 );
 
+const subnet = v.pipe(
+  v.string(),
+  v.regex(/^[0-9A-Fa-f.:]+\/\d+$/, "is no subnet as in 10.85.0.0/16 or fd00:85::/64"),
+);
+
 const absolutePath = v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute path"));
 
 const configSchema = v.strictObject({
   network: v.optional(
     v.strictObject({
       bridge: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(15))),
-      subnet: v.optional(
-        v.pipe(v.string(), v.regex(/^\d+\.\d+\.\d+\.\d+\/\d+$/, "is no IPv4 subnet as in 10.85.0.0/16")),
-      ),
+      /** One, or a list of one of each family, of which the first is the primary. */
+      subnet: v.optional(v.union([subnet, v.pipe(v.array(subnet), v.minLength(1), v.maxLength(2))])),
       mtu: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1280), v.maxValue(65_535)), 1500),
       masquerade: v.optional(v.boolean(), true),
       /** Where configurations for CNI plugins are, whose network pods then get; empty for podrt's own always. */
@@ -187,7 +191,8 @@ const configSchema = v.strictObject({
 export interface Config {
   readonly network: {
     readonly bridge: string;
-    readonly subnet: string;
+    /** One, or one of each family; the primary first. */
+    readonly subnets: readonly string[];
     /** No subnet is configured, so one that the cluster gives to this node is taken. */
     readonly followsPodCidr: boolean;
     readonly mtu: number;
@@ -280,7 +285,7 @@ export function parseConfig(text: string, instance: string, file: string, direct
   return {
     network: {
       bridge: network.bridge ?? (instance === "" ? "podrt0" : `prt${instance}`),
-      subnet: network.subnet ?? defaultSubnet(instance),
+      subnets: [network.subnet ?? defaultSubnet(instance)].flat(),
       followsPodCidr: network.subnet === undefined,
       mtu: network.mtu,
       masquerade: network.masquerade,

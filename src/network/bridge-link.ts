@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { FailedPreconditionError } from "../errors.ts";
+import { assert } from "../lib/assert.ts";
 import { sleep } from "../lib/deadline.ts";
 import { IPV4_DEVCONF_FORWARDING, IPV4_DEVCONF_ROUTE_LOCALNET } from "../linux/abi/if-link.ts";
 import { NETLINK_ROUTE } from "../linux/abi/netlink.ts";
-import { RT_TABLE_MAIN, RTN_UNICAST } from "../linux/abi/rtnetlink.ts";
+import { AF_INET, AF_INET6, RT_TABLE_MAIN, RTN_UNICAST } from "../linux/abi/rtnetlink.ts";
 import { withNetworkNamespace } from "../linux/namespace.ts";
 import {
   addAddress,
@@ -16,6 +17,7 @@ import {
   decodeRoute,
   deleteLink,
   getLink,
+  type InterfaceAddress,
   type Link,
   type LinkSelector,
   listAddresses,
@@ -25,19 +27,33 @@ import {
   setLinkUp,
 } from "../linux/netlink/route.ts";
 import { NetlinkSocket } from "../linux/netlink/socket.ts";
-import { addressBytes, bytesOf, macOf, overlaps, type Subnet } from "./ipam.ts";
+import { macOf } from "./ipam.ts";
+import { hasIpv6, ignoreAdvertisements, ipv6Problem, skipDuplicateDetection } from "./ipv6.ts";
+import { addressBytes, bytesOf, numberOf, overlaps, type Subnet, textOf } from "./subnet.ts";
 
 /** The bridge as the configuration wants it. */
 export interface BridgeSettings {
   readonly bridge: string;
   readonly mtu: number;
+  /** One, or one of each family; the primary first. */
+  readonly subnets: readonly Subnet[];
+}
+
+/** An address of a pod with the subnet that it is from. */
+export interface PodAddress {
   readonly subnet: Subnet;
+  readonly address: string;
 }
 
 /** Name of a pod's interface, inside it. */
 export const POD_INTERFACE = "eth0";
 
 const LINK_UP_TIMEOUT_MS = 1000;
+/**
+ * Of the bridge, in each of its IPv6 networks: the machine asks for a pod's hardware address from it where the
+ * packet to be sent is somebody else's.
+ */
+const LINK_LOCAL: InterfaceAddress = { bytes: addressBytes("fe80::1"), prefixLength: 64 };
 
 /** The interface of that name in the machine's namespace. */
 export async function findLink(name: string): Promise<Link | undefined> {
@@ -83,32 +99,44 @@ export async function waitUntilGone(name: string, timeoutMs: number): Promise<bo
  * FailedPreconditionError names the configuration key when the name or the subnet is somebody else's.
  */
 export async function ensureBridge(settings: BridgeSettings): Promise<Link> {
-  const { bridge: name, mtu, subnet } = settings;
-  const mac = macOf(subnet.gateway);
+  const { bridge: name, mtu, subnets } = settings;
+  const mac = bridgeMac(settings);
   const present = await findLink(name);
-  if (present !== undefined && !isOwnBridge(present, subnet)) throw nameConflict(present);
-  await checkSubnet(settings, present?.index);
+  if (present !== undefined && !isOwnBridge(present, settings)) throw nameConflict(present);
+  await checkSubnets(settings, present?.index);
   using socket = new NetlinkSocket(NETLINK_ROUTE);
   if (present === undefined) await socket.execute([createBridge({ name, mac, mtu })]);
   const link = present ?? (await findLink(name));
   if (link === undefined) throw new FailedPreconditionError(`bridge ${name} was removed while it was made`);
-  const options = new Map([
+  const ipv4 = new Map([
     [IPV4_DEVCONF_FORWARDING, 1],
     // Without it packets from 127.0.0.1 to a host port are dropped as martians.
     [IPV4_DEVCONF_ROUTE_LOCALNET, 1],
   ]);
-  const address = {
-    bytes: addressBytes(subnet.gateway),
-    prefixLength: subnet.prefixLength,
-    broadcast: bytesOf(subnet.broadcast),
-  };
-  await socket.execute([configureLink(link, options), addAddress(link, address), setLinkUp(link)]);
+  ignoreAdvertisements(name);
+  const addresses = subnets.map((subnet) => interfaceAddress({ subnet, address: subnet.gateway }));
+  if (subnets.some(({ family }) => family === 6)) addresses.push(LINK_LOCAL);
+  await socket.execute([
+    configureLink(link, { ipv4, hasNoIpv6Address: hasIpv6() }),
+    setLinkUp(link),
+    ...addresses.map((address) => addAddress(link, address)),
+  ]);
   return link;
 }
 
-/** True for the bridge that podrt makes for this subnet: its hardware address says so. */
-export function isOwnBridge(link: Link, subnet: Subnet): boolean {
-  return link.kind === "bridge" && link.mac === macOf(subnet.gateway);
+/** True for the bridge that podrt makes for this primary subnet: its hardware address says so. */
+export function isOwnBridge(link: Link, settings: BridgeSettings): boolean {
+  return link.kind === "bridge" && link.mac === bridgeMac(settings);
+}
+
+function bridgeMac({ subnets: [primary] }: BridgeSettings): string {
+  return primary === undefined ? "" : macOf(primary.gateway);
+}
+
+function interfaceAddress({ subnet, address }: PodAddress): InterfaceAddress {
+  const { family, prefixLength, last } = subnet;
+  const bytes = addressBytes(address);
+  return family === 4 ? { bytes, prefixLength, broadcast: bytesOf(last, 4) } : { bytes, prefixLength };
 }
 
 function nameConflict(present: Link): FailedPreconditionError {
@@ -118,13 +146,32 @@ function nameConflict(present: Link): FailedPreconditionError {
   );
 }
 
-/** Refuses a subnet that the machine uses otherwise; `own` is the index of the bridge where it exists. */
-export async function checkSubnet({ bridge, subnet }: BridgeSettings, own?: number): Promise<void> {
+/**
+ * Refuses subnets that the machine uses otherwise, or whose family it does not have; `own` is the index of the bridge
+ * where it exists.
+ */
+export async function checkSubnets({ bridge, subnets }: BridgeSettings, own?: number): Promise<void> {
+  for (const subnet of subnets) {
+    if (subnet.family === 6) checkIpv6(subnet);
+    await checkSubnet(bridge, subnet, own);
+  }
+}
+
+function checkIpv6({ text }: Subnet): void {
+  const problem = ipv6Problem();
+  if (problem === undefined) return;
+  throw new FailedPreconditionError(
+    `network.subnet ${text} is of IPv6, but ${problem}; enable IPv6 or take that subnet away`,
+  );
+}
+
+async function checkSubnet(bridge: string, subnet: Subnet, own: number | undefined): Promise<void> {
   using socket = new NetlinkSocket(NETLINK_ROUTE);
-  const addresses = (await socket.dump(listAddresses()))
+  const family = subnet.family === 4 ? AF_INET : AF_INET6;
+  const addresses = (await socket.dump(listAddresses(family)))
     .map(decodeAddress)
     .map(({ address, ...rest }) => ({ ...rest, network: address, what: "the address" }));
-  const routes = (await socket.dump(listRoutes()))
+  const routes = (await socket.dump(listRoutes(family)))
     .map(decodeRoute)
     .filter(({ table, type, prefixLength }) => {
       return table === RT_TABLE_MAIN && type === RTN_UNICAST && prefixLength > 0;
@@ -134,7 +181,8 @@ export async function checkSubnet({ bridge, subnet }: BridgeSettings, own?: numb
     return index !== own && overlaps(subnet, network, prefixLength);
   });
   if (conflict === undefined) return;
-  const taken = `${conflict.what} ${conflict.network.join(".")}/${conflict.prefixLength}`;
+  const network = textOf(numberOf(conflict.network), subnet.family);
+  const taken = `${conflict.what} ${network}/${conflict.prefixLength}`;
   const where = await linkName(socket, conflict.index);
   throw new FailedPreconditionError(
     `network.subnet ${subnet.text} of ${bridge} overlaps ${taken}${where}; set network.subnet to one that is free`,
@@ -149,40 +197,43 @@ async function linkName(socket: NetlinkSocket, index: number): Promise<string> {
 
 /**
  * Makes a veth pair with one end in the bridge and the other in the namespace of `netnsFd`, there with
- * an address and the default route. A failure may leave the pair; removing `name` removes both ends.
+ * addresses, the primary first, and default routes. A failure may leave the pair; removing `name` removes both ends.
  */
 export async function connect(
   settings: BridgeSettings,
   bridge: Link,
-  request: { name: string; netnsFd: number; address: string; hasHostPorts: boolean },
+  request: { name: string; netnsFd: number; addresses: readonly PodAddress[]; hasHostPorts: boolean },
 ): Promise<{ mac: string }> {
-  const { name, netnsFd, address } = request;
-  const { mtu, subnet } = settings;
-  const mac = macOf(address);
+  const { name, netnsFd, addresses } = request;
+  const { mtu } = settings;
+  const [primary] = addresses;
+  assert(primary !== undefined, "a pod is given an address");
+  const mac = macOf(primary.address);
   using socket = new NetlinkSocket(NETLINK_ROUTE);
-  const [, , , answers] = await socket.execute([
+  const answers = await socket.execute([
     createVeth({ name, master: bridge.index, mtu, peer: { name: POD_INTERFACE, mac, netnsFd } }),
-    configureLink({ name }, new Map()),
+    ...(hasIpv6() ? [configureLink({ name }, { hasNoIpv6Address: true })] : []),
     setLinkUp({ name }),
     getLink({ name }),
   ]);
-  const answer = answers?.[0];
+  const answer = answers.at(-1)?.[0];
   if (answer === undefined) throw new FailedPreconditionError(`link ${name} was removed while it was made`);
   const link = decodeLink(answer);
   // Where the machine filters bridged packets (br_netfilter), a pod's packet to its own host port goes
   // from the bridge straight back to it.
   if (request.hasHostPorts) await socket.execute([setHairpin(link)]);
   const inside = { name: POD_INTERFACE, index: link.peer };
-  using podSocket = withNetworkNamespace(netnsFd, () => new NetlinkSocket(NETLINK_ROUTE));
-  const podAddress = {
-    bytes: addressBytes(address),
-    prefixLength: subnet.prefixLength,
-    broadcast: bytesOf(subnet.broadcast),
-  };
+  using podSocket = withNetworkNamespace(netnsFd, () => {
+    ignoreAdvertisements(POD_INTERFACE);
+    skipDuplicateDetection(POD_INTERFACE);
+    return new NetlinkSocket(NETLINK_ROUTE);
+  });
   await podSocket.execute([
-    addAddress(inside, podAddress),
     setLinkUp({ index: inside.index }),
-    addDefaultRoute(inside, addressBytes(subnet.gateway)),
+    ...addresses.flatMap((one) => [
+      addAddress(inside, interfaceAddress(one)),
+      addDefaultRoute(inside, addressBytes(one.subnet.gateway)),
+    ]),
   ]);
   await Promise.all([
     waitUntilOperational(socket, [{ index: link.index }, { index: bridge.index }]),

@@ -5,7 +5,7 @@ import type { Link } from "../linux/netlink/route.ts";
 import type { Table } from "../state/table.ts";
 import {
   type BridgeSettings,
-  checkSubnet,
+  checkSubnets,
   ensureBridge,
   findLink,
   isOwnBridge,
@@ -20,11 +20,11 @@ import {
   recoverForwarding,
   restoreForwarding,
 } from "./forwarding.ts";
-import { type LeaseRecord, parseSubnet, type Subnet } from "./ipam.ts";
-import { findTables, removeTable, writeTable } from "./nat-table.ts";
+import type { LeaseRecord } from "./ipam.ts";
+import { type FoundTable, findTables, removeTable, writeTables } from "./nat-table.ts";
+import { chosenSubnets, keepPodSubnets } from "./pod-subnets.ts";
+import { FAMILIES, type Family, type Subnet } from "./subnet.ts";
 
-/** Setting that holds the subnet which the cluster gave out. */
-const POD_CIDR = "network.pod_cidr";
 /** Names that `hostInterfaceOf` makes. */
 const HOST_INTERFACE = /^pv[0-9a-f]{11}$/;
 
@@ -39,7 +39,7 @@ export interface BridgeNetworkDeps {
 }
 
 /**
- * What all pods share on the machine: bridge, nftables table and forwarding. Its methods change the
+ * What all pods share on the machine: bridge, and of each family an nftables table and forwarding. Its methods change the
  * machine in several steps, so the caller runs one at a time.
  */
 export class BridgeMachine {
@@ -49,33 +49,44 @@ export class BridgeMachine {
   #configured: number | undefined;
 
   constructor(deps: BridgeNetworkDeps) {
-    const { bridge, mtu, subnet } = deps.config;
+    const { bridge, mtu } = deps.config;
     this.#deps = deps;
-    const podCidr = deps.config.followsPodCidr ? deps.settings.get(POD_CIDR) : undefined;
-    const chosen = typeof podCidr === "string" ? podCidr : subnet;
-    this.#settings = { bridge, mtu, subnet: parseSubnet(chosen) };
+    this.#settings = { bridge, mtu, subnets: chosenSubnets(deps.config, deps.settings) };
   }
 
   get settings(): BridgeSettings {
     return this.#settings;
   }
 
-  /** Takes another subnet, now and after a restart; throws what speaks against it, and then the former stays. */
-  async useSubnet(subnet: Subnet): Promise<void> {
+  /** The families that pods get addresses of. */
+  families(): Family[] {
+    return this.settings.subnets.map(({ family }) => family);
+  }
+
+  /**
+   * Takes other subnets, now and after a restart; throws what speaks against it, and then the former stay. While
+   * there are pods, one can only be added to the one that they are from.
+   */
+  async useSubnets(subnets: readonly Subnet[]): Promise<void> {
     const { leases, settings } = this.#deps;
-    if (leases.list().length > 0) throw new FailedPreconditionError("pods have addresses of the former one");
-    await this.removeWhenUnused();
-    if ((await findLink(this.settings.bridge)) !== undefined)
-      throw new FailedPreconditionError(`bridge ${this.settings.bridge} is in use`);
-    const wanted = { ...this.settings, subnet };
-    await checkSubnet(wanted, undefined);
-    settings.put(POD_CIDR, subnet.text);
+    const wanted = { ...this.settings, subnets };
+    const isAddition = this.settings.subnets.every(({ text }, index) => subnets[index]?.text === text);
+    if (isAddition) await checkSubnets(wanted, (await this.#ownBridge())?.index);
+    else {
+      if (leases.list().length > 0)
+        throw new FailedPreconditionError("pods have addresses of the former one");
+      await this.removeWhenUnused();
+      if ((await findLink(this.settings.bridge)) !== undefined)
+        throw new FailedPreconditionError(`bridge ${this.settings.bridge} is in use`);
+      await checkSubnets(wanted, undefined);
+    }
+    keepPodSubnets(settings, subnets);
     this.#settings = wanted;
     this.#configured = undefined;
   }
 
   /**
-   * Bridge, table and forwarding, each made where it is missing: a firewall that is loaded anew flushes
+   * Bridge, tables and forwarding, each made where it is missing: a firewall that is loaded anew flushes
    * all tables, for example. Returns the bridge.
    */
   async prepare(): Promise<Link> {
@@ -83,33 +94,43 @@ export class BridgeMachine {
     const isConfigured = present !== undefined && present.index === this.#configured;
     const bridge = isConfigured ? present : await ensureBridge(this.settings);
     this.#configured = bridge.index;
-    const isComplete = holdsForwarding(this.#deps.settings) && isForwarding() && (await this.#hasTable());
-    if (!isComplete) await this.writeTable();
+    const tables = await this.#tables();
+    const isComplete = this.families().every(
+      (family) =>
+        holdsForwarding(this.#deps.settings, family) &&
+        isForwarding(family) &&
+        tables.some((table) => table.family === family),
+    );
+    if (!isComplete) await this.writeTables();
     return bridge;
   }
 
-  /** Makes the table anew from the leases, and lets the machine forward. */
-  async writeTable(): Promise<void> {
+  /** Makes the tables anew from the leases, and lets the machine forward; what a family that pods no longer have needed goes. */
+  async writeTables(): Promise<void> {
     const { config, settings, leases } = this.#deps;
-    const { bridge, subnet } = this.settings;
-    const comment = await enableForwarding(settings, config.table);
-    const nat = { table: config.table, bridge, subnet, masquerade: config.masquerade };
-    await writeTable(nat, comment, leases.list());
+    const { bridge, subnets } = this.settings;
+    for (const family of FAMILIES) if (!this.families().includes(family)) await this.#leave(family);
+    const families = [];
+    for (const subnet of subnets) {
+      const comment = await enableForwarding(settings, subnet.family, config.table);
+      families.push({ subnet, comment });
+    }
+    const nat = { name: config.table, bridge, masquerade: config.masquerade, families };
+    await writeTables(nat, leases.list());
   }
 
-  /** With the last lease go table, bridge and forwarding; a bridge to which somebody added a port stays. */
+  /** With the last lease go tables, bridge and forwarding; a bridge to which somebody added a port stays. */
   async removeWhenUnused(): Promise<void> {
-    const { config, settings, leases, log } = this.#deps;
+    const { leases, log } = this.#deps;
     if (leases.list().length > 0) return;
-    await recoverForwarding(settings, config.table);
-    await removeTable(config.table);
+    for (const family of FAMILIES) await this.#removeTable(family);
     const bridge = await this.#ownBridge();
     if (bridge !== undefined) {
       const ports = (await portsOf(bridge)).map(({ name }) => name);
       if (ports.length === 0) await removeLink(bridge.name);
       else log.warn({ bridge: bridge.name, ports }, "the bridge stays, it has ports that are not podrt's");
     }
-    if (holdsForwarding(settings)) await restoreForwarding(settings, config.table);
+    for (const family of FAMILIES) await this.#restoreForwarding(family);
   }
 
   /** Removes podrt's ports of the bridge that no lease accounts for. */
@@ -123,8 +144,8 @@ export class BridgeMachine {
   }
 
   /** Throws what would keep the first pod from being attached. */
-  async checkSubnet(): Promise<void> {
-    await checkSubnet(this.settings, (await this.#ownBridge())?.index);
+  async checkSubnets(): Promise<void> {
+    await checkSubnets(this.settings, (await this.#ownBridge())?.index);
   }
 
   /** Names of the links that are podrt's and exist: the bridge and the ports it made. */
@@ -138,8 +159,26 @@ export class BridgeMachine {
       .map(({ name }) => name);
   }
 
-  async #hasTable(): Promise<boolean> {
-    return (await findTables()).some(({ name }) => name === this.#deps.config.table);
+  /** This instance's tables, one a family. */
+  async #tables(): Promise<FoundTable[]> {
+    return (await findTables()).filter(({ name }) => name === this.#deps.config.table);
+  }
+
+  async #leave(family: Family): Promise<void> {
+    await this.#removeTable(family);
+    await this.#restoreForwarding(family);
+  }
+
+  async #removeTable(family: Family): Promise<void> {
+    const table = (await this.#tables()).find((one) => one.family === family);
+    if (table === undefined) return;
+    recoverForwarding(this.#deps.settings, table);
+    await removeTable(table);
+  }
+
+  async #restoreForwarding(family: Family): Promise<void> {
+    const { config, settings } = this.#deps;
+    if (holdsForwarding(settings, family)) await restoreForwarding(settings, family, config.table);
   }
 
   async #ownBridge(): Promise<Link | undefined> {
@@ -148,6 +187,6 @@ export class BridgeMachine {
   }
 
   #isOwn(link: Link): boolean {
-    return isOwnBridge(link, this.settings.subnet);
+    return isOwnBridge(link, this.settings);
   }
 }

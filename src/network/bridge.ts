@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from "node:crypto";
-import ipaddr from "ipaddr.js";
 import {
   AlreadyExistsError,
   FailedPreconditionError,
@@ -12,17 +11,23 @@ import { Cleanup } from "../lib/cleanup.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { isErrno } from "../linux/syscall.ts";
 import type { Attachment, HostPort, NetworkStatus } from "./attachment.ts";
-import { connect, POD_INTERFACE, removeLink, waitUntilGone } from "./bridge-link.ts";
+import { connect, POD_INTERFACE, type PodAddress, removeLink, waitUntilGone } from "./bridge-link.ts";
 import { BridgeMachine, type BridgeNetworkDeps } from "./bridge-machine.ts";
 import { forgetConnections } from "./connections.ts";
 import { checkConflicts, checkHostPorts } from "./host-port.ts";
-import { type LeaseRecord, nextAddress, parseSubnet } from "./ipam.ts";
+import { type LeaseRecord, nextAddress } from "./ipam.ts";
+import { ipv6Problem, isDisabledInPod } from "./ipv6.ts";
 import { closeHostPorts, openHostPorts } from "./nat-table.ts";
+import { firstOfEachFamily } from "./pod-subnets.ts";
+import { type Family, familyOf, parseSubnets, type Subnet } from "./subnet.ts";
 
 /** How long the kernel may take to remove a link after its namespace has died. */
 const LINK_REMOVAL_TIMEOUT_MS = 5000;
-/** Setting that holds the address leased last, from which the search for the next goes on. */
-const LAST_ADDRESS = "network.last_address";
+/** Settings that hold each family's address leased last, from which the search for the next goes on. */
+const LAST_ADDRESS: Readonly<Record<Family, string>> = {
+  4: "network.last_address",
+  6: "network.last_address6",
+};
 /** Lock key under which everything that changes the machine's side of the network happens, in turn. */
 const MACHINE = "machine";
 
@@ -30,8 +35,6 @@ const MACHINE = "machine";
 export interface BridgeAttachment extends Attachment {
   /** Name inside the pod. */
   readonly interfaceName: string;
-  readonly gateway: string;
-  readonly prefixLength: number;
   readonly mac: string;
   /** Name of the other end, on the machine. */
   readonly hostInterface: string;
@@ -57,17 +60,17 @@ export interface BridgeNetwork {
    */
   detach(sandboxId: string): Promise<void>;
   usePodCidrs(cidrs: readonly string[]): Promise<void>;
-  /** The machine's address in the pods' network. */
-  gatewayAddress(): string;
+  /** The machine's addresses in the pods' network, of each family one, the primary first. */
+  gatewayAddresses(): string[];
   reconcile(liveSandboxIds: ReadonlySet<string>): Promise<void>;
   /** What the network holds on the machine now. */
   owned(): Promise<{ links: string[]; leases: string[] }>;
 }
 
 /**
- * podrt's own network: a bridge, a veth pair and an address for each pod, masquerade and host ports in
- * an nftables table, all over netlink. Bridge, table and forwarding come with the first pod and go with
- * the last. Throws an InvalidArgumentError for a subnet that cannot be used.
+ * podrt's own network: a bridge, a veth pair and an address of each family for each pod, masquerade and host
+ * ports in an nftables table a family, all over netlink. Bridge, tables and forwarding come with the first pod
+ * and go with the last. Throws an InvalidArgumentError for a subnet that cannot be used.
  */
 export function openBridgeNetwork(deps: BridgeNetworkDeps): BridgeNetwork {
   return new Bridge(deps);
@@ -99,25 +102,36 @@ class Bridge implements BridgeNetwork {
 
   async usePodCidrs(cidrs: readonly string[]): Promise<void> {
     const { config, log } = this.#deps;
-    const podCidr = cidrs.find((cidr) => ipaddr.IPv4.isValidCIDR(cidr));
     await this.#lock.run(MACHINE, async () => {
-      const { text } = this.#machine.settings.subnet;
-      if (podCidr === text) return;
-      const fields = { podCidrs: cidrs, subnet: text };
+      const wanted = this.#usable(firstOfEachFamily(cidrs));
+      const subnets = this.#machine.settings.subnets.map(({ text }) => text);
+      if (wanted.join() === subnets.join()) return;
+      const fields = { podCidrs: cidrs, subnets };
       try {
         if (!config.followsPodCidr) throw new FailedPreconditionError("network.subnet is configured");
-        if (podCidr === undefined) throw new FailedPreconditionError("none of them is of IPv4");
-        await this.#machine.useSubnet(parseSubnet(podCidr));
-        log.info(fields, "pods get their addresses from the cluster's subnet for this node from now on");
+        await this.#machine.useSubnets(parseSubnets(wanted));
+        log.info(fields, "pods get their addresses from the cluster's subnets for this node from now on");
       } catch (error) {
-        log.warn({ ...fields, reason: messageOf(error) }, "the cluster's subnet for this node is not taken");
+        log.warn(
+          { ...fields, reason: messageOf(error) },
+          "the cluster's subnets for this node are not taken",
+        );
       }
-      await this.#noteProblem(() => this.#machine.checkSubnet());
+      await this.#noteProblem(() => this.#machine.checkSubnets());
     });
   }
 
-  gatewayAddress(): string {
-    return this.#machine.settings.subnet.gateway;
+  gatewayAddresses(): string[] {
+    return this.#machine.settings.subnets.map(({ gateway }) => gateway);
+  }
+
+  /** On a machine without IPv6 the cluster's other subnet is better than none. */
+  #usable(cidrs: readonly string[]): readonly string[] {
+    const problem = ipv6Problem();
+    const others = cidrs.filter((cidr) => familyOf(cidr) === 4);
+    if (problem === undefined || others.length === 0 || others.length === cidrs.length) return cidrs;
+    this.#deps.log.warn({ reason: problem }, "the cluster's subnet of IPv6 for this node is not taken");
+    return others;
   }
 
   async owned(): Promise<{ links: string[]; leases: string[] }> {
@@ -125,7 +139,7 @@ class Bridge implements BridgeNetwork {
   }
 
   checkHostPorts(ports: readonly HostPort[]): void {
-    checkHostPorts(ports);
+    checkHostPorts(ports, this.#machine.families());
   }
 
   attach({ sandboxId, netnsFd, hostPorts }: BridgeRequest): Promise<BridgeAttachment> {
@@ -154,10 +168,10 @@ class Bridge implements BridgeNetwork {
       await this.#machine.removeStrayLinks();
       await this.#machine.removeWhenUnused();
       await this.#noteProblem(async () => {
-        await this.#machine.checkSubnet();
+        await this.#machine.checkSubnets();
         if (leases.list().length === 0) return;
         await this.#machine.prepare();
-        await this.#machine.writeTable();
+        await this.#machine.writeTables();
       });
     });
     if (this.#problem !== undefined) log.warn({ problem: this.#problem }, "the pod network is not ready");
@@ -169,19 +183,21 @@ class Bridge implements BridgeNetwork {
     hostPorts: readonly HostPort[],
   ): Promise<BridgeAttachment> {
     const { leases, config, log } = this.#deps;
-    const { gateway, prefixLength } = this.#machine.settings.subnet;
     if (leases.get(sandboxId) !== undefined) {
       throw new AlreadyExistsError(
         `sandbox ${sandboxId} is attached to the network already; detach it first`,
       );
     }
-    checkHostPorts(hostPorts);
+    const subnets = this.#subnetsFor(sandboxId, netnsFd);
+    const families = subnets.map(({ family }) => family);
+    checkHostPorts(hostPorts, families);
     checkConflicts(hostPorts, leases.list());
     await using cleanup = new Cleanup((step, error) =>
       log.warn({ sandboxId, error: messageOf(error) }, `cannot ${step}`),
     );
     cleanup.add("remove the bridge", () => this.#machine.removeWhenUnused());
-    const lease = this.#lease(sandboxId, hostPorts);
+    const podAddresses = this.#choose(subnets);
+    const lease = this.#lease(sandboxId, hostPorts, podAddresses);
     cleanup.add("free the lease", () => leases.delete(sandboxId));
     const bridge = await this.#noteProblem(() => this.#machine.prepare(), true);
     const { hostInterface, addresses } = lease;
@@ -189,26 +205,50 @@ class Bridge implements BridgeNetwork {
     const link = {
       name: hostInterface,
       netnsFd,
-      address: addresses[0] as string,
+      addresses: podAddresses,
       hasHostPorts: hostPorts.length > 0,
     };
     const { mac } = await connect(this.#machine.settings, bridge, link);
     await openHostPorts(config.table, lease);
     cleanup.release();
-    return { interfaceName: POD_INTERFACE, addresses, gateway, prefixLength, mac, hostInterface };
+    return { interfaceName: POD_INTERFACE, addresses, mac, hostInterface };
   }
 
-  /** Chooses an address and writes the lease down, before anything uses it. */
-  #lease(sandboxId: string, hostPorts: readonly HostPort[]): LeaseRecord {
+  /** The subnets that a pod gets addresses from: all, but of IPv6 none for one that has turned that off for itself. */
+  #subnetsFor(sandboxId: string, netnsFd: number): readonly Subnet[] {
+    const { subnets } = this.#machine.settings;
+    const others = subnets.filter(({ family }) => family === 4);
+    if (others.length === subnets.length || ipv6Problem() !== undefined || !isDisabledInPod(netnsFd)) {
+      return subnets;
+    }
+    if (others.length > 0) return others;
+    throw new FailedPreconditionError(
+      `sandbox ${sandboxId} has IPv6 disabled by its kernel parameters, and network.subnet has no other addresses; leave disable_ipv6 alone or add a subnet of IPv4`,
+    );
+  }
+
+  #choose(subnets: readonly Subnet[]): PodAddress[] {
     const { leases, settings } = this.#deps;
     const taken = new Set(leases.list().flatMap(({ addresses }) => addresses));
-    const last = settings.get(LAST_ADDRESS);
-    const { subnet } = this.#machine.settings;
-    const address = nextAddress(subnet, taken, typeof last === "string" ? last : undefined);
+    return subnets.map((subnet) => {
+      const last = settings.get(LAST_ADDRESS[subnet.family]);
+      const address = nextAddress(subnet, taken, typeof last === "string" ? last : undefined);
+      return { subnet, address };
+    });
+  }
+
+  /** Writes the lease down, before anything uses its addresses. */
+  #lease(
+    sandboxId: string,
+    hostPorts: readonly HostPort[],
+    podAddresses: readonly PodAddress[],
+  ): LeaseRecord {
+    const { leases, settings } = this.#deps;
+    const addresses = podAddresses.map(({ address }) => address);
     const hostInterface = hostInterfaceOf(sandboxId);
-    const lease = { sandboxId, addresses: [address], hostPorts, hostInterface, isReleasing: false };
+    const lease = { sandboxId, addresses, hostPorts, hostInterface, isReleasing: false };
     leases.put(sandboxId, lease);
-    settings.put(LAST_ADDRESS, address);
+    for (const address of addresses) settings.put(LAST_ADDRESS[familyOf(address)], address);
     return lease;
   }
 
@@ -241,8 +281,8 @@ class Bridge implements BridgeNetwork {
       await closeHostPorts(config.table, lease);
     } catch (error) {
       if (!isErrno(error, "ENOENT"))
-        log.warn({ sandboxId, error: messageOf(error) }, "making the table anew");
-      await this.#machine.writeTable().catch((cause) => {
+        log.warn({ sandboxId, error: messageOf(error) }, "making the tables anew");
+      await this.#machine.writeTables().catch((cause) => {
         // Who repeats the call finds them on the lease again.
         leases.put(sandboxId, lease);
         throw cause;
@@ -290,7 +330,7 @@ class Bridge implements BridgeNetwork {
   async #checkAgain(): Promise<void> {
     if (this.#isChecking) return;
     this.#isChecking = true;
-    await this.#lock.run(MACHINE, () => this.#noteProblem(() => this.#machine.checkSubnet()));
+    await this.#lock.run(MACHINE, () => this.#noteProblem(() => this.#machine.checkSubnets()));
     this.#isChecking = false;
   }
 }

@@ -2,7 +2,7 @@
 import { NETLINK_NETFILTER } from "../linux/abi/netlink.ts";
 import { decodeConnection, deleteConnection, listConnections } from "../linux/netlink/conntrack.ts";
 import { NetlinkSocket } from "../linux/netlink/socket.ts";
-import { addressBytes } from "./ipam.ts";
+import { addressBytes } from "./subnet.ts";
 
 const DELETIONS_AT_ONCE = 64;
 

@@ -2,83 +2,158 @@
 import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
+import { bootId } from "../linux/process.ts";
 import type { Table } from "../state/table.ts";
-import { findTables } from "./nat-table.ts";
+import {
+  hearRoutersAlways,
+  hearRoutersUnlessForwarding,
+  linksWithAdvertisedRoutes,
+} from "./advertised-routes.ts";
+import { type FoundTable, findTables } from "./nat-table.ts";
+import type { Family } from "./subnet.ts";
 
-const IP_FORWARD = "/proc/sys/net/ipv4/ip_forward";
-const BOOT_ID = "/proc/sys/kernel/random/boot_id";
-const SETTING = "network.ip_forward";
-const COMMENT_PREFIX = "podrt: ip_forward was ";
+/** The kernel parameter that lets the machine forward a family's packets, and where its former value is kept. */
+interface Parameter {
+  readonly name: string;
+  readonly path: string;
+  readonly setting: string;
+  /** Begins the comment of a table, the value follows. */
+  readonly comment: string;
+}
 
-/** What ip_forward was before podrt changed it, in the boot in which it did. */
-interface FormerForwarding {
-  readonly bootId: string;
+const PARAMETERS: Readonly<Record<Family, Parameter>> = {
+  4: {
+    name: "net.ipv4.ip_forward",
+    path: "/proc/sys/net/ipv4/ip_forward",
+    setting: "network.ip_forward",
+    comment: "podrt: ip_forward was ",
+  },
+  // The setting of a single interface does not make it forward; all of them is what counts.
+  6: {
+    name: "net.ipv6.conf.all.forwarding",
+    path: "/proc/sys/net/ipv6/conf/all/forwarding",
+    setting: "network.ipv6_forwarding",
+    comment: "podrt: forwarding was ",
+  },
+};
+const COMMENT_OF_LINKS = "; accept_ra was 1 on ";
+/** What nft's own comments may have, less what stands before. */
+const LINKS_LIMIT_BYTES = 75;
+
+/** What the machine was like before podrt changed it. */
+interface Former {
   readonly value: string;
+  /** Interfaces that had to be told to go on hearing routers. */
+  readonly links?: readonly string[];
+}
+
+/** The same, in the boot in which it was so. */
+interface FormerRecord extends Former {
+  readonly bootId: string;
 }
 
 /**
- * Lets the machine forward packets, keeping the former value first. Several instances of podrt may share
- * one machine: the value from before the first of them is in the comment of each one's nftables table,
- * and the last to go restores it. Returns the comment for this one's.
+ * Lets the machine forward packets of a family, keeping the former value first. Several instances of podrt
+ * may share one machine: the value from before the first of them is in the comment of each one's nftables
+ * table of that family, and the last to go restores it. Returns the comment for this one's.
  */
-export async function enableForwarding(settings: Table<unknown>, table: string): Promise<string> {
-  const current = readFileSync(IP_FORWARD, "utf8").trim();
-  const former = recorded(settings) ?? (await inherited(table)) ?? current;
-  settings.put(SETTING, { bootId: bootId(), value: former } satisfies FormerForwarding);
-  if (current === "0") await setForwarding("1");
-  return COMMENT_PREFIX + former;
+export async function enableForwarding(
+  settings: Table<unknown>,
+  family: Family,
+  table: string,
+): Promise<string> {
+  const { setting } = PARAMETERS[family];
+  const current = read(family);
+  const former =
+    recorded(settings, family) ?? (await inherited(family, table)) ?? (await asFound(family, current));
+  settings.put(setting, { bootId: bootId(), ...former } satisfies FormerRecord);
+  if (current === "0") {
+    hearRoutersAlways(former.links ?? []);
+    await setForwarding(family, "1");
+  }
+  return commentOf(family, former);
 }
 
-/** Puts ip_forward back to what it was before podrt, once this instance's table is gone. */
-export async function restoreForwarding(settings: Table<unknown>, table: string): Promise<void> {
-  const former = recorded(settings);
-  if (former === "0" && (await inherited(table)) === undefined) await setForwarding("0");
-  settings.delete(SETTING);
+/** Puts the parameter back to what it was before podrt, once this instance's table is gone. */
+export async function restoreForwarding(
+  settings: Table<unknown>,
+  family: Family,
+  table: string,
+): Promise<void> {
+  const former = recorded(settings, family);
+  if (former?.value === "0" && (await inherited(family, table)) === undefined) {
+    await setForwarding(family, "0");
+    hearRoutersUnlessForwarding(former.links ?? []);
+  }
+  settings.delete(PARAMETERS[family].setting);
 }
 
 /** Takes the former value from this instance's own nftables table where the record of it was lost, as with a damaged database. */
-export async function recoverForwarding(settings: Table<unknown>, table: string): Promise<void> {
-  if (recorded(settings) !== undefined) return;
-  const own = (await findTables()).find(({ name }) => name === table)?.comment;
-  if (!own?.startsWith(COMMENT_PREFIX)) return;
-  const value = own.slice(COMMENT_PREFIX.length);
-  settings.put(SETTING, { bootId: bootId(), value } satisfies FormerForwarding);
+export function recoverForwarding(settings: Table<unknown>, { family, comment }: FoundTable): void {
+  if (recorded(settings, family) !== undefined) return;
+  const former = parseComment(family, comment);
+  if (former === undefined) return;
+  settings.put(PARAMETERS[family].setting, { bootId: bootId(), ...former } satisfies FormerRecord);
 }
 
-/** True when the machine forwards packets. */
-export function isForwarding(): boolean {
-  return readFileSync(IP_FORWARD, "utf8").trim() !== "0";
+/** True when the machine forwards packets of a family. */
+export function isForwarding(family: Family): boolean {
+  return read(family) !== "0";
 }
 
-/** True while this instance holds ip_forward. */
-export function holdsForwarding(settings: Table<unknown>): boolean {
-  return settings.get(SETTING) !== undefined;
+/** True while this instance holds the parameter. */
+export function holdsForwarding(settings: Table<unknown>, family: Family): boolean {
+  return settings.get(PARAMETERS[family].setting) !== undefined;
 }
 
-function recorded(settings: Table<unknown>): string | undefined {
-  const former = settings.get(SETTING) as FormerForwarding | undefined;
-  return former?.bootId === bootId() ? former.value : undefined;
+async function asFound(family: Family, value: string): Promise<Former> {
+  if (family === 4 || value !== "0") return { value };
+  return { value, links: await linksWithAdvertisedRoutes() };
+}
+
+function recorded(settings: Table<unknown>, family: Family): Former | undefined {
+  const former = settings.get(PARAMETERS[family].setting) as FormerRecord | undefined;
+  if (former?.bootId !== bootId()) return undefined;
+  const { value, links } = former;
+  return links === undefined ? { value } : { value, links };
 }
 
 /** The former value according to another instance that is in business. */
-async function inherited(table: string): Promise<string | undefined> {
-  const others = (await findTables()).filter(({ name }) => name !== table);
-  const comment = others.find((other) => other.comment.startsWith(COMMENT_PREFIX))?.comment;
-  return comment?.slice(COMMENT_PREFIX.length);
+async function inherited(family: Family, table: string): Promise<Former | undefined> {
+  const others = (await findTables()).filter((one) => one.family === family && one.name !== table);
+  return others.map(({ comment }) => parseComment(family, comment)).find((former) => former !== undefined);
+}
+
+/** Of many interfaces the comment names the first few; all stand in the record. */
+function commentOf(family: Family, { value, links = [] }: Former): string {
+  const kept: string[] = [];
+  for (const link of links) {
+    if ([...kept, link].join(" ").length <= LINKS_LIMIT_BYTES) kept.push(link);
+  }
+  const more = kept.length === 0 ? "" : `${COMMENT_OF_LINKS}${kept.join(" ")}`;
+  return `${PARAMETERS[family].comment}${value}${more}`;
+}
+
+function parseComment(family: Family, comment: string): Former | undefined {
+  const { comment: prefix } = PARAMETERS[family];
+  if (!comment.startsWith(prefix)) return undefined;
+  const [value = "", links] = comment.slice(prefix.length).split(COMMENT_OF_LINKS);
+  return links === undefined ? { value } : { value, links: links.split(" ") };
+}
+
+function read(family: Family): string {
+  return readFileSync(PARAMETERS[family].path, "utf8").trim();
 }
 
 /** Every interface of the machine is changed, which takes the kernel tens of milliseconds. */
-async function setForwarding(value: string): Promise<void> {
+async function setForwarding(family: Family, value: string): Promise<void> {
+  const { name, path } = PARAMETERS[family];
   try {
-    await writeFile(IP_FORWARD, value);
+    await writeFile(path, value);
   } catch (error) {
     throw new FailedPreconditionError(
-      `cannot set net.ipv4.ip_forward to ${value}, which pods need to reach other machines: ${messageOf(error)}`,
+      `cannot set ${name} to ${value}, which pods need to reach other machines: ${messageOf(error)}`,
       { cause: error },
     );
   }
-}
-
-function bootId(): string {
-  return readFileSync(BOOT_ID, "utf8").trim();
 }

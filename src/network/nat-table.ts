@@ -10,6 +10,7 @@ import {
 } from "../linux/abi/nf-tables.ts";
 import type { NetlinkRequest } from "../linux/netlink/message.ts";
 import {
+  accept,
   addressIn,
   destinationIsLocal,
   destinationNat,
@@ -31,31 +32,22 @@ import {
   decodeTable,
   deleteElements,
   deleteTable,
-  INET_PROTOCOL,
-  INET_SERVICE,
-  IPV4_ADDRESS,
   listTables,
-  type MapElement,
-  type NftMap,
+  type NftTable,
   transaction,
 } from "../linux/netlink/nftables.ts";
 import { NetlinkSocket } from "../linux/netlink/socket.ts";
 import { isErrno } from "../linux/syscall.ts";
-import type { HostPort } from "./attachment.ts";
-import { addressOf } from "./host-port.ts";
-import { addressBytes, bytesOf, type LeaseRecord, type Subnet } from "./ipam.ts";
+import { hostPortChanges, hostPortMaps } from "./host-port-map.ts";
+import type { LeaseRecord } from "./ipam.ts";
+import { bytesOf, FAMILIES, type Family, type Subnet } from "./subnet.ts";
 
-/** What the table is made from. */
-export interface NatTable {
-  readonly table: string;
+/** What the tables are made from: one of this name for each subnet, of its family. */
+export interface NatTables {
+  readonly name: string;
   readonly bridge: string;
-  readonly subnet: Subnet;
   readonly masquerade: boolean;
-}
-
-/** One host port and the pod's address behind it. */
-interface Mapping extends HostPort {
-  readonly address: string;
+  readonly families: readonly { readonly subnet: Subnet; readonly comment: string }[];
 }
 
 const GUARD: BaseChain = {
@@ -83,97 +75,103 @@ const LEAVING: BaseChain = {
   priority: NF_IP_PRI_NAT_SRC,
 };
 
-/** Host ports on one address of the machine, and on all of them; the first is asked first. */
-const PORTS_AT_ADDRESS: NftMap = {
-  name: "host_ports_at_address",
-  id: 1,
-  key: [IPV4_ADDRESS, INET_PROTOCOL, INET_SERVICE],
-  value: [IPV4_ADDRESS, INET_SERVICE],
+const LOOPBACK: Readonly<Record<Family, { network: Uint8Array; prefixLength: number }>> = {
+  4: { network: Uint8Array.of(127, 0, 0, 0), prefixLength: 8 },
+  6: { network: bytesOf(1n, 6), prefixLength: 128 },
 };
-const PORTS: NftMap = {
-  name: "host_ports",
-  id: 2,
-  key: [INET_PROTOCOL, INET_SERVICE],
-  value: [IPV4_ADDRESS, INET_SERVICE],
-};
+/** How many changes with elements go into the transaction that makes a table: all of them, unless there are hundreds. */
+const FIRST_CHANGES = 2;
 
-const PROTOCOL_NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const;
-const LOOPBACK_NETWORK = Uint8Array.of(127, 0, 0, 0);
-const LOOPBACK_PREFIX = 8;
-/** Each element takes about 60 bytes, and one attribute holds 65,535. */
-const ELEMENTS_PER_CHANGE = 512;
-
-/** Makes the table, or makes it anew, with the host ports of all leases, at once: never half of it is seen. */
-export async function writeTable(
-  nat: NatTable,
-  comment: string,
-  leases: readonly LeaseRecord[],
-): Promise<void> {
-  const { table } = nat;
-  // Removing a table that does not exist fails the whole transaction, so it is made first.
-  const changes = [addTable(table, comment), deleteTable(table), addTable(table, comment)];
-  changes.push(addMap(table, PORTS_AT_ADDRESS), addMap(table, PORTS));
-  for (const [chain, rules] of chains(nat)) {
-    changes.push(addChain(table, chain), ...rules.map((rule) => addRule(table, chain.name, rule)));
+/** Makes the tables, or makes them anew, with the host ports of all leases, at once: never half of it is seen. */
+export async function writeTables(nat: NatTables, leases: readonly LeaseRecord[]): Promise<void> {
+  const changes: NetlinkRequest[] = [];
+  const later: NetlinkRequest[] = [];
+  for (const { subnet, comment } of nat.families) {
+    const table: NftTable = { family: subnet.family, name: nat.name };
+    const maps = hostPortMaps(subnet.family);
+    // Removing a table that does not exist fails the whole transaction, so it is made first.
+    changes.push(addTable(table, comment), deleteTable(table), addTable(table, comment));
+    changes.push(addMap(table, maps.atAddress), addMap(table, maps.everywhere));
+    for (const [chain, rules] of chains(nat, subnet)) {
+      changes.push(addChain(table, chain), ...rules.map((rule) => addRule(table, chain.name, rule)));
+    }
+    const elements = hostPortChanges(addElements, table, leases);
+    changes.push(...elements.slice(0, FIRST_CHANGES));
+    later.push(...elements.slice(FIRST_CHANGES));
   }
-  const mappings = leases.flatMap(mappingsOf);
-  changes.push(...elementChanges(addElements, table, mappings.slice(0, ELEMENTS_PER_CHANGE)));
-  await commit(table, changes);
-  for (let start = ELEMENTS_PER_CHANGE; start < mappings.length; start += ELEMENTS_PER_CHANGE) {
-    const chunk = mappings.slice(start, start + ELEMENTS_PER_CHANGE);
-    await commit(table, elementChanges(addElements, table, chunk));
-  }
+  await commit(nat.name, changes);
+  for (const change of later) await commit(nat.name, [change]);
 }
 
-/** Removes the table; one that does not exist is no error. */
-export async function removeTable(table: string): Promise<void> {
+/** Removes the table of a family; one that does not exist is no error. */
+export async function removeTable(table: NftTable): Promise<void> {
   try {
-    await commit(table, [deleteTable(table)]);
+    await commit(table.name, [deleteTable(table)]);
   } catch (error) {
     if (!isErrno(error, "ENOENT")) throw error;
   }
 }
 
-/** The tables of the machine with the comments that podrt's bear. */
-export async function findTables(): Promise<{ name: string; comment: string }[]> {
+/** A table of the machine with its comment; podrt's say what the machine was like before. */
+export type FoundTable = NftTable & { readonly comment: string };
+
+/** The tables of the machine, of one family each. */
+export async function findTables(): Promise<FoundTable[]> {
   using socket = new NetlinkSocket(NETLINK_NETFILTER);
-  return (await socket.dump(listTables())).map(decodeTable);
+  return (await socket.dump(listTables())).flatMap((message) => decodeTable(message) ?? []);
 }
 
-/** Opens the host ports of a lease. */
-export async function openHostPorts(table: string, lease: LeaseRecord): Promise<void> {
-  await changeHostPorts(addElements, table, lease);
+/** Opens the host ports of a lease in the tables of this name. */
+export async function openHostPorts(name: string, lease: LeaseRecord): Promise<void> {
+  await changeHostPorts(addElements, name, lease);
 }
 
 /** Closes the host ports of a lease; connections that were made go on as long as the pod does. */
-export async function closeHostPorts(table: string, lease: LeaseRecord): Promise<void> {
-  await changeHostPorts(deleteElements, table, lease);
+export async function closeHostPorts(name: string, lease: LeaseRecord): Promise<void> {
+  await changeHostPorts(deleteElements, name, lease);
 }
 
-async function changeHostPorts(change: typeof addElements, table: string, lease: LeaseRecord): Promise<void> {
-  const mappings = mappingsOf(lease);
-  const changes: NetlinkRequest[] = [];
-  for (let start = 0; start < mappings.length; start += ELEMENTS_PER_CHANGE) {
-    changes.push(...elementChanges(change, table, mappings.slice(start, start + ELEMENTS_PER_CHANGE)));
-  }
-  if (changes.length > 0) await commit(table, changes);
+async function changeHostPorts(change: typeof addElements, name: string, lease: LeaseRecord): Promise<void> {
+  const changes = FAMILIES.flatMap((family) => hostPortChanges(change, { family, name }, [lease]));
+  if (changes.length > 0) await commit(name, changes);
 }
 
-async function commit(table: string, changes: readonly NetlinkRequest[]): Promise<void> {
+async function commit(name: string, changes: readonly NetlinkRequest[]): Promise<void> {
   using socket = new NetlinkSocket(NETLINK_NETFILTER);
-  await socket.executeBatch(transaction(`nftables table ${table}`, changes));
+  await socket.executeBatch(transaction(`nftables table ${name}`, changes));
 }
 
-function chains({ bridge, subnet, masquerade: isMasquerading }: NatTable): [BaseChain, Expression[][]][] {
+function chains(
+  { bridge, masquerade: isMasquerading }: NatTables,
+  { family, network, prefixLength }: Subnet,
+): [BaseChain, Expression[][]][] {
   const podNetwork = (field: "source" | "destination") =>
-    addressIn(field, bytesOf(subnet.network), subnet.prefixLength);
-  const loopback = (field: "source" | "destination") => addressIn(field, LOOPBACK_NETWORK, LOOPBACK_PREFIX);
-  const toHostPort = [
-    [...destinationIsLocal(), ...loadDestination(true), lookup(PORTS_AT_ADDRESS.name), destinationNat()],
-    [...destinationIsLocal(), ...loadDestination(false), lookup(PORTS.name), destinationNat()],
-  ];
+    addressIn(field, bytesOf(network, family), prefixLength);
+  const loopback = (field: "source" | "destination") =>
+    addressIn(field, LOOPBACK[family].network, LOOPBACK[family].prefixLength);
+  const maps = hostPortMaps(family);
+  const toHostPort = ([true, false] as const).map((atAddress) => [
+    ...destinationIsLocal(),
+    ...loadDestination(family, atAddress),
+    lookup((atAddress ? maps.atAddress : maps.everywhere).name),
+    destinationNat(family),
+  ]);
   const fromPods = interfaceIs("in", bridge);
   const toPods = interfaceIs("out", bridge);
+  // A pod that called a neighbour, or itself, by a host port must get the answer from where it called: by
+  // way of the bridge.
+  const fromNeighbour = [...toPods, ...podNetwork("source"), ...isDestinationNat(), masquerade()];
+  const toOutside = [...podNetwork("source"), ...interfaceIs("out", bridge, true), masquerade()];
+  const leaving = [fromNeighbour, ...(isMasquerading ? [toOutside] : [])];
+  if (family === 6) {
+    return [
+      [ARRIVING, toHostPort],
+      // The kernel has no route_localnet for IPv6: an answer to ::1 would never arrive. So who asks there is
+      // refused, or answered by a program of the machine, at once, and may try 127.0.0.1.
+      [OUTGOING, [[...loopback("destination"), accept()], ...toHostPort]],
+      [LEAVING, leaving],
+    ];
+  }
   return [
     // The bridge routes loopback addresses for the sake of host ports at 127.0.0.1 (route_localnet);
     // pods must not reach the machine's own loopback services by that.
@@ -186,49 +184,7 @@ function chains({ bridge, subnet, masquerade: isMasquerading }: NatTable): [Base
     ],
     [ARRIVING, toHostPort],
     [OUTGOING, toHostPort],
-    [
-      LEAVING,
-      [
-        // The pod cannot answer 127.0.0.1, and a pod that called a neighbour, or itself, by a host port
-        // must get the answer from where it called: by way of the bridge.
-        [...toPods, ...loopback("source"), masquerade()],
-        [...toPods, ...podNetwork("source"), ...isDestinationNat(), masquerade()],
-        ...(isMasquerading
-          ? [[...podNetwork("source"), ...interfaceIs("out", bridge, true), masquerade()]]
-          : []),
-      ],
-    ],
+    // The pod cannot answer 127.0.0.1.
+    [LEAVING, [[...toPods, ...loopback("source"), masquerade()], ...leaving]],
   ];
-}
-
-function mappingsOf(lease: LeaseRecord): Mapping[] {
-  const [address] = lease.addresses;
-  return address === undefined ? [] : lease.hostPorts.map((port) => ({ ...port, address }));
-}
-
-function elementChanges(
-  change: typeof addElements,
-  table: string,
-  mappings: readonly Mapping[],
-): NetlinkRequest[] {
-  const groups: [NftMap, readonly Mapping[]][] = [
-    [PORTS_AT_ADDRESS, mappings.filter((mapping) => addressOf(mapping) !== undefined)],
-    [PORTS, mappings.filter((mapping) => addressOf(mapping) === undefined)],
-  ];
-  return groups
-    .filter(([, members]) => members.length > 0)
-    .map(([map, members]) => change(table, map.name, members.map(elementOf)));
-}
-
-function elementOf(mapping: Mapping): MapElement {
-  const at = addressOf(mapping);
-  const port = [Uint8Array.of(PROTOCOL_NUMBERS[mapping.protocol]), portBytes(mapping.hostPort)];
-  return {
-    key: at === undefined ? port : [addressBytes(at), ...port],
-    value: [addressBytes(mapping.address), portBytes(mapping.containerPort)],
-  };
-}
-
-function portBytes(port: number): Uint8Array {
-  return Uint8Array.of(port >>> 8, port);
 }

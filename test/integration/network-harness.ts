@@ -86,7 +86,7 @@ export function testConfig(overrides: Partial<Config["network"]> = {}): Config["
   const third = 1 + (randomBytes(1).readUInt8() % 250);
   return {
     bridge: `prt${suffix}`,
-    subnet: `10.99.${third}.0/24`,
+    subnets: [`10.99.${third}.0/24`],
     mtu: 1400,
     masquerade: true,
     followsPodCidr: false,
@@ -128,11 +128,15 @@ export function remainders({ bridge, table }: Config["network"], links: readonly
     (link) => link.ifname,
   );
   const names = [bridge, ...links].filter((name) => present.includes(name));
-  return hasTable(table) ? [...names, `table ${table}`] : names;
+  const tables = [
+    hasTable(table) ? `table ${table}` : "",
+    hasTable(table, "ip6") ? `table ip6 ${table}` : "",
+  ];
+  return [...names, ...tables.filter((text) => text !== "")];
 }
 
-export function hasTable(table: string): boolean {
-  return run("nft", "list", "tables").split("\n").includes(`table ip ${table}`);
+export function hasTable(table: string, family: "ip" | "ip6" = "ip"): boolean {
+  return run("nft", "list", "tables").split("\n").includes(`table ${family} ${table}`);
 }
 
 /** True when another instance of podrt is in business, which then has a say in ip_forward. */
@@ -143,4 +147,14 @@ export function hasOtherInstances(...own: string[]): boolean {
 
 export function ipForward(): string {
   return readFileSync("/proc/sys/net/ipv4/ip_forward", "utf8").trim();
+}
+
+export function ipv6Forward(): string {
+  return readFileSync("/proc/sys/net/ipv6/conf/all/forwarding", "utf8").trim();
+}
+
+/** Subnets of both families for a network of its own, IPv4 first; with the beginning of their addresses. */
+export function bothSubnets(): { subnets: [string, string]; prefix6: string } {
+  const prefix6 = `fd99:${randomBytes(2).toString("hex").replace(/^0+/, "1")}::`;
+  return { subnets: [testConfig().subnets[0]!, `${prefix6}/64`], prefix6 };
 }

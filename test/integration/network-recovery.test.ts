@@ -4,7 +4,17 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostInterfaceOf } from "../../src/network/bridge.ts";
-import { ipForward, openTestNetwork, remainders, run, TestPod, testConfig } from "./network-harness.ts";
+import {
+  bothSubnets,
+  hasOtherInstances,
+  ipForward,
+  ipv6Forward,
+  openTestNetwork,
+  remainders,
+  run,
+  TestPod,
+  testConfig,
+} from "./network-harness.ts";
 
 const program = join(import.meta.dir, "network-killed.ts");
 
@@ -24,12 +34,12 @@ function stateDirectory(): Disposable & { path: string } {
 }
 
 test("a daemon killed after any step of attach leaves nothing that the next one does not remove", async () => {
-  const forwardBefore = ipForward();
+  const forwardBefore = [ipForward(), ipv6Forward()];
   let exchanges = 0;
   for (let isComplete = false; !isComplete; exchanges++) {
     using state = stateDirectory();
     await using pod = await TestPod.start();
-    const config = testConfig();
+    const config = testConfig(bothSubnets());
     const name = hostInterfaceOf(pod.id);
     isComplete = await isDone(
       ...["attach", JSON.stringify(config), state.path, pod.id, `${pod.pid}`, `${exchanges}`],
@@ -45,7 +55,7 @@ test("a daemon killed after any step of attach leaves nothing that the next one 
     expect(remainders(config, [name])).toEqual([]);
   }
   expect(exchanges).toBeGreaterThan(8);
-  if (forwardBefore === "0") expect(ipForward()).toBe("0");
+  if (!hasOtherInstances()) expect([ipForward(), ipv6Forward()]).toEqual(forwardBefore);
 }, 60_000);
 
 test("a daemon killed after any step of detach leaves nothing that the next one does not remove", async () => {
@@ -53,7 +63,7 @@ test("a daemon killed after any step of detach leaves nothing that the next one 
   for (let isComplete = false; !isComplete; exchanges++) {
     using state = stateDirectory();
     await using pod = await TestPod.start();
-    const config = testConfig();
+    const config = testConfig(bothSubnets());
     const place = [JSON.stringify(config), state.path, pod.id, `${pod.pid}`] as const;
     expect(await isDone("attach", ...place, "1000")).toBe(true);
     // The namespace dies with its process, which the program kills.
@@ -71,7 +81,7 @@ test("a daemon that starts again keeps the live sandbox's address and host ports
   using state = stateDirectory();
   await using live = await TestPod.start();
   await using dead = await TestPod.start();
-  const config = testConfig();
+  const config = testConfig(bothSubnets());
   const port = 35_000 + (process.pid % 1000);
   const request = (pod: TestPod, hostPort: number) => ({
     sandboxId: pod.id,
@@ -83,17 +93,27 @@ test("a daemon that starts again keeps the live sandbox's address and host ports
   await former.network.attach(request(dead, port + 1));
   former.close();
   await using next = openTestNetwork(config, state.path);
-  const address = next.leases.get(live.id)?.addresses[0];
-  run("nft", "flush", "table", "ip", config.table);
+  const [address, address6] = next.leases.get(live.id)!.addresses;
+  for (const family of ["ip", "ip6"]) run("nft", "flush", "table", family, config.table);
   await next.network.reconcile(new Set([live.id]));
   expect(await next.network.owned()).toEqual({
     links: expect.arrayContaining([config.bridge, hostInterfaceOf(live.id)]),
     leases: [live.id],
   });
-  expect(remainders(config, [hostInterfaceOf(dead.id)])).toEqual([config.bridge, `table ${config.table}`]);
-  const table = run("nft", "list", "table", "ip", config.table);
-  expect(table).toContain(`udp . ${port} : ${address} . 53`);
-  expect(table).not.toContain(`${port + 1}`);
-  expect(table).toContain("masquerade");
+  expect(remainders(config, [hostInterfaceOf(dead.id)])).toEqual([
+    config.bridge,
+    `table ${config.table}`,
+    `table ip6 ${config.table}`,
+  ]);
+  for (const [family, pod] of [
+    ["ip", address],
+    ["ip6", address6],
+  ] as const) {
+    const table = run("nft", "list", "table", family, config.table);
+    expect(table).toContain(`udp . ${port} : ${pod} . 53`);
+    expect(table).not.toContain(`${port + 1}`);
+    expect(table).toContain("masquerade");
+  }
   expect(live.run("ip", "-br", "addr", "show", "eth0")).toContain(`${address}/24`);
+  expect(live.run("ip", "-br", "addr", "show", "eth0")).toContain(`${address6}/64`);
 });

@@ -2,6 +2,7 @@
 // Constants of include/uapi/linux/netfilter.h, netfilter/nf_tables.h and nf_conntrack_common.h.
 
 export const NFPROTO_IPV4 = 2;
+export const NFPROTO_IPV6 = 10;
 export const NFPROTO_UNSPEC = 0;
 export const NF_INET_PRE_ROUTING = 0;
 export const NF_INET_LOCAL_IN = 1;
@@ -62,7 +63,6 @@ export const NFT_REG_VERDICT = 0;
 export const NFT_REG_1 = 1;
 export const NFT_REG_2 = 2;
 export const NFT_REG32_00 = 8;
-export const NFT_REG32_01 = 9;
 
 export const NFTA_META_DREG = 1;
 export const NFTA_META_KEY = 2;

@@ -6,10 +6,12 @@ export const IPCTNL_MSG_CT_DELETE = 2;
 
 export const CTA_TUPLE_ORIG = 1;
 export const CTA_TUPLE_REPLY = 2;
+export const CTA_STATUS = 3;
 export const CTA_ID = 12;
 export const CTA_FILTER = 25;
 export const CTA_TUPLE_IP = 1;
 export const CTA_IP_V4_SRC = 1;
+export const CTA_IP_V6_SRC = 3;
 export const CTA_FILTER_ORIG_FLAGS = 1;
 export const CTA_FILTER_REPLY_FLAGS = 2;
 

@@ -21,6 +21,7 @@ export const RTA_GATEWAY = 5;
 export const RTA_TABLE = 15;
 export const RT_TABLE_MAIN = 254;
 export const RTPROT_BOOT = 3;
+export const RTPROT_RA = 9;
 export const RT_SCOPE_UNIVERSE = 0;
 export const RT_SCOPE_LINK = 253;
 export const RTN_UNICAST = 1;
@@ -29,6 +30,7 @@ export const RTN_LOCAL = 2;
 export const IFA_ADDRESS = 1;
 export const IFA_LOCAL = 2;
 export const IFA_BROADCAST = 4;
+export const IFA_F_NODAD = 2;
 
 /** sizeof(struct rtmsg) and (struct ifaddrmsg). */
 export const RTMSG_BYTES = 12;

@@ -3,8 +3,10 @@ import type { ByteWriter } from "../../lib/bytes.ts";
 import { IFNAMSIZ } from "../abi/if-link.ts";
 import {
   IPS_DST_NAT,
+  NF_ACCEPT,
   NF_DROP,
   NFPROTO_IPV4,
+  NFPROTO_IPV6,
   NFT_CMP_EQ,
   NFT_CMP_NEQ,
   NFT_CT_STATUS,
@@ -18,7 +20,6 @@ import {
   NFT_REG_1,
   NFT_REG_VERDICT,
   NFT_REG32_00,
-  NFT_REG32_01,
   NFTA_BITWISE_DREG,
   NFTA_BITWISE_LEN,
   NFTA_BITWISE_MASK,
@@ -60,12 +61,22 @@ import { putBytes, putNested, putText, putU32be } from "./message.ts";
 /** One step of a rule, as the attributes that describe it. Steps hand values on in register 1. */
 export type Expression = (writer: ByteWriter) => void;
 
-/** Where in an IPv4 header. */
+/** Where in the header of an IP packet. */
 export type AddressField = "source" | "destination";
 
-/** Field offsets of struct iphdr, and of the destination port that TCP, UDP and SCTP have in one place. */
-const ADDRESS_OFFSET: Record<AddressField, number> = { source: 12, destination: 16 };
+/** Where each family's header has its addresses, their size in bytes, and nf_tables' number for the family. */
+interface Header extends Readonly<Record<AddressField, number>> {
+  readonly bytes: 4 | 16;
+  readonly family: number;
+}
+/** Of struct iphdr and struct ipv6hdr. */
+const HEADERS: Readonly<Record<4 | 6, Header>> = {
+  4: { source: 12, destination: 16, bytes: 4, family: NFPROTO_IPV4 },
+  6: { source: 8, destination: 24, bytes: 16, family: NFPROTO_IPV6 },
+};
+/** TCP, UDP and SCTP have the destination port in one place. */
 const DESTINATION_PORT_OFFSET = 2;
+const REGISTER_BYTES = 4;
 
 /** `iifname NAME`, `oifname NAME`, or with `not`, any other one. */
 export function interfaceIs(direction: "in" | "out", name: string, not = false): Expression[] {
@@ -75,9 +86,14 @@ export function interfaceIs(direction: "in" | "out", name: string, not = false):
   return [loadMeta(key, NFT_REG_1), compare(padded, not)];
 }
 
-/** `ip saddr NETWORK/PREFIX` or `ip daddr NETWORK/PREFIX`. */
+/** `ip saddr NETWORK/PREFIX` or `ip daddr NETWORK/PREFIX`, or of ip6 for a network of 16 bytes. */
 export function addressIn(field: AddressField, network: Uint8Array, prefixLength: number): Expression[] {
-  return [loadAddress(field, NFT_REG_1), mask(prefixMask(prefixLength)), compare(network)];
+  const version = network.length === 4 ? 4 : 6;
+  return [
+    loadAddress(version, field, NFT_REG_1),
+    mask(prefixMask(prefixLength, network.length)),
+    compare(network),
+  ];
 }
 
 /** `fib daddr type local`: the packet is for this machine. */
@@ -100,9 +116,9 @@ export function isDestinationNat(): Expression[] {
 }
 
 /** Loads protocol and destination port, with the destination address before them where that counts too. */
-export function loadDestination(withAddress: boolean): Expression[] {
-  const first = withAddress ? NFT_REG32_01 : NFT_REG32_00;
-  const address = withAddress ? [loadAddress("destination", NFT_REG32_00)] : [];
+export function loadDestination(version: 4 | 6, withAddress: boolean): Expression[] {
+  const first = withAddress ? registerAfterAddress(version) : NFT_REG32_00;
+  const address = withAddress ? [loadAddress(version, "destination", NFT_REG32_00)] : [];
   return [...address, loadMeta(NFT_META_L4PROTO, first), loadPort(first + 1)];
 }
 
@@ -116,12 +132,12 @@ export function lookup(map: string): Expression {
 }
 
 /** `dnat to`: the loaded address and port become the destination. */
-export function destinationNat(): Expression {
+export function destinationNat(version: 4 | 6): Expression {
   return expression("nat", (w) => {
     putU32be(w, NFTA_NAT_TYPE, NFT_NAT_DNAT);
-    putU32be(w, NFTA_NAT_FAMILY, NFPROTO_IPV4);
+    putU32be(w, NFTA_NAT_FAMILY, HEADERS[version].family);
     putU32be(w, NFTA_NAT_REG_ADDR_MIN, NFT_REG32_00);
-    putU32be(w, NFTA_NAT_REG_PROTO_MIN, NFT_REG32_01);
+    putU32be(w, NFTA_NAT_REG_PROTO_MIN, registerAfterAddress(version));
   });
 }
 
@@ -131,18 +147,34 @@ export function masquerade(): Expression {
 }
 
 export function drop(): Expression {
+  return decide(NF_DROP);
+}
+
+/** The packet goes on, and no later rule of the chain sees it. */
+export function accept(): Expression {
+  return decide(NF_ACCEPT);
+}
+
+function decide(code: number): Expression {
   return expression("immediate", (w) => {
     putU32be(w, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
     putNested(w, NFTA_IMMEDIATE_DATA, (data) =>
-      putNested(data, NFTA_DATA_VERDICT, (verdict) => putU32be(verdict, NFTA_VERDICT_CODE, NF_DROP)),
+      putNested(data, NFTA_DATA_VERDICT, (verdict) => putU32be(verdict, NFTA_VERDICT_CODE, code)),
     );
   });
 }
 
-/** The bytes of a mask of so many leading ones. */
-function prefixMask(prefixLength: number): Uint8Array {
-  const ones = prefixLength === 0 ? 0 : -1 << (32 - prefixLength);
-  return Uint8Array.of(ones >>> 24, ones >>> 16, ones >>> 8, ones);
+/** A mask of so many bytes with so many leading ones. */
+function prefixMask(prefixLength: number, length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, index) => {
+    const ones = Math.min(8, Math.max(0, prefixLength - index * 8));
+    return 0xff << (8 - ones);
+  });
+}
+
+/** The 32-bit register that follows an address loaded into the first ones. */
+function registerAfterAddress(version: 4 | 6): number {
+  return NFT_REG32_00 + HEADERS[version].bytes / REGISTER_BYTES;
 }
 
 function expression(name: string, fill: (w: ByteWriter) => void): Expression {
@@ -159,8 +191,9 @@ function loadMeta(key: number, register: number): Expression {
   });
 }
 
-function loadAddress(field: AddressField, register: number): Expression {
-  return loadPayload(NFT_PAYLOAD_NETWORK_HEADER, ADDRESS_OFFSET[field], 4, register);
+function loadAddress(version: 4 | 6, field: AddressField, register: number): Expression {
+  const header = HEADERS[version];
+  return loadPayload(NFT_PAYLOAD_NETWORK_HEADER, header[field], header.bytes, register);
 }
 
 function loadPort(register: number): Expression {

@@ -12,6 +12,7 @@ import {
 import {
   NF_ACCEPT,
   NFPROTO_IPV4,
+  NFPROTO_IPV6,
   NFPROTO_UNSPEC,
   NFT_MSG_DELSETELEM,
   NFT_MSG_DELTABLE,
@@ -81,32 +82,47 @@ export function transaction(subject: string, changes: readonly NetlinkRequest[])
   return [edge(NFNL_MSG_BATCH_BEGIN), ...changes, edge(NFNL_MSG_BATCH_END)];
 }
 
-/** Creates an IPv4 table; one that exists is left as it is, with its former comment. */
-export function addTable(table: string, comment: string): NetlinkRequest {
-  return change(NFT_MSG_NEWTABLE, NLM_F_CREATE, `add nftables table ${table}`, (w) => {
-    putText(w, NFTA_TABLE_NAME, table);
+/** A table of one family; tables of both may have the same name. */
+export interface NftTable {
+  readonly family: 4 | 6;
+  readonly name: string;
+}
+
+const FAMILY_NUMBERS = { 4: NFPROTO_IPV4, 6: NFPROTO_IPV6 } as const;
+
+/** Creates a table; one that exists is left as it is, with its former comment. */
+export function addTable(table: NftTable, comment: string): NetlinkRequest {
+  return change(NFT_MSG_NEWTABLE, NLM_F_CREATE, "add nftables table", table, "", (w) => {
+    putText(w, NFTA_TABLE_NAME, table.name);
     putBytes(w, NFTA_TABLE_USERDATA, commentBytes(comment));
   });
 }
 
 /** Removes a table with all that is in it. */
-export function deleteTable(table: string): NetlinkRequest {
-  return change(NFT_MSG_DELTABLE, 0, `remove nftables table ${table}`, (w) =>
-    putText(w, NFTA_TABLE_NAME, table),
+export function deleteTable(table: NftTable): NetlinkRequest {
+  return change(NFT_MSG_DELTABLE, 0, "remove nftables table", table, "", (w) =>
+    putText(w, NFTA_TABLE_NAME, table.name),
   );
 }
 
-/** Asks for all IPv4 tables; answers: `decodeTable`. */
+/** Asks for the tables of all families; answers: `decodeTable`. */
 export function listTables(): NetlinkRequest {
-  return { ...change(NFT_MSG_GETTABLE, 0, "list nftables tables", () => {}), flags: 0 };
+  return {
+    operation: "list nftables tables",
+    type: (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETTABLE,
+    flags: 0,
+    body: body((w) => w.u8(NFPROTO_UNSPEC).zeros(NFGENMSG_BYTES - 1)),
+  };
 }
 
-/** Reads the answer to `listTables`. */
-export function decodeTable({ payload }: NetlinkMessage): { name: string; comment: string } {
+/** Reads the answer to `listTables`; undefined for a table that is of neither family alone. */
+export function decodeTable({ payload }: NetlinkMessage): (NftTable & { comment: string }) | undefined {
+  const family = ([4, 6] as const).find((version) => FAMILY_NUMBERS[version] === payload[0]);
+  if (family === undefined) return undefined;
   const attributes = decodeAttributes(payload.subarray(NFGENMSG_BYTES));
   const userData = attributes.get(NFTA_TABLE_USERDATA);
   const name = textOf(attributes.get(NFTA_TABLE_NAME) ?? new Uint8Array());
-  return { name, comment: userData === undefined ? "" : commentIn(userData) };
+  return { family, name, comment: userData === undefined ? "" : commentIn(userData) };
 }
 
 /** A chain that the kernel runs at a hook; packets that no rule decides about go on. */
@@ -118,9 +134,9 @@ export interface BaseChain {
   readonly priority: number;
 }
 
-export function addChain(table: string, chain: BaseChain): NetlinkRequest {
-  return change(NFT_MSG_NEWCHAIN, NLM_F_CREATE, `add nftables chain ${table} ${chain.name}`, (w) => {
-    putText(w, NFTA_CHAIN_TABLE, table);
+export function addChain(table: NftTable, chain: BaseChain): NetlinkRequest {
+  return change(NFT_MSG_NEWCHAIN, NLM_F_CREATE, "add nftables chain", table, chain.name, (w) => {
+    putText(w, NFTA_CHAIN_TABLE, table.name);
     putText(w, NFTA_CHAIN_NAME, chain.name);
     putText(w, NFTA_CHAIN_TYPE, chain.type);
     putU32be(w, NFTA_CHAIN_POLICY, NF_ACCEPT);
@@ -132,10 +148,10 @@ export function addChain(table: string, chain: BaseChain): NetlinkRequest {
 }
 
 /** Appends a rule: its expressions run in order until one does not match. */
-export function addRule(table: string, chain: string, rule: readonly Expression[]): NetlinkRequest {
-  const operation = `add a rule to nftables chain ${table} ${chain}`;
-  return change(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, operation, (w) => {
-    putText(w, NFTA_RULE_TABLE, table);
+export function addRule(table: NftTable, chain: string, rule: readonly Expression[]): NetlinkRequest {
+  const operation = "add a rule to nftables chain";
+  return change(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, operation, table, chain, (w) => {
+    putText(w, NFTA_RULE_TABLE, table.name);
     putText(w, NFTA_RULE_CHAIN, chain);
     putNested(w, NFTA_RULE_EXPRESSIONS, (list) => {
       for (const expression of rule) putNested(list, NFTA_LIST_ELEM, expression);
@@ -144,8 +160,8 @@ export function addRule(table: string, chain: string, rule: readonly Expression[
 }
 
 /**
- * A part of a key or value: nft's number for the type, and its bytes. Parts are padded to four bytes
- * each, as registers are.
+ * A part of a key or value: nft's number for the type, and its bytes. Parts are padded to a multiple of four
+ * bytes each, as registers are.
  */
 export interface MapPart {
   readonly type: number;
@@ -154,6 +170,7 @@ export interface MapPart {
 
 /** nft's types, by the numbers that `nft list` reads them back with. */
 export const IPV4_ADDRESS: MapPart = { type: 7, bytes: 4 };
+export const IPV6_ADDRESS: MapPart = { type: 8, bytes: 16 };
 export const INET_PROTOCOL: MapPart = { type: 12, bytes: 1 };
 export const INET_SERVICE: MapPart = { type: 13, bytes: 2 };
 
@@ -165,16 +182,16 @@ export interface NftMap {
   readonly value: readonly MapPart[];
 }
 
-export function addMap(table: string, map: NftMap): NetlinkRequest {
-  return change(NFT_MSG_NEWSET, NLM_F_CREATE, `add nftables map ${table} ${map.name}`, (w) => {
-    putText(w, NFTA_SET_TABLE, table);
+export function addMap(table: NftTable, map: NftMap): NetlinkRequest {
+  return change(NFT_MSG_NEWSET, NLM_F_CREATE, "add nftables map", table, map.name, (w) => {
+    putText(w, NFTA_SET_TABLE, table.name);
     putText(w, NFTA_SET_NAME, map.name);
     putU32be(w, NFTA_SET_ID, map.id);
     putU32be(w, NFTA_SET_FLAGS, NFT_SET_MAP);
     putU32be(w, NFTA_SET_KEY_TYPE, concatenated(map.key));
-    putU32be(w, NFTA_SET_KEY_LEN, map.key.length * 4);
+    putU32be(w, NFTA_SET_KEY_LEN, paddedLength(map.key.map(({ bytes }) => bytes)));
     putU32be(w, NFTA_SET_DATA_TYPE, concatenated(map.value));
-    putU32be(w, NFTA_SET_DATA_LEN, map.value.length * 4);
+    putU32be(w, NFTA_SET_DATA_LEN, paddedLength(map.value.map(({ bytes }) => bytes)));
   });
 }
 
@@ -185,20 +202,25 @@ export interface MapElement {
 }
 
 /** Adds elements; one that is there is left, one whose key has another value is refused with EBUSY. */
-export function addElements(table: string, map: string, elements: readonly MapElement[]): NetlinkRequest {
-  const operation = `add to nftables map ${table} ${map}`;
-  return change(NFT_MSG_NEWSETELEM, NLM_F_CREATE, operation, (w) => putElements(w, table, map, elements));
-}
-
-/** Removes elements; one that is not there is refused with ENOENT. */
-export function deleteElements(table: string, map: string, elements: readonly MapElement[]): NetlinkRequest {
-  return change(NFT_MSG_DELSETELEM, 0, `remove from nftables map ${table} ${map}`, (w) =>
+export function addElements(table: NftTable, map: string, elements: readonly MapElement[]): NetlinkRequest {
+  return change(NFT_MSG_NEWSETELEM, NLM_F_CREATE, "add to nftables map", table, map, (w) =>
     putElements(w, table, map, elements),
   );
 }
 
-function putElements(w: ByteWriter, table: string, map: string, elements: readonly MapElement[]): void {
-  putText(w, NFTA_SET_ELEM_LIST_TABLE, table);
+/** Removes elements; one that is not there is refused with ENOENT. */
+export function deleteElements(
+  table: NftTable,
+  map: string,
+  elements: readonly MapElement[],
+): NetlinkRequest {
+  return change(NFT_MSG_DELSETELEM, 0, "remove from nftables map", table, map, (w) =>
+    putElements(w, table, map, elements),
+  );
+}
+
+function putElements(w: ByteWriter, table: NftTable, map: string, elements: readonly MapElement[]): void {
+  putText(w, NFTA_SET_ELEM_LIST_TABLE, table.name);
   putText(w, NFTA_SET_ELEM_LIST_SET, map);
   putNested(w, NFTA_SET_ELEM_LIST_ELEMENTS, (list) => {
     for (const { key, value } of elements) {
@@ -210,19 +232,21 @@ function putElements(w: ByteWriter, table: string, map: string, elements: readon
   });
 }
 
-/** A message of nf_tables: struct nfgenmsg with the family, then attributes. */
+/** A message of nf_tables: struct nfgenmsg with the family, then attributes. `subject` is what of the table it is about. */
 function change(
   type: number,
   flags: number,
   operation: string,
+  { family, name }: NftTable,
+  subject: string,
   fill: (w: ByteWriter) => void,
 ): NetlinkRequest {
   return {
-    operation,
+    operation: `${operation} ${family === 4 ? "ip" : "ip6"} ${name} ${subject}`.trimEnd(),
     type: (NFNL_SUBSYS_NFTABLES << 8) | type,
     flags: flags | NLM_F_ACK,
     body: body((w) => {
-      w.u8(NFPROTO_IPV4).zeros(NFGENMSG_BYTES - 1);
+      w.u8(FAMILY_NUMBERS[family]).zeros(NFGENMSG_BYTES - 1);
       fill(w);
     }),
   };
@@ -234,11 +258,17 @@ function concatenated(parts: readonly MapPart[]): number {
 }
 
 function padded(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.length * 4);
-  parts.forEach((part, index) => {
-    bytes.set(part, index * 4);
-  });
+  const bytes = new Uint8Array(paddedLength(parts.map(({ length }) => length)));
+  let offset = 0;
+  for (const part of parts) {
+    bytes.set(part, offset);
+    offset += paddedLength([part.length]);
+  }
   return bytes;
+}
+
+function paddedLength(lengths: readonly number[]): number {
+  return lengths.reduce((sum, length) => sum + Math.ceil(length / 4) * 4, 0);
 }
 
 function commentBytes(comment: string): Uint8Array {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import ipaddr from "ipaddr.js";
 import { ByteReader, type ByteWriter } from "../../lib/bytes.ts";
 import type { ErrnoName } from "../abi/errno.ts";
 import {
@@ -32,6 +33,7 @@ import {
   AF_UNSPEC,
   IFA_ADDRESS,
   IFA_BROADCAST,
+  IFA_F_NODAD,
   IFA_LOCAL,
   IFADDRMSG_BYTES,
   RT_SCOPE_UNIVERSE,
@@ -141,11 +143,17 @@ export function setLinkUp(link: LinkSelector): NetlinkRequest {
   };
 }
 
-/**
- * Keeps IPv6 from giving a link an address by itself, and sets IPv4 options of it: numbers of the
- * IPV4_DEVCONF_ family by value, the same as below /proc/sys/net/ipv4/conf.
- */
-export function configureLink(link: LinkSelector, ipv4: ReadonlyMap<number, number>): NetlinkRequest {
+/** What is to be set of a link. */
+export interface LinkOptions {
+  /** Numbers of the IPV4_DEVCONF_ family by value, the same as below /proc/sys/net/ipv4/conf. */
+  readonly ipv4?: ReadonlyMap<number, number>;
+  /** Keeps IPv6 from giving the link an address by itself; a kernel without IPv6 refuses that. */
+  readonly hasNoIpv6Address?: boolean;
+}
+
+/** Sets options of a link; those that are not given stay. */
+export function configureLink(link: LinkSelector, options: LinkOptions): NetlinkRequest {
+  const { ipv4 = new Map<number, number>(), hasNoIpv6Address = false } = options;
   return {
     operation: `configure ${describe(link)}`,
     type: RTM_SETLINK,
@@ -153,9 +161,11 @@ export function configureLink(link: LinkSelector, ipv4: ReadonlyMap<number, numb
     body: body((w) => {
       putLink(w, link);
       putNested(w, IFLA_AF_SPEC, (families) => {
-        putNested(families, AF_INET6, (inet6) =>
-          putU8(inet6, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE),
-        );
+        if (hasNoIpv6Address) {
+          putNested(families, AF_INET6, (inet6) =>
+            putU8(inet6, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE),
+          );
+        }
         if (ipv4.size === 0) return;
         putNested(families, AF_INET, (inet) =>
           putNested(inet, IFLA_INET_CONF, (options) => {
@@ -212,16 +222,22 @@ export function listLinks(): NetlinkRequest {
   };
 }
 
-/** Adds an address; one that is there already is no error. */
+/**
+ * Adds an address; one that is there already is no error. One of IPv6 can be used at once: the kernel does not ask
+ * the neighbours whether somebody has it.
+ */
 export function addAddress(link: { name: string; index: number }, address: InterfaceAddress): NetlinkRequest {
   const { bytes, prefixLength, broadcast } = address;
   return {
-    operation: `add address ${bytes.join(".")}/${prefixLength} to ${link.name}`,
+    operation: `add address ${addressText(bytes)}/${prefixLength} to ${link.name}`,
     type: RTM_NEWADDR,
     flags: NLM_F_CREATE | NLM_F_EXCL,
     tolerated: ["EEXIST"],
     body: body((w) => {
-      w.u8(familyOf(bytes)).u8(prefixLength).u8(0).u8(RT_SCOPE_UNIVERSE).u32(link.index);
+      const family = familyOf(bytes);
+      w.u8(family).u8(prefixLength);
+      w.u8(family === AF_INET6 ? IFA_F_NODAD : 0);
+      w.u8(RT_SCOPE_UNIVERSE).u32(link.index);
       putBytes(w, IFA_LOCAL, bytes);
       putBytes(w, IFA_ADDRESS, bytes);
       if (broadcast !== undefined) putBytes(w, IFA_BROADCAST, broadcast);
@@ -239,7 +255,7 @@ export interface InterfaceAddress {
 /** Adds the route for everything that no other route of the main table is for. */
 export function addDefaultRoute(link: { name: string; index: number }, gateway: Uint8Array): NetlinkRequest {
   return {
-    operation: `add default route by ${gateway.join(".")} on ${link.name}`,
+    operation: `add default route by ${addressText(gateway)} on ${link.name}`,
     type: RTM_NEWROUTE,
     flags: NLM_F_CREATE | NLM_F_EXCL,
     body: body((w) => {
@@ -251,15 +267,18 @@ export function addDefaultRoute(link: { name: string; index: number }, gateway: 
   };
 }
 
-/** Asks for all IPv4 routes; answers: `decodeRoute`. */
-export function listRoutes(): NetlinkRequest {
-  const request = body((w) => w.u8(AF_INET).zeros(RTMSG_BYTES - 1));
+/** The family of an address, in the kernel's number. */
+export type AddressFamily = typeof AF_INET | typeof AF_INET6;
+
+/** Asks for all routes of a family; answers: `decodeRoute`. */
+export function listRoutes(family: AddressFamily): NetlinkRequest {
+  const request = body((w) => w.u8(family).zeros(RTMSG_BYTES - 1));
   return { operation: "list routes", type: RTM_GETROUTE, flags: 0, body: request };
 }
 
-/** Asks for all IPv4 addresses; answers: `decodeAddress`. */
-export function listAddresses(): NetlinkRequest {
-  const request = body((w) => w.u8(AF_INET).zeros(IFADDRMSG_BYTES - 1));
+/** Asks for all addresses of a family; answers: `decodeAddress`. */
+export function listAddresses(family: AddressFamily): NetlinkRequest {
+  const request = body((w) => w.u8(family).zeros(IFADDRMSG_BYTES - 1));
   return { operation: "list addresses", type: RTM_GETADDR, flags: 0, body: request };
 }
 
@@ -293,10 +312,11 @@ export function decodeAddress({ payload }: NetlinkMessage): {
   index: number;
 } {
   const reader = new ByteReader(payload);
-  const prefixLength = reader.skip(1).u8();
+  const family = reader.u8();
+  const prefixLength = reader.u8();
   const index = reader.skip(2).u32();
   const attributes = decodeAttributes(reader.bytes(reader.remaining));
-  const address = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS) ?? new Uint8Array(4);
+  const address = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS) ?? unspecified(family);
   return { address, prefixLength, index };
 }
 
@@ -305,20 +325,25 @@ export function decodeRoute({ payload }: NetlinkMessage): {
   destination: Uint8Array;
   prefixLength: number;
   table: number;
+  /** RTPROT_ number: who made it. */
+  protocol: number;
   type: number;
   index: number;
 } {
   const reader = new ByteReader(payload);
-  const prefixLength = reader.skip(1).u8();
+  const family = reader.u8();
+  const prefixLength = reader.u8();
   const shortTable = reader.skip(2).u8();
-  const type = reader.skip(2).u8();
+  const protocol = reader.u8();
+  const type = reader.skip(1).u8();
   const attributes = decodeAttributes(reader.skip(4).bytes(reader.remaining));
   const table = attributes.get(RTA_TABLE);
   const index = attributes.get(RTA_OIF);
   return {
-    destination: attributes.get(RTA_DST) ?? new Uint8Array(4),
+    destination: attributes.get(RTA_DST) ?? unspecified(family),
     prefixLength,
     table: table === undefined ? shortTable : u32Of(table),
+    protocol,
     type,
     index: index === undefined ? 0 : u32Of(index),
   };
@@ -339,8 +364,16 @@ function describe(link: LinkSelector): string {
   return "name" in link ? `link ${link.name}` : `link ${link.index}`;
 }
 
-function familyOf(address: Uint8Array): number {
+function familyOf(address: Uint8Array): AddressFamily {
   return address.length === 4 ? AF_INET : AF_INET6;
+}
+
+function unspecified(family: number): Uint8Array {
+  return new Uint8Array(family === AF_INET6 ? 16 : 4);
+}
+
+function addressText(bytes: Uint8Array): string {
+  return ipaddr.fromByteArray([...bytes]).toString();
 }
 
 function macBytes(mac: string): Uint8Array {
