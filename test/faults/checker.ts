@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { addressBytes } from "../../src/network/subnet.ts";
 import { outputOf } from "../integration/harness/command.ts";
 import type { Daemon } from "../integration/harness/daemon.ts";
 import { instanceOf, tieTo } from "../integration/harness/leftovers.ts";
@@ -115,33 +116,42 @@ async function networkProblems(root: string, { sandboxes }: Expected): Promise<s
     const kind = ports.length > attached.length ? "orphan" : "missing";
     problems.push(`${kind}: ${bridge} has the ports ${ports.join(" ")} for ${attached.length} pods`);
   }
-  const tables = await outputOf("nft", ["list", "tables"]);
-  const hasTable = tables.includes(instance);
-  for (const [what, isThere] of [
-    ["bridge", links.includes(bridge)],
-    ["nftables table", hasTable],
+  const addresses = attached.flatMap((sandbox) => sandbox.addresses);
+  const tables = await tablesOf(instance);
+  const hasFamily = (isOf6: boolean) => addresses.some((address) => address.includes(":") === isOf6);
+  for (const [what, isThere, isWanted] of [
+    ["bridge", links.includes(bridge), attached.length > 0],
+    ["nftables table of IPv4", tables.some(([family]) => family === "ip"), hasFamily(false)],
+    ["nftables table of IPv6", tables.some(([family]) => family === "ip6"), hasFamily(true)],
   ] as const) {
     if (isThere && sandboxes.length === 0) problems.push(`orphan: ${what} of the instance`);
-    if (!isThere && attached.length > 0) problems.push(`missing: ${what} of the instance`);
+    if (!isThere && isWanted) problems.push(`missing: ${what} of the instance`);
   }
-  const rules = hasTable
-    ? await outputOf("nft", ["list", "table", ...(tableOf(tables, instance) ?? [])])
-    : "";
-  const addresses = attached.map(({ address }) => address);
-  const translated = [...rules.matchAll(/: (\d+\.\d+\.\d+\.\d+) \. \d+/g)].map((match) => match[1]!);
+  const rules = await Promise.all(tables.map((table) => outputOf("nft", ["list", "table", ...table])));
+  const translated = [...rules.join("\n").matchAll(/: ([0-9a-f.:]+) \. \d+/g)].map((match) => match[1]!);
   for (const address of new Set(translated)) {
     if (!addresses.includes(address)) problems.push(`orphan: host port to ${address}`);
   }
-  for (const { name, address, pausePid } of connected) {
-    if (!procText(`/proc/${pausePid}/net/fib_trie`).includes(`-- ${address}\n`))
-      problems.push(`missing: address ${address} of ${name}`);
+  for (const sandbox of connected) {
+    for (const address of sandbox.addresses) {
+      if (!hasAddress(sandbox.pausePid, address))
+        problems.push(`missing: address ${address} of ${sandbox.name}`);
+    }
   }
   return problems;
 }
 
-function tableOf(tables: string, instance: string): string[] | undefined {
-  const line = tables.split("\n").find((text) => text.includes(instance));
-  return line?.split(" ").slice(1);
+/** The instance's tables, each as its family and name. */
+async function tablesOf(instance: string): Promise<string[][]> {
+  const lines = (await outputOf("nft", ["list", "tables"])).split("\n");
+  return lines.filter((line) => line.includes(instance)).map((line) => line.split(" ").slice(1));
+}
+
+/** True when an interface in the network namespace of a process has the address. */
+function hasAddress(pid: number, address: string): boolean {
+  if (!address.includes(":")) return procText(`/proc/${pid}/net/fib_trie`).includes(`-- ${address}\n`);
+  const hex = Buffer.from(addressBytes(address)).toString("hex");
+  return procText(`/proc/${pid}/net/if_inet6`).includes(hex);
 }
 
 const ID_PATTERN = /[0-9a-f]{32,}/g;
@@ -208,7 +218,10 @@ function fileProblems(root: string, { sandboxes, containers }: Expected): string
         .map((file) => `missing: ${file} of ${name}`),
     ),
     ...ready
-      .filter(({ id, address }) => !procText(join(root, "run/pods", id, "hosts")).includes(address))
+      .filter(({ id, addresses }) => {
+        const hosts = procText(join(root, "run/pods", id, "hosts"));
+        return !addresses.every((address) => hosts.includes(`${address}\t`));
+      })
       .map(({ name }) => `missing: address in the hosts file of ${name}`),
   ];
 }

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { ContainerState, NamespaceMode, PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
+import {
+  ContainerState,
+  NamespaceMode,
+  type PodSandboxNetworkStatus,
+  PodSandboxState,
+} from "../../src/gen/runtime/v1/api_pb.ts";
 import type { Daemon } from "../integration/harness/daemon.ts";
 
 /** What the interface says is there: what the machine is compared with. */
@@ -15,7 +20,8 @@ export interface ExpectedSandbox {
   readonly name: string;
   readonly isReady: boolean;
   readonly hasNetwork: boolean;
-  readonly address: string;
+  /** The primary first. */
+  readonly addresses: readonly string[];
   /** Its network is of plugins' making. */
   readonly isPlugged: boolean;
   readonly pausePid: number;
@@ -49,6 +55,11 @@ function infoIn(info: Readonly<Record<string, string>>): Info {
   return JSON.parse(info["info"] ?? "{}") as Info;
 }
 
+function addressesIn(network: PodSandboxNetworkStatus | undefined): string[] {
+  const { ip = "", additionalIps = [] } = network ?? {};
+  return [ip, ...additionalIps.map((other) => other.ip)].filter((address) => address !== "");
+}
+
 /** Asks the daemon for its lists and the status of each thing in them. */
 export async function askExpected({ api }: Daemon): Promise<Expected> {
   const [sandboxes, containers, images] = await Promise.all([
@@ -66,7 +77,7 @@ export async function askExpected({ api }: Daemon): Promise<Expected> {
           name: metadata?.name ?? "",
           isReady: state === PodSandboxState.SANDBOX_READY,
           hasNetwork: network !== NamespaceMode.NODE,
-          address: status?.network?.ip ?? "",
+          addresses: addressesIn(status?.network),
           isPlugged: Object.keys(infoIn(info).cniResult ?? {}).length > 0,
           pausePid: infoIn(info).pid ?? 0,
         };

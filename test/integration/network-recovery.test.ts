@@ -77,6 +77,39 @@ test("a daemon killed after any step of detach leaves nothing that the next one 
   expect(exchanges).toBeGreaterThan(4);
 }, 60_000);
 
+test("on a kernel without IPv6 a network of IPv4 does without it, and one of both says what is missing", async () => {
+  // An empty directory where the kernel's settings are: so it looks with ipv6.disable=1.
+  const hidden = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs hidden /proc/sys/net/ipv6 && exec "$@"', "sh"];
+  for (const hasBoth of [false, true]) {
+    using state = stateDirectory();
+    await using pod = await TestPod.start();
+    const { subnets } = bothSubnets();
+    const config = testConfig({ subnets: hasBoth ? subnets : [subnets[0]] });
+    const command = [
+      process.execPath,
+      program,
+      "attach",
+      JSON.stringify(config),
+      state.path,
+      pod.id,
+      `${pod.pid}`,
+    ];
+    const child = Bun.spawnSync([...hidden, ...command, "1000"]);
+    if (hasBoth) {
+      const said = `network.subnet ${subnets[1]} is of IPv6, but this machine's kernel has no IPv6`;
+      expect(child.stderr.toString()).toContain(said);
+      expect(remainders(config)).toEqual([]);
+      continue;
+    }
+    expect(child.stdout.toString()).toBe("done\n");
+    // Nothing was asked of IPv6, which such a kernel refuses.
+    expect(run("ip", "-d", "link", "show", config.bridge)).toContain("addrgenmode eui64");
+    await using next = openTestNetwork(config, state.path);
+    await next.network.reconcile(new Set());
+    expect(remainders(config)).toEqual([]);
+  }
+});
+
 test("a daemon that starts again keeps the live sandbox's address and host ports, and frees the other's", async () => {
   using state = stateDirectory();
   await using live = await TestPod.start();

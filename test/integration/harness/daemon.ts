@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -67,6 +69,8 @@ export interface DaemonOptions {
   readonly config?: string;
   /** More of its section `network`. */
   readonly network?: string;
+  /** Its own network has a subnet of IPv6 beside the one of IPv4. */
+  readonly isDualStack?: boolean;
   /** An empty directory for everything of the daemon; a temporary one unless told. */
   readonly root?: string;
   readonly program?: Program;
@@ -74,8 +78,8 @@ export interface DaemonOptions {
 
 export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> {
   const root = options.root ?? mkdtempSync(join(tmpdir(), "prt-"));
-  const subnet = await freeSubnet();
-  const network = `[network]\nsubnet = "${subnet}"\n${options.network ?? ""}`;
+  const subnets = [await freeSubnet(), ...(options.isDualStack === true ? [randomSubnet6()] : [])];
+  const network = `[network]\nsubnet = ${JSON.stringify(subnets)}\n${options.network ?? ""}`;
   writeFileSync(join(root, "config.toml"), `${configuration(options)}\n${network}\n`);
   const baseline = await takeBaseline();
   const process = daemonProcess(root, options.program);
@@ -96,6 +100,12 @@ async function freeSubnet(): Promise<string> {
     const [second, third] = [128 + Math.floor(Math.random() * 128), 16 * Math.floor(Math.random() * 16)];
     if (!taken.includes(`10.${second}.${third}.`)) return `10.${second}.${third}.0/20`;
   }
+}
+
+/** One of 2^32 subnets: nobody else will have it. */
+function randomSubnet6(): string {
+  const [, high = "", low = ""] = /^(.{4})(.{4})/.exec(randomBytes(4).toString("hex")) ?? [];
+  return `fd97:0:${high}:${low}::/64`;
 }
 
 function configuration({ mirror, config = "" }: DaemonOptions): string {

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runCommand } from "./command.ts";
-import { type Baseline, leftovers } from "./leftovers.ts";
+import { type Baseline, FORWARDING, leftovers } from "./leftovers.ts";
 
 /** Takes away what a failed test left of an instance, so that the next test meets a clean machine. */
 export async function forceAway(root: string, baseline: Baseline): Promise<void> {
@@ -25,8 +25,11 @@ export async function forceAway(root: string, baseline: Baseline): Promise<void>
     if (kind === "nftables") await runCommand("nft", ["delete", "table", words[1]!, words[2]!]);
     if (kind === "cgroup") removeGroup(words[0]!);
   }
-  if (!(await leftovers(root, baseline)).some((line) => line.startsWith("net.ipv4.ip_forward"))) return;
-  writeFileSync("/proc/sys/net/ipv4/ip_forward", baseline.forwarding);
+  for (const line of await leftovers(root, baseline)) {
+    for (const [name, path] of Object.entries(FORWARDING)) {
+      if (line.startsWith(name)) writeFileSync(path, baseline.forwarding[name]!);
+    }
+  }
 }
 
 function killQuietly(pid: number): void {

@@ -9,14 +9,25 @@ import { allPids, parentOf, procLink, procText, statusField } from "./proc.ts";
 export interface Baseline {
   readonly links: readonly string[];
   readonly rules: string;
-  readonly forwarding: string;
+  /** By the name of the kernel parameter that lets the machine forward. */
+  readonly forwarding: Readonly<Record<string, string>>;
+}
+
+/** Where those parameters are. */
+export const FORWARDING = {
+  "net.ipv4.ip_forward": "/proc/sys/net/ipv4/ip_forward",
+  "net.ipv6.conf.all.forwarding": "/proc/sys/net/ipv6/conf/all/forwarding",
+} as const;
+
+function forwarding(): Record<string, string> {
+  return Object.fromEntries(Object.entries(FORWARDING).map(([name, path]) => [name, procText(path)]));
 }
 
 export async function takeBaseline(): Promise<Baseline> {
   return {
     links: await linkNames(),
     rules: await outputOf("ip", ["-j", "rule"]),
-    forwarding: procText("/proc/sys/net/ipv4/ip_forward"),
+    forwarding: forwarding(),
   };
 }
 
@@ -115,8 +126,10 @@ async function links(): Promise<IpLink[]> {
 }
 
 async function routes(): Promise<string[]> {
-  const tables = ["main", "local"];
-  const texts = await Promise.all(tables.map((table) => outputOf("ip", ["route", "show", "table", table])));
+  const tables = ["main", "local"].flatMap((table) => ["-4", "-6"].map((family) => [family, table] as const));
+  const texts = await Promise.all(
+    tables.map(([family, table]) => outputOf("ip", [family, "route", "show", "table", table])),
+  );
   return texts.flatMap((text) => text.trim().split("\n"));
 }
 
@@ -138,9 +151,10 @@ async function networkOf(instance: string, baseline: Baseline): Promise<string[]
     ...own.map(({ family, name }) => `nftables table ${family} ${name}`),
   ];
   if ((await outputOf("ip", ["-j", "rule"])) !== baseline.rules) found.push("an ip rule");
-  const forwarding = procText("/proc/sys/net/ipv4/ip_forward");
-  if (forwarding !== baseline.forwarding && tables.length === own.length) {
-    found.push(`net.ipv4.ip_forward, which was ${baseline.forwarding.trim()}`);
+  const now = forwarding();
+  for (const [name, before] of Object.entries(baseline.forwarding)) {
+    const isOthers = tables.length !== own.length;
+    if (now[name] !== before && !isOthers) found.push(`${name}, which was ${before.trim()}`);
   }
   return found;
 }
