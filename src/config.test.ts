@@ -84,3 +84,19 @@ test("the log has a level and a format", () => {
   expect(() => log('level = "loud"')).toThrow("config.toml: log.level: ");
   expect(() => log('format = "xml"')).toThrow("config.toml: log.format: ");
 });
+
+test("pods have one subnet, or a list of one of each family; a cluster's where none is given", () => {
+  const network = (text: string) => parseConfig(`[network]\n${text}`, "", "config.toml").network;
+  expect(network("")).toMatchObject({ subnets: ["10.85.0.0/16"], followsPodCidr: true });
+  expect(network('subnet = "fd00::/64"')).toMatchObject({ subnets: ["fd00::/64"], followsPodCidr: false });
+  expect(network('subnet = ["fd00::/64", "10.1.0.0/16"]').subnets).toEqual(["fd00::/64", "10.1.0.0/16"]);
+  for (const [text, problem] of [
+    ['subnet = "10.1.0.0"', "network.subnet: is no subnet as in 10.85.0.0/16 or fd00:85::/64"],
+    ['subnet = ["10.1.0.0/16", "fd00::%eth0/64"]', "network.subnet.1: is no subnet"],
+    ["subnet = []", "network.subnet: is no list of one subnet of each family at most"],
+    ['subnet = ["10.1.0.0/16", "fd00::/64", "fd01::/64"]', "network.subnet: is no list of one"],
+    ["subnet = 10", "network.subnet: "],
+  ] as const) {
+    expect(() => network(text)).toThrow(`config.toml: ${problem}`);
+  }
+});

@@ -47,6 +47,8 @@ const subnet = v.pipe(
   v.regex(/^[0-9A-Fa-f.:]+\/\d+$/, "is no subnet as in 10.85.0.0/16 or fd00:85::/64"),
 );
 
+const isOneOrTwo = (list: readonly string[]) => list.length === 1 || list.length === 2;
+
 const absolutePath = v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute path"));
 
 const configSchema = v.strictObject({
@@ -54,7 +56,12 @@ const configSchema = v.strictObject({
     v.strictObject({
       bridge: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(15))),
       /** One, or a list of one of each family, of which the first is the primary. */
-      subnet: v.optional(v.union([subnet, v.pipe(v.array(subnet), v.minLength(1), v.maxLength(2))])),
+      subnet: v.optional(
+        v.union([
+          subnet,
+          v.pipe(v.array(subnet), v.check(isOneOrTwo, "is no list of one subnet of each family at most")),
+        ]),
+      ),
       mtu: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1280), v.maxValue(65_535)), 1500),
       masquerade: v.optional(v.boolean(), true),
       /** Where configurations for CNI plugins are, whose network pods then get; empty for podrt's own always. */

@@ -110,12 +110,18 @@ describe.skipIf(!hasPlugins)("plugins of the CNI project", () => {
     );
     await ready();
     const rules = () =>
-      home
-        .run("iptables-save")
-        .split("\n")
-        .filter((line) => line.startsWith("-A"));
+      ["iptables-save", "ip6tables-save"].flatMap((program) =>
+        home
+          .run(program)
+          .split("\n")
+          .filter((line) => line.startsWith("-A")),
+      );
     const id = await runSandbox(daemon, "bridged", {
-      portMappings: [{ containerPort: 80, hostPort: HOST_PORT }],
+      portMappings: [
+        { containerPort: 80, hostPort: HOST_PORT },
+        { containerPort: 80, hostPort: HOST_PORT + 1, hostIp: "::" },
+        { containerPort: 80, hostPort: HOST_PORT + 2, hostIp: "0.0.0.0" },
+      ],
       annotations: { "kubernetes.io/ingress-bandwidth": "8M" },
     } as SandboxConfig);
     const { network } = await sandboxStatus(daemon, id);
@@ -136,8 +142,14 @@ describe.skipIf(!hasPlugins)("plugins of the CNI project", () => {
       `http://[${other[0]}]/`,
       `http://127.0.0.1:${HOST_PORT}/`,
       `http://10.91.0.1:${HOST_PORT}/`,
+      `http://[fd00:91::1]:${HOST_PORT}/`,
+      `http://[fd00:91::1]:${HOST_PORT + 1}/`,
+      `http://10.91.0.1:${HOST_PORT + 2}/`,
     ]) {
       await eventually(`${url} answers`, async () => (await home.get(url)) === "bridged");
+    }
+    for (const other of [`10.91.0.1:${HOST_PORT + 1}`, `[fd00:91::1]:${HOST_PORT + 2}`]) {
+      expect(await home.get(`http://${other}/`)).toBeUndefined();
     }
     expect(home.run("tc", "qdisc")).toContain("tbf");
     expect(rules().some((line) => line.includes(`--dport ${HOST_PORT}`))).toBe(true);
@@ -145,7 +157,8 @@ describe.skipIf(!hasPlugins)("plugins of the CNI project", () => {
     await remove(id);
     expect(leases("bridged")).toEqual([]);
     expect(links(home).filter(({ linkinfo }) => linkinfo?.info_kind === "veth")).toEqual([]);
-    expect(rules().filter((line) => line.includes(ip) || line.includes(`${HOST_PORT}`))).toEqual([]);
+    const traces = [ip, ...other, `${HOST_PORT}`];
+    expect(rules().filter((line) => traces.some((trace) => line.includes(trace)))).toEqual([]);
   });
 
   test("a restarted daemon finds the pod as it was, or says that it is not", async () => {
@@ -165,6 +178,22 @@ describe.skipIf(!hasPlugins)("plugins of the CNI project", () => {
     expect(daemon.log().split("is not as it was made")).toHaveLength(2);
     await remove(id);
     expect(leases("kept")).toEqual([]);
+  });
+
+  test("a range of IPv6 first, or alone: that address is the pod's first", async () => {
+    for (const [name, subnets, expected] of [
+      ["reversed", ["fd00:95::/64", "10.95.0.0/24"], ["fd00:95::2", "10.95.0.2"]],
+      ["six", ["fd00:96::/64"], ["fd00:96::2"]],
+    ] as const) {
+      const ipam = hostLocal(...subnets);
+      configure(name, { type: "bridge", bridge: `test-${name}`, isGateway: true, ipam });
+      await ready();
+      const id = await runSandbox(daemon, name);
+      const { network } = await sandboxStatus(daemon, id);
+      expect([network!.ip, ...network!.additionalIps.map((address) => address.ip)]).toEqual([...expected]);
+      await remove(id);
+      expect(leases(name)).toEqual([]);
+    }
   });
 
   test("ptp, and loopback after it", async () => {

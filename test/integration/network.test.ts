@@ -111,6 +111,12 @@ describe("three pods on one bridge", () => {
     }
   });
 
+  test("what a pod says about routers of IPv6 is not believed where there is only IPv4", () => {
+    const option = (link: string) => `/proc/sys/net/ipv6/conf/${link}/accept_ra`;
+    for (const pod of pods) expect(pod.run("cat", option("eth0")).trim()).toBe("0");
+    expect(run("cat", option(net.config.bridge)).trim()).toBe("0");
+  });
+
   test("the machine reaches a pod at its address", async () => {
     expect(await get(`http://${attachments[2]?.addresses[0]}/`)).toBe(`pod2 asked by ${gateway}`);
   });
