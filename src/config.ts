@@ -47,7 +47,7 @@ const subnet = v.pipe(
   v.regex(/^[0-9A-Fa-f.:]+\/\d+$/, "is no subnet as in 10.85.0.0/16 or fd00:85::/64"),
 );
 
-const isOneOrTwo = (list: readonly string[]) => list.length === 1 || list.length === 2;
+const isOneOrTwo = (list: string[]) => list.length === 1 || list.length === 2;
 
 const absolutePath = v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute path"));
 

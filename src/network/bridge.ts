@@ -15,19 +15,14 @@ import { connect, POD_INTERFACE, type PodAddress, removeLink, waitUntilGone } fr
 import { BridgeMachine, type BridgeNetworkDeps } from "./bridge-machine.ts";
 import { forgetConnections } from "./connections.ts";
 import { checkConflicts, checkHostPorts } from "./host-port.ts";
-import { type LeaseRecord, nextAddress } from "./ipam.ts";
-import { ipv6Problem, isDisabledInPod } from "./ipv6.ts";
+import type { LeaseRecord } from "./ipam.ts";
 import { closeHostPorts, openHostPorts } from "./nat-table.ts";
-import { firstOfEachFamily } from "./pod-subnets.ts";
-import { type Family, familyOf, parseSubnets, type Subnet } from "./subnet.ts";
+import { chooseAddresses, noteAddresses, subnetsForPod } from "./pod-addresses.ts";
+import { usableCidrs } from "./pod-subnets.ts";
+import { parseSubnets } from "./subnet.ts";
 
 /** How long the kernel may take to remove a link after its namespace has died. */
 const LINK_REMOVAL_TIMEOUT_MS = 5000;
-/** Settings that hold each family's address leased last, from which the search for the next goes on. */
-const LAST_ADDRESS: Readonly<Record<Family, string>> = {
-  4: "network.last_address",
-  6: "network.last_address6",
-};
 /** Lock key under which everything that changes the machine's side of the network happens, in turn. */
 const MACHINE = "machine";
 
@@ -103,7 +98,9 @@ class Bridge implements BridgeNetwork {
   async usePodCidrs(cidrs: readonly string[]): Promise<void> {
     const { config, log } = this.#deps;
     await this.#lock.run(MACHINE, async () => {
-      const wanted = this.#usable(firstOfEachFamily(cidrs));
+      const wanted = usableCidrs(cidrs, (reason) =>
+        log.warn({ podCidrs: cidrs, reason }, "the cluster's subnet of IPv6 for this node is not taken"),
+      );
       const subnets = this.#machine.settings.subnets.map(({ text }) => text);
       if (wanted.join() === subnets.join()) return;
       const fields = { podCidrs: cidrs, subnets };
@@ -123,15 +120,6 @@ class Bridge implements BridgeNetwork {
 
   gatewayAddresses(): string[] {
     return this.#machine.settings.subnets.map(({ gateway }) => gateway);
-  }
-
-  /** On a machine without IPv6 the cluster's other subnet is better than none. */
-  #usable(cidrs: readonly string[]): readonly string[] {
-    const problem = ipv6Problem();
-    const others = cidrs.filter((cidr) => familyOf(cidr) === 4);
-    if (problem === undefined || others.length === 0 || others.length === cidrs.length) return cidrs;
-    this.#deps.log.warn({ reason: problem }, "the cluster's subnet of IPv6 for this node is not taken");
-    return others;
   }
 
   async owned(): Promise<{ links: string[]; leases: string[] }> {
@@ -182,13 +170,13 @@ class Bridge implements BridgeNetwork {
     netnsFd: number,
     hostPorts: readonly HostPort[],
   ): Promise<BridgeAttachment> {
-    const { leases, config, log } = this.#deps;
+    const { leases, settings, config, log } = this.#deps;
     if (leases.get(sandboxId) !== undefined) {
       throw new AlreadyExistsError(
         `sandbox ${sandboxId} is attached to the network already; detach it first`,
       );
     }
-    const subnets = this.#subnetsFor(sandboxId, netnsFd);
+    const subnets = subnetsForPod(this.#machine.settings.subnets, sandboxId, netnsFd);
     const families = subnets.map(({ family }) => family);
     checkHostPorts(hostPorts, families);
     checkConflicts(hostPorts, leases.list());
@@ -196,7 +184,7 @@ class Bridge implements BridgeNetwork {
       log.warn({ sandboxId, error: messageOf(error) }, `cannot ${step}`),
     );
     cleanup.add("remove the bridge", () => this.#machine.removeWhenUnused());
-    const podAddresses = this.#choose(subnets);
+    const podAddresses = chooseAddresses(subnets, leases.list(), settings);
     const lease = this.#lease(sandboxId, hostPorts, podAddresses);
     cleanup.add("free the lease", () => leases.delete(sandboxId));
     const bridge = await this.#noteProblem(() => this.#machine.prepare(), true);
@@ -214,29 +202,6 @@ class Bridge implements BridgeNetwork {
     return { interfaceName: POD_INTERFACE, addresses, mac, hostInterface };
   }
 
-  /** The subnets that a pod gets addresses from: all, but of IPv6 none for one that has turned that off for itself. */
-  #subnetsFor(sandboxId: string, netnsFd: number): readonly Subnet[] {
-    const { subnets } = this.#machine.settings;
-    const others = subnets.filter(({ family }) => family === 4);
-    if (others.length === subnets.length || ipv6Problem() !== undefined || !isDisabledInPod(netnsFd)) {
-      return subnets;
-    }
-    if (others.length > 0) return others;
-    throw new FailedPreconditionError(
-      `sandbox ${sandboxId} has IPv6 disabled by its kernel parameters, and network.subnet has no other addresses; leave disable_ipv6 alone or add a subnet of IPv4`,
-    );
-  }
-
-  #choose(subnets: readonly Subnet[]): PodAddress[] {
-    const { leases, settings } = this.#deps;
-    const taken = new Set(leases.list().flatMap(({ addresses }) => addresses));
-    return subnets.map((subnet) => {
-      const last = settings.get(LAST_ADDRESS[subnet.family]);
-      const address = nextAddress(subnet, taken, typeof last === "string" ? last : undefined);
-      return { subnet, address };
-    });
-  }
-
   /** Writes the lease down, before anything uses its addresses. */
   #lease(
     sandboxId: string,
@@ -248,7 +213,7 @@ class Bridge implements BridgeNetwork {
     const hostInterface = hostInterfaceOf(sandboxId);
     const lease = { sandboxId, addresses, hostPorts, hostInterface, isReleasing: false };
     leases.put(sandboxId, lease);
-    for (const address of addresses) settings.put(LAST_ADDRESS[familyOf(address)], address);
+    noteAddresses(settings, addresses);
     return lease;
   }
 

@@ -2,7 +2,8 @@
 import ipaddr from "ipaddr.js";
 import type { Config } from "../config.ts";
 import type { Table } from "../state/table.ts";
-import { type Family, parseSubnets, type Subnet } from "./subnet.ts";
+import { ipv6Problem } from "./ipv6.ts";
+import { type Family, familyOf, parseSubnets, type Subnet } from "./subnet.ts";
 
 /** Settings that hold the subnets which the cluster gave out; before there was IPv6, the first one was all. */
 const POD_CIDR: Readonly<Record<Family, string>> = { 4: "network.pod_cidr", 6: "network.pod_cidr6" };
@@ -31,8 +32,20 @@ export function keepPodSubnets(settings: Table<unknown>, subnets: readonly Subne
   settings.put(PRIMARY, subnets[0]?.family);
 }
 
-/** The first of each family among what a cluster gives out, in its order. */
-export function firstOfEachFamily(cidrs: readonly string[]): string[] {
+/**
+ * The first subnet of each family among what a cluster gives out, in its order. On a machine without IPv6 the other
+ * one is better than none; `onLeftOut` hears why.
+ */
+export function usableCidrs(cidrs: readonly string[], onLeftOut: (reason: string) => void): string[] {
+  const wanted = firstOfEachFamily(cidrs);
+  const problem = ipv6Problem();
+  const others = wanted.filter((cidr) => familyOf(cidr) === 4);
+  if (problem === undefined || others.length === 0 || others.length === wanted.length) return wanted;
+  onLeftOut(problem);
+  return others;
+}
+
+function firstOfEachFamily(cidrs: readonly string[]): string[] {
   const [first, ...others] = cidrs;
   if (first === undefined) return [];
   const isIpv4 = ipaddr.IPv4.isValidCIDR(first);

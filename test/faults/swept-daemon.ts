@@ -38,7 +38,7 @@ export async function startSweptDaemon(): Promise<SweptDaemon> {
   const program = { path, environment: { [CONTROL_VARIABLE]: control.path } };
   const root = mkdtempSync(join(tmpdir(), "prt-"));
   const network = `cni_plugin_dirs = ["${pluginDirectory(root)}"]`;
-  const daemon = await startDaemon({ mirror: registry.host, program, root, network, isDualStack: true });
+  const daemon = await startDaemon({ mirror: registry.host, program, root, network, subnets: "both" });
   opened.defer(() => daemon.close());
   const owned = opened.move();
   return {

@@ -9,7 +9,7 @@ import { runContainer, runSandbox, type SandboxConfig, sandboxStatus, shellIn } 
 
 // podrt's own network with a subnet of each family. What of it stays on the machine fails the file at its end.
 
-const fixture = useDaemon({ isDualStack: true });
+const fixture = useDaemon({ subnets: "both" });
 const CONTAINER_PORT = 8080;
 const hostPort = 45_000 + (process.pid % 1000);
 const names = ["first", "second"] as const;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { openNamespace } from "../../src/linux/namespace.ts";
 import { patience } from "../support/patience.ts";
 import { advertiseRouter } from "../support/router-advertisement.ts";
-import { binary, type Daemon, startDaemon } from "./harness/daemon.ts";
+import { binary, type Daemon, type Program, startDaemon } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { pausePid, runSandbox, sandboxStatus } from "./harness/pods.ts";
 import { run, TestPod } from "./network-harness.ts";
@@ -22,6 +22,7 @@ let machine: TestPod;
 let router: TestPod;
 let daemon: Daemon;
 let scratch: string;
+let program: Program;
 
 const shell = (line: string, where = machine) => where.run("sh", "-c", line).trim();
 const defaultRoutes = (netns: string) =>
@@ -58,7 +59,8 @@ beforeAll(async () => {
   const path = join(scratch, "podrt");
   writeFileSync(path, `#!/bin/sh\nexec nsenter --net=/proc/${machine.pid}/ns/net ${binary} "$@"\n`);
   chmodSync(path, 0o755);
-  daemon = await startDaemon({ isDualStack: true, program: { path, environment: {} } });
+  program = { path, environment: {} };
+  daemon = await startDaemon({ subnets: "both", program });
 });
 
 afterAll(async () => {
@@ -133,4 +135,18 @@ test("on a machine without IPv6 the subnet of IPv6 is named, and pods come as so
   const id = await runSandbox(daemon, "taken");
   expect((await sandboxStatus(daemon, id)).network!.additionalIps).toHaveLength(1);
   await remove(id);
+});
+
+test("a kubelet of a cluster with two families is followed where no subnet is configured", async () => {
+  const follower = await startDaemon({ subnets: "none", program });
+  try {
+    const networkConfig = { podCidr: "10.95.7.0/24,fd95:0:0:7::/64" };
+    await follower.api.updateRuntimeConfig({ runtimeConfig: { networkConfig } });
+    const id = await runSandbox(follower, "follower");
+    const { network } = await sandboxStatus(follower, id);
+    expect(network!.ip).toBe("10.95.7.2");
+    expect(network!.additionalIps.map(({ ip }) => ip)).toEqual(["fd95:0:0:7::2"]);
+  } finally {
+    await follower.close();
+  }
 });

@@ -69,8 +69,8 @@ export interface DaemonOptions {
   readonly config?: string;
   /** More of its section `network`. */
   readonly network?: string;
-  /** Its own network has a subnet of IPv6 beside the one of IPv4. */
-  readonly isDualStack?: boolean;
+  /** What `network.subnet` says: a subnet of IPv4 unless told, one of IPv6 beside it, or nothing. */
+  readonly subnets?: "both" | "none";
   /** An empty directory for everything of the daemon; a temporary one unless told. */
   readonly root?: string;
   readonly program?: Program;
@@ -78,8 +78,9 @@ export interface DaemonOptions {
 
 export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> {
   const root = options.root ?? mkdtempSync(join(tmpdir(), "prt-"));
-  const subnets = [await freeSubnet(), ...(options.isDualStack === true ? [randomSubnet6()] : [])];
-  const network = `[network]\nsubnet = ${JSON.stringify(subnets)}\n${options.network ?? ""}`;
+  const subnets = [await freeSubnet(), ...(options.subnets === "both" ? [randomSubnet6()] : [])];
+  const subnet = options.subnets === "none" ? "" : `subnet = ${JSON.stringify(subnets)}\n`;
+  const network = `[network]\n${subnet}${options.network ?? ""}`;
   writeFileSync(join(root, "config.toml"), `${configuration(options)}\n${network}\n`);
   const baseline = await takeBaseline();
   const process = daemonProcess(root, options.program);
