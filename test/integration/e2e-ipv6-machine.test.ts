@@ -99,6 +99,18 @@ test("a machine that a router told its way keeps it while it forwards, and is as
   ).toHaveLength(2);
 });
 
+test("where the database is lost, what the machine was like before is known from the table's comment", async () => {
+  const options = [`cat ${FORWARDING}`, `cat ${UPLINK_CONF}/accept_ra`];
+  await runSandbox(daemon, "lost");
+  expect(options.map((line) => shell(line))).toEqual(["1", "2"]);
+  await daemon.kill();
+  for (const suffix of ["", "-wal", "-shm"])
+    rmSync(join(daemon.root, `lib/podrt.db${suffix}`), { force: true });
+  await daemon.start();
+  expect(options.map((line) => shell(line))).toEqual(["0", "1"]);
+  expect(machine.run("nft", "list", "tables")).not.toContain("podrt");
+});
+
 test("a pod that says it is a router is believed by nobody", async () => {
   const [liar, victim] = [await runSandbox(daemon, "liar"), await runSandbox(daemon, "victim")];
   const namespace = openNamespace(await pausePid(daemon, liar), "net");
@@ -141,11 +153,17 @@ test("a kubelet of a cluster with two families is followed where no subnet is co
   const follower = await startDaemon({ subnets: "none", program });
   try {
     const networkConfig = { podCidr: "10.95.7.0/24,fd95:0:0:7::/64" };
-    await follower.api.updateRuntimeConfig({ runtimeConfig: { networkConfig } });
-    const id = await runSandbox(follower, "follower");
-    const { network } = await sandboxStatus(follower, id);
-    expect(network!.ip).toBe("10.95.7.2");
-    expect(network!.additionalIps.map(({ ip }) => ip)).toEqual(["fd95:0:0:7::2"]);
+    const addressesOf = async (name: string) => {
+      await follower.api.updateRuntimeConfig({ runtimeConfig: { networkConfig } });
+      const { network } = await sandboxStatus(follower, await runSandbox(follower, name));
+      return [network!.ip, ...network!.additionalIps.map(({ ip }) => ip)];
+    };
+    // Without IPv6 the other subnet is better than none, and the log says so.
+    shell("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
+    expect(await addressesOf("four")).toEqual(["10.95.7.2"]);
+    expect(follower.log()).toContain("the cluster's subnet of IPv6 for this node is not taken");
+    shell("echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
+    expect(await addressesOf("both")).toEqual(["10.95.7.3", "fd95:0:0:7::2"]);
   } finally {
     await follower.close();
   }
