@@ -71,6 +71,18 @@ describe("anything else", () => {
     expect(toConnectError(abort, going).code).toBe(Code.Internal);
   });
 
+  test("that is the reset of the caller's stream is Canceled, whatever code that had", () => {
+    for (const code of [Code.Internal, Code.ResourceExhausted, Code.PermissionDenied]) {
+      const reset = new ConnectError("http/2 stream closed with error code INTERNAL_ERROR (0x2)", code);
+      const error = toConnectError(reset, AbortSignal.abort(reset));
+      expect(error.code).toBe(Code.Canceled);
+      expect(error.rawMessage).toBe(`the caller gave up: ${reset.rawMessage}`);
+      expect(toConnectError(reset, going)).toBe(reset);
+    }
+    const shutdown = new ConnectError("podrt serve is shutting down", Code.Unavailable);
+    expect(toConnectError(shutdown, AbortSignal.abort(shutdown))).toBe(shutdown);
+  });
+
   test("has a message that fits a header", () => {
     const error = toConnectError(new PodrtError("NotFound", "x".repeat(100_000)), going);
     expect(error.rawMessage.length).toBe(4096);

@@ -25,11 +25,12 @@ const MAX_MESSAGE_LENGTH = 4096;
  * What goes over the wire for anything thrown while a call was served.
  *
  * `signal` is the call's own: work that stopped because the caller gave up or its deadline passed is
- * reported as that, however it was worded on the way up.
+ * reported as that, however it was worded on the way up; also when the transport calls it something else.
  */
 export function toConnectError(error: unknown, signal: AbortSignal): ConnectError {
-  if (error instanceof ConnectError) return error;
   const stopped = signal.aborted ? stopReason(signal) : undefined;
+  if (stopped !== undefined && error === signal.reason) return stopped;
+  if (error instanceof ConnectError) return error;
   if (error instanceof PodrtError) {
     const isFull = error.kind === "Internal" && isDiskFull(error);
     const kind = isFull ? "ResourceExhausted" : error.kind;
@@ -60,14 +61,20 @@ const CODE_NAMES = new Map<number, string>(
   Object.entries(Code).flatMap(([name, code]) => (typeof code === "number" ? [[code, name] as const] : [])),
 );
 
+const STOPPED_BY_US: ReadonlySet<Code> = new Set([Code.DeadlineExceeded, Code.Unavailable]);
+
 function connectError(message: string, code: Code, cause: unknown): ConnectError {
   return new ConnectError(message.slice(0, MAX_MESSAGE_LENGTH), code, undefined, undefined, cause);
 }
 
-function stopReason(signal: AbortSignal): ConnectError {
-  return signal.reason instanceof ConnectError
-    ? signal.reason
-    : new ConnectError("the caller gave up", Code.Canceled);
+/**
+ * What ended a call from outside: its deadline, the end of podrt serve, or else a client that left. The code with which
+ * an HTTP/2 client resets its stream is the transport's, INTERNAL_ERROR for one that fails itself: nothing of podrt's.
+ */
+function stopReason({ reason }: AbortSignal): ConnectError {
+  if (!(reason instanceof ConnectError)) return connectError("the caller gave up", Code.Canceled, reason);
+  if (STOPPED_BY_US.has(reason.code) || reason.code === Code.Canceled) return reason;
+  return connectError(`the caller gave up: ${reason.rawMessage}`, Code.Canceled, reason);
 }
 
 function isAbort(error: unknown): boolean {
