@@ -102,6 +102,31 @@ test("a host port leads to the pod by both families, also after a restart of the
   await daemon.api.removePodSandbox({ podSandboxId: third });
 });
 
+test("a pod of a manifest is told of both addresses", async () => {
+  const { daemon } = fixture;
+  const manifest = {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "told" },
+    spec: {
+      restartPolicy: "Never",
+      containers: [
+        {
+          name: "app",
+          image: "busybox",
+          command: ["sh", "-c", "echo $IPS; grep told /etc/hosts; ip -o addr show dev eth0"],
+          env: [{ name: "IPS", valueFrom: { fieldRef: { fieldPath: "status.podIPs" } } }],
+        },
+      ],
+    },
+  };
+  const ran = await daemon.podrtWith({ stdin: JSON.stringify(manifest) }, "run", "-");
+  expect(ran).toMatchObject({ code: 0 });
+  const [, four, six] = /(10\.[\d.]+),(fd97:[0-9a-f:]+)\n/.exec(ran.stdout) ?? [];
+  for (const text of [`${four}\ttold`, `${six}\ttold`, ` ${four}/`, ` ${six}/`])
+    expect(ran.stdout).toContain(text);
+});
+
 test("a host port on ::1 is refused by name, a pod without IPv6 has IPv4 alone", async () => {
   const { daemon } = fixture;
   const portMappings = [{ containerPort: 80, hostPort: hostPort + 1, hostIp: "::1" }];
