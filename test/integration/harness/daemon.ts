@@ -78,9 +78,10 @@ export interface DaemonOptions {
 
 export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> {
   const root = options.root ?? mkdtempSync(join(tmpdir(), "prt-"));
-  const subnets = [await freeSubnet(), ...(options.subnets === "both" ? [randomSubnet6()] : [])];
-  const subnet = options.subnets === "none" ? "" : `subnet = ${JSON.stringify(subnets)}\n`;
-  const network = `[network]\n${subnet}${options.network ?? ""}`;
+  const ipv4 = await freeSubnet();
+  const subnet = options.subnets === "both" ? [ipv4, randomSubnet6()] : ipv4;
+  const line = options.subnets === "none" ? "" : `subnet = ${JSON.stringify(subnet)}\n`;
+  const network = `[network]\n${line}${options.network ?? ""}`;
   writeFileSync(join(root, "config.toml"), `${configuration(options)}\n${network}\n`);
   const baseline = await takeBaseline();
   const process = daemonProcess(root, options.program);
