@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { networkInterfaces } from "node:os";
-import { withNetworkNamespace } from "../../src/linux/namespace.ts";
 import { bringLoopbackUp, type HostPort } from "../../src/network/attachment.ts";
 import type { BridgeAttachment } from "../../src/network/bridge.ts";
 import {
@@ -13,21 +12,15 @@ import {
   openTestNetwork,
   remainders,
   run,
+  serve,
   type TestNetwork,
   TestPod,
+  tcp,
   testConfig,
 } from "./network-harness.ts";
 
-/** Answers both families with its name and the address of who asks. */
-function serve(name: string, port: number, namespaceFd?: number): Bun.Server<undefined> {
-  const start = () =>
-    Bun.serve({
-      port,
-      hostname: "::",
-      fetch: (request, server) => new Response(`${name} asked by ${server.requestIP(request)?.address}`),
-    });
-  return namespaceFd === undefined ? start() : withNetworkNamespace(namespaceFd, start);
-}
+/** Answers both families; see `serve`. */
+const serveBoth = (name: string, port: number, namespaceFd?: number) => serve(name, port, namespaceFd, "::");
 
 /** What is answered; `refused` where nobody listens, or what else went wrong. */
 async function get(host: string, port: number): Promise<string> {
@@ -41,13 +34,6 @@ async function get(host: string, port: number): Promise<string> {
 }
 
 const REFUSED = "refused";
-
-const tcp = (hostPort: number, hostIp = ""): HostPort => ({
-  protocol: "tcp",
-  containerPort: 80,
-  hostPort,
-  hostIp,
-});
 
 const attachTo = (net: TestNetwork, pod: TestPod, hostPorts: readonly HostPort[] = []) =>
   net.network.attach({ sandboxId: pod.id, netnsFd: pod.namespace.number, hostPorts });
@@ -86,9 +72,9 @@ describe("two pods with addresses of both families", () => {
       pods.push(pod);
       await bringLoopbackUp(pod.namespace.number);
       attachments.push(await attachTo(net, pod, hostPorts));
-      servers.push(serve(`pod${servers.length}`, 80, pod.namespace.number));
+      servers.push(serveBoth(`pod${servers.length}`, 80, pod.namespace.number));
     }
-    host = serve("host", 0);
+    host = serveBoth("host", 0);
   });
 
   afterAll(async () => {
@@ -160,6 +146,17 @@ describe("two pods with addresses of both families", () => {
     );
   });
 
+  test("a pod cannot reach the machine's loopback services through the bridge", async () => {
+    await using pod = await TestPod.start();
+    await attachTo(net, pod);
+    // With its own loopback down, the pod sends ::1 to the gateway.
+    pod.run("ip", "-6", "route", "add", "::1", "via", gateway6, "dev", "eth0");
+    expect(await pod.get(`http://[::1]:${host.port}/`)).toBeUndefined();
+    expect(await pod.get(`http://[${gateway6}]:${host.port}/`)).toStartWith("host asked by");
+    await pod.end();
+    await net.network.detach(pod.id);
+  });
+
   test("a host port that has an address of IPv6 is refused by its owner's name", async () => {
     await using pod = await TestPod.start();
     await expect(attachTo(net, pod, [tcp(port, gateway6)])).rejects.toThrow(
@@ -178,10 +175,10 @@ describe("two pods with addresses of both families", () => {
     outside.run("ip", "addr", "add", `${network}2/64`, "dev", "eth0", "nodad");
     outside.run("ip", "link", "set", "eth0", "up");
     outside.run("ip", "route", "add", subnets[1], "via", `${network}1`);
-    const web = serve("outside", 80, outside.namespace.number);
+    const web = serveBoth("outside", 80, outside.namespace.number);
     await using fresh = await TestPod.start();
     const { addresses } = await attachTo(net, fresh);
-    const server = serve("fresh", 80, fresh.namespace.number);
+    const server = serveBoth("fresh", 80, fresh.namespace.number);
     // Nobody on the bridge has heard of this pod yet: the machine has to ask for it on the sender's behalf.
     expect(await outside.get(`http://[${addresses[1]}]/`)).toBe(`fresh asked by ${network}2`);
     expect(await fresh.get(`http://[${network}2]/`)).toBe(`outside asked by ${network}1`);
@@ -257,7 +254,7 @@ describe("coming and going", () => {
     expect(addresses).toEqual([`${prefix6}2`]);
     expect(remainders(net.config)).toEqual([net.config.bridge, `table ip6 ${net.config.table}`]);
     expect(pod.run("ip", "-4", "addr", "show", "eth0")).toBe("");
-    const web = serve("six", 80, pod.namespace.number);
+    const web = serveBoth("six", 80, pod.namespace.number);
     expect(await get(`${prefix6}1`, port)).toBe(`six asked by ${prefix6}1`);
     expect(await get("127.0.0.1", port)).toBe(REFUSED);
     await web.stop(true);
@@ -281,7 +278,7 @@ describe("coming and going", () => {
     await both.network.reconcile(new Set([one.id]));
     const { addresses } = await attachTo(both, two);
     expect(addresses).toHaveLength(2);
-    const web = serve("two", 80, two.namespace.number);
+    const web = serveBoth("two", 80, two.namespace.number);
     expect(await get(addresses[1]!, 80)).toStartWith("two asked by");
     await web.stop(true);
     both.close();

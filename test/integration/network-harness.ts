@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Config } from "../../src/config.ts";
 import type { Fd } from "../../src/linux/fd.ts";
-import { openNamespace } from "../../src/linux/namespace.ts";
+import { openNamespace, withNetworkNamespace } from "../../src/linux/namespace.ts";
+import type { HostPort } from "../../src/network/attachment.ts";
 import { type BridgeNetwork, openBridgeNetwork } from "../../src/network/bridge.ts";
 import type { LeaseRecord } from "../../src/network/ipam.ts";
 import { openDatabase } from "../../src/state/database.ts";
@@ -16,6 +17,27 @@ export function run(...command: string[]): string {
   const { exitCode, stdout, stderr } = Bun.spawnSync(command);
   if (exitCode !== 0) throw new Error(`${command.join(" ")}: exit ${exitCode}: ${stderr}`);
   return stdout.toString();
+}
+
+/** Answers with its name and the address of who asks, from inside the namespace where one is given. */
+export function serve(
+  name: string,
+  port: number,
+  namespaceFd?: number,
+  hostname = "0.0.0.0",
+): Bun.Server<undefined> {
+  const start = () =>
+    Bun.serve({
+      port,
+      hostname,
+      fetch: (request, server) => new Response(`${name} asked by ${server.requestIP(request)?.address}`),
+    });
+  return namespaceFd === undefined ? start() : withNetworkNamespace(namespaceFd, start);
+}
+
+/** A host port that leads to a pod's port 80. */
+export function tcp(hostPort: number, hostIp = ""): HostPort {
+  return { protocol: "tcp", containerPort: 80, hostPort, hostIp };
 }
 
 /** A network namespace kept by a sleeping process. */

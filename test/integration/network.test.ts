@@ -2,8 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { networkInterfaces } from "node:os";
 import { ResourceExhaustedError } from "../../src/errors.ts";
-import { withNetworkNamespace } from "../../src/linux/namespace.ts";
-import { bringLoopbackUp, type HostPort } from "../../src/network/attachment.ts";
+import { bringLoopbackUp } from "../../src/network/attachment.ts";
 import type { BridgeAttachment } from "../../src/network/bridge.ts";
 import { patience } from "../support/patience.ts";
 import {
@@ -13,21 +12,12 @@ import {
   openTestNetwork,
   remainders,
   run,
+  serve,
   type TestNetwork,
   TestPod,
+  tcp,
   testConfig,
 } from "./network-harness.ts";
-
-/** Answers with its name and the address of who asks, from inside the namespace. */
-function serve(name: string, port: number, namespaceFd?: number): Bun.Server<undefined> {
-  const start = () =>
-    Bun.serve({
-      port,
-      hostname: "0.0.0.0",
-      fetch: (request, server) => new Response(`${name} asked by ${server.requestIP(request)?.address}`),
-    });
-  return namespaceFd === undefined ? start() : withNetworkNamespace(namespaceFd, start);
-}
 
 async function get(url: string): Promise<string | undefined> {
   try {
@@ -36,13 +26,6 @@ async function get(url: string): Promise<string | undefined> {
     return undefined;
   }
 }
-
-const tcp = (hostPort: number, hostIp?: string): HostPort => ({
-  protocol: "tcp",
-  containerPort: 80,
-  hostPort,
-  ...(hostIp === undefined ? {} : { hostIp }),
-});
 
 describe("three pods on one bridge", () => {
   const ports = [30_000, 30_001, 30_002].map((port) => port + (process.pid % 1000) * 3);
