@@ -10,7 +10,7 @@ export interface HostPort {
   readonly protocol: "tcp" | "udp" | "sctp";
   readonly containerPort: number;
   readonly hostPort: number;
-  /** The one address of the machine to take it on; absent, empty or 0.0.0.0 for all. */
+  /** The one address of the machine to take it on; absent or empty for all, 0.0.0.0 or :: for all of one family. */
   readonly hostIp?: string;
 }
 

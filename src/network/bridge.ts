@@ -102,7 +102,7 @@ class Bridge implements BridgeNetwork {
         log.warn({ podCidrs: cidrs, reason }, "the cluster's subnet of IPv6 for this node is not taken"),
       );
       const subnets = this.#machine.settings.subnets.map(({ text }) => text);
-      if (wanted.join() === subnets.join()) return;
+      if (wanted.length === 0 || wanted.join() === subnets.join()) return;
       const fields = { podCidrs: cidrs, subnets };
       try {
         if (!config.followsPodCidr) throw new FailedPreconditionError("network.subnet is configured");
