@@ -17,6 +17,7 @@ import {
   enableForwarding,
   holdsForwarding,
   isForwarding,
+  noteForwarding,
   recoverForwarding,
   restoreForwarding,
 } from "./forwarding.ts";
@@ -112,25 +113,25 @@ export class BridgeMachine {
     for (const family of FAMILIES) if (!this.families().includes(family)) await this.#leave(family);
     const families = [];
     for (const subnet of subnets) {
-      const comment = await enableForwarding(settings, subnet.family, config.table);
+      const comment = await noteForwarding(settings, subnet.family, config.table);
       families.push({ subnet, comment });
     }
     const nat = { name: config.table, bridge, masquerade: config.masquerade, families };
     await writeTables(nat, leases.list());
+    for (const family of this.families()) await enableForwarding(settings, family);
   }
 
   /** With the last lease go tables, bridge and forwarding; a bridge to which somebody added a port stays. */
   async removeWhenUnused(): Promise<void> {
     const { leases, log } = this.#deps;
     if (leases.list().length > 0) return;
-    for (const family of FAMILIES) await this.#removeTable(family);
+    for (const family of FAMILIES) await this.#leave(family);
     const bridge = await this.#ownBridge();
     if (bridge !== undefined) {
       const ports = (await portsOf(bridge)).map(({ name }) => name);
       if (ports.length === 0) await removeLink(bridge.name);
       else log.warn({ bridge: bridge.name, ports }, "the bridge stays, it has ports that are not podrt's");
     }
-    for (const family of FAMILIES) await this.#restoreForwarding(family);
   }
 
   /** Removes podrt's ports of the bridge that no lease accounts for. */
@@ -164,21 +165,13 @@ export class BridgeMachine {
     return (await findTables()).filter(({ name }) => name === this.#deps.config.table);
   }
 
+  /** Takes back what a family needed; the table goes last, since its comment says what the machine was like. */
   async #leave(family: Family): Promise<void> {
-    await this.#removeTable(family);
-    await this.#restoreForwarding(family);
-  }
-
-  async #removeTable(family: Family): Promise<void> {
-    const table = (await this.#tables()).find((one) => one.family === family);
-    if (table === undefined) return;
-    recoverForwarding(this.#deps.settings, table);
-    await removeTable(table);
-  }
-
-  async #restoreForwarding(family: Family): Promise<void> {
     const { config, settings } = this.#deps;
+    const table = (await this.#tables()).find((one) => one.family === family);
+    if (table !== undefined) recoverForwarding(settings, table);
     if (holdsForwarding(settings, family)) await restoreForwarding(settings, family, config.table);
+    if (table !== undefined) await removeTable(table);
   }
 
   async #ownBridge(): Promise<Link | undefined> {

@@ -53,28 +53,29 @@ interface FormerRecord extends Former {
 }
 
 /**
- * Lets the machine forward packets of a family, keeping the former value first. Several instances of podrt
- * may share one machine: the value from before the first of them is in the comment of each one's nftables
- * table of that family, and the last to go restores it. Returns the comment for this one's.
+ * Keeps what a family's parameter is like before the machine is let forward. Several instances of podrt may share one
+ * machine: the value from before the first of them is in the comment of each one's nftables table of that
+ * family, and the last to go restores it. Returns the comment for this one's, which is to stand before
+ * `enableForwarding`: who comes meanwhile would take podrt's value for the machine's.
  */
-export async function enableForwarding(
+export async function noteForwarding(
   settings: Table<unknown>,
   family: Family,
   table: string,
 ): Promise<string> {
-  const { setting } = PARAMETERS[family];
-  const current = read(family);
-  const former =
-    recorded(settings, family) ?? (await inherited(family, table)) ?? (await asFound(family, current));
-  settings.put(setting, { bootId: bootId(), ...former } satisfies FormerRecord);
-  if (current === "0") {
-    hearRoutersAlways(former.links ?? []);
-    await setForwarding(family, "1");
-  }
+  const former = recorded(settings, family) ?? (await inherited(family, table)) ?? (await asFound(family));
+  settings.put(PARAMETERS[family].setting, { bootId: bootId(), ...former } satisfies FormerRecord);
   return commentOf(family, former);
 }
 
-/** Puts the parameter back to what it was before podrt, once this instance's table is gone. */
+/** Lets the machine forward packets of a family, after `noteForwarding`. */
+export async function enableForwarding(settings: Table<unknown>, family: Family): Promise<void> {
+  if (isForwarding(family)) return;
+  hearRoutersAlways(recorded(settings, family)?.links ?? []);
+  await setForwarding(family, "1");
+}
+
+/** Puts the parameter back to what it was before podrt, while this instance's table still says so, unless others are there. */
 export async function restoreForwarding(
   settings: Table<unknown>,
   family: Family,
@@ -106,7 +107,8 @@ export function holdsForwarding(settings: Table<unknown>, family: Family): boole
   return settings.get(PARAMETERS[family].setting) !== undefined;
 }
 
-async function asFound(family: Family, value: string): Promise<Former> {
+async function asFound(family: Family): Promise<Former> {
+  const value = read(family);
   if (family === 4 || value !== "0") return { value };
   return { value, links: await linksWithAdvertisedRoutes() };
 }

@@ -19,6 +19,9 @@ export const FORWARDING = {
   "net.ipv6.conf.all.forwarding": "/proc/sys/net/ipv6/conf/all/forwarding",
 } as const;
 
+/** The family of nftables' tables whose owners may need such a parameter. */
+const familyOf = (parameter: string) => (parameter.startsWith("net.ipv6.") ? "ip6" : "ip");
+
 function forwarding(): Record<string, string> {
   return Object.fromEntries(Object.entries(FORWARDING).map(([name, path]) => [name, procText(path)]));
 }
@@ -153,7 +156,7 @@ async function networkOf(instance: string, baseline: Baseline): Promise<string[]
   if ((await outputOf("ip", ["-j", "rule"])) !== baseline.rules) found.push("an ip rule");
   const now = forwarding();
   for (const [name, before] of Object.entries(baseline.forwarding)) {
-    const isOthers = tables.length !== own.length;
+    const isOthers = tables.some((table) => table.family === familyOf(name) && !own.includes(table));
     if (now[name] !== before && !isOthers) found.push(`${name}, which was ${before.trim()}`);
   }
   return found;
