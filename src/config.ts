@@ -118,6 +118,8 @@ const configSchema = v.strictObject({
       /** First wait before a container of `podrt run` is started again; doubles up to the maximum. */
       restart_backoff_ms: v.optional(milliseconds, 10_000),
       restart_backoff_max_ms: v.optional(milliseconds, 300_000),
+      /** Directory of manifests whose pods are kept as long as their files are there, as a kubelet's static pods are. */
+      manifest_dir: v.optional(absolutePath),
     }),
     {},
   ),
@@ -224,7 +226,11 @@ export interface Config {
     readonly pinned: readonly string[];
   };
   readonly runtimes: Readonly<Record<string, { readonly type: "oci"; readonly path: string }>>;
-  readonly pods: { readonly restart_backoff_ms: number; readonly restart_backoff_max_ms: number };
+  readonly pods: {
+    readonly restart_backoff_ms: number;
+    readonly restart_backoff_max_ms: number;
+    readonly manifest_dir?: string | undefined;
+  };
   readonly cdi: { readonly spec_dirs: readonly string[] };
   readonly streaming: { readonly address: string; readonly port: number };
   readonly nri: {

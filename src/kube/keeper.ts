@@ -10,6 +10,7 @@ import { containersOf, type Runtime } from "../container/runtime.ts";
 import { startContainer } from "../container/start.ts";
 import { containerState } from "../container/status.ts";
 import { stopContainer } from "../container/stop.ts";
+import { sleep } from "../lib/deadline.ts";
 import { runOperation } from "../lib/operation.ts";
 import { connectTcp } from "../linux/tcp.ts";
 import { removeSandbox } from "../sandbox/remove.ts";
@@ -21,6 +22,7 @@ import type { Table } from "../state/table.ts";
 import { hostAddresses } from "./host-addresses.ts";
 import { type Keeper, keepPods } from "./keep-pods.ts";
 import { type ContainerView, type Lifecycle, type SandboxView, systemClock } from "./lifecycle.ts";
+import { keepManifestDirectory } from "./manifest-directory.ts";
 import { podKey } from "./pod.ts";
 import type { PodRecord } from "./pod-record.ts";
 
@@ -28,8 +30,8 @@ export type { Keeper } from "./keep-pods.ts";
 
 /** Goes on with the pods of `table` on this machine's runtime; call it once recovery is over. */
 export function startKeeper(runtime: Runtime, table: Table<PodRecord>): Keeper {
-  const { restart_backoff_ms: firstMs, restart_backoff_max_ms: maxMs } = runtime.config.pods;
-  return keepPods({
+  const { restart_backoff_ms: firstMs, restart_backoff_max_ms: maxMs, manifest_dir } = runtime.config.pods;
+  const keeper = keepPods({
     lifecycle: runtimeLifecycle(runtime),
     table,
     clock: systemClock,
@@ -45,7 +47,19 @@ export function startKeeper(runtime: Runtime, table: Table<PodRecord>): Keeper {
     backOff: { firstMs, maxMs },
     log: (message, pod) => runtime.log.info({ pod: podKey(pod) }, message),
   });
+  if (manifest_dir === undefined) return keeper;
+  const directory = keepManifestDirectory(manifest_dir, { keeper, clock: systemClock, log: runtime.log });
+  return {
+    ...keeper,
+    async close() {
+      await Promise.race([directory.close(), sleep(CLOSE_MS)]);
+      await keeper.close();
+    },
+  };
 }
+
+/** A look may be waiting for a pod that is replaced to end, which the next daemon goes on with. */
+const CLOSE_MS = 1000;
 
 function runtimeLifecycle(runtime: Runtime): Lifecycle {
   // A sandbox that is deleted can no longer be asked whose it was.

@@ -16,6 +16,8 @@ export interface Pod {
   /** The workload that asked for the pod, as in `Deployment/web`. */
   readonly owner?: string;
   readonly job?: JobPolicy;
+  /** The file of the manifest directory that it is of; absent for one that a command asked for. */
+  readonly file?: string;
   /** What it may have of the host, as permissions.ts has them; absent where it was not asked for. */
   readonly permissions?: readonly string[];
 }
