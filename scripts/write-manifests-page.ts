@@ -24,7 +24,7 @@ A manifest is one file or several, a directory, an address or standard input, wi
 - \`ConfigMap\` and \`Secret\`: there is no store of them; a pod takes along what it refers to and its manifest has. \`podrt apply\`
   gives a pod that runs the contents that the manifest has now: its volumes show them, its variables after its next start.
 - \`PersistentVolumeClaim\`: a directory below \`/var/lib/podrt/claims/NAMESPACE/NAME\`, made for the first pod that uses it and
-  kept when that is gone. How much is asked for is not enforced.
+  kept when that is gone; \`podrt volume\` lists and removes them. How much is asked for is not enforced.
 
 A manifest gets nothing of the machine unless whoever runs it says so. Each of these needs an option of \`podrt run\`, which the
 refusal names; at a terminal it is asked for once, and \`-A\` allows everything:

@@ -126,6 +126,7 @@ function buildProgram(
   declareContainerCommands(command);
   declareImageCommands(command);
   declareRegistryCommands(declare, program);
+  declareVolumeCommands(declare, program);
   command(
     "version",
     "print the versions of this program and of the daemon",
@@ -211,6 +212,22 @@ function declarePodCommands(command: Declare): void {
     .usage("[options] <pod...>")
     .option("-f, --force", "also those that run; without -t they are killed at once")
     .option("-t, --time <seconds>", "time between the stop signal and SIGKILL", seconds);
+}
+
+function declareVolumeCommands(declare: DeclareBelow, program: Command): void {
+  const volume = program
+    .command("volume")
+    .description("look after the volumes that stay when their pods go: those of PersistentVolumeClaims");
+  addInstanceOptions(volume);
+  declare(volume, "ls", "list them", async () => (await import("./volumes.ts")).volumes).addOption(
+    outputOption(),
+  );
+  declare(
+    volume,
+    "rm <volumes...>",
+    "delete volumes that no pod has, with all that is in them",
+    async () => (await import("./volumes.ts")).removeVolumes,
+  ).usage("[options] <name | namespace/name...>");
 }
 
 function declareContainerCommands(command: Declare): void {

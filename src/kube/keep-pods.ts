@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import { AlreadyExistsError, messageOf, NotFoundError, ResourceExhaustedError } from "../errors.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import type { Table } from "../state/table.ts";
+import { type Claim, listClaims, removeClaim } from "./claims.ts";
 import type { Clock, Lifecycle } from "./lifecycle.ts";
 import { NO_OBJECTS } from "./manifest/objects.ts";
 import { graceSecondsOf, type Pod, type PodHome, podKey } from "./pod.ts";
@@ -38,6 +39,10 @@ export interface Keeper {
   stop(namespace: string, name: string, graceSeconds?: number): Promise<void>;
   /** Stops and removes a pod; resolves when nothing of it is left. Unknown: NotFoundError. */
   delete(namespace: string, name: string, graceSeconds?: number): Promise<void>;
+  /** The directories of claims, in use or not. */
+  volumes(): Claim[];
+  /** Deletes a claim's directory. NotFoundError, or FailedPreconditionError while a kept pod has it. */
+  removeVolume(namespace: string, name: string): Promise<void>;
   /** Stops keeping; the pods go on as they are. */
   close(): Promise<void>;
 }
@@ -142,6 +147,8 @@ export function keepPods(deps: KeeperDeps): Keeper {
         .toSorted((a, b) => Number(BigInt(b.createdAtNs) - BigInt(a.createdAtNs))),
     stop: async (namespace, name, graceSeconds) => end(find(namespace, name), graceSeconds, false),
     delete: async (namespace, name, graceSeconds) => end(find(namespace, name), graceSeconds, true),
+    volumes: () => listClaims(deps.home, podsOf(workers)),
+    removeVolume: (namespace, name) => removeClaim(deps.home, podsOf(workers), namespace, name),
     async close() {
       unsubscribe();
       cancelResync();
@@ -151,6 +158,10 @@ export function keepPods(deps: KeeperDeps): Keeper {
       });
     },
   };
+}
+
+function podsOf(workers: ReadonlyMap<string, PodWorker>): Pod[] {
+  return [...workers.values()].map((worker) => worker.record().pod);
 }
 
 /** What a running pod cannot be given anew. */

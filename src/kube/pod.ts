@@ -67,7 +67,12 @@ export function filesVolumePath(home: Pick<PodHome, "stateDir">, pod: Pod, volum
 
 /** The directory that stands for a PersistentVolumeClaim; it stays when the pods that use it are gone. */
 export function claimPath(home: Pick<PodHome, "stateDir">, namespace: string, claim: string): string {
-  return join(home.stateDir, "claims", namespace, claim);
+  return join(claimsDir(home), namespace, claim);
+}
+
+/** Below it `NAMESPACE/NAME`; names that begin with a dot are podrt's own. */
+export function claimsDir(home: Pick<PodHome, "stateDir">): string {
+  return join(home.stateDir, "claims");
 }
 
 /** As the kubelet lays out logs; below it `CONTAINER/ATTEMPT.log`. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync } from "node:fs";
 import { chmod, chown, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
 import { writeAtomically } from "./atomic-directory.ts";
 import { prepareHostPath } from "./host-path.ts";
@@ -76,7 +76,8 @@ export async function pruneAttempts(directory: string, firstKept: number): Promi
 /** As a kubelet makes it: open to every user, or with fsGroup, that group's and inherited by it. */
 async function makeDirectory(path: string, group: number | undefined): Promise<void> {
   if (existsSync(path)) return;
-  const unfinished = `${path}.new`;
+  // No claim or volume may have such a name.
+  const unfinished = join(dirname(path), `.${basename(path)}.new`);
   await mkdir(unfinished, { recursive: true });
   if (group !== undefined) await chown(unfinished, 0, group);
   await chmod(unfinished, group === undefined ? 0o777 : 0o2777);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { eventually } from "./harness/eventually.ts";
@@ -105,6 +105,19 @@ test("a claim's directory outlives the pod, a volume in memory does not, and bot
     "kept",
     "a",
   ]);
+  const listed = JSON.parse((await fixture.daemon.podrt("volume", "ls", "-o", "json")).stdout);
+  expect(listed).toMatchObject([{ namespace: "default", name: "disk", pods: [] }]);
+  const holder = podOf("holder", "sleep 3600", mounts, volumes, who).replace(
+    "spec:",
+    "spec:\n  terminationGracePeriodSeconds: 0",
+  );
+  expect((await fixture.daemon.podrtWith({ stdin: OBJECTS + holder }, "run", "--detach", "-")).code).toBe(0);
+  const refused = await fixture.daemon.podrt("volume", "rm", "disk");
+  expect(refused.stderr).toBe("podrt: volume disk belongs to pod default/holder; remove the pod first\n");
+  expect((await fixture.daemon.podrt("rm", "-f", "holder")).code).toBe(0);
+  expect(await fixture.daemon.podrt("volume", "rm", "disk")).toMatchObject({ code: 0, stdout: "disk\n" });
+  expect(existsSync(listed[0].path)).toBe(false);
+  expect((await fixture.daemon.podrt("volume", "rm", "disk")).stderr).toContain("there is no volume disk");
   expect(await fixture.daemon.leftovers()).toEqual([]);
   expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(fixture.daemon.root);
 });

@@ -12,6 +12,7 @@ import { listPods } from "./list-pods.ts";
 import { pullWithProgress } from "./pull.ts";
 import { runPod } from "./run-pod.ts";
 import { stopPod } from "./stop-pod.ts";
+import { listVolumes, removeVolume } from "./volumes.ts";
 
 /** podrt's own service, for its commands; see proto/podrt/v1/podrt.proto. */
 export function podrtRoutes(
@@ -28,6 +29,8 @@ export function podrtRoutes(
       import: (request, { signal }) => importImages(runtime, request, signal),
       pull: (request, { signal }) => pullWithProgress(runtime, request, signal),
       exec: (requests, { signal }) => execStream(runtime, requests, signal),
+      listVolumes: () => listVolumes(keeper),
+      removeVolume: (request) => removeVolume(keeper, request),
       debugDump: () => debugDumpPieces(dump),
       attach: (requests, { signal }) => attachStream(runtime, requests, signal),
     });

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file podrt/v1/podrt.proto.
  */
 export const file_podrt_v1_podrt: GenFile = /*@__PURE__*/
-  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEiVAoNUnVuUG9kUmVxdWVzdBIlCgVmaWxlcxgBIAMoCzIWLnBvZHJ0LnYxLk1hbmlmZXN0RmlsZRINCgVhbGxvdxgCIAMoCRINCgVhcHBseRgDIAEoCCIqCgxNYW5pZmVzdEZpbGUSDAoEbmFtZRgBIAEoCRIMCgR0ZXh0GAIgASgJInEKDlJ1blBvZFJlc3BvbnNlEh8KBHBvZHMYASADKAsyES5wb2RydC52MS5Qb2ROYW1lEg0KBW5vdGVzGAIgAygJEh0KBW5lZWRzGAMgAygLMg4ucG9kcnQudjEuTmVlZBIQCghvdXRjb21lcxgEIAMoCSI2CgROZWVkEhIKCnBlcm1pc3Npb24YASABKAkSDQoFcGxhY2UYAiABKAkSCwoDd2h5GAMgASgJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2QiqAIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lchINCgVvd25lchgLIAEoCRITCgtwZXJtaXNzaW9ucxgMIAMoCSKzAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIIl8KDlN0b3BQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyIRCg9TdG9wUG9kUmVzcG9uc2UiYQoQRGVsZXRlUG9kUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIaCg1ncmFjZV9zZWNvbmRzGAMgASgNSACIAQFCEAoOX2dyYWNlX3NlY29uZHMiEwoRRGVsZXRlUG9kUmVzcG9uc2UiKwoNSW1wb3J0UmVxdWVzdBIMCgRwYXRoGAEgASgJEgwKBG5hbWUYAiABKAkiIAoLUHVsbFJlcXVlc3QSEQoJcmVmZXJlbmNlGAEgASgJImwKDUltYWdlUHJvZ3Jlc3MSDAoEc3RlcBgBIAEoCRISCgpkb25lX2J5dGVzGAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEiQKBWltYWdlGAQgASgLMhUucG9kcnQudjEuSW1hZ2VSZXN1bHQiLAoLSW1hZ2VSZXN1bHQSCgoCaWQYASABKAkSEQoJcmVmZXJlbmNlGAIgASgJIi0KDFRlcm1pbmFsU2l6ZRINCgV3aWR0aBgBIAEoDRIOCgZoZWlnaHQYAiABKA0idAoJRXhlY1N0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIPCgdjb21tYW5kGAIgAygJEgsKA3R0eRgDIAEoCBINCgVzdGRpbhgEIAEoCBIkCgRzaXplGAUgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpEBCgtFeGVjUmVxdWVzdBIkCgVzdGFydBgBIAEoCzITLnBvZHJ0LnYxLkV4ZWNTdGFydEgAEg8KBXN0ZGluGAIgASgMSAASFgoMc3RkaW5fY2xvc2VkGAMgASgISAASKAoGcmVzaXplGAQgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplSABCCQoHbWVzc2FnZSJJCgtBdHRhY2hTdGFydBIUCgxjb250YWluZXJfaWQYASABKAkSJAoEc2l6ZRgCIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZSKVAQoNQXR0YWNoUmVxdWVzdBImCgVzdGFydBgBIAEoCzIVLnBvZHJ0LnYxLkF0dGFjaFN0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIhIKEERlYnVnRHVtcFJlcXVlc3QiHgoORGVidWdEdW1wUGllY2USDAoEdGV4dBgBIAEoCSJSCgxTdHJlYW1PdXRwdXQSEAoGc3Rkb3V0GAEgASgMSAASEAoGc3RkZXJyGAIgASgMSAASEwoJZXhpdF9jb2RlGAMgASgFSABCCQoHbWVzc2FnZTLJBAoKUG9kU2VydmljZRI7CgZSdW5Qb2QSFy5wb2RydC52MS5SdW5Qb2RSZXF1ZXN0GhgucG9kcnQudjEuUnVuUG9kUmVzcG9uc2USQQoITGlzdFBvZHMSGS5wb2RydC52MS5MaXN0UG9kc1JlcXVlc3QaGi5wb2RydC52MS5MaXN0UG9kc1Jlc3BvbnNlEj4KB1N0b3BQb2QSGC5wb2RydC52MS5TdG9wUG9kUmVxdWVzdBoZLnBvZHJ0LnYxLlN0b3BQb2RSZXNwb25zZRJECglEZWxldGVQb2QSGi5wb2RydC52MS5EZWxldGVQb2RSZXF1ZXN0GhsucG9kcnQudjEuRGVsZXRlUG9kUmVzcG9uc2USPAoGSW1wb3J0EhcucG9kcnQudjEuSW1wb3J0UmVxdWVzdBoXLnBvZHJ0LnYxLkltYWdlUHJvZ3Jlc3MwARI4CgRQdWxsEhUucG9kcnQudjEuUHVsbFJlcXVlc3QaFy5wb2RydC52MS5JbWFnZVByb2dyZXNzMAESOQoERXhlYxIVLnBvZHJ0LnYxLkV4ZWNSZXF1ZXN0GhYucG9kcnQudjEuU3RyZWFtT3V0cHV0KAEwARI9CgZBdHRhY2gSFy5wb2RydC52MS5BdHRhY2hSZXF1ZXN0GhYucG9kcnQudjEuU3RyZWFtT3V0cHV0KAEwARJDCglEZWJ1Z0R1bXASGi5wb2RydC52MS5EZWJ1Z0R1bXBSZXF1ZXN0GhgucG9kcnQudjEuRGVidWdEdW1wUGllY2UwAWIGcHJvdG8z");
+  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEiVAoNUnVuUG9kUmVxdWVzdBIlCgVmaWxlcxgBIAMoCzIWLnBvZHJ0LnYxLk1hbmlmZXN0RmlsZRINCgVhbGxvdxgCIAMoCRINCgVhcHBseRgDIAEoCCIqCgxNYW5pZmVzdEZpbGUSDAoEbmFtZRgBIAEoCRIMCgR0ZXh0GAIgASgJInEKDlJ1blBvZFJlc3BvbnNlEh8KBHBvZHMYASADKAsyES5wb2RydC52MS5Qb2ROYW1lEg0KBW5vdGVzGAIgAygJEh0KBW5lZWRzGAMgAygLMg4ucG9kcnQudjEuTmVlZBIQCghvdXRjb21lcxgEIAMoCSI2CgROZWVkEhIKCnBlcm1pc3Npb24YASABKAkSDQoFcGxhY2UYAiABKAkSCwoDd2h5GAMgASgJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2QiqAIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lchINCgVvd25lchgLIAEoCRITCgtwZXJtaXNzaW9ucxgMIAMoCSKzAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIIl8KDlN0b3BQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyIRCg9TdG9wUG9kUmVzcG9uc2UiYQoQRGVsZXRlUG9kUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIaCg1ncmFjZV9zZWNvbmRzGAMgASgNSACIAQFCEAoOX2dyYWNlX3NlY29uZHMiEwoRRGVsZXRlUG9kUmVzcG9uc2UiKwoNSW1wb3J0UmVxdWVzdBIMCgRwYXRoGAEgASgJEgwKBG5hbWUYAiABKAkiIAoLUHVsbFJlcXVlc3QSEQoJcmVmZXJlbmNlGAEgASgJImwKDUltYWdlUHJvZ3Jlc3MSDAoEc3RlcBgBIAEoCRISCgpkb25lX2J5dGVzGAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEiQKBWltYWdlGAQgASgLMhUucG9kcnQudjEuSW1hZ2VSZXN1bHQiLAoLSW1hZ2VSZXN1bHQSCgoCaWQYASABKAkSEQoJcmVmZXJlbmNlGAIgASgJIi0KDFRlcm1pbmFsU2l6ZRINCgV3aWR0aBgBIAEoDRIOCgZoZWlnaHQYAiABKA0idAoJRXhlY1N0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIPCgdjb21tYW5kGAIgAygJEgsKA3R0eRgDIAEoCBINCgVzdGRpbhgEIAEoCBIkCgRzaXplGAUgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpEBCgtFeGVjUmVxdWVzdBIkCgVzdGFydBgBIAEoCzITLnBvZHJ0LnYxLkV4ZWNTdGFydEgAEg8KBXN0ZGluGAIgASgMSAASFgoMc3RkaW5fY2xvc2VkGAMgASgISAASKAoGcmVzaXplGAQgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplSABCCQoHbWVzc2FnZSJJCgtBdHRhY2hTdGFydBIUCgxjb250YWluZXJfaWQYASABKAkSJAoEc2l6ZRgCIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZSKVAQoNQXR0YWNoUmVxdWVzdBImCgVzdGFydBgBIAEoCzIVLnBvZHJ0LnYxLkF0dGFjaFN0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIhIKEERlYnVnRHVtcFJlcXVlc3QiHgoORGVidWdEdW1wUGllY2USDAoEdGV4dBgBIAEoCSJSCgxTdHJlYW1PdXRwdXQSEAoGc3Rkb3V0GAEgASgMSAASEAoGc3RkZXJyGAIgASgMSAASEwoJZXhpdF9jb2RlGAMgASgFSABCCQoHbWVzc2FnZSIUChJMaXN0Vm9sdW1lc1JlcXVlc3QiOAoTTGlzdFZvbHVtZXNSZXNwb25zZRIhCgd2b2x1bWVzGAEgAygLMhAucG9kcnQudjEuVm9sdW1lIlwKBlZvbHVtZRIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRwYXRoGAMgASgJEhUKDWNyZWF0ZWRfYXRfbnMYBCABKAMSDAoEcG9kcxgFIAMoCSI2ChNSZW1vdmVWb2x1bWVSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJIhYKFFJlbW92ZVZvbHVtZVJlc3BvbnNlMuQFCgpQb2RTZXJ2aWNlEjsKBlJ1blBvZBIXLnBvZHJ0LnYxLlJ1blBvZFJlcXVlc3QaGC5wb2RydC52MS5SdW5Qb2RSZXNwb25zZRJBCghMaXN0UG9kcxIZLnBvZHJ0LnYxLkxpc3RQb2RzUmVxdWVzdBoaLnBvZHJ0LnYxLkxpc3RQb2RzUmVzcG9uc2USPgoHU3RvcFBvZBIYLnBvZHJ0LnYxLlN0b3BQb2RSZXF1ZXN0GhkucG9kcnQudjEuU3RvcFBvZFJlc3BvbnNlEkQKCURlbGV0ZVBvZBIaLnBvZHJ0LnYxLkRlbGV0ZVBvZFJlcXVlc3QaGy5wb2RydC52MS5EZWxldGVQb2RSZXNwb25zZRI8CgZJbXBvcnQSFy5wb2RydC52MS5JbXBvcnRSZXF1ZXN0GhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzczABEjgKBFB1bGwSFS5wb2RydC52MS5QdWxsUmVxdWVzdBoXLnBvZHJ0LnYxLkltYWdlUHJvZ3Jlc3MwARI5CgRFeGVjEhUucG9kcnQudjEuRXhlY1JlcXVlc3QaFi5wb2RydC52MS5TdHJlYW1PdXRwdXQoATABEj0KBkF0dGFjaBIXLnBvZHJ0LnYxLkF0dGFjaFJlcXVlc3QaFi5wb2RydC52MS5TdHJlYW1PdXRwdXQoATABEkoKC0xpc3RWb2x1bWVzEhwucG9kcnQudjEuTGlzdFZvbHVtZXNSZXF1ZXN0Gh0ucG9kcnQudjEuTGlzdFZvbHVtZXNSZXNwb25zZRJNCgxSZW1vdmVWb2x1bWUSHS5wb2RydC52MS5SZW1vdmVWb2x1bWVSZXF1ZXN0Gh4ucG9kcnQudjEuUmVtb3ZlVm9sdW1lUmVzcG9uc2USQwoJRGVidWdEdW1wEhoucG9kcnQudjEuRGVidWdEdW1wUmVxdWVzdBoYLnBvZHJ0LnYxLkRlYnVnRHVtcFBpZWNlMAFiBnByb3RvMw");
 
 /**
  * @generated from message podrt.v1.RunPodRequest
@@ -792,6 +792,112 @@ export const StreamOutputSchema: GenMessage<StreamOutput> = /*@__PURE__*/
   messageDesc(file_podrt_v1_podrt, 24);
 
 /**
+ * @generated from message podrt.v1.ListVolumesRequest
+ */
+export type ListVolumesRequest = Message<"podrt.v1.ListVolumesRequest"> & {
+};
+
+/**
+ * Describes the message podrt.v1.ListVolumesRequest.
+ * Use `create(ListVolumesRequestSchema)` to create a new message.
+ */
+export const ListVolumesRequestSchema: GenMessage<ListVolumesRequest> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 25);
+
+/**
+ * @generated from message podrt.v1.ListVolumesResponse
+ */
+export type ListVolumesResponse = Message<"podrt.v1.ListVolumesResponse"> & {
+  /**
+   * @generated from field: repeated podrt.v1.Volume volumes = 1;
+   */
+  volumes: Volume[];
+};
+
+/**
+ * Describes the message podrt.v1.ListVolumesResponse.
+ * Use `create(ListVolumesResponseSchema)` to create a new message.
+ */
+export const ListVolumesResponseSchema: GenMessage<ListVolumesResponse> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 26);
+
+/**
+ * @generated from message podrt.v1.Volume
+ */
+export type Volume = Message<"podrt.v1.Volume"> & {
+  /**
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * On the daemon's machine.
+   *
+   * @generated from field: string path = 3;
+   */
+  path: string;
+
+  /**
+   * @generated from field: int64 created_at_ns = 4;
+   */
+  createdAtNs: bigint;
+
+  /**
+   * The kept pods that have it, as NAMESPACE/NAME.
+   *
+   * @generated from field: repeated string pods = 5;
+   */
+  pods: string[];
+};
+
+/**
+ * Describes the message podrt.v1.Volume.
+ * Use `create(VolumeSchema)` to create a new message.
+ */
+export const VolumeSchema: GenMessage<Volume> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 27);
+
+/**
+ * @generated from message podrt.v1.RemoveVolumeRequest
+ */
+export type RemoveVolumeRequest = Message<"podrt.v1.RemoveVolumeRequest"> & {
+  /**
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message podrt.v1.RemoveVolumeRequest.
+ * Use `create(RemoveVolumeRequestSchema)` to create a new message.
+ */
+export const RemoveVolumeRequestSchema: GenMessage<RemoveVolumeRequest> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 28);
+
+/**
+ * @generated from message podrt.v1.RemoveVolumeResponse
+ */
+export type RemoveVolumeResponse = Message<"podrt.v1.RemoveVolumeResponse"> & {
+};
+
+/**
+ * Describes the message podrt.v1.RemoveVolumeResponse.
+ * Use `create(RemoveVolumeResponseSchema)` to create a new message.
+ */
+export const RemoveVolumeResponseSchema: GenMessage<RemoveVolumeResponse> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 29);
+
+/**
  * @generated from service podrt.v1.PodService
  */
 export const PodService: GenService<{
@@ -876,6 +982,26 @@ export const PodService: GenService<{
     methodKind: "bidi_streaming";
     input: typeof AttachRequestSchema;
     output: typeof StreamOutputSchema;
+  },
+  /**
+   * The volumes that stay when their pods go: the directories of PersistentVolumeClaims.
+   *
+   * @generated from rpc podrt.v1.PodService.ListVolumes
+   */
+  listVolumes: {
+    methodKind: "unary";
+    input: typeof ListVolumesRequestSchema;
+    output: typeof ListVolumesResponseSchema;
+  },
+  /**
+   * Deletes one with all that is in it. FailedPrecondition while a kept pod has it.
+   *
+   * @generated from rpc podrt.v1.PodService.RemoveVolume
+   */
+  removeVolume: {
+    methodKind: "unary";
+    input: typeof RemoveVolumeRequestSchema;
+    output: typeof RemoveVolumeResponseSchema;
   },
   /**
    * What one needs to find out why a node misbehaves: a JSON document, in pieces.
