@@ -50,7 +50,9 @@ spec:
   hostNetwork: true
   containers: [{name: app, image: busybox, command: [sleep, "3600"]}]
 `;
-  expect((await daemon.podrtWith({ stdin: manifest }, "run", "--detach", "--allow-host-network", "-")).code).toBe(0);
+  expect(
+    (await daemon.podrtWith({ stdin: manifest }, "run", "--detach", "--allow-host-network", "-")).code,
+  ).toBe(0);
   const pod = await runningPod(daemon, "on-host");
   const pid = await containerPid(daemon, pod.containers[0]!.containerId);
   expect(namespaceOf(pid, "net")).toBe(namespaceOf("self", "net"));
