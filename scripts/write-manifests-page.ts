@@ -20,7 +20,8 @@ is ignored silently. Defaults are Kubernetes's.
 A manifest is one file or several, a directory, an address or standard input, with any number of documents of these kinds:
 
 - \`Pod\`; \`Deployment\`, which gives its replicas as \`NAME-0\`, \`NAME-1\` and so on; \`DaemonSet\` and \`Job\`, which give one
-  pod of their own name each. A Job that fails is tried again up to its \`backoffLimit\`.
+  pod of their own name each. A Job that fails is tried again up to its \`backoffLimit\`. \`CronJob\`: its pod is run at its times,
+  as \`NAME-MINUTE\`; \`podrt cronjobs\` lists them.
 - \`ConfigMap\` and \`Secret\`: there is no store of them; a pod takes along what it refers to and its manifest has. \`podrt apply\`
   gives a pod that runs the contents that the manifest has now: its volumes show them, its variables after its next start.
 - \`PersistentVolumeClaim\`: a directory below \`/var/lib/podrt/claims/NAMESPACE/NAME\`, made for the first pod that uses it and

@@ -15,8 +15,12 @@ export async function apply(
 ): Promise<number> {
   const files = await readManifests(names, io);
   using daemon = openDaemon(socketPath);
-  const { pods, outcomes } = await runPods(daemon, io, { files, allow: permissionsOf(options), apply: true });
+  const allow = permissionsOf(options);
+  const { pods, outcomes, cronJobs, cronOutcomes } = await runPods(daemon, io, { files, allow, apply: true });
   for (const [index, pod] of pods.entries()) await io.out(`${podTitle(pod)} ${outcomes[index]}\n`);
+  for (const [index, job] of cronJobs.entries()) {
+    await io.out(`cronjob ${podTitle(job)} ${cronOutcomes[index]}\n`);
+  }
   return 0;
 }
 
@@ -26,7 +30,7 @@ export async function down(
   names: readonly string[],
   { time }: { readonly time?: number },
 ): Promise<number> {
-  const { pods: wanted } = parseManifest(await readManifests(names, io));
+  const { pods: wanted, cronJobs } = parseManifest(await readManifests(names, io));
   using daemon = openDaemon(socketPath);
   const { pods: kept } = await daemon.pods.listPods({}, promptly());
   const found = kept.filter(({ name, owner }) =>
@@ -38,7 +42,11 @@ export async function down(
   );
   await Promise.all(found.map(({ name }) => remove(daemon, name!.namespace, name!.name, time)));
   for (const { name } of found) await io.out(`${podTitle(name!)}\n`);
-  if (found.length === 0) await io.err("podrt: none of the pods is kept\n");
+  const ended = await Promise.all(cronJobs.map(({ pod }) => endCronJob(daemon, pod)));
+  for (const [index, { pod }] of cronJobs.entries()) {
+    if (ended[index]) await io.out(`cronjob ${podTitle(pod)}\n`);
+  }
+  if (found.length === 0 && !ended.includes(true)) await io.err("podrt: none of the pods is kept\n");
   return 0;
 }
 
@@ -47,5 +55,19 @@ async function remove(daemon: Daemon, namespace: string, name: string, time?: nu
     await daemon.pods.deletePod({ namespace, name, ...(time === undefined ? {} : { graceSeconds: time }) });
   } catch (error) {
     if (!isNotFound(error)) throw error;
+  }
+}
+
+/** False where none of this name is kept. */
+export async function endCronJob(
+  daemon: Daemon,
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+): Promise<boolean> {
+  try {
+    await daemon.pods.deleteCronJob({ namespace, name });
+    return true;
+  } catch (error) {
+    if (isNotFound(error)) return false;
+    throw error;
   }
 }

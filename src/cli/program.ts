@@ -205,6 +205,11 @@ function declarePodCommands(command: Declare): void {
     .usage("[options] <file | directory | URL | - ...>")
     .option("-t, --time <seconds>", "time between the stop signal and SIGKILL", seconds);
   command("pods", "list pods", async () => (await import("./pods.ts")).pods).addOption(outputOption());
+  command(
+    "cronjobs",
+    "list CronJobs with their next runs",
+    async () => (await import("./cron-jobs.ts")).cronJobs,
+  ).addOption(outputOption());
   command("stop <pods...>", "stop pods and leave them listed", async () => (await import("./stop.ts")).stop)
     .usage("[options] <pod...>")
     .option("-t, --time <seconds>", "time between the stop signal and SIGKILL", seconds);

@@ -3,6 +3,7 @@ import { DeadlineExceededError, FailedPreconditionError } from "../errors.ts";
 import type { PodName } from "../gen/podrt/v1/podrt_pb.ts";
 import type { Container } from "../gen/runtime/v1/api_pb.ts";
 import { sleep } from "../lib/deadline.ts";
+import { endCronJob } from "./apply.ts";
 import { type Daemon, isAbsent, isNotFound, openDaemon } from "./client.ts";
 import { followLogs, type LogFollower } from "./follow-logs.ts";
 import {
@@ -52,21 +53,34 @@ async function runManifests(
   if (options.wait !== undefined && !options.detach) throw new UsageError("--wait needs --detach");
   const files = await readManifests(names, io);
   using daemon = openDaemon(socketPath);
-  const { pods } = await runPods(daemon, io, { files, allow: permissionsOf(options) });
-  if (!options.detach) return await stay(daemon, io, pods);
+  const { pods, cronJobs } = await runPods(daemon, io, { files, allow: permissionsOf(options) });
+  if (!options.detach) return await stay(daemon, io, pods, cronJobs);
   for (const pod of pods) await io.out(`${podTitle(pod)}\n`);
+  for (const job of cronJobs) await io.out(`cronjob ${podTitle(job)}\n`);
   if (options.wait !== undefined) await waitUntilRunning(daemon, io, pods, options.wait);
   return 0;
 }
 
-/** Shows logs and troubles until Ctrl-C or until all pods are done, then removes them. */
-async function stay(daemon: Daemon, io: Io, names: readonly PodName[]): Promise<number> {
+/** Shows logs and troubles until Ctrl-C or until all pods are done, which CronJobs never are, then removes them. */
+async function stay(
+  daemon: Daemon,
+  io: Io,
+  names: readonly PodName[],
+  cronJobs: readonly PodName[],
+): Promise<number> {
   const paint = painter(io);
   const titles = new Map<string, string>();
   const prefixOf = (container: Container) => titles.get(container.id) ?? `${containerName(container)} | `;
   await using follower = followLogs(daemon, io, { prefixOf, showTimes: false });
-  const watch = podWatch(daemon, io, names, follower, (pod, container) => {
-    const name = names.length === 1 ? containerName(container) : `${pod.name}/${containerName(container)}`;
+  const owners = new Set(cronJobs.map(({ namespace, name }) => `${namespace}/CronJob/${name}`));
+  const uids = new Set(names.map(({ uid }) => uid));
+  const isOurs = ({ uid, namespace, kept }: PodEntry) =>
+    uids.has(uid) || owners.has(`${namespace}/${kept?.owner}`);
+  const watch = podWatch(daemon, io, isOurs, follower, (pod, container) => {
+    const name =
+      names.length === 1 && cronJobs.length === 0
+        ? containerName(container)
+        : `${pod.name}/${containerName(container)}`;
     titles.set(container.id, paint(`${name} | `, colorFor(name)));
   });
   let pods: readonly PodEntry[] = [];
@@ -74,8 +88,9 @@ async function stay(daemon: Daemon, io: Io, names: readonly PodName[]): Promise<
     do {
       await sleep(LOOK_MS, io.interrupted).catch(() => {});
       pods = await watch();
-    } while (!io.interrupted.aborted && !pods.every(isDone));
+    } while (!io.interrupted.aborted && (cronJobs.length > 0 || !pods.every(isDone)));
   } finally {
+    for (const job of cronJobs) await endCronJob(daemon, job);
     await removeAll(daemon, io, names, watch);
   }
   const failed = pods.filter(({ kept }) => kept?.phase === "Failed");
@@ -87,11 +102,10 @@ async function stay(daemon: Daemon, io: Io, names: readonly PodName[]): Promise<
 function podWatch(
   daemon: Daemon,
   io: Io,
-  names: readonly PodName[],
+  isOurs: (pod: PodEntry) => boolean,
   follower: LogFollower,
   entitle: (pod: PodEntry, container: Container) => void,
 ): () => Promise<PodEntry[]> {
-  const uids = new Set(names.map(({ uid }) => uid));
   const told = new Map<string, string>();
   let last: PodEntry[] = [];
   let absentSinceMs: number | undefined;
@@ -106,7 +120,7 @@ function podWatch(
       return last;
     }
     absentSinceMs = undefined;
-    last = inventory.pods.filter(({ uid }) => uids.has(uid));
+    last = inventory.pods.filter(isOurs);
     for (const pod of last) {
       for (const container of pod.containers) entitle(pod, container);
       for (const [source, line] of troublesOf(pod)) {

@@ -14,6 +14,7 @@ import { serveCri } from "../cri/server.ts";
 import { debugDump } from "../debug/dump.ts";
 import { FailedPreconditionError, PermissionDeniedError } from "../errors.ts";
 import { addBuiltInPause } from "../image/built-in-pause.ts";
+import { openCronJobs } from "../kube/cron-jobs.ts";
 import { startKeeper } from "../kube/keeper.ts";
 import { openPods } from "../kube/pod-record.ts";
 import { configureLog, logger } from "../lib/logger.ts";
@@ -76,7 +77,11 @@ export async function serve(options: ServeOptions): Promise<number> {
   const metrics = await startMetrics(config, families);
   const dump = () => debugDump(paths, config, { families });
   process.on("SIGUSR1", () => void writeDump(paths, dump));
-  const keeper = startKeeper(runtime, openPods(state.database, state.putAside));
+  const keeper = startKeeper(
+    runtime,
+    openPods(state.database, state.putAside),
+    openCronJobs(state.database, state.putAside),
+  );
   const server = await serveCri({
     socketPath: paths.socket,
     passedSocket: serviceManager.socket,

@@ -106,7 +106,8 @@ export async function quiet(): Promise<void> {
   for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
-function tableOf(map: Map<string, PodRecord>): Table<PodRecord> {
+/** A table in memory. */
+export function tableOf<T>(map: Map<string, T>): Table<T> {
   return {
     get: (key) => map.get(key),
     // Through JSON, as the database does.

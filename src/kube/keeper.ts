@@ -19,17 +19,21 @@ import { stopSandbox } from "../sandbox/stop.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import type { Table } from "../state/table.ts";
+import { type CronJobs, type CronRecord, keepCronJobs } from "./cron-jobs.ts";
 import { hostAddresses } from "./host-addresses.ts";
-import { type Keeper, keepPods } from "./keep-pods.ts";
+import { keepPods, type Keeper as PodKeeper } from "./keep-pods.ts";
 import { type ContainerView, type Lifecycle, type SandboxView, systemClock } from "./lifecycle.ts";
 import { keepManifestDirectory } from "./manifest-directory.ts";
 import { podKey } from "./pod.ts";
 import type { PodRecord } from "./pod-record.ts";
 
-export type { Keeper } from "./keep-pods.ts";
+/** What keeps this machine's pods, with those that are run at their times. */
+export interface Keeper extends PodKeeper {
+  readonly cronJobs: CronJobs;
+}
 
 /** Goes on with the pods of `table` on this machine's runtime; call it once recovery is over. */
-export function startKeeper(runtime: Runtime, table: Table<PodRecord>): Keeper {
+export function startKeeper(runtime: Runtime, table: Table<PodRecord>, cronTable: Table<CronRecord>): Keeper {
   const { restart_backoff_ms: firstMs, restart_backoff_max_ms: maxMs, manifest_dir } = runtime.config.pods;
   const keeper = keepPods({
     lifecycle: runtimeLifecycle(runtime),
@@ -47,12 +51,22 @@ export function startKeeper(runtime: Runtime, table: Table<PodRecord>): Keeper {
     backOff: { firstMs, maxMs },
     log: (message, pod) => runtime.log.info({ pod: podKey(pod) }, message),
   });
-  if (manifest_dir === undefined) return keeper;
-  const directory = keepManifestDirectory(manifest_dir, { keeper, clock: systemClock, log: runtime.log });
+  const cronJobs = keepCronJobs({
+    table: cronTable,
+    keeper,
+    clock: systemClock,
+    log: (message, { pod }) => runtime.log.info({ cronJob: podKey(pod) }, message),
+  });
+  const directory =
+    manifest_dir === undefined
+      ? undefined
+      : keepManifestDirectory(manifest_dir, { keeper, clock: systemClock, log: runtime.log });
   return {
     ...keeper,
+    cronJobs,
     async close() {
-      await Promise.race([directory.close(), sleep(CLOSE_MS)]);
+      cronJobs.close();
+      if (directory !== undefined) await Promise.race([directory.close(), sleep(CLOSE_MS)]);
       await keeper.close();
     },
   };

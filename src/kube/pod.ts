@@ -22,6 +22,24 @@ export interface Pod {
   readonly permissions?: readonly string[];
 }
 
+/** When a CronJob runs its pod, by the fields of its spec (batch/v1) with their defaults. */
+export interface CronPolicy {
+  readonly schedule: string;
+  /** Absent for the machine's. */
+  readonly timeZone?: string;
+  readonly concurrencyPolicy: "Allow" | "Forbid" | "Replace";
+  readonly startingDeadlineSeconds?: number;
+  readonly suspend: boolean;
+  readonly successfulJobsHistoryLimit: number;
+  readonly failedJobsHistoryLimit: number;
+}
+
+/** A pod that is run at its times, under its own name with the minute after it. */
+export interface CronJob {
+  readonly policy: CronPolicy;
+  readonly pod: Pod;
+}
+
 /** How a Job's pod is tried again. */
 export interface JobPolicy {
   /** So many failures are followed by another attempt; the next one is the pod's. */

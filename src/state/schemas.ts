@@ -95,17 +95,24 @@ export const attachmentSchema = v.looseObject({
   isReleasing: v.boolean(),
 });
 
+const keptPod = v.looseObject({
+  namespace: v.string(),
+  name: v.string(),
+  uid: v.string(),
+  spec: v.looseObject({ containers: v.array(v.looseObject({ name: v.string() })) }),
+});
+
 export const podSchema = v.looseObject({
-  pod: v.looseObject({
-    namespace: v.string(),
-    name: v.string(),
-    uid: v.string(),
-    spec: v.looseObject({ containers: v.array(v.looseObject({ name: v.string() })) }),
-  }),
+  pod: keptPod,
   createdAtNs: nanoseconds,
   nextSandboxAttempt: v.number(),
   containers: v.record(
     v.string(),
     v.looseObject({ nextAttempt: v.number(), crashes: v.number(), notBeforeMs: v.number() }),
   ),
+});
+
+export const cronJobSchema = v.looseObject({
+  job: v.looseObject({ policy: v.looseObject({ schedule: v.string() }), pod: keptPod }),
+  createdAtMs: v.number(),
 });

@@ -17,6 +17,7 @@ export const TABLE_NAMES = [
   "leases",
   "attachments",
   "pods",
+  "cron_jobs",
   "settings",
 ] as const;
 

@@ -298,3 +298,27 @@ spec:
   expect(down.stdout.split("\n").sort()).toEqual(["", "applied-0", "applied-1"]);
   expect((await daemon.pods.listPods({})).pods).toEqual([]);
 });
+
+test("a CronJob is kept, listed with its next run, and goes with down", async () => {
+  const { daemon } = fixture;
+  const manifest = `apiVersion: batch/v1
+kind: CronJob
+metadata: {name: yearly}
+spec:
+  schedule: "30 4 1 1 *"
+  timeZone: UTC
+  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: app, image: busybox, command: ["true"]}]}}}}
+`;
+  const apply = () => daemon.podrtWith({ stdin: manifest }, "apply", "-");
+  expect((await apply()).stdout).toBe("cronjob yearly created\n");
+  await daemon.kill();
+  await daemon.start();
+  expect((await apply()).stdout).toBe("cronjob yearly unchanged\n");
+  const [job] = JSON.parse((await daemon.podrt("cronjobs", "-o", "json")).stdout);
+  expect(job).toMatchObject({ name: "yearly", schedule: "30 4 1 1 *", active: [] });
+  expect(job.nextRun).toMatch(/^\d{4}-01-01T04:30:00Z$/);
+  const again = await daemon.podrtWith({ stdin: manifest }, "run", "--detach", "-");
+  expect(again.stderr).toContain("CronJob default/yearly exists; change it with `podrt apply`");
+  expect((await daemon.podrtWith({ stdin: manifest }, "down", "-")).stdout).toBe("cronjob yearly\n");
+  expect(JSON.parse((await daemon.podrt("cronjobs", "-o", "json")).stdout)).toEqual([]);
+});

@@ -4,6 +4,7 @@ import type { Runtime } from "../../container/runtime.ts";
 import { PodService } from "../../gen/podrt/v1/podrt_pb.ts";
 import type { Keeper } from "../../kube/keeper.ts";
 import { attachStream } from "./attach.ts";
+import { deleteCronJob, listCronJobs } from "./cron-jobs.ts";
 import { debugDumpPieces } from "./debug-dump.ts";
 import { deletePod } from "./delete-pod.ts";
 import { execStream } from "./exec.ts";
@@ -29,6 +30,8 @@ export function podrtRoutes(
       import: (request, { signal }) => importImages(runtime, request, signal),
       pull: (request, { signal }) => pullWithProgress(runtime, request, signal),
       exec: (requests, { signal }) => execStream(runtime, requests, signal),
+      listCronJobs: () => listCronJobs(keeper),
+      deleteCronJob: (request) => deleteCronJob(keeper, request),
       listVolumes: () => listVolumes(keeper),
       removeVolume: (request) => removeVolume(keeper, request),
       debugDump: () => debugDumpPieces(dump),

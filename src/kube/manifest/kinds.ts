@@ -10,7 +10,14 @@ import { ManifestReader } from "./reader.ts";
 import type { ObjectKind } from "./references.ts";
 import { describe, type Schema } from "./schema.ts";
 import { WORKLOAD_FIELDS } from "./workload-fields.ts";
-import { podOf, podsOfDaemonSet, podsOfDeployment, podsOfJob, type WantedPod } from "./workloads.ts";
+import {
+  podOf,
+  podsOfCronJob,
+  podsOfDaemonSet,
+  podsOfDeployment,
+  podsOfJob,
+  type WantedPod,
+} from "./workloads.ts";
 
 /** What one document asks for, and how to tell of problems with it. */
 export interface ReadDocument {
@@ -30,6 +37,8 @@ const KINDS: Readonly<
   DaemonSet: (root, reader, _objects, report) =>
     read(WORKLOAD_FIELDS.DaemonSet, root, reader, report, podsOfDaemonSet),
   Job: (root, reader, _objects, report) => read(WORKLOAD_FIELDS.Job, root, reader, report, podsOfJob),
+  CronJob: (root, reader, _objects, report) =>
+    read(WORKLOAD_FIELDS.CronJob, root, reader, report, podsOfCronJob),
   ConfigMap: (root, reader, objects, report) =>
     read(FIELDS.ConfigMap, root, reader, report, (manifest) =>
       addObject("ConfigMap", manifest.metadata, configMapContents(manifest, report), objects, report),

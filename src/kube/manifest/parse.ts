@@ -2,7 +2,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { LineCounter } from "yaml";
 import { needsOf } from "../permissions.ts";
-import { type Pod, podHostname, podKey } from "../pod.ts";
+import { type CronJob, type CronPolicy, type Pod, podHostname, podKey } from "../pod.ts";
 import type { Report } from "./checks.ts";
 import { parseDocuments } from "./documents.ts";
 import { type ReadDocument, readDocument } from "./kinds.ts";
@@ -26,6 +26,7 @@ const MAX_TOTAL_BYTES = 32 * 1024 * 1024;
 /** The pods of a manifest, and what whoever runs it should know, a line each. */
 export interface ParsedManifest {
   readonly pods: readonly Pod[];
+  readonly cronJobs: readonly CronJob[];
   readonly notes: readonly string[];
   /** What the pods need a permission for, each permission once. */
   readonly needs: readonly PlacedNeed[];
@@ -73,7 +74,8 @@ export function parseManifest(files: readonly ManifestFile[]): ParsedManifest {
   throwProblems(all);
   const needs = new Map(pods.flatMap((pod) => pod.needs.map((need) => [need.permission, need] as const)));
   return {
-    pods: pods.map(({ pod }) => pod),
+    pods: pods.filter(({ cron }) => cron === undefined).map(({ pod }) => pod),
+    cronJobs: pods.flatMap(({ pod, cron }) => (cron === undefined ? [] : [{ policy: cron, pod }])),
     notes: all.flatMap((problems) => problems.notes()),
     needs: [...needs.values()],
   };
@@ -83,10 +85,11 @@ interface NamedPod {
   readonly pod: Pod;
   readonly report: Report;
   readonly needs: readonly PlacedNeed[];
+  readonly cron: CronPolicy | undefined;
 }
 
 function podsOf({ wanted, report, place }: ReadDocument, objects: ObjectSet): NamedPod[] {
-  return wanted.map(({ manifest: { metadata, spec }, owner, job, prefix }, index) => {
+  return wanted.map(({ manifest: { metadata, spec }, owner, job, cron, prefix }, index) => {
     const namespace = metadata.namespace ?? "default";
     // The pods of one template lack the same: that is told once.
     const told: Report = index === 0 ? (path, message) => report(prefix + path, message) : () => {};
@@ -112,7 +115,7 @@ function podsOf({ wanted, report, place }: ReadDocument, objects: ObjectSet): Na
       const whole = prefix + path;
       return { permission, place: `${place(whole)}: ${whole}`, why };
     });
-    return { pod, report, needs };
+    return { pod, report, needs, cron };
   });
 }
 

@@ -2,7 +2,8 @@
 import { PodSpec } from "./fields.ts";
 import * as names from "./names.ts";
 import { ObjectMeta } from "./object-fields.ts";
-import { integer, oneOf, only, string } from "./scalars.ts";
+import { boolean, integer, oneOf, only, string } from "./scalars.ts";
+import { cronSchedule, timeZone } from "./schedule.ts";
 import { mapOf, meaningless, record, required, type TypeOf, unsupported } from "./schema.ts";
 
 /** Kinds that are read for the pods they ask for. */
@@ -81,6 +82,25 @@ const Job = record({
   status: unsupported(WRITTEN),
 });
 
+const CronJobSpec = record({
+  schedule: required(string(cronSchedule)),
+  timeZone: string(timeZone),
+  concurrencyPolicy: oneOf("Allow", "Forbid", "Replace"),
+  startingDeadlineSeconds: integer(0, 2_147_483_647),
+  suspend: boolean(),
+  successfulJobsHistoryLimit: integer(0, 100),
+  failedJobsHistoryLimit: integer(0, 100),
+  jobTemplate: required(record({ metadata: ObjectMeta, spec: required(JobSpec) })),
+});
+
+const CronJob = record({
+  apiVersion: required(oneOf("batch/v1")),
+  kind: required(oneOf("CronJob")),
+  metadata: required(ObjectMeta),
+  spec: required(CronJobSpec),
+  status: unsupported(WRITTEN),
+});
+
 export const WORKLOAD_FIELDS = {
   Deployment,
   DeploymentSpec,
@@ -88,6 +108,8 @@ export const WORKLOAD_FIELDS = {
   DaemonSetSpec,
   Job,
   JobSpec,
+  CronJob,
+  CronJobSpec,
   LabelSelector,
   PodTemplateSpec,
 } as const;
@@ -95,4 +117,5 @@ export const WORKLOAD_FIELDS = {
 export type DeploymentManifest = TypeOf<typeof Deployment>;
 export type DaemonSetManifest = TypeOf<typeof DaemonSet>;
 export type JobManifest = TypeOf<typeof Job>;
+export type CronJobManifest = TypeOf<typeof CronJob>;
 export type PodTemplate = TypeOf<typeof PodTemplateSpec>;

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { JobPolicy } from "../pod.ts";
+import type { CronPolicy, JobPolicy } from "../pod.ts";
 import { checkPod, type Report } from "./checks.ts";
 import type { PodManifest } from "./fields.ts";
 import { nearMiss } from "./near-miss.ts";
-import type { DaemonSetManifest, DeploymentManifest, JobManifest, PodTemplate } from "./workload-fields.ts";
+import type {
+  CronJobManifest,
+  DaemonSetManifest,
+  DeploymentManifest,
+  JobManifest,
+  PodTemplate,
+} from "./workload-fields.ts";
 
 /** A pod as a document asks for it, with what stands around it. */
 export interface WantedPod {
@@ -11,6 +17,8 @@ export interface WantedPod {
   /** As in `Deployment/web`; absent for a Pod of its own. */
   readonly owner?: string;
   readonly job?: JobPolicy;
+  /** Set where it is not run at once but at its times. */
+  readonly cron?: CronPolicy;
   /** Where the pod's `spec` stands in the document, as in `spec.template.`. */
   readonly prefix: string;
 }
@@ -18,6 +26,7 @@ export interface WantedPod {
 const TEMPLATE = "spec.template.";
 /** Kubernetes's own (batch/v1). */
 const BACKOFF_LIMIT = 6;
+const MAX_CRON_NAME = 52;
 
 export function podOf(manifest: PodManifest, report: Report): WantedPod[] {
   if (manifest.metadata.name === undefined && manifest.metadata.generateName === undefined) {
@@ -59,6 +68,33 @@ export function podsOfJob({ metadata, spec }: JobManifest, report: Report): Want
   const limited = Number.isFinite(seconds) ? { activeDeadlineSeconds: seconds } : {};
   const manifest = { ...pod.manifest, spec: { ...pod.manifest.spec, ...limited } };
   return [{ ...pod, manifest, job: { backoffLimit } }];
+}
+
+/** Its Job's pod, as it is at each of its times. */
+export function podsOfCronJob({ metadata, spec }: CronJobManifest, report: Report): WantedPod[] {
+  const at = (path: string, message: string) =>
+    report(path.startsWith("spec.") ? `spec.jobTemplate.${path}` : path, message);
+  const { schedule, timeZone, concurrencyPolicy = "Allow", startingDeadlineSeconds, suspend = false } = spec;
+  // Names of its pods get the minute after them.
+  if ((metadata.name ?? "").length > MAX_CRON_NAME) {
+    report("metadata.name", `expected at most ${MAX_CRON_NAME} characters`);
+  }
+  const [wanted] = podsOfJob(
+    { apiVersion: "batch/v1", kind: "Job", metadata, spec: spec.jobTemplate.spec },
+    at,
+  );
+  const cron: CronPolicy = {
+    schedule,
+    ...(timeZone === undefined ? {} : { timeZone }),
+    concurrencyPolicy,
+    ...(startingDeadlineSeconds === undefined ? {} : { startingDeadlineSeconds }),
+    suspend,
+    successfulJobsHistoryLimit: spec.successfulJobsHistoryLimit ?? 3,
+    failedJobsHistoryLimit: spec.failedJobsHistoryLimit ?? 1,
+  };
+  return [
+    { ...wanted!, owner: `CronJob/${metadata.name}`, prefix: `spec.jobTemplate.${wanted!.prefix}`, cron },
+  ];
 }
 
 function templated(

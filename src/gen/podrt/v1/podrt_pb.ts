@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file podrt/v1/podrt.proto.
  */
 export const file_podrt_v1_podrt: GenFile = /*@__PURE__*/
-  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEiVAoNUnVuUG9kUmVxdWVzdBIlCgVmaWxlcxgBIAMoCzIWLnBvZHJ0LnYxLk1hbmlmZXN0RmlsZRINCgVhbGxvdxgCIAMoCRINCgVhcHBseRgDIAEoCCIqCgxNYW5pZmVzdEZpbGUSDAoEbmFtZRgBIAEoCRIMCgR0ZXh0GAIgASgJInEKDlJ1blBvZFJlc3BvbnNlEh8KBHBvZHMYASADKAsyES5wb2RydC52MS5Qb2ROYW1lEg0KBW5vdGVzGAIgAygJEh0KBW5lZWRzGAMgAygLMg4ucG9kcnQudjEuTmVlZBIQCghvdXRjb21lcxgEIAMoCSI2CgROZWVkEhIKCnBlcm1pc3Npb24YASABKAkSDQoFcGxhY2UYAiABKAkSCwoDd2h5GAMgASgJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2QiqAIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lchINCgVvd25lchgLIAEoCRITCgtwZXJtaXNzaW9ucxgMIAMoCSKzAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIIl8KDlN0b3BQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyIRCg9TdG9wUG9kUmVzcG9uc2UiYQoQRGVsZXRlUG9kUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIaCg1ncmFjZV9zZWNvbmRzGAMgASgNSACIAQFCEAoOX2dyYWNlX3NlY29uZHMiEwoRRGVsZXRlUG9kUmVzcG9uc2UiKwoNSW1wb3J0UmVxdWVzdBIMCgRwYXRoGAEgASgJEgwKBG5hbWUYAiABKAkiIAoLUHVsbFJlcXVlc3QSEQoJcmVmZXJlbmNlGAEgASgJImwKDUltYWdlUHJvZ3Jlc3MSDAoEc3RlcBgBIAEoCRISCgpkb25lX2J5dGVzGAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEiQKBWltYWdlGAQgASgLMhUucG9kcnQudjEuSW1hZ2VSZXN1bHQiLAoLSW1hZ2VSZXN1bHQSCgoCaWQYASABKAkSEQoJcmVmZXJlbmNlGAIgASgJIi0KDFRlcm1pbmFsU2l6ZRINCgV3aWR0aBgBIAEoDRIOCgZoZWlnaHQYAiABKA0idAoJRXhlY1N0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIPCgdjb21tYW5kGAIgAygJEgsKA3R0eRgDIAEoCBINCgVzdGRpbhgEIAEoCBIkCgRzaXplGAUgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpEBCgtFeGVjUmVxdWVzdBIkCgVzdGFydBgBIAEoCzITLnBvZHJ0LnYxLkV4ZWNTdGFydEgAEg8KBXN0ZGluGAIgASgMSAASFgoMc3RkaW5fY2xvc2VkGAMgASgISAASKAoGcmVzaXplGAQgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplSABCCQoHbWVzc2FnZSJJCgtBdHRhY2hTdGFydBIUCgxjb250YWluZXJfaWQYASABKAkSJAoEc2l6ZRgCIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZSKVAQoNQXR0YWNoUmVxdWVzdBImCgVzdGFydBgBIAEoCzIVLnBvZHJ0LnYxLkF0dGFjaFN0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIhIKEERlYnVnRHVtcFJlcXVlc3QiHgoORGVidWdEdW1wUGllY2USDAoEdGV4dBgBIAEoCSJSCgxTdHJlYW1PdXRwdXQSEAoGc3Rkb3V0GAEgASgMSAASEAoGc3RkZXJyGAIgASgMSAASEwoJZXhpdF9jb2RlGAMgASgFSABCCQoHbWVzc2FnZSIUChJMaXN0Vm9sdW1lc1JlcXVlc3QiOAoTTGlzdFZvbHVtZXNSZXNwb25zZRIhCgd2b2x1bWVzGAEgAygLMhAucG9kcnQudjEuVm9sdW1lIlwKBlZvbHVtZRIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRwYXRoGAMgASgJEhUKDWNyZWF0ZWRfYXRfbnMYBCABKAMSDAoEcG9kcxgFIAMoCSI2ChNSZW1vdmVWb2x1bWVSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJIhYKFFJlbW92ZVZvbHVtZVJlc3BvbnNlMuQFCgpQb2RTZXJ2aWNlEjsKBlJ1blBvZBIXLnBvZHJ0LnYxLlJ1blBvZFJlcXVlc3QaGC5wb2RydC52MS5SdW5Qb2RSZXNwb25zZRJBCghMaXN0UG9kcxIZLnBvZHJ0LnYxLkxpc3RQb2RzUmVxdWVzdBoaLnBvZHJ0LnYxLkxpc3RQb2RzUmVzcG9uc2USPgoHU3RvcFBvZBIYLnBvZHJ0LnYxLlN0b3BQb2RSZXF1ZXN0GhkucG9kcnQudjEuU3RvcFBvZFJlc3BvbnNlEkQKCURlbGV0ZVBvZBIaLnBvZHJ0LnYxLkRlbGV0ZVBvZFJlcXVlc3QaGy5wb2RydC52MS5EZWxldGVQb2RSZXNwb25zZRI8CgZJbXBvcnQSFy5wb2RydC52MS5JbXBvcnRSZXF1ZXN0GhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzczABEjgKBFB1bGwSFS5wb2RydC52MS5QdWxsUmVxdWVzdBoXLnBvZHJ0LnYxLkltYWdlUHJvZ3Jlc3MwARI5CgRFeGVjEhUucG9kcnQudjEuRXhlY1JlcXVlc3QaFi5wb2RydC52MS5TdHJlYW1PdXRwdXQoATABEj0KBkF0dGFjaBIXLnBvZHJ0LnYxLkF0dGFjaFJlcXVlc3QaFi5wb2RydC52MS5TdHJlYW1PdXRwdXQoATABEkoKC0xpc3RWb2x1bWVzEhwucG9kcnQudjEuTGlzdFZvbHVtZXNSZXF1ZXN0Gh0ucG9kcnQudjEuTGlzdFZvbHVtZXNSZXNwb25zZRJNCgxSZW1vdmVWb2x1bWUSHS5wb2RydC52MS5SZW1vdmVWb2x1bWVSZXF1ZXN0Gh4ucG9kcnQudjEuUmVtb3ZlVm9sdW1lUmVzcG9uc2USQwoJRGVidWdEdW1wEhoucG9kcnQudjEuRGVidWdEdW1wUmVxdWVzdBoYLnBvZHJ0LnYxLkRlYnVnRHVtcFBpZWNlMAFiBnByb3RvMw");
+  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEiVAoNUnVuUG9kUmVxdWVzdBIlCgVmaWxlcxgBIAMoCzIWLnBvZHJ0LnYxLk1hbmlmZXN0RmlsZRINCgVhbGxvdxgCIAMoCRINCgVhcHBseRgDIAEoCCIqCgxNYW5pZmVzdEZpbGUSDAoEbmFtZRgBIAEoCRIMCgR0ZXh0GAIgASgJIq4BCg5SdW5Qb2RSZXNwb25zZRIfCgRwb2RzGAEgAygLMhEucG9kcnQudjEuUG9kTmFtZRINCgVub3RlcxgCIAMoCRIdCgVuZWVkcxgDIAMoCzIOLnBvZHJ0LnYxLk5lZWQSEAoIb3V0Y29tZXMYBCADKAkSJAoJY3Jvbl9qb2JzGAUgAygLMhEucG9kcnQudjEuUG9kTmFtZRIVCg1jcm9uX291dGNvbWVzGAYgAygJIjYKBE5lZWQSEgoKcGVybWlzc2lvbhgBIAEoCRINCgVwbGFjZRgCIAEoCRILCgN3aHkYAyABKAkiNwoHUG9kTmFtZRIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRILCgN1aWQYAyABKAkiEQoPTGlzdFBvZHNSZXF1ZXN0Ii8KEExpc3RQb2RzUmVzcG9uc2USGwoEcG9kcxgBIAMoCzINLnBvZHJ0LnYxLlBvZCKoAgoDUG9kEh8KBG5hbWUYASABKAsyES5wb2RydC52MS5Qb2ROYW1lEg0KBXBoYXNlGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhIKCnNhbmRib3hfaWQYBSABKAkSFwoPc2FuZGJveF9hdHRlbXB0GAYgASgNEhEKCWFkZHJlc3NlcxgHIAMoCRIVCg1jcmVhdGVkX2F0X25zGAggASgDEicKCmNvbnRhaW5lcnMYCSADKAsyEy5wb2RydC52MS5Db250YWluZXISLAoPaW5pdF9jb250YWluZXJzGAogAygLMhMucG9kcnQudjEuQ29udGFpbmVyEg0KBW93bmVyGAsgASgJEhMKC3Blcm1pc3Npb25zGAwgAygJIrMBCglDb250YWluZXISDAoEbmFtZRgBIAEoCRINCgVpbWFnZRgCIAEoCRINCgVzdGF0ZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSDwoHbWVzc2FnZRgFIAEoCRIUCgxjb250YWluZXJfaWQYBiABKAkSEAoIcmVzdGFydHMYByABKA0SEQoJZXhpdF9jb2RlGAggASgFEg0KBXJlYWR5GAkgASgIEg8KB3NpZGVjYXIYCiABKAgiXwoOU3RvcFBvZFJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSGgoNZ3JhY2Vfc2Vjb25kcxgDIAEoDUgAiAEBQhAKDl9ncmFjZV9zZWNvbmRzIhEKD1N0b3BQb2RSZXNwb25zZSJhChBEZWxldGVQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyITChFEZWxldGVQb2RSZXNwb25zZSIrCg1JbXBvcnRSZXF1ZXN0EgwKBHBhdGgYASABKAkSDAoEbmFtZRgCIAEoCSIgCgtQdWxsUmVxdWVzdBIRCglyZWZlcmVuY2UYASABKAkibAoNSW1hZ2VQcm9ncmVzcxIMCgRzdGVwGAEgASgJEhIKCmRvbmVfYnl0ZXMYAiABKAQSEwoLdG90YWxfYnl0ZXMYAyABKAQSJAoFaW1hZ2UYBCABKAsyFS5wb2RydC52MS5JbWFnZVJlc3VsdCIsCgtJbWFnZVJlc3VsdBIKCgJpZBgBIAEoCRIRCglyZWZlcmVuY2UYAiABKAkiLQoMVGVybWluYWxTaXplEg0KBXdpZHRoGAEgASgNEg4KBmhlaWdodBgCIAEoDSJ0CglFeGVjU3RhcnQSFAoMY29udGFpbmVyX2lkGAEgASgJEg8KB2NvbW1hbmQYAiADKAkSCwoDdHR5GAMgASgIEg0KBXN0ZGluGAQgASgIEiQKBHNpemUYBSABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemUikQEKC0V4ZWNSZXF1ZXN0EiQKBXN0YXJ0GAEgASgLMhMucG9kcnQudjEuRXhlY1N0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIkkKC0F0dGFjaFN0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIkCgRzaXplGAIgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpUBCg1BdHRhY2hSZXF1ZXN0EiYKBXN0YXJ0GAEgASgLMhUucG9kcnQudjEuQXR0YWNoU3RhcnRIABIPCgVzdGRpbhgCIAEoDEgAEhYKDHN0ZGluX2Nsb3NlZBgDIAEoCEgAEigKBnJlc2l6ZRgEIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZUgAQgkKB21lc3NhZ2UiEgoQRGVidWdEdW1wUmVxdWVzdCIeCg5EZWJ1Z0R1bXBQaWVjZRIMCgR0ZXh0GAEgASgJIlIKDFN0cmVhbU91dHB1dBIQCgZzdGRvdXQYASABKAxIABIQCgZzdGRlcnIYAiABKAxIABITCglleGl0X2NvZGUYAyABKAVIAEIJCgdtZXNzYWdlIhQKEkxpc3RWb2x1bWVzUmVxdWVzdCI4ChNMaXN0Vm9sdW1lc1Jlc3BvbnNlEiEKB3ZvbHVtZXMYASADKAsyEC5wb2RydC52MS5Wb2x1bWUiXAoGVm9sdW1lEhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHBhdGgYAyABKAkSFQoNY3JlYXRlZF9hdF9ucxgEIAEoAxIMCgRwb2RzGAUgAygJIjYKE1JlbW92ZVZvbHVtZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkiFgoUUmVtb3ZlVm9sdW1lUmVzcG9uc2UiFQoTTGlzdENyb25Kb2JzUmVxdWVzdCI8ChRMaXN0Q3JvbkpvYnNSZXNwb25zZRIkCgljcm9uX2pvYnMYASADKAsyES5wb2RydC52MS5Dcm9uSm9iIpwBCgdDcm9uSm9iEh8KBG5hbWUYASABKAsyES5wb2RydC52MS5Qb2ROYW1lEhAKCHNjaGVkdWxlGAIgASgJEhEKCXRpbWVfem9uZRgDIAEoCRIRCglzdXNwZW5kZWQYBCABKAgSEwoLbGFzdF9ydW5fbnMYBSABKAMSEwoLbmV4dF9ydW5fbnMYBiABKAMSDgoGYWN0aXZlGAcgAygJIjcKFERlbGV0ZUNyb25Kb2JSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJIhcKFURlbGV0ZUNyb25Kb2JSZXNwb25zZTKFBwoKUG9kU2VydmljZRI7CgZSdW5Qb2QSFy5wb2RydC52MS5SdW5Qb2RSZXF1ZXN0GhgucG9kcnQudjEuUnVuUG9kUmVzcG9uc2USQQoITGlzdFBvZHMSGS5wb2RydC52MS5MaXN0UG9kc1JlcXVlc3QaGi5wb2RydC52MS5MaXN0UG9kc1Jlc3BvbnNlEj4KB1N0b3BQb2QSGC5wb2RydC52MS5TdG9wUG9kUmVxdWVzdBoZLnBvZHJ0LnYxLlN0b3BQb2RSZXNwb25zZRJECglEZWxldGVQb2QSGi5wb2RydC52MS5EZWxldGVQb2RSZXF1ZXN0GhsucG9kcnQudjEuRGVsZXRlUG9kUmVzcG9uc2USPAoGSW1wb3J0EhcucG9kcnQudjEuSW1wb3J0UmVxdWVzdBoXLnBvZHJ0LnYxLkltYWdlUHJvZ3Jlc3MwARI4CgRQdWxsEhUucG9kcnQudjEuUHVsbFJlcXVlc3QaFy5wb2RydC52MS5JbWFnZVByb2dyZXNzMAESOQoERXhlYxIVLnBvZHJ0LnYxLkV4ZWNSZXF1ZXN0GhYucG9kcnQudjEuU3RyZWFtT3V0cHV0KAEwARI9CgZBdHRhY2gSFy5wb2RydC52MS5BdHRhY2hSZXF1ZXN0GhYucG9kcnQudjEuU3RyZWFtT3V0cHV0KAEwARJNCgxMaXN0Q3JvbkpvYnMSHS5wb2RydC52MS5MaXN0Q3JvbkpvYnNSZXF1ZXN0Gh4ucG9kcnQudjEuTGlzdENyb25Kb2JzUmVzcG9uc2USUAoNRGVsZXRlQ3JvbkpvYhIeLnBvZHJ0LnYxLkRlbGV0ZUNyb25Kb2JSZXF1ZXN0Gh8ucG9kcnQudjEuRGVsZXRlQ3JvbkpvYlJlc3BvbnNlEkoKC0xpc3RWb2x1bWVzEhwucG9kcnQudjEuTGlzdFZvbHVtZXNSZXF1ZXN0Gh0ucG9kcnQudjEuTGlzdFZvbHVtZXNSZXNwb25zZRJNCgxSZW1vdmVWb2x1bWUSHS5wb2RydC52MS5SZW1vdmVWb2x1bWVSZXF1ZXN0Gh4ucG9kcnQudjEuUmVtb3ZlVm9sdW1lUmVzcG9uc2USQwoJRGVidWdEdW1wEhoucG9kcnQudjEuRGVidWdEdW1wUmVxdWVzdBoYLnBvZHJ0LnYxLkRlYnVnRHVtcFBpZWNlMAFiBnByb3RvMw");
 
 /**
  * @generated from message podrt.v1.RunPodRequest
@@ -107,6 +107,20 @@ export type RunPodResponse = Message<"podrt.v1.RunPodResponse"> & {
    * @generated from field: repeated string outcomes = 4;
    */
   outcomes: string[];
+
+  /**
+   * The CronJobs among them, whose pods are run at their times.
+   *
+   * @generated from field: repeated podrt.v1.PodName cron_jobs = 5;
+   */
+  cronJobs: PodName[];
+
+  /**
+   * With `apply`: created, unchanged or updated, for each of `cron_jobs`.
+   *
+   * @generated from field: repeated string cron_outcomes = 6;
+   */
+  cronOutcomes: string[];
 };
 
 /**
@@ -898,6 +912,126 @@ export const RemoveVolumeResponseSchema: GenMessage<RemoveVolumeResponse> = /*@_
   messageDesc(file_podrt_v1_podrt, 29);
 
 /**
+ * @generated from message podrt.v1.ListCronJobsRequest
+ */
+export type ListCronJobsRequest = Message<"podrt.v1.ListCronJobsRequest"> & {
+};
+
+/**
+ * Describes the message podrt.v1.ListCronJobsRequest.
+ * Use `create(ListCronJobsRequestSchema)` to create a new message.
+ */
+export const ListCronJobsRequestSchema: GenMessage<ListCronJobsRequest> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 30);
+
+/**
+ * @generated from message podrt.v1.ListCronJobsResponse
+ */
+export type ListCronJobsResponse = Message<"podrt.v1.ListCronJobsResponse"> & {
+  /**
+   * @generated from field: repeated podrt.v1.CronJob cron_jobs = 1;
+   */
+  cronJobs: CronJob[];
+};
+
+/**
+ * Describes the message podrt.v1.ListCronJobsResponse.
+ * Use `create(ListCronJobsResponseSchema)` to create a new message.
+ */
+export const ListCronJobsResponseSchema: GenMessage<ListCronJobsResponse> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 31);
+
+/**
+ * @generated from message podrt.v1.CronJob
+ */
+export type CronJob = Message<"podrt.v1.CronJob"> & {
+  /**
+   * @generated from field: podrt.v1.PodName name = 1;
+   */
+  name?: PodName | undefined;
+
+  /**
+   * @generated from field: string schedule = 2;
+   */
+  schedule: string;
+
+  /**
+   * Empty for the machine's.
+   *
+   * @generated from field: string time_zone = 3;
+   */
+  timeZone: string;
+
+  /**
+   * @generated from field: bool suspended = 4;
+   */
+  suspended: boolean;
+
+  /**
+   * 0 before the first.
+   *
+   * @generated from field: int64 last_run_ns = 5;
+   */
+  lastRunNs: bigint;
+
+  /**
+   * 0 when there is none.
+   *
+   * @generated from field: int64 next_run_ns = 6;
+   */
+  nextRunNs: bigint;
+
+  /**
+   * Names of its pods that have not ended.
+   *
+   * @generated from field: repeated string active = 7;
+   */
+  active: string[];
+};
+
+/**
+ * Describes the message podrt.v1.CronJob.
+ * Use `create(CronJobSchema)` to create a new message.
+ */
+export const CronJobSchema: GenMessage<CronJob> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 32);
+
+/**
+ * @generated from message podrt.v1.DeleteCronJobRequest
+ */
+export type DeleteCronJobRequest = Message<"podrt.v1.DeleteCronJobRequest"> & {
+  /**
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message podrt.v1.DeleteCronJobRequest.
+ * Use `create(DeleteCronJobRequestSchema)` to create a new message.
+ */
+export const DeleteCronJobRequestSchema: GenMessage<DeleteCronJobRequest> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 33);
+
+/**
+ * @generated from message podrt.v1.DeleteCronJobResponse
+ */
+export type DeleteCronJobResponse = Message<"podrt.v1.DeleteCronJobResponse"> & {
+};
+
+/**
+ * Describes the message podrt.v1.DeleteCronJobResponse.
+ * Use `create(DeleteCronJobResponseSchema)` to create a new message.
+ */
+export const DeleteCronJobResponseSchema: GenMessage<DeleteCronJobResponse> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 34);
+
+/**
  * @generated from service podrt.v1.PodService
  */
 export const PodService: GenService<{
@@ -982,6 +1116,26 @@ export const PodService: GenService<{
     methodKind: "bidi_streaming";
     input: typeof AttachRequestSchema;
     output: typeof StreamOutputSchema;
+  },
+  /**
+   * The CronJobs that are kept.
+   *
+   * @generated from rpc podrt.v1.PodService.ListCronJobs
+   */
+  listCronJobs: {
+    methodKind: "unary";
+    input: typeof ListCronJobsRequestSchema;
+    output: typeof ListCronJobsResponseSchema;
+  },
+  /**
+   * Ends a CronJob and removes its pods. Returns when nothing of them is left.
+   *
+   * @generated from rpc podrt.v1.PodService.DeleteCronJob
+   */
+  deleteCronJob: {
+    methodKind: "unary";
+    input: typeof DeleteCronJobRequestSchema;
+    output: typeof DeleteCronJobResponseSchema;
   },
   /**
    * The volumes that stay when their pods go: the directories of PersistentVolumeClaims.
