@@ -62,6 +62,7 @@ check: $(MODULES) ## Types, lint, layers, and that generated code is up to date
 bench: $(BINARY) $(PACKAGES) ## Measure beside containerd, runc, crun and podman; ROWS='words' PODS=100 QUICK=1 PEERS='words' (root)
 	@scripts/require.sh runc:runc crun:crun iptables:iptables
 	@scripts/fetch-peers.sh .build/peers
+	@scripts/build-crio.sh .build/peers .build/bin
 	@$(BUN) test/bench/run.ts
 
 install: $(BINARY) ## Copy dist/podrt to DESTDIR/PREFIX/bin and its systemd units (PREFIX is /usr/local)

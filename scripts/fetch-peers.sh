@@ -3,15 +3,15 @@
 #
 # usage: fetch-peers.sh DIR
 #
-# Unpacks what podrt is measured beside, Debian's containerd and podman with what that needs, below DIR/root. They are
-# not installed, because their packages would start services on this machine. What cannot be had is not measured:
-# nothing here makes anything fail.
+# Unpacks what podrt is measured beside, Debian's containerd and podman with what that needs and what CRI-O is built
+# with, below DIR/root. They are not installed, because their packages would start services on this machine. What
+# cannot be had is not measured: nothing here makes anything fail.
 
 set -u
 
 dir=$1
 packages='containerd podman conmon golang-github-containers-common golang-github-containers-image libsubid4 libgpgme11
-  libdevmapper1.02.1'
+  libdevmapper1.02.1 libseccomp-dev'
 
 [ ! -e "$dir/stamp" ] || exit 0
 without() {
@@ -35,5 +35,6 @@ download || {
 for package in "$dir"/*.deb; do
   dpkg-deb -x "$package" "$dir/root" || without "$package cannot be unpacked"
 done
-rm -f "$dir"/*.deb
+# It names a library that is not there; the static one beside it is linked.
+rm -f "$dir"/*.deb "$dir"/root/usr/lib/*/libseccomp.so
 touch "$dir/stamp"

@@ -3,27 +3,42 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, wri
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { outputOf, runCommand } from "../integration/harness/command.ts";
+import { forgetPod, IDLE, preparePod, runPod, startContainer, stopPod } from "./pods.ts";
+import type { Bench } from "./row.ts";
 
 /** Another low-level runtime that starts the same container, to compare with. */
 export interface OciRuntime extends AsyncDisposable {
   readonly name: string;
   readonly version: string;
-  /** Its program, as the kernel names it when it is executed. */
-  readonly program: string;
   /** Starts the container: `NAME run --detach`, which returns when the application runs. */
   run(): Promise<void>;
+  /** Runs `true` in the running container. */
+  exec(): Promise<void>;
+  /** Starts another container of `true` and waits for its end. */
+  runToEnd(): Promise<void>;
   /** Kills it and takes it away. */
   remove(): Promise<void>;
 }
 
 const containerId = `podrt-bench-${process.pid}`;
+const briefId = `${containerId}-brief`;
+
+interface Seccomp {
+  readonly syscalls: readonly { readonly args?: readonly SeccompArgument[] }[];
+}
+
+interface SeccompArgument {
+  readonly value: string | number;
+  readonly valueTwo?: string | number;
+}
 
 interface Spec {
   ociVersion: string;
   mounts: { destination: string; type: string; options: string[] }[];
   root: { path: string; readonly: boolean };
   hostname?: string;
-  linux: { cgroupsPath: string; resources: object; devices: object[] };
+  process: { args: readonly string[] };
+  linux: { cgroupsPath: string; resources: object; devices: object[]; seccomp?: Seccomp };
 }
 
 /**
@@ -31,7 +46,7 @@ interface Spec {
  *
  * @param layerDir an unpacked layer, which becomes the lower directory of the root file system
  */
-export async function prepareOciRuntime(
+async function prepareOciRuntime(
   name: string,
   podrtSpec: object,
   layerDirs: readonly string[],
@@ -40,7 +55,15 @@ export async function prepareOciRuntime(
   if (program === null) return undefined;
   const bundle = mkdtempSync(join(tmpdir(), `podrt-bench-${name}-`));
   for (const dir of ["rootfs", "upper", "work", "state"]) mkdirSync(join(bundle, dir));
-  writeFileSync(join(bundle, "config.json"), JSON.stringify(bundleSpec(podrtSpec as Spec, bundle, name)));
+  const spec = bundleSpec(podrtSpec as Spec, bundle, name);
+  const brief = { ...spec, process: { ...spec.process, args: ["true"] } };
+  for (const [dir, content] of [
+    [bundle, spec],
+    [join(bundle, "brief"), brief],
+  ] as const) {
+    mkdirSync(dir, { recursive: true });
+    writeFileSync(join(dir, "config.json"), JSON.stringify(content));
+  }
   const layers = `lowerdir=${layerDirs.join(":")},upperdir=${bundle}/upper,workdir=${bundle}/work`;
   await outputOf("mount", ["-t", "overlay", "overlay", "-o", layers, join(bundle, "rootfs")]);
   const namespace = name === "crun" ? await withoutUnifiedHierarchy() : undefined;
@@ -48,9 +71,10 @@ export async function prepareOciRuntime(
   const remove = async () => void (await runWords([...command, "delete", "--force", containerId]));
   return {
     name,
-    program,
     version: (await outputOf(name, ["--version"])).split("\n")[0]!.replace(/^\w+ version /, ""),
-    run: () => startDetached([...command, "run", "--detach", "--bundle", bundle, containerId], bundle),
+    run: () => runDetached([...command, "run", "--detach", "--bundle", bundle, containerId], bundle),
+    exec: () => runDetached([...command, "exec", containerId, "true"], bundle),
+    runToEnd: () => runDetached([...command, "run", "--bundle", join(bundle, "brief"), briefId], bundle),
     remove,
     async [Symbol.asyncDispose]() {
       await remove();
@@ -60,6 +84,41 @@ export async function prepareOciRuntime(
       removeGroups(name);
     },
   };
+}
+
+export interface BareRuntimes extends AsyncDisposable {
+  readonly runtimes: readonly OciRuntime[];
+}
+
+/** Those that are installed, each with podrt's own specification of a container in a pod of podrt's. */
+export async function openBareRuntimes({ podrt, addColumn }: Bench): Promise<BareRuntimes> {
+  await using stack = new AsyncDisposableStack();
+  const pod = await runPod(podrt, preparePod(podrt, "alone", "bridge"));
+  stack.defer(async () => {
+    await stopPod(podrt, pod);
+    await forgetPod(podrt, pod);
+  });
+  const containerId = await startContainer(podrt, pod, "template", IDLE);
+  const { info } = await podrt.api.containerStatus({ containerId, verbose: true });
+  const { runtimeSpec } = JSON.parse(info["info"] ?? "{}") as { runtimeSpec: object };
+  const layersDir = join(podrt.root, "lib/layers");
+  const layers = readdirSync(layersDir).flatMap((name) => systemBelow(join(layersDir, name)) ?? []);
+  if (layers.length === 0) throw new Error(`no layer below ${layersDir} has a shell`);
+  const runtimes: OciRuntime[] = [];
+  for (const name of ["runc", "crun"]) {
+    const runtime = await prepareOciRuntime(name, runtimeSpec, layers);
+    if (runtime === undefined) continue;
+    addColumn(name, runtime.version);
+    runtimes.push(stack.use(runtime));
+  }
+  const opened = stack.move();
+  return { runtimes, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+/** Where the files of a layer with a shell are: the directory itself, or the one inside it that holds them. */
+function systemBelow(dir: string): string | undefined {
+  const candidates = [dir, ...readdirSync(dir).map((name) => join(dir, name))];
+  return candidates.find((candidate) => existsSync(join(candidate, "bin/sh")));
 }
 
 /** A command line as one array. */
@@ -93,7 +152,7 @@ async function withoutUnifiedHierarchy(): Promise<MountNamespace | undefined> {
 }
 
 /** Runs a command whose child keeps its streams: these go to a file, so that nobody waits for their end. */
-async function startDetached(command: readonly string[], bundle: string): Promise<void> {
+async function runDetached(command: readonly string[], bundle: string): Promise<void> {
   const errors = Bun.file(join(bundle, "errors"));
   const running = Bun.spawn([...command], { stdin: "ignore", stdout: "ignore", stderr: errors });
   if ((await running.exited) !== 0) throw new Error(`${command.join(" ")}: ${await errors.text()}`);
@@ -124,7 +183,8 @@ function bundleSpec(spec: Spec, bundle: string, name: string): Spec {
   const { hostname: _, ...rest } = spec;
   const cgroupsPath = `/${cgroupOf(name)}/app`;
   // Both make and allow the usual devices by themselves.
-  const linux = { ...spec.linux, cgroupsPath, resources: {}, devices: [] };
+  const seccomp = spec.linux.seccomp && withNumbers(spec.linux.seccomp);
+  const linux = { ...spec.linux, cgroupsPath, resources: {}, devices: [], ...(seccomp && { seccomp }) };
   // The newest version that crun 1.8 knows.
   return {
     ...rest,
@@ -132,5 +192,18 @@ function bundleSpec(spec: Spec, bundle: string, name: string): Spec {
     mounts,
     linux,
     root: { path: join(bundle, "rootfs"), readonly: false },
+  };
+}
+
+/** The CRI's verbose answer has 64-bit numbers as text, which no runtime reads; those of the profile are small. */
+function withNumbers({ syscalls, ...rest }: Seccomp): Seccomp {
+  const number = ({ value, valueTwo = 0, ...more }: SeccompArgument) => ({
+    ...more,
+    value: Number(value),
+    valueTwo: Number(valueTwo),
+  });
+  return {
+    ...rest,
+    syscalls: syscalls.map((rule) => (rule.args ? { ...rule, args: rule.args.map(number) } : rule)),
   };
 }

@@ -29,6 +29,8 @@ export interface Report {
   readonly rows: readonly MeasuredRow[];
 }
 
+/** They start containers and nothing else: there is no pod, no image and nobody to ask; they show the limit. */
+const alone = ["runc", "crun"];
 /** Differences below this are those of one run to the next. */
 const noise = 1.1;
 
@@ -36,7 +38,7 @@ export function measuredRow(group: string, row: Row, samples: Samples): Measured
   const values = samples.summaries(row.title);
   const own = values["podrt"];
   if (own === undefined) return undefined;
-  const others = Object.entries(values).filter(([who]) => who !== "podrt");
+  const others = Object.entries(values).filter(([who]) => who !== "podrt" && !alone.includes(who));
   const ratios = others.map(([who, { p50 }]) => ({ who, ratio: ratioOf(row, own.p50, p50) }));
   const best = ratios.toSorted((a, b) => a.ratio - b.ratio)[0];
   const verdict = judge(row, own.p50, best?.ratio);

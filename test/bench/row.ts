@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Peer, PeerOptions } from "./peers/peer.ts";
+import type { PodrtPeer } from "./peers/podrt.ts";
 import type { Samples } from "./samples.ts";
 
 export type Unit = "ms" | "s" | "per s" | "KiB" | "MB" | "MB/s" | "s/GB" | "%" | "times" | "count";
@@ -26,7 +27,7 @@ export interface Bench {
   readonly samples: Samples;
   /** podrt first. */
   readonly peers: readonly Peer[];
-  readonly podrt: Peer;
+  readonly podrt: PodrtPeer;
   /** How often a thing is done whose median is asked for. */
   readonly rounds: number;
   /** Whether to be done in a few minutes. */
@@ -35,6 +36,8 @@ export interface Bench {
   readonly options: PeerOptions;
   /** How often each blob was asked for at the registry that counts, by digest, since this was called last. */
   takeBlobRequests(): ReadonlyMap<string, number>;
+  /** Adds a column beside those of the peers, of something that serves no CRI. */
+  addColumn(name: string, version: string): void;
   /** Says what is going on. */
   note(text: string): void;
 }

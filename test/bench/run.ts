@@ -20,6 +20,7 @@ import { groups } from "./groups/all.ts";
 import { benchImages, COUNTED_HOST, LARGE_HOST } from "./large-image.ts";
 import { describeMachine } from "./machine.ts";
 import { startContainerd } from "./peers/containerd.ts";
+import { startCrio } from "./peers/crio.ts";
 import type { Peer, PeerOptions } from "./peers/peer.ts";
 import { startPodrt } from "./peers/podrt.ts";
 import { headOf, measuredRow, type Report, tableOf } from "./report.ts";
@@ -36,13 +37,10 @@ const stopped = new Promise<never>((_, reject) => {
   for (const signal of ["SIGINT", "SIGTERM"] as const)
     process.once(signal, () => reject(new Error(`stopped by ${signal}`)));
 });
-process.exitCode = await main().then(
-  () => 0,
-  (error: unknown) => {
-    console.error(error);
-    return 1;
-  },
-);
+await main().catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});
 
 function note(text: string): void {
   console.error(`${((performance.now() - startMs) / 1000).toFixed(0).padStart(5)} s  ${text}`);
@@ -69,19 +67,25 @@ async function main(): Promise<void> {
   const counted = stack.use(openCountedRegistry(large.host));
   const registries = { [LARGE_HOST]: large.host, [COUNTED_HOST]: counted.host };
   const options = { mirror: registry.host, registries };
-  const peers = await startPeers(options, stack);
+  const podrt = await startPodrt(options);
+  stack.defer(podrt.close);
+  await podrt.api.pullImage({ image: { image: busybox } });
+  const peers = [podrt, ...(await startOthers(options, stack))];
   const samples = new Samples();
+  const versions = Object.fromEntries(peers.map(({ name, version }) => [name, version]));
   const bench: Bench = {
     samples,
     peers,
-    podrt: peers[0]!,
+    podrt,
     rounds,
     isQuick,
     options,
     takeBlobRequests: counted.takeBlobRequests,
+    addColumn(name, version) {
+      versions[name] = version;
+    },
     note,
   };
-  const versions = Object.fromEntries(peers.map(({ name, version }) => [name, version]));
   const failures: string[] = [];
   let isStopped = false;
   stopped.catch(() => {
@@ -100,7 +104,9 @@ async function main(): Promise<void> {
   );
   const date = new Date().toISOString().slice(0, 10);
   publish({ machine: describeMachine(), date, rounds, versions, rows });
-  if (failures.length > 0) throw new Error(`could not be measured: ${failures.join(", ")}`);
+  if (failures.length === 0) return;
+  console.error(`make bench: could not be measured: ${failures.join(", ")}`);
+  process.exitCode = 1;
 }
 
 function isWanted({ name, rows, isLong }: Group, isQuick: boolean): boolean {
@@ -110,17 +116,17 @@ function isWanted({ name, rows, isLong }: Group, isQuick: boolean): boolean {
   return asked.some((word) => texts.some((text) => text.includes(word)));
 }
 
-/** podrt first; a peer that cannot be had is left out with a word about it. */
-async function startPeers(options: PeerOptions, stack: AsyncDisposableStack): Promise<Peer[]> {
+/** A peer that cannot be had is left out with a word about it. */
+async function startOthers(options: PeerOptions, stack: AsyncDisposableStack): Promise<Peer[]> {
   const start: Readonly<Record<string, () => Promise<Peer | undefined>>> = {
-    podrt: () => startPodrt(options),
     "containerd+runc": () => startContainerd("runc", options),
     "containerd+crun": () => startContainerd("crun", options),
+    "CRI-O": () => startCrio(options),
   };
   const asked = words("PEERS");
   const peers: Peer[] = [];
   for (const [name, open] of Object.entries(start)) {
-    if (name !== "podrt" && asked.length > 0 && !asked.some((word) => name.includes(word))) continue;
+    if (asked.length > 0 && !asked.some((word) => name.toLowerCase().includes(word))) continue;
     const peer = await open();
     if (peer === undefined) {
       note(`${name} is not here: it is left out`);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { connect } from "node:net";
-import { createClient } from "@connectrpc/connect";
+import { createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ImageService, RuntimeService } from "../../../src/gen/runtime/v1/api_pb.ts";
 import type { Api } from "../../integration/harness/api.ts";
@@ -19,8 +19,8 @@ export interface Peer {
   /** Which protocols of sessions it speaks over WebSocket. */
   readonly webSocketProtocol: string;
   pid(): number;
-  /** Takes an image from a file, as its own tool does it. */
-  importImage(file: string): Promise<void>;
+  /** Takes an image from a file, as its own tool does it; undefined where it has none. */
+  readonly importImage: ((file: string) => Promise<void>) | undefined;
   /** Ends it by SIGKILL; its pods go on. */
   kill(): Promise<void>;
   /** Starts it again; resolves when it answers. */
@@ -37,6 +37,12 @@ export interface PeerOptions {
   readonly registries: Readonly<Record<string, string>>;
 }
 
+/** The type by its short name, as the kubelet sends it: CRI-O hangs up on whoever calls it otherwise. */
+const asGrpcGo: Interceptor = (next) => (request) => {
+  request.header.set("content-type", "application/grpc");
+  return next(request);
+};
+
 const maxMessageBytes = 64 * 1024 * 1024;
 
 /** Both services over one gRPC connection that stays open, as a kubelet has it: the same client for all peers. */
@@ -44,6 +50,7 @@ export function grpcApi(socketPath: string): Api {
   const transport = createGrpcTransport({
     baseUrl: "http://localhost",
     nodeOptions: { createConnection: () => connect(socketPath) },
+    interceptors: [asGrpcGo],
     readMaxBytes: maxMessageBytes,
     defaultTimeoutMs: 300_000,
   });

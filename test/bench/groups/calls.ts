@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ContainerState } from "../../../src/gen/runtime/v1/api_pb.ts";
 import { openSession, type Transport } from "../../fixtures/session-client.ts";
+import { type OciRuntime, openBareRuntimes } from "../oci-runtime.ts";
 import type { Peer } from "../peers/peer.ts";
 import {
   createContainer,
@@ -36,10 +37,12 @@ const execsInARow = 10;
 const settleMs = 50;
 
 /** One pod's way from the first call to the last, one call at a time, each peer in its turn. */
-export const life: Group = {
-  name: "life",
+export const calls: Group = {
+  name: "calls",
   rows: Object.values(rows),
-  async measure({ peers, rounds, samples }) {
+  async measure(bench) {
+    const { peers, rounds, samples } = bench;
+    await using alone = await openBareRuntimes(bench);
     for (let round = -warmUpRounds; round < rounds; round += 1) {
       for (const peer of inTurn(peers, round)) {
         const add = (row: Row, value: number) => {
@@ -48,20 +51,39 @@ export const life: Group = {
         await live(peer, `life-${round + warmUpRounds}`, add);
         await Bun.sleep(settleMs);
       }
+      for (const runtime of inTurn(alone.runtimes, round)) {
+        await runAlone(runtime, (row, value) => {
+          if (round >= 0) samples.add(row.title, runtime.name, value);
+        });
+        await Bun.sleep(settleMs);
+      }
     }
   },
 };
 
 type Add = (row: Row, value: number) => void;
 
-async function live(peer: Peer, name: string, add: Add): Promise<void> {
-  const { api } = peer;
-  const time = async <T>(row: Row, work: () => Promise<T>) => {
+function stopwatch(add: Add) {
+  return async <T>(row: Row, work: () => Promise<T>): Promise<T> => {
     const startMs = performance.now();
     const result = await work();
     add(row, performance.now() - startMs);
     return result;
   };
+}
+
+/** What a low-level runtime does of it, called as a program: the same container, in a pod that is there already. */
+async function runAlone(runtime: OciRuntime, add: Add): Promise<void> {
+  const time = stopwatch(add);
+  await time(rows.start, () => runtime.run());
+  await time(rows.exec, () => runtime.exec());
+  await time(rows.exit, () => runtime.runToEnd());
+  await runtime.remove();
+}
+
+async function live(peer: Peer, name: string, add: Add): Promise<void> {
+  const { api } = peer;
+  const time = stopwatch(add);
   await time(rows.version, () => api.version({}));
   const preparedHost = preparePod(peer, `${name}-host`, "host");
   const hostPod = await time(rows.host, () => runPod(peer, preparedHost));
