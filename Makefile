@@ -103,7 +103,7 @@ $(MODULES): package.json package-lock.json
 
 # Programs that tests and demo call, and the packages from which they make images.
 $(PACKAGES): scripts/require.sh scripts/fetch-packages.sh scripts/fetch-criu.sh scripts/fetch-cni-plugins.sh
-	@scripts/require.sh as:binutils ip:iproute2 nft:nftables nsenter:util-linux ps:procps
+	@scripts/require.sh as:binutils ip:iproute2 nft:nftables nsenter:util-linux ps:procps strace:strace
 	@scripts/fetch-packages.sh .build/packages
 	@scripts/fetch-criu.sh .build/packages/criu
 	@scripts/fetch-cni-plugins.sh .build/packages/cni

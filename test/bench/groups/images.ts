@@ -22,7 +22,7 @@ const rows = {
   },
 } as const satisfies Record<string, Row>;
 
-const rounds = 5;
+const rounds = 3;
 const image = `${LARGE_HOST}/${LARGE_IMAGE}`;
 const sharing = SHARING_IMAGES.map((name) => `${COUNTED_HOST}/${name}`);
 

@@ -18,7 +18,7 @@ const cpuRows = {
   websocket: { title: "CPU of that stream over WebSocket", ...cpu },
 } as const satisfies Record<Transport, Row>;
 
-const rounds = 5;
+const rounds = 3;
 
 /** What a command in a container prints, taken as fast as the client can. */
 export const streams: Group = {
