@@ -13,11 +13,12 @@
  * usage: bun scripts/test.ts [WORD...]   runs only the files whose path contains one of the words
  */
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { type Counts, closingLine, sumOf } from "../test/runner/closing-line.ts";
 import { type Failure, readJunit } from "../test/runner/junit.ts";
+import { testFiles } from "../test/runner/test-files.ts";
 
 interface Outcome {
   readonly files: readonly string[];
@@ -32,9 +33,7 @@ const testTimeoutMs = 60_000 * patience;
 const maximumAgain = 5;
 const scratchDir = mkdtempSync(join(tmpdir(), "podrt-results-"));
 const words = process.argv.slice(2);
-const all = [...testFiles("src"), ...testFiles("test")].filter(
-  (file) => words.length === 0 || words.some((word) => file.includes(word)),
-);
+const all = testFiles().filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
 const endToEnd = all.filter((file) => file.startsWith("test/integration/"));
 const unit = all.filter((file) => !endToEnd.includes(file));
 
@@ -60,13 +59,6 @@ const total = sumOf([
 ]);
 console.log(closingLine(total));
 process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
-
-function testFiles(dir: string): string[] {
-  return readdirSync(join(projectDir, dir), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".test.ts"))
-    .map((name) => `${dir}/${name}`)
-    .sort();
-}
 
 /** Files that failed, once more, one after the other; a change that breaks many of them fails at once. */
 async function runFailedAgain(): Promise<void> {

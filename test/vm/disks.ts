@@ -3,14 +3,13 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildDir, projectDir } from "../fixtures/images/packages.ts";
-import type { Job } from "./job.ts";
+import type { Jobs } from "./job.ts";
 
 export const vmDir = join(buildDir, "vm");
 export const rootDisk = join(vmDir, "root.img");
 export const projectDisk = join(vmDir, "project.img");
 export const resultsDisk = join(vmDir, "results.img");
 
-const resultsDir = join(vmDir, "results");
 const projectSize = "4G";
 const resultsSize = "128M";
 
@@ -23,8 +22,8 @@ const contents = [
 /** Tools that only `make check` and `make gen` call. */
 const unwanted = ["@biomejs", "@typescript", "typescript", "@bufbuild/buf", "@bufbuild/buf-linux-x64"];
 
-/** Makes the disk with this checkout and the job, and an empty one for the results. */
-export function makeDisks(job: Job): void {
+/** Makes the disk with this checkout and what each part is to run. */
+export function makeProjectDisk(jobs: Jobs): void {
   const stage = join(vmDir, "project");
   rmSync(stage, { recursive: true, force: true });
   mkdirSync(join(stage, ".build"), { recursive: true });
@@ -33,22 +32,27 @@ export function makeDisks(job: Job): void {
     const present = contents.filter((name) => existsSync(join(projectDir, name)));
     succeed("cp", ["-al", "--parents", ...present, "node_modules", stage]);
     for (const name of unwanted) rmSync(join(stage, "node_modules", name), { recursive: true, force: true });
-    writeFileSync(join(stage, ".build/job.json"), JSON.stringify(job));
+    writeFileSync(join(stage, ".build/jobs.json"), JSON.stringify(jobs));
     emptyFile(projectDisk, projectSize);
     succeed("mke2fs", ["-q", "-t", "ext4", "-O", "^has_journal", "-d", stage, projectDisk]);
   } finally {
     rmSync(stage, { recursive: true, force: true });
   }
+}
+
+/** Makes an empty disk for the results of one part. */
+export function makeResultsDisk(): void {
   emptyFile(resultsDisk, resultsSize);
 }
 
-/** Unpacks what the machine wrote, and answers the exit code of its job; undefined when it did not come so far. */
-export function readResults(): number | undefined {
-  rmSync(resultsDir, { recursive: true, force: true });
-  mkdirSync(resultsDir, { recursive: true });
-  spawnSync("tar", ["-xf", resultsDisk, "-C", resultsDir], { stdio: "ignore" });
+export function removeDisks(): void {
   for (const disk of [projectDisk, resultsDisk]) rmSync(disk, { force: true });
-  const exit = join(resultsDir, "exit");
+}
+
+/** Unpacks what the machine wrote into `dir`, and answers the exit code of its job; undefined when it wrote nothing. */
+export function readResults(dir: string): number | undefined {
+  spawnSync("tar", ["-xf", resultsDisk, "-C", dir], { stdio: "ignore" });
+  const exit = join(dir, "exit");
   return existsSync(exit) ? Number(readFileSync(exit, "utf8")) : undefined;
 }
 

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Runs inside the virtual machine what job.json asks for: test files, the validation suite, or both. The last line is
- * the sum of both, `N passed, N failed, N skipped`; the exit code is 0 when nothing failed and something passed.
+ * Runs inside the virtual machine what jobs.json says of one part: test files, the validation suite, or both. The last
+ * line is the sum of both, `N passed, N failed, N skipped`; the exit code is 0 when nothing failed and something passed.
+ *
+ * environment: PART its name
  */
 import { spawn } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Counts, closingLine, countsOf, sumOf } from "../runner/closing-line.ts";
+import type { Part } from "./selection.ts";
 
-/** What the virtual machine is to run: job.json. */
-export interface Job {
-  /** Words that the paths of test files contain, none for all of them; absent, no test file runs. */
-  readonly files?: readonly string[];
-  /** Environment of test/conformance/run.ts; absent, the suite does not run. */
-  readonly suite?: Readonly<Record<string, string>>;
+/** What the virtual machine is to run, by the name of the part: jobs.json. */
+export type Jobs = Readonly<Record<string, Job>>;
+export interface Job extends Pick<Part, "files" | "suite"> {
   /** By what the deadlines of tests are multiplied. */
   readonly patience: number;
 }
@@ -23,7 +23,10 @@ const projectDir = join(import.meta.dir, "../..");
 const resultsDir = join(projectDir, ".build/results");
 mkdirSync(resultsDir, { recursive: true });
 
-const job = JSON.parse(readFileSync(join(projectDir, ".build/job.json"), "utf8")) as Job;
+const part = process.env["PART"] ?? "";
+const job = (JSON.parse(readFileSync(join(projectDir, ".build/jobs.json"), "utf8")) as Jobs)[part];
+if (job === undefined) throw new Error(`jobs.json has no part ${part}`);
+const { patience } = job;
 const runs: Counts[] = [];
 if (job.files !== undefined) runs.push(await run(["scripts/test.ts", ...job.files]));
 if (job.suite !== undefined) {
@@ -42,7 +45,7 @@ function run(args: readonly string[], env: Readonly<Record<string, string>> = {}
   const child = spawn(process.execPath, args, {
     cwd: projectDir,
     stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, PODRT_TEST_PATIENCE: String(job.patience), ...env },
+    env: { ...process.env, PODRT_TEST_PATIENCE: String(patience), ...env },
   });
   let text = "";
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => {

@@ -9,8 +9,14 @@ const processors = 2;
 /** Where the emulator finds its parts: QEMU_MODULE_DIR. */
 export const emulatorModules = join(vmDir, "qemu/usr/lib/x86_64-linux-gnu/qemu");
 
-/** The command that boots the machine: it ends when the guest powers off or panics, and leaves no file behind. */
-export function emulator(accelerator: "tcg" | "kvm"): string[] {
+/**
+ * The command that boots the machine: it ends when the guest powers off or panics, and leaves no file behind. The
+ * kernel hands what is named here to process 1 as environment.
+ */
+export function emulator(
+  accelerator: "tcg" | "kvm",
+  environment: Readonly<Record<string, string>>,
+): string[] {
   const root = join(vmDir, "qemu");
   const libraries = [
     "lib/x86_64-linux-gnu",
@@ -32,7 +38,7 @@ export function emulator(accelerator: "tcg" | "kvm"): string[] {
     "rw",
     `init=${projectInit}`,
     "lsm=landlock,lockdown,yama,apparmor,bpf",
-    `PROJECT=${projectDir}`,
+    ...Object.entries({ PROJECT: projectDir, ...environment }).map(([name, value]) => `${name}=${value}`),
   ];
   return [
     ...program,

@@ -1,100 +1,97 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Boots the virtual machine that fetch.sh made with this checkout on a second disk, runs tests there and ends with
- * their closing line, `N passed, N failed, N skipped`. What the machine writes to its disks is forgotten.
+ * Boots the virtual machine that fetch.sh made with this checkout on a second disk, once for each part of the tests,
+ * and ends with their closing line, `N passed, N failed, N skipped`. What the machine writes to its disks is forgotten.
+ * A part that hangs or breaks the machine is one failure, and the next part runs.
  *
- * environment: FILES words that paths of test files contain (`all` for every file), FOCUS of the validation suite;
- * naming one of the two leaves out the other. VM_MINUTES until the machine is ended, VM_PATIENCE, VM_ACCEL=kvm.
+ * environment: PART names or numbers of parts; FILES words that paths of test files contain (`all` for every file),
+ * FOCUS of the validation suite; RESUME=1 leaves out what has passed before; VM_MINUTES of each part, VM_PATIENCE,
+ * VM_ACCEL=kvm.
  */
-import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { buildDir } from "../fixtures/images/packages.ts";
 import { prepareImages, suiteImages } from "../fixtures/images/prepare.ts";
-import { closingLine, countsOf } from "../runner/closing-line.ts";
-import { makeDisks, readResults, vmDir } from "./disks.ts";
-import type { Job } from "./job.ts";
-import { emulator, emulatorModules } from "./machine.ts";
-import { defaultFiles } from "./selection.ts";
+import { type Counts, closingLine, sumOf } from "../runner/closing-line.ts";
+import { testFiles } from "../runner/test-files.ts";
+import { boot, type Outcome } from "./boot.ts";
+import { makeProjectDisk, removeDisks } from "./disks.ts";
+import { newResultsDir, passedBefore, stampOf, writeRecord } from "./records.ts";
+import { type Part, partsFor } from "./selection.ts";
 
-const { FILES, FOCUS, VM_MINUTES = "100", VM_PATIENCE, VM_ACCEL = "tcg" } = process.env;
+const { PART, FILES, FOCUS, RESUME, VM_MINUTES, VM_PATIENCE, VM_ACCEL = "tcg" } = process.env;
 const accelerator = VM_ACCEL === "kvm" ? "kvm" : "tcg";
+const patience = Number(VM_PATIENCE || (accelerator === "kvm" ? "1" : "6"));
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const) {
+  process.once(signal, () => process.exit(code));
+}
 process.exitCode = await main().catch((error: unknown) => {
   console.error(`make test-vm: ${error instanceof Error ? error.message : error}`);
   return 1;
 });
 
 async function main(): Promise<number> {
-  const startMs = performance.now();
-  const wanted = job();
+  const wishes = { part: PART || undefined, files: FILES || undefined, focus: FOCUS || undefined };
+  const parts = partsFor(wishes, testFiles());
+  const missing = missingForSuite();
+  const runnable = parts.filter(({ suite }) => suite === undefined || missing === undefined);
+  const lines: string[] = [];
+  for (const { name } of parts.filter((part) => !runnable.includes(part))) {
+    lines.push(`skipped: ${name}: ${missing}`);
+  }
   // Here in seconds, there in minutes.
-  if (wanted.files !== undefined) await prepareImages();
-  if (wanted.suite !== undefined) await prepareImages(suiteImages);
-  makeDisks(wanted);
-  const { output, problem } = await boot(Number(VM_MINUTES) * 60_000);
-  const exit = readResults();
-  const minutes = ((performance.now() - startMs) / 60_000).toFixed(1);
-  console.log(
-    `vm: ended after ${minutes} minutes; logs are in ${vmDir}/results, the console in ${vmDir}/console.log`,
-  );
-  const counts = countsOf(output);
-  if (problem === undefined && exit !== undefined && counts !== undefined) {
-    console.log(closingLine(counts));
-    return exit;
+  if (runnable.some(({ files }) => files !== undefined)) await prepareImages();
+  if (runnable.some(({ suite }) => suite !== undefined)) await prepareImages(suiteImages);
+  makeProjectDisk(Object.fromEntries(runnable.map((part) => [part.name, { ...part, patience }])));
+  const counts: Counts[] = [{ passed: 0, failed: 0, skipped: parts.length - runnable.length }];
+  try {
+    for (const [index, part] of runnable.entries()) {
+      console.log(`vm: part ${index + 1} of ${runnable.length}, ${part.name}`);
+      const { line, ...result } = await runPart(part);
+      counts.push(result.counts);
+      lines.push(line);
+      console.log(`vm: ${line}`);
+    }
+  } finally {
+    removeDisks();
   }
-  console.log(`vm: ${problem ?? "it ended without a result"}`);
-  console.log(consoleTail());
-  console.log(closingLine({ passed: 0, failed: 1, skipped: 0 }));
-  return 1;
+  for (const line of lines) console.log(line);
+  const sum = sumOf(counts);
+  console.log(closingLine(sum));
+  return sum.failed === 0 && sum.passed > 0 ? 0 : 1;
 }
 
-function job(): Job {
-  const words = FILES === "all" ? [] : (FILES?.split(/\s+/).filter(Boolean) ?? defaultFiles);
-  const hasSuite = existsSync(`${vmDir}/../bin/critest`) && existsSync(`${vmDir}/../busybox/busybox`);
-  if (!hasSuite) console.log("make test-vm: critest is not here: the validation suite is left out");
-  return {
-    ...(FILES !== undefined || FOCUS === undefined ? { files: words } : {}),
-    ...(hasSuite && (FOCUS !== undefined || FILES === undefined) ? { suite: FOCUS ? { FOCUS } : {} } : {}),
-    patience: Number(VM_PATIENCE ?? (accelerator === "kvm" ? "1" : "6")),
-  };
-}
-
-/** Runs the machine to its end; its output passes through, and the end of it is answered. */
-function boot(limitMs: number): Promise<{ output: string; problem?: string }> {
-  const [program, ...args] = emulator(accelerator);
-  const env = { ...process.env, QEMU_MODULE_DIR: emulatorModules };
-  const child = spawn(program!, args, { stdio: ["ignore", "pipe", "inherit"], env });
-  const kill = () => child.kill("SIGKILL");
-  process.once("exit", kill);
-  for (const [signal, code] of [
-    ["SIGINT", 130],
-    ["SIGTERM", 143],
-  ] as const) {
-    process.once(signal, () => process.exit(code));
+/** One boot, and a line that says what came of it. */
+async function runPart(part: Part): Promise<{ counts: Counts; line: string }> {
+  const stamp = stampOf(part);
+  const before = RESUME === "1" ? passedBefore(part, stamp) : undefined;
+  if (before !== undefined) {
+    return { counts: before, line: `passed before: ${part.name}: ${closingLine(before)}` };
   }
-  let problem: string | undefined;
-  const timer = setTimeout(() => {
-    problem = `ended after ${limitMs / 60_000} minutes (VM_MINUTES)`;
-    kill();
-  }, limitMs);
-  let output = "";
-  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
-    process.stdout.write(chunk);
-    output = (output + chunk).slice(-1000);
+  const startMs = performance.now();
+  const resultsDir = newResultsDir(part);
+  const outcome: Outcome = await boot({
+    accelerator,
+    environment: { PART: part.name },
+    resultsDir,
+    limitMs: Number(VM_MINUTES || part.minutes) * 60_000,
   });
-  return new Promise((resolve) => {
-    const end = (why?: string) => {
-      clearTimeout(timer);
-      process.off("exit", kill);
-      resolve({ output, ...(why === undefined ? {} : { problem: why }) });
-    };
-    child.once("error", (error) => end(error.message));
-    child.once("close", (code) =>
-      end(problem ?? (code === 0 ? undefined : `the emulator exited with ${code}`)),
-    );
-  });
+  const time = `${((performance.now() - startMs) / 60_000).toFixed(1)} minutes`;
+  if ("problem" in outcome) {
+    const line = `failed: ${part.name}, after ${time}: ${outcome.problem}\n(${resultsDir})`;
+    return { counts: { passed: 0, failed: 1, skipped: 0 }, line };
+  }
+  const { counts } = outcome;
+  writeRecord(part, stamp, counts);
+  const how = counts.failed === 0 && counts.passed > 0 ? "passed" : "failed";
+  return { counts, line: `${how}: ${part.name}: ${closingLine(counts)}, in ${time} (${resultsDir})` };
 }
 
-function consoleTail(): string {
-  const file = `${vmDir}/console.log`;
-  return existsSync(file) ? readFileSync(file, "utf8").trimEnd().split("\n").slice(-20).join("\n") : "";
+function missingForSuite(): string | undefined {
+  const programs = ["bin/critest", "busybox/busybox"].map((name) => join(buildDir, name));
+  return programs.every((file) => existsSync(file)) ? undefined : "critest is not here, which Go builds";
 }

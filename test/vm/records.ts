@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import * as v from "valibot";
+import { projectDir } from "../fixtures/images/packages.ts";
+import type { Counts } from "../runner/closing-line.ts";
+import { vmDir } from "./disks.ts";
+import type { Part } from "./selection.ts";
+
+/** What is known of a part that ran to its end, and of what it ran with. */
+const Record = v.object({
+  stamp: v.string(),
+  counts: v.object({ passed: v.number(), failed: v.number(), skipped: v.number() }),
+});
+
+const resultsDir = join(vmDir, "results");
+const recordFile = (part: Part) => join(resultsDir, part.name, "record.json");
+
+/** Makes the empty directory with the results of a part, those of an earlier run gone. */
+export function newResultsDir(part: Part): string {
+  const dir = join(resultsDir, part.name);
+  rmSync(dir, { recursive: true, force: true });
+  mkdirSync(dir, { recursive: true });
+  return dir;
+}
+
+export function writeRecord(part: Part, stamp: string, counts: Counts): void {
+  writeFileSync(recordFile(part), JSON.stringify({ stamp, counts } satisfies v.InferOutput<typeof Record>));
+}
+
+/** The counts of a part in which nothing failed when it ran last, with the same sources and for the same tests. */
+export function passedBefore(part: Part, stamp: string): Counts | undefined {
+  if (!existsSync(recordFile(part))) return undefined;
+  const record = v.parse(Record, JSON.parse(readFileSync(recordFile(part), "utf8")));
+  return record.stamp === stamp && record.counts.failed === 0 ? record.counts : undefined;
+}
+
+/** Changes when the binary, the system, a source or a test changes, or what the part runs. */
+export function stampOf(part: Part): string {
+  const hash = createHash("sha256").update(JSON.stringify([part.files, part.suite]));
+  const trees = ["src", "test", "scripts"].flatMap((dir) =>
+    readdirSync(join(projectDir, dir), { recursive: true, encoding: "utf8" }).map((name) => `${dir}/${name}`),
+  );
+  for (const name of ["package-lock.json", "dist/podrt", ".build/vm/stamp", ...trees.sort()]) {
+    const stat = statSync(join(projectDir, name));
+    if (stat.isFile()) hash.update(`${name} ${stat.size} ${Math.floor(stat.mtimeMs)}\n`);
+  }
+  return hash.digest("hex");
+}
