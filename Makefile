@@ -27,7 +27,7 @@ build: $(BINARY) ## Build dist/podrt, one file that runs from any directory
 demo: $(BINARY) $(PACKAGES) crictl ## Run two pods from manifests and show what they are made of (root)
 	@$(BUN) scripts/demo.ts
 
-test: $(BINARY) $(PACKAGES) crictl ## Run every test; the end-to-end ones need root
+test: $(BINARY) $(PACKAGES) crictl ## Run every test; the end-to-end ones need root; VM_PART=cgroups
 	@$(BUN) scripts/test.ts
 
 soak: $(BINARY) $(PACKAGES) ## Work a daemon that is killed and whose calls fail; SOAK_MINUTES=30 SOAK_SEED=N (root)
@@ -45,7 +45,7 @@ kubelet: $(BINARY) $(PACKAGES) crictl ## Run a kubelet on podrt, through what a 
 	@$(if $(PEER),scripts/build-go-tools.sh peers .build/bin containerd containerd-shim-runc-v2)
 	@PEER='$(PEER)' EVENTED='$(EVENTED)' PROBES='$(PROBES)' $(BUN) test/kubelet/run.ts $(if $(NAME),'$(NAME)')
 
-test-vm: $(BINARY) $(PACKAGES) crictl ## Run tests and critest in a virtual machine; FILES='words' FOCUS='words' (root)
+test-vm: $(BINARY) $(PACKAGES) crictl ## Run tests and critest in a virtual machine; PART='names' FILES='words' FOCUS='words' RESUME=1 (root)
 	@scripts/require.sh gcc:gcc bzip2:bzip2 mke2fs:e2fsprogs
 	@scripts/build-go-tools.sh cri-tools .build/bin critest ginkgo
 	@test ! -e .build/bin/critest || scripts/build-busybox.sh .build/busybox

@@ -8,15 +8,17 @@
  * hold up a test beyond any deadline. What failed is listed before the last line: as failed when it failed again, as
  * unsteady when it did not.
  *
- * environment: PODRT_TEST_PATIENCE, by what deadlines are multiplied on a machine much slower than most
+ * environment: PODRT_TEST_PATIENCE, by what deadlines are multiplied on a machine much slower than most; VM_PART, a part
+ * of test/vm to run as well, where a virtual machine can be made
  *
  * usage: bun scripts/test.ts [WORD...]   runs only the files whose path contains one of the words
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { type Counts, closingLine, sumOf } from "../test/runner/closing-line.ts";
+import { countedRun } from "../test/runner/counted-run.ts";
 import { type Failure, readJunit } from "../test/runner/junit.ts";
 import { testFiles } from "../test/runner/test-files.ts";
 
@@ -31,8 +33,11 @@ const patience = Number(process.env["PODRT_TEST_PATIENCE"] ?? "1");
 const fileTimeoutMs = 240_000 * patience;
 const testTimeoutMs = 60_000 * patience;
 const maximumAgain = 5;
+/** The exit code of test/vm/fetch.sh where there is nothing to make a virtual machine from. */
+const noVirtualMachine = 3;
 const scratchDir = mkdtempSync(join(tmpdir(), "podrt-results-"));
 const words = process.argv.slice(2);
+const vmPart = process.env["VM_PART"] ?? "";
 const all = testFiles().filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
 const endToEnd = all.filter((file) => file.startsWith("test/integration/"));
 const unit = all.filter((file) => !endToEnd.includes(file));
@@ -44,6 +49,7 @@ try {
   if (process.getuid?.() === 0) for (const file of endToEnd) outcomes.push(await bunTest([file]));
   else console.log(`not root: the ${endToEnd.length} files of test/integration are skipped`);
   await runFailedAgain();
+  if (vmPart !== "") outcomes.push(await virtualMachine(vmPart));
 } finally {
   rmSync(scratchDir, { recursive: true });
 }
@@ -79,6 +85,20 @@ async function runFailedAgain(): Promise<void> {
 function corrected({ counts }: Outcome, failures: readonly Failure[]): Counts {
   const { passed, failed, skipped } = counts;
   return { passed: passed + failed - failures.length, failed: failures.length, skipped };
+}
+
+/** One part of the tests in the virtual machine; where none can be made, it is skipped and the reason is shown. */
+async function virtualMachine(part: string): Promise<Outcome> {
+  const files = [`the virtual machine, ${part}`];
+  const { status } = spawnSync("test/vm/fetch.sh", [".build/vm"], { cwd: projectDir, stdio: "inherit" });
+  if (status === noVirtualMachine) {
+    console.log(`skipped: ${files[0]}: it cannot be made here`);
+    return { files, counts: { passed: 0, failed: 0, skipped: 1 }, failures: [] };
+  }
+  const failedToMake = { passed: 0, failed: 1, skipped: 0 };
+  const counts = status === 0 ? await countedRun(["test/vm/run.ts"], { PART: part }) : failedToMake;
+  const failures = counts.failed > 0 ? [{ file: files[0]!, test: "the run", message: "see above" }] : [];
+  return { files, counts, failures };
 }
 
 /** One `bun test`; what it does not report (a file that fails to load, a run that was ended) is one failure. */

@@ -11,6 +11,7 @@ import { outputOf } from "./harness/command.ts";
 import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { instanceOf } from "./harness/leftovers.ts";
+import { isV2 } from "./harness/limits.ts";
 
 // A sample of the points, begun at the same one each time; `make soak` goes through all of them.
 const seconds: Readonly<Record<Kind, number>> = { die: 15, fail: 10, "die twice": 5, "fail at the start": 5 };
@@ -61,7 +62,11 @@ test("the checker notices what nobody lists and what is not there", async () => 
   const [pod] = (await sweep.daemon.api.listPodSandbox({})).items;
   const hosts = join(root, "run/pods", pod!.id, "hosts");
   const upper = join(root, "lib/containers/0123456789abcdef");
-  const group = join("/sys/fs/cgroup/pids", `podrt-${instanceOf(root)}`, "0123456789abcdef".repeat(4));
+  const group = join(
+    isV2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/pids",
+    `podrt-${instanceOf(root)}`,
+    "0123456789abcdef".repeat(4),
+  );
   const cases: readonly (readonly [string, () => unknown, () => unknown])[] = [
     ["upper directory", () => mkdirSync(upper), () => rmdirSync(upper)],
     ["hosts", () => renameSync(hosts, `${hosts}.away`), () => renameSync(`${hosts}.away`, hosts)],

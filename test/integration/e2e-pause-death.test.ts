@@ -96,7 +96,8 @@ test("podrt run brings a new sandbox with a new pause, and nothing of the old on
 });
 
 function groupsOf(root: string): string[] {
-  return readdirSync("/sys/fs/cgroup")
+  // The hierarchies of cgroup v1, or the one of v2.
+  return [".", ...readdirSync("/sys/fs/cgroup")]
     .map((hierarchy) => join("/sys/fs/cgroup", hierarchy, `podrt-${instanceOf(root)}`))
     .filter((dir) => existsSync(dir))
     .flatMap((dir) => readdirSync(dir, { recursive: true, encoding: "utf8" }));

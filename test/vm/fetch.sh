@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: fetch.sh DIR
+# usage: fetch.sh DIR   exits with 3 where there is nothing to make one from: no Debian, no root, no mirror
 #
 # Makes in DIR, from packages of the distribution, what a virtual machine needs: qemu/ (the emulator with all of its
 # libraries), vmlinuz and root.img (a small system with the kernel's modules). Nothing is installed here; apt works
@@ -26,12 +26,16 @@ if [ -e "$dir/stamp" ] && [ "$(cat "$dir/stamp")" = "$wanted" ]; then
   exit 0
 fi
 
-for command in apt-get dpkg-deb mke2fs; do
-  command -v "$command" >/dev/null || {
-    echo "make: needed to make a virtual machine from Debian's packages: $command" >&2
-    exit 1
-  }
+# usage: give_up WHAT
+give_up() {
+  echo "make: needed to make a virtual machine: $1" >&2
+  exit 3
+}
+for command in apt-get dpkg-deb; do
+  command -v "$command" >/dev/null || give_up "$command, since it is made from Debian's packages"
 done
+[ "$(id -u)" = 0 ] || give_up root
+"$(dirname "$0")/../../scripts/require.sh" mke2fs:e2fsprogs
 
 rm -rf "$dir/stamp" "$dir/qemu" "$dir/root" "$dir/kernel"
 scratch=$(mktemp -d "$dir/apt.XXXXXX")
@@ -39,15 +43,14 @@ trap 'rm -rf "$scratch"' EXIT
 
 # The mirrors of this machine, and beside them the backports of its release.
 mkdir -p "$scratch/lists/partial" "$scratch/archives/partial"
-[ -n "$(find /var/lib/apt/lists -name '*Packages*' 2>/dev/null | head -n 1)" ] || apt-get update -qq </dev/null
+[ -n "$(find /var/lib/apt/lists -name '*Packages*' 2>/dev/null | head -n 1)" ] ||
+  apt-get update -qq </dev/null ||
+  give_up "a mirror of Debian that answers"
 sources() {
   apt-get indextargets --format "deb $1" 'Created-By: Packages' 'Component: main' 'Origin: Debian' | sort -u
 }
 sources '$(REPO_URI) $(RELEASE) $(COMPONENT)' >"$scratch/sources.list"
-[ -s "$scratch/sources.list" ] || {
-  echo "make: needed to make a virtual machine: a Debian, whose packages it is made from" >&2
-  exit 1
-}
+[ -s "$scratch/sources.list" ] || give_up "a Debian, whose packages it is made from"
 sources '$(REPO_URI) $(CODENAME)-backports main' | grep -v -e security -e updates-backports >>"$scratch/sources.list"
 backports=$(sed -n 's/.* \([a-z]*-backports\) main$/\1/p' "$scratch/sources.list" | head -n 1)
 
@@ -78,7 +81,7 @@ unpack() {
 }
 
 echo "make: downloading an emulator, a kernel and a small system"
-apt update
+apt -o APT::Update::Error-Mode=any update || give_up "a mirror of Debian that answers"
 unpack "$dir/qemu" "$emulator"
 # shellcheck disable=SC2086 # one word for each package
 unpack "$dir/root" $system
