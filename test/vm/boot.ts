@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawn } from "node:child_process";
-import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Counts, countsOf } from "../runner/closing-line.ts";
 import { makeResultsDisk, readResults, vmDir } from "./disks.ts";
@@ -24,6 +24,8 @@ const consoleFile = join(vmDir, "console.log");
 /** Boots the machine, passes its output on and keeps it, and answers what came of it once it is off. */
 export async function boot(options: BootOptions): Promise<Outcome> {
   makeResultsDisk();
+  const log = join(options.resultsDir, "output.log");
+  writeFileSync(log, "");
   const { output, problem } = await runEmulator(options);
   const exit = readResults(options.resultsDir);
   const counts = countsOf(output);
@@ -31,7 +33,7 @@ export async function boot(options: BootOptions): Promise<Outcome> {
     // A run that says that all is well and exits otherwise is a failure.
     return { counts: exit === 0 || counts.failed > 0 ? counts : { ...counts, failed: 1 } };
   }
-  const where = lastFile(readFileSync(join(options.resultsDir, "output.log"), "utf8"));
+  const where = lastFile(readFileSync(log, "utf8"));
   const what = problem ?? "it ended without a result";
   return { problem: `${what}${where === undefined ? "" : `, in ${where}`}\n${consoleTail()}` };
 }

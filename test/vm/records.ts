@@ -8,8 +8,9 @@ import type { Counts } from "../runner/closing-line.ts";
 import { vmDir } from "./disks.ts";
 import type { Part } from "./selection.ts";
 
-/** What is known of a part that ran to its end, and of what it ran with. */
+/** What is known of a part that ran to its end: what it ran, and with which checkout. */
 const Record = v.object({
+  part: v.string(),
   stamp: v.string(),
   counts: v.object({ passed: v.number(), failed: v.number(), skipped: v.number() }),
 });
@@ -26,19 +27,21 @@ export function newResultsDir(part: Part): string {
 }
 
 export function writeRecord(part: Part, stamp: string, counts: Counts): void {
-  writeFileSync(recordFile(part), JSON.stringify({ stamp, counts } satisfies v.InferOutput<typeof Record>));
+  const record: v.InferOutput<typeof Record> = { part: JSON.stringify(part), stamp, counts };
+  writeFileSync(recordFile(part), JSON.stringify(record));
 }
 
-/** The counts of a part in which nothing failed when it ran last, with the same sources and for the same tests. */
+/** The counts of a part in which nothing failed when it ran last, with the same tests and the same checkout. */
 export function passedBefore(part: Part, stamp: string): Counts | undefined {
   if (!existsSync(recordFile(part))) return undefined;
   const record = v.parse(Record, JSON.parse(readFileSync(recordFile(part), "utf8")));
-  return record.stamp === stamp && record.counts.failed === 0 ? record.counts : undefined;
+  const isSame = record.part === JSON.stringify(part) && record.stamp === stamp;
+  return isSame && record.counts.failed === 0 ? record.counts : undefined;
 }
 
-/** Changes when the binary, the system, a source or a test changes, or what the part runs. */
-export function stampOf(part: Part): string {
-  const hash = createHash("sha256").update(JSON.stringify([part.files, part.suite]));
+/** Changes when the binary, the system, a source or a test changes. */
+export function checkoutStamp(): string {
+  const hash = createHash("sha256");
   const trees = ["src", "test", "scripts"].flatMap((dir) =>
     readdirSync(join(projectDir, dir), { recursive: true, encoding: "utf8" }).map((name) => `${dir}/${name}`),
   );

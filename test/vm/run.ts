@@ -17,7 +17,7 @@ import { type Counts, closingLine, sumOf } from "../runner/closing-line.ts";
 import { testFiles } from "../runner/test-files.ts";
 import { boot, type Outcome } from "./boot.ts";
 import { makeProjectDisk, removeDisks } from "./disks.ts";
-import { newResultsDir, passedBefore, stampOf, writeRecord } from "./records.ts";
+import { checkoutStamp, newResultsDir, passedBefore, writeRecord } from "./records.ts";
 import { type Part, partsFor } from "./selection.ts";
 
 const { PART, FILES, FOCUS, RESUME, VM_MINUTES, VM_PATIENCE, VM_ACCEL = "tcg" } = process.env;
@@ -43,6 +43,7 @@ async function main(): Promise<number> {
   for (const { name } of parts.filter((part) => !runnable.includes(part))) {
     lines.push(`skipped: ${name}: ${missing}`);
   }
+  const stamp = checkoutStamp();
   // Here in seconds, there in minutes.
   if (runnable.some(({ files }) => files !== undefined)) await prepareImages();
   if (runnable.some(({ suite }) => suite !== undefined)) await prepareImages(suiteImages);
@@ -51,7 +52,7 @@ async function main(): Promise<number> {
   try {
     for (const [index, part] of runnable.entries()) {
       console.log(`vm: part ${index + 1} of ${runnable.length}, ${part.name}`);
-      const { line, ...result } = await runPart(part);
+      const { line, ...result } = await runPart(part, stamp);
       counts.push(result.counts);
       lines.push(line);
       console.log(`vm: ${line}`);
@@ -66,8 +67,7 @@ async function main(): Promise<number> {
 }
 
 /** One boot, and a line that says what came of it. */
-async function runPart(part: Part): Promise<{ counts: Counts; line: string }> {
-  const stamp = stampOf(part);
+async function runPart(part: Part, stamp: string): Promise<{ counts: Counts; line: string }> {
   const before = RESUME === "1" ? passedBefore(part, stamp) : undefined;
   if (before !== undefined) {
     return { counts: before, line: `passed before: ${part.name}: ${closingLine(before)}` };
