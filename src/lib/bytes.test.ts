@@ -53,6 +53,14 @@ describe("ByteWriter", () => {
 });
 
 describe("ByteReader", () => {
+  test("answers bytes that are a copy, also of a Buffer's", () => {
+    const buffer = Buffer.from([1, 2, 3]);
+    const copy = new ByteReader(buffer).skip(1).bytes(2);
+    buffer.fill(9);
+    expect([...copy]).toEqual([2, 3]);
+    expect(copy.byteOffset).toBe(0);
+  });
+
   test("reads from a view into a larger buffer", () => {
     const bytes = Uint8Array.of(0xff, 1, 2, 3, 4, 0xff).subarray(1, 5);
     const reader = new ByteReader(bytes);

@@ -162,7 +162,8 @@ export class ByteReader {
   /** A copy of the next `count` bytes. */
   bytes(count: number): Uint8Array<ArrayBuffer> {
     const offset = this.#take(count);
-    return this.#bytes.slice(offset, offset + count) as Uint8Array<ArrayBuffer>;
+    // Not `slice`, which is no copy where the bytes are a Buffer's.
+    return new Uint8Array(this.#bytes.subarray(offset, offset + count));
   }
 
   skip(count: number): this {

@@ -10,7 +10,7 @@ import {
 } from "../errors.ts";
 import { type Request, RequestSchema, ResponseSchema } from "../gen/ttrpc/ttrpc_pb.ts";
 import { withDeadline } from "../lib/deadline.ts";
-import { FrameReader } from "./frame-reader.ts";
+import { FrameReader } from "../lib/frame-reader.ts";
 
 /*
  * The connection of an NRI plugin: two ttrpc connections on one socket. Each frame on the socket begins with the number
@@ -70,7 +70,7 @@ export class Connection {
   readonly #trunk = new FrameReader({
     name: "multiplexed",
     headerBytes: FRAME_HEADER_BYTES,
-    lengthOffset: 4,
+    bodyBytesOf: (header) => header.getUint32(4),
     limitBytes: MESSAGE_HEADER_BYTES + MESSAGE_LIMIT_BYTES,
   });
   readonly #messages = new Map(
@@ -79,7 +79,7 @@ export class Connection {
       new FrameReader({
         name: "ttrpc",
         headerBytes: MESSAGE_HEADER_BYTES,
-        lengthOffset: 0,
+        bodyBytesOf: (header) => header.getUint32(0),
         limitBytes: MESSAGE_LIMIT_BYTES,
       }),
     ]),

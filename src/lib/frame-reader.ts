@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError } from "../errors.ts";
 
-/** How a kind of frame looks: a header of fixed size with the length of the body in it, big-endian, and the body. */
+/** How a kind of frame looks: a header of fixed size that tells the length of the body, and the body. */
 export interface FrameLayout {
   readonly name: string;
   readonly headerBytes: number;
-  /** Where in the header the 32 bits of the length are. */
-  readonly lengthOffset: number;
+  /** The bytes of the body, from a whole header; what it throws ends the reading. */
+  readonly bodyBytesOf: (header: DataView) => number;
   /** The longest body that is taken. */
   readonly limitBytes: number;
 }
@@ -42,12 +42,12 @@ export class FrameReader {
   }
 
   #next(): Frame | undefined {
-    const { name, headerBytes, lengthOffset, limitBytes } = this.#layout;
+    const { name, headerBytes, bodyBytesOf, limitBytes } = this.#layout;
     if (this.#length < this.#wanted) return undefined;
     const bytes = this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array) : Buffer.concat(this.#chunks);
     this.#chunks = [bytes];
     const header = new DataView(bytes.buffer, bytes.byteOffset, headerBytes);
-    const bodyBytes = header.getUint32(lengthOffset);
+    const bodyBytes = bodyBytesOf(header);
     if (bodyBytes > limitBytes) {
       throw new InvalidArgumentError("", `a ${name} frame of ${bodyBytes} bytes, more than ${limitBytes}`);
     }
