@@ -100,3 +100,20 @@ test("pods have one subnet, or a list of one of each family; a cluster's where n
     expect(() => network(text)).toThrow(`config.toml: ${problem}`);
   }
 });
+
+test("each cgroup driver has its own place for pods without a parent, and takes no other's", () => {
+  const cgroup = (text: string, instance = "") =>
+    parseConfig(`[cgroup]\n${text}`, instance, "config.toml").cgroup;
+  expect(cgroup("")).toMatchObject({ driver: "cgroupfs", parent: "/podrt" });
+  expect(cgroup('driver = "systemd"')).toMatchObject({ driver: "systemd", slice: "podrt.slice" });
+  expect(cgroup('driver = "systemd"', "ab12").slice).toBe("podrt-ab12.slice");
+  expect(cgroup('driver = "systemd"\nslice = "system.slice"').slice).toBe("system.slice");
+  for (const [text, problem] of [
+    ['driver = "systemd"\nparent = "/x"', 'parent: has no meaning with cgroup.driver = "systemd"'],
+    ['slice = "x.slice"', 'slice: has no meaning with cgroup.driver = "cgroupfs"'],
+    ['driver = "systemd"\nslice = "/x.slice"', "slice: is no name of a slice"],
+    ['driver = "systemd "', "driver: "],
+  ] as const) {
+    expect(() => cgroup(text)).toThrow(`config.toml: cgroup.${problem}`);
+  }
+});

@@ -9,6 +9,7 @@ import { printable } from "./lib/foreign-text.ts";
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "./lib/logger.ts";
 import { formatReference, parseReference } from "./oci/reference.ts";
 import type { Paths } from "./paths.ts";
+import { isSliceName } from "./systemd/unit-name.ts";
 
 function isLoopback(address: string): boolean {
   return address === "::1" || (isIPv4(address) && address.startsWith("127."));
@@ -180,6 +181,10 @@ const configSchema = v.strictObject({
   ),
   cgroup: v.optional(
     v.strictObject({
+      /** Who makes the cgroups of pods: podrt itself, or systemd, as scopes in slices. The kubelet adopts it. */
+      driver: v.optional(v.picklist(["cgroupfs", "systemd"]), "cgroupfs"),
+      /** With the driver systemd, the slice of pods whose caller names none. */
+      slice: v.optional(v.pipe(v.string(), v.check(isSliceName, "is no name of a slice, as podrt.slice is"))),
       /** The cgroup below which podrt puts pods whose caller names no parent. */
       parent: v.optional(v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute cgroup path"))),
       /** Processes and threads of one container, where its pod's cgroup has no limit; -1 for none. */
@@ -244,7 +249,12 @@ export interface Config {
   /** Served where a port is set. */
   readonly metrics: { readonly address: string; readonly port?: number | undefined };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
-  readonly cgroup: { readonly parent: string; readonly pids_limit: number };
+  readonly cgroup: {
+    readonly driver: "cgroupfs" | "systemd";
+    readonly parent: string;
+    readonly slice: string;
+    readonly pids_limit: number;
+  };
 }
 
 /** Reads the configuration of an instance; a missing file means all defaults. */
@@ -294,6 +304,13 @@ export function parseConfig(text: string, instance: string, file: string, direct
       `${file}: metrics.address: ${metrics.address} is no loopback address; set metrics.any_address where others may read it`,
     );
   }
+  const otherDrivers = cgroup.driver === "systemd" ? "parent" : "slice";
+  if (cgroup[otherDrivers] !== undefined) {
+    throw new InvalidArgumentError(
+      "",
+      `${file}: cgroup.${otherDrivers}: has no meaning with cgroup.driver = "${cgroup.driver}"`,
+    );
+  }
   const suffix = instance === "" ? "" : `-${instance}`;
   return {
     network: {
@@ -322,7 +339,12 @@ export function parseConfig(text: string, instance: string, file: string, direct
     checkpoint,
     metrics: { address: metrics.address, port: metrics.port },
     log,
-    cgroup: { parent: cgroup.parent ?? `/podrt${suffix}`, pids_limit: cgroup.pids_limit },
+    cgroup: {
+      driver: cgroup.driver,
+      parent: cgroup.parent ?? `/podrt${suffix}`,
+      slice: cgroup.slice ?? `podrt${suffix}.slice`,
+      pids_limit: cgroup.pids_limit,
+    },
   };
 }
 

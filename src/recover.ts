@@ -29,7 +29,8 @@ import { type Children, readChildren } from "./linux/process-children.ts";
 import { podDir } from "./paths.ts";
 import { removeFiles, unmountShm } from "./sandbox/files.ts";
 import { endLostContainers, endLostPods } from "./sandbox/lost-pods.ts";
-import { removeCgroups, removeSandbox, removeTopCgroup } from "./sandbox/remove.ts";
+import { removePodCgroup } from "./sandbox/pod-cgroup.ts";
+import { removeSandbox, removeTopCgroup } from "./sandbox/remove.ts";
 import { stopSandbox } from "./sandbox/stop.ts";
 import { endOrphans, pauseDied, supervise } from "./sandbox/supervise.ts";
 import { superviseByLooking } from "./sandbox/supervise-by-looking.ts";
@@ -295,7 +296,7 @@ async function undoSandbox(runtime: Runtime, record: SandboxRecord): Promise<voi
   // A plugin that hangs must not keep the other pods down: it is asked again beside them.
   const detached = runtime.network.detach(record.id, join(dir, "netns"));
   await withDeadline(detached, PATIENCE_MS, "giving back its network");
-  await removeCgroups(runtime, record);
+  await removePodCgroup(runtime, record);
   await runtime.snapshotter.remove(record.id);
   removeFiles(dir);
   runtime.sandboxes.delete(record.id);

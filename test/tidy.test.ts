@@ -38,7 +38,7 @@ function importsOf(file: string): string[] {
  */
 const foundations = ["errors", "lib"];
 const kernel = ["linux", ...foundations];
-const formats = ["oci", "config", "paths", "telemetry", ...kernel];
+const formats = ["oci", "config", "paths", "telemetry", "systemd", ...kernel];
 const mechanisms = {
   state: formats,
   snapshot: ["state", ...formats],
@@ -69,7 +69,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   telemetry: foundations,
   oci: kernel,
   paths: kernel,
-  config: ["oci", "paths", ...kernel],
+  dbus: foundations,
+  systemd: ["dbus", ...foundations],
+  config: ["oci", "paths", "systemd", ...kernel],
   ...mechanisms,
   ...lifecycles,
   cri: doors,

@@ -6,6 +6,7 @@ import { selectNetwork } from "../cni/selected-network.ts";
 import type { Config } from "../config.ts";
 import { newEvents } from "../container/events.ts";
 import { imagesInUse, type Runtime } from "../container/runtime.ts";
+import { FailedPreconditionError } from "../errors.ts";
 import { openContentStore } from "../image/content-store.ts";
 import { type ImageRecord, openImages } from "../image/images.ts";
 import { startUnpacker } from "../image/unpack.ts";
@@ -13,7 +14,7 @@ import { probeUserNamespaces } from "../launch/user-namespace-probe.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { logger } from "../lib/logger.ts";
 import { daemonCapabilities } from "../linux/capability.ts";
-import { detectCgroups } from "../linux/cgroup/host.ts";
+import { type CgroupHost, detectCgroups } from "../linux/cgroup/host.ts";
 import { bootId } from "../linux/process.ts";
 import { openBridgeNetwork } from "../network/bridge.ts";
 import type { LeaseRecord } from "../network/ipam.ts";
@@ -25,6 +26,7 @@ import type { State } from "../state/open-state.ts";
 import { openSandboxes } from "../state/sandboxes.ts";
 import { attachmentSchema, imageSchema, layerSchema, leaseSchema } from "../state/schemas.ts";
 import { openTable, type Table } from "../state/table.ts";
+import { openSystemd } from "../systemd/manager.ts";
 
 /**
  * Puts the daemon together: its stores, networks and tables, and what the machine and the kernel offer. Nothing of it
@@ -62,6 +64,7 @@ export function openRuntime(
     settings,
     log: logger,
   });
+  const systemd = openSystemd(process.env["DBUS_SYSTEM_BUS_ADDRESS"]);
   const leases = openTable<LeaseRecord>(database, "leases", { schema: leaseSchema, putAside });
   const runtime: Runtime = {
     paths,
@@ -72,7 +75,8 @@ export function openRuntime(
     content,
     snapshotter,
     network: selectNetwork(openBridgeNetwork({ config: config.network, leases, settings, log: logger }), cni),
-    cgroups: detectCgroups(),
+    cgroups: cgroupsFor(config),
+    systemd,
     events: newEvents((err) => logger.error({ err }, "a listener of events failed")),
     plugins,
     locks: new KeyedLock(),
@@ -90,6 +94,16 @@ export function openRuntime(
   const close = async () => {
     await unpacker.close();
     await snapshotter.close();
+    systemd.close();
   };
   return { runtime, settings, close };
+}
+
+/** systemd delegates cgroups on v2 alone: on v1 it hands no controllers down. */
+function cgroupsFor({ cgroup }: Config): CgroupHost {
+  const host = detectCgroups();
+  if (cgroup.driver === "cgroupfs" || host.version === "v2") return host;
+  throw new FailedPreconditionError(
+    `cgroup.driver = "systemd" needs a machine with cgroup v2 alone, and the controllers of this one are in cgroup v1 (${host.version}): boot it with systemd.unified_cgroup_hierarchy=1, or set cgroup.driver = "cgroupfs"`,
+  );
 }

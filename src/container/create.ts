@@ -141,7 +141,7 @@ async function create(
     files: sandboxFiles(runtime, sandbox),
     rootPath: snapshot.upperDir,
     cgroupPath: record.cgroupPath,
-    pidsLimit: pidsLimitFor(runtime, record.cgroupPath),
+    pidsLimit: pidsLimitFor(runtime, sandbox),
     pausePid: sandbox.pause.pid,
     pidNamespace: pidNamespace(runtime, sandbox, config),
     hostNetwork:

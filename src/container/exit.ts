@@ -52,7 +52,7 @@ async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit
   const isWritten = live === undefined || (await drained(live));
   const exitCode = exitCodeOf(exit.status);
   // It may have been another process than the first: then the exit code decides, and the message tells.
-  const outOfMemory = outOfMemoryOf(runtime.cgroups, record);
+  const outOfMemory = outOfMemoryOf(runtime, record);
   if (outOfMemory !== undefined) {
     oomKills.add(1);
     runtime.log.warn({ container: record.id }, `container ${record.name}: ${outOfMemory}`);

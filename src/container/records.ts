@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomInt } from "node:crypto";
+import { dirname } from "node:path";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import {
   type ContainerConfig,
@@ -9,7 +10,8 @@ import {
 } from "../gen/runtime/v1/api_pb.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { ContainerRecord } from "../state/containers.ts";
-import type { SandboxRecord } from "../state/sandboxes.ts";
+import type { SandboxRecord, ScopeName } from "../state/sandboxes.ts";
+import { sliceCgroup } from "../systemd/unit-name.ts";
 
 // Records hold configurations as JSON; each is decoded once, since lists ask for it every second.
 const containerConfigs = new WeakMap<object, ContainerConfig>();
@@ -33,6 +35,16 @@ export function sandboxConfig(record: SandboxRecord): PodSandboxConfig {
   const config = fromJson(PodSandboxConfigSchema, json as JsonValue, { ignoreUnknownFields: true });
   sandboxConfigs.set(json, config);
   return config;
+}
+
+/** The path of a scope's cgroup, where systemd has the machine's whole cgroup tree. */
+export function cgroupOfScope({ name, slice }: ScopeName): string {
+  return `${sliceCgroup(slice)}/${name}`;
+}
+
+/** The cgroup that limits the whole pod: the one its caller named, or podrt's choice. */
+export function podCgroup({ cgroupPath, ownsCgroupParent, scope }: SandboxRecord): string {
+  return dirname(scope === undefined || ownsCgroupParent ? cgroupPath : cgroupOfScope(scope));
 }
 
 /** The resolved launch of a container. */

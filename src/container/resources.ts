@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { dirname } from "node:path";
 import type { ContainerConfig, LinuxContainerResources } from "../gen/runtime/v1/api_pb.ts";
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
 import { DEFAULT_DEVICE_RULES } from "../linux/cgroup/device-rules.ts";
 import type { CgroupResources } from "../linux/cgroup/resources.ts";
 import type { RuntimeResources, RuntimeSpec } from "../oci/runtime-spec.ts";
+import type { SandboxRecord } from "../state/sandboxes.ts";
+import { podCgroup } from "./records.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** Makes a container's cgroup with its limits and the devices it may use. */
@@ -22,10 +23,10 @@ export function makeCgroup(cgroup: Cgroup, config: ContainerConfig, spec: Runtim
  * How many processes and threads a new container may have, for which the interface has no field: the configured number,
  * unless its pod's cgroup has a limit, which is then a kubelet's to choose. Undefined for no limit.
  */
-export function pidsLimitFor({ cgroups, config }: Runtime, cgroupPath: string): number | undefined {
+export function pidsLimitFor({ cgroups, config }: Runtime, sandbox: SandboxRecord): number | undefined {
   const limit = config.cgroup.pids_limit;
   if (limit === -1 || !cgroups.controllers.includes("pids")) return undefined;
-  return openCgroup(cgroups, dirname(cgroupPath)).pidsLimit() === undefined ? limit : undefined;
+  return openCgroup(cgroups, podCgroup(sandbox)).pidsLimit() === undefined ? limit : undefined;
 }
 
 /** The limits of the interface as the cgroup layer takes them; zero and empty mean "not set". */

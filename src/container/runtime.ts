@@ -17,6 +17,7 @@ import type { ContainerRecord } from "../state/containers.ts";
 import type { Damage } from "../state/damage.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
 import type { Table } from "../state/table.ts";
+import type { Systemd } from "../systemd/manager.ts";
 import type { Events } from "./events.ts";
 import type { LiveContainer } from "./live.ts";
 import type { LifecyclePlugins } from "./plugins.ts";
@@ -36,6 +37,8 @@ export interface Runtime {
   /** What gives pods addresses and host ports. */
   readonly network: PodNetwork;
   readonly cgroups: CgroupHost;
+  /** Makes and ends the scopes of pods, where their cgroups are such. */
+  readonly systemd: Systemd;
   /** What happened to sandboxes and containers, for whoever subscribes. */
   readonly events: Events;
   /** Who hears of each step before it is done, and may change it. */

@@ -12,7 +12,6 @@ import {
   type Mount,
   MountSchema,
 } from "../gen/runtime/v1/api_pb.ts";
-import type { CgroupHost } from "../linux/cgroup/host.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { outOfMemoryOf } from "./out-of-memory.ts";
 import { containerConfig, specOf } from "./records.ts";
@@ -129,14 +128,17 @@ function imageSpec(record: ContainerRecord): ImageSpec {
 }
 
 /** What verbose status tells besides: the object behind the key `info`. */
-export function containerInfo(host: CgroupHost, record: ContainerRecord): object {
+export function containerInfo(
+  runtime: Pick<Runtime, "cgroups" | "sandboxes">,
+  record: ContainerRecord,
+): object {
   const spec = specOf(record);
   const config = containerConfig(record);
   const security = config.linux?.securityContext;
   const choice = seccompChoice(security);
   const capabilities = new Set(spec.process.capabilities.bounding.map((name) => name.slice("CAP_".length)));
   const seccomp = seccompProfile(choice, spec.linux.seccomp, capabilities);
-  const outOfMemory = outOfMemoryOf(host, record);
+  const outOfMemory = outOfMemoryOf(runtime, record);
   return {
     sandboxID: record.sandboxId,
     pid: containerState(record) === "running" ? (record.process?.pid ?? 0) : 0,

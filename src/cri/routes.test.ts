@@ -26,6 +26,29 @@ describe("the runtime tells", () => {
     expect((await clients().cri.runtimeConfig({})).linux?.cgroupDriver).toBe(1);
   });
 
+  test("that systemd makes the cgroups where it is so configured, and whether that answers", async () => {
+    const { runtime } = newRuntime();
+    let problem: string | undefined;
+    const configured = {
+      ...runtime,
+      config: { ...runtime.config, cgroup: { driver: "systemd" } },
+      systemd: { problem: async () => problem },
+    } as unknown as typeof runtime;
+    const { cri } = clients(configured);
+    expect((await cri.runtimeConfig({})).linux?.cgroupDriver).toBe(0);
+    const conditions = async () => (await cri.status({})).status?.conditions ?? [];
+    expect((await conditions()).at(-1)).toMatchObject({ type: "SystemdReady", status: true });
+    problem = "systemd does not answer";
+    expect((await conditions()).at(-1)).toMatchObject({
+      type: "SystemdReady",
+      status: false,
+      reason: "SystemdNotAnswering",
+      message: "pods cannot be made: systemd does not answer",
+    });
+    // The pods that run go on, and a kubelet must not think otherwise.
+    expect((await conditions())[0]).toMatchObject({ type: "RuntimeReady", status: true });
+  });
+
   test("that it and the network are ready, its state is intact, and its handler under both names", async () => {
     const status = await clients().cri.status({});
     expect(status.status?.conditions.map(({ type, status: ready }) => [type, ready])).toEqual([

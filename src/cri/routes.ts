@@ -70,7 +70,7 @@ function runtimeService(
   return {
     version,
     status: (request) => status(runtime, request),
-    runtimeConfig,
+    runtimeConfig: () => runtimeConfig(runtime),
     updateRuntimeConfig: (request) => updateRuntimeConfig(runtime, request),
     runPodSandbox: (request) => runPodSandbox(runtime, request),
     stopPodSandbox: (request) => stopPodSandbox(runtime, request),

@@ -190,11 +190,7 @@ describe("a sandbox", () => {
       ["Unimplemented", "config.windows: Windows pods are not supported yet"],
     ],
     ["may have a cgroup parent", () => sandbox({ linux: { cgroupParent: "/kubepods/burstable/pod1" } })],
-    [
-      "may not have a slice as cgroup parent",
-      () => sandbox({ linux: { cgroupParent: "kubepods.slice" } }),
-      ["Unimplemented", "config.linux.cgroup_parent: systemd slices"],
-    ],
+    ["may have a slice as cgroup parent", () => sandbox({ linux: { cgroupParent: "kubepods.slice" } })],
     [
       "may not have a cgroup parent that leaves the tree",
       () => sandbox({ linux: { cgroupParent: "/../../etc" } }),

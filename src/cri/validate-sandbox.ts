@@ -97,7 +97,8 @@ function checkPortMappings(path: string, mappings: readonly PortMapping[], isHos
 }
 
 function checkLinux(path: string, linux: LinuxPodSandboxConfig): void {
-  checkCgroupParent(`${path}.cgroup_parent`, linux.cgroupParent);
+  // A path or the name of a slice: which of them it has to be is up to the cgroup driver.
+  checkPath(`${path}.cgroup_parent`, linux.cgroupParent);
   if (linux.securityContext !== undefined) {
     checkSandboxSecurity(`${path}.security_context`, linux.securityContext);
   }
@@ -106,13 +107,6 @@ function checkLinux(path: string, linux: LinuxPodSandboxConfig): void {
   }
   if (linux.overhead !== undefined) checkResources(`${path}.overhead`, linux.overhead);
   if (linux.resources !== undefined) checkResources(`${path}.resources`, linux.resources);
-}
-
-function checkCgroupParent(path: string, parent: string): void {
-  if (parent.endsWith(".slice") && !parent.includes("/")) {
-    unsupported(path, `systemd slices such as ${shown(parent)} are`);
-  }
-  checkPath(path, parent);
 }
 
 /** Only what the kernel keeps per network or IPC namespace may be set, and only in namespaces of the pod. */

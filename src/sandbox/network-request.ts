@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { dirname } from "node:path";
+import { podCgroup } from "../container/records.ts";
 import { type PodSandboxConfig, Protocol } from "../gen/runtime/v1/api_pb.ts";
 import type { HostPort, PodRequest } from "../network/attachment.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
 
 /** What the pod's configuration asks of the network. */
 export function podRequest(record: SandboxRecord, config: PodSandboxConfig): PodRequest {
-  const { id, name, namespace, uid, cgroupPath } = record;
+  const { id, name, namespace, uid } = record;
   const { dnsConfig: dns, annotations } = config;
   return {
     sandboxId: id,
@@ -16,7 +16,7 @@ export function podRequest(record: SandboxRecord, config: PodSandboxConfig): Pod
     ...(dns === undefined
       ? {}
       : { dns: { servers: dns.servers, searches: dns.searches, options: dns.options } }),
-    cgroupPath: dirname(cgroupPath),
+    cgroupPath: podCgroup(record),
   };
 }
 

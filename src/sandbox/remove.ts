@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { dirname } from "node:path";
 import { removeContainer } from "../container/remove.ts";
 import { collectImages, containersOf, type Runtime } from "../container/runtime.ts";
 import { enterPhase } from "../lib/operation.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { podDir } from "../paths.ts";
-import type { SandboxRecord } from "../state/sandboxes.ts";
 import { removeFiles } from "./files.ts";
+import { removePodCgroup } from "./pod-cgroup.ts";
 import { stopSandbox } from "./stop.ts";
 
 /** Removes a sandbox and all that belongs to it, stopping it first; an unknown id is fine. */
@@ -19,7 +18,7 @@ export async function removeSandbox(runtime: Runtime, id: string): Promise<void>
     const record = runtime.sandboxes.get(id);
     if (record === undefined) return;
     enterPhase("cgroup");
-    await removeCgroups(runtime, record);
+    await removePodCgroup(runtime, record);
     enterPhase("files");
     await runtime.snapshotter.remove(id);
     removeFiles(podDir(runtime.paths, id));
@@ -29,12 +28,6 @@ export async function removeSandbox(runtime: Runtime, id: string): Promise<void>
     if (record.image !== undefined) collectImages(runtime, [record.image.id]);
     await removeTopCgroup(runtime);
   });
-}
-
-/** Removes the pause's cgroup, and the pod's where podrt chose it. */
-export async function removeCgroups(runtime: Runtime, record: SandboxRecord): Promise<void> {
-  const path = record.ownsCgroupParent ? dirname(record.cgroupPath) : record.cgroupPath;
-  await openCgroup(runtime.cgroups, path).remove();
 }
 
 /** The cgroup above all pods goes with the last of them. */

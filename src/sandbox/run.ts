@@ -29,7 +29,8 @@ import { isReady, type PodLabels, type SandboxRecord } from "../state/sandboxes.
 import { makeFiles, removeFiles, unmountShm, writeHosts } from "./files.ts";
 import { podRequest } from "./network-request.ts";
 import { identityForPause } from "./pause-identity.ts";
-import { removeCgroups, removeTopCgroup } from "./remove.ts";
+import { makePodCgroup, placeOfPod, removePodCgroup } from "./pod-cgroup.ts";
+import { removeTopCgroup } from "./remove.ts";
 import { findSandboxImage, sandboxImageProcess } from "./sandbox-image.ts";
 import { recordPauseDeath, supervise } from "./supervise.ts";
 import { sandboxSysctls } from "./sysctls.ts";
@@ -109,9 +110,7 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   cleanup.add("unmount the shared memory", () => unmountShm(dir));
   const writing = <T>(work: () => T): T => orStorageError(`write the files of the pod in ${dir}`, work);
   writing(() => makeFiles(dir, config, hostname, labels?.file));
-  cleanup.add("remove the cgroups", () => removeCgroups(runtime, record));
-  const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
-  cgroup.create();
+  cleanup.add("remove the cgroups", () => removePodCgroup(runtime, record));
   if (image !== undefined) {
     cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(id));
     await runtime.snapshotter.prepare(
@@ -123,6 +122,7 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   const monitor = await startMonitor(dir, id);
   cleanup.add("end the monitor", () => monitor.end().finally(() => monitor.disconnect()));
   note({ monitor: monitor.identity });
+  await makePodCgroup(runtime, record, monitor.identity);
   cleanup.add("kill the pause", () => killPause(record));
   enterPhase("pause");
   note({ pause: await startPause(runtime, record, config, { hostname, identity, image }, monitor) });
@@ -175,8 +175,6 @@ function newRecord(
 ): SandboxRecord {
   const id = newId();
   const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
-  const parent = config.linux?.cgroupParent ?? "";
-  const isOwn = parent === "";
   return {
     id,
     name,
@@ -187,8 +185,7 @@ function newRecord(
     runtimeHandler,
     config: toJson(PodSandboxConfigSchema, config) as JsonValue,
     bootId: runtime.bootId,
-    cgroupPath: isOwn ? join(runtime.config.cgroup.parent, id, "pause") : join("/", parent, id),
-    ownsCgroupParent: isOwn,
+    ...placeOfPod(runtime, id, config),
     addresses: [],
     networkAttached: false,
     ...(labels === undefined ? {} : { selinux: labels }),

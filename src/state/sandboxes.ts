@@ -19,6 +19,12 @@ export interface PodLabels {
   readonly file: string;
 }
 
+/** A unit of systemd's, and the slice that it is in. */
+export interface ScopeName {
+  readonly name: string;
+  readonly slice: string;
+}
+
 /** What is kept of a pod sandbox. State is derived from it by `sandbox/status.ts`, never stored. */
 export interface SandboxRecord {
   readonly id: string;
@@ -45,6 +51,8 @@ export interface SandboxRecord {
   readonly cgroupPath: string;
   /** True when the parent cgroup was podrt's own choice, so that removing it is podrt's duty. */
   readonly ownsCgroupParent: boolean;
+  /** In whose cgroup all others of the pod are; absent where podrt made them all itself. */
+  readonly scope?: ScopeName;
   /** Addresses, primary first; empty for a pod in the host's network. */
   readonly addresses: readonly string[];
   readonly networkAttached: boolean;

@@ -26,6 +26,7 @@ export const sandboxSchema = v.looseObject({
   pause: v.optional(processIdentity),
   cgroupPath: v.string(),
   ownsCgroupParent: v.boolean(),
+  scope: v.optional(v.looseObject({ name: v.string(), slice: v.string() })),
   addresses: v.array(v.string()),
   networkAttached: v.boolean(),
 });

@@ -13,10 +13,7 @@ let instruments: Instruments;
 
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "podrt-instruments-"));
-  fixture = statsRuntime(
-    { version: "v2", driver: "cgroupfs", controllers: [], hierarchies: [], unified: root },
-    root,
-  );
+  fixture = statsRuntime({ version: "v2", controllers: [], hierarchies: [], unified: root }, root);
   instruments = openInstruments(fixture.runtime);
 });
 

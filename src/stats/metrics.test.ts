@@ -66,7 +66,7 @@ let host: CgroupHost;
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "podrt-metrics-"));
   const controllers = ["cpu", "io", "memory", "pids", "hugetlb"];
-  host = { version: "v2", driver: "cgroupfs", controllers, hierarchies: [], unified: root };
+  host = { version: "v2", controllers, hierarchies: [], unified: root };
 });
 
 afterEach(() => {

@@ -23,10 +23,7 @@ const { signal } = new AbortController();
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "podrt-stats-"));
   const controllers = ["cpu", "io", "memory", "pids"];
-  fixture = statsRuntime(
-    { version: "v2", driver: "cgroupfs", controllers, hierarchies: [], unified: root },
-    root,
-  );
+  fixture = statsRuntime({ version: "v2", controllers, hierarchies: [], unified: root }, root);
   stats = openStats(fixture.runtime);
   sandbox = fixture.addSandbox("aa", "/pods/aa");
   container = fixture.addContainer("ca", sandbox);

@@ -90,7 +90,7 @@ describe("a cgroup parent", () => {
         (error) => ConnectError.from(error).rawMessage,
       );
       // The second is no unit's name: it is a directory's, and steers nothing.
-      expect(asked).toMatch(/systemd slices such as .* are not supported|^made as a path$/);
+      expect(asked).toMatch(/is the slice .*, and podrt's cgroup driver is cgroupfs|^made as a path$/);
     },
   );
 });

@@ -13,6 +13,6 @@ export function containerStatus(
   const record = requireContainer(runtime, request.containerId);
   return {
     status: statusOf(record),
-    info: verboseInfo(request.verbose, "info", () => containerInfo(runtime.cgroups, record)),
+    info: verboseInfo(request.verbose, "info", () => containerInfo(runtime, record)),
   };
 }

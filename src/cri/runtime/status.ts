@@ -30,6 +30,7 @@ export async function status(
             },
         intactCondition(runtime.damage.list()),
         ...registriesCondition(runtime),
+        ...(await systemdCondition(runtime)),
       ],
     },
     runtimeHandlers: handlerNames(runtime).map((name) => {
@@ -68,6 +69,18 @@ function registriesCondition({ config }: Runtime) {
   const message = problems.join("; ").slice(0, MESSAGE_LIMIT_CHARACTERS);
   const reason = "RegistryConfigurationInvalid";
   return problems.length === 0 ? [] : [{ type: "RegistriesReady", status: false, reason, message }];
+}
+
+/**
+ * Where systemd makes the cgroups of pods. Without it no pod can be made, but those that run go on, and a kubelet that
+ * heard of a runtime which is not ready would let go of them all.
+ */
+async function systemdCondition({ config, systemd }: Runtime) {
+  if (config.cgroup.driver !== "systemd") return [];
+  const problem = await systemd.problem();
+  if (problem === undefined) return [{ type: "SystemdReady", status: true }];
+  const message = `pods cannot be made: ${problem}`.slice(0, MESSAGE_LIMIT_CHARACTERS);
+  return [{ type: "SystemdReady", status: false, reason: "SystemdNotAnswering", message }];
 }
 
 /** crictl info and critest read `stateDir`. */

@@ -30,7 +30,7 @@ const FILES = {
 
 function host(): CgroupHost {
   const controllers = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb"];
-  return { version: "v2", driver: "cgroupfs", controllers, hierarchies: [], unified: root };
+  return { version: "v2", controllers, hierarchies: [], unified: root };
 }
 
 function fileOf(name: string): string {

@@ -8,7 +8,7 @@ import { cpusetSettings } from "./cpuset.ts";
 import { createCgroup } from "./create.ts";
 import type { DeviceRule } from "./device-rules.ts";
 import { applyDeviceRules } from "./devices.ts";
-import { exists, tryWrite } from "./files.ts";
+import { exists, tryWrite, write } from "./files.ts";
 import { freeze, freezerDirectory, hasFreezer, thaw } from "./freezer.ts";
 import type { CgroupHost } from "./host.ts";
 import { type HugetlbStats, hugetlbSettings, hugetlbStats } from "./hugetlb.ts";
@@ -58,6 +58,8 @@ export interface Cgroup {
    * needed beside `joinTargets`, so that cgroup.kill reaches the process; on v1 there is none.
    */
   directoryFd(): Fd | undefined;
+  /** Moves a process with all its threads into it, in the cgroup2 hierarchy alone. */
+  moveHere(pid: number): void;
   /** Sets limits, all of them or none; an error names the file. */
   apply(resources: CgroupResources): void;
   /**
@@ -100,6 +102,7 @@ export function openCgroup(host: CgroupHost, path: string): Cgroup {
     exists: () => all.some(exists),
     joinTargets: () => joinTargets(layout),
     directoryFd: () => (unified === undefined ? undefined : open(unified, O_RDONLY | O_DIRECTORY)),
+    moveHere: (pid) => write(`${unified}/cgroup.procs`, String(pid)),
     apply: (resources) => writeAllOrNone(settingsOf(layout, resources)),
     update: async (resources) => writeAllOrNoneInBackground(settingsOf(layout, resources)),
     applyDevices: (rules) => applyDeviceRules(devicesDirectory(layout), rules),

@@ -6,8 +6,6 @@ import { FailedPreconditionError } from "../../errors.ts";
 export interface CgroupHost {
   /** `hybrid`: the controllers are v1's, and a cgroup2 hierarchy is mounted beside them. */
   readonly version: "v1" | "v2" | "hybrid";
-  /** podrt makes its cgroups itself, never through systemd. */
-  readonly driver: "cgroupfs";
   /** Controllers that limits can be set for: cpu, cpuacct, cpuset, memory, pids, ... */
   readonly controllers: readonly string[];
   /** v1 hierarchies that have controllers; empty on v2. A named one (name=systemd) is left alone. */
@@ -67,7 +65,7 @@ export function cgroupHost(
     const isKnown = hierarchies.some((hierarchy) => hierarchy.controllers[0] === controllers[0]);
     if (controllers.length > 0 && !isKnown) hierarchies.push({ controllers, mountPoint });
   }
-  const common = { driver: "cgroupfs", hierarchies, ...(unified === undefined ? {} : { unified }) } as const;
+  const common = { hierarchies, ...(unified === undefined ? {} : { unified }) };
   if (hierarchies.length > 0) {
     const controllers = hierarchies.flatMap((hierarchy) => hierarchy.controllers);
     return { ...common, version: unified === undefined ? "v1" : "hybrid", controllers };

@@ -22,7 +22,6 @@ function write(directory: string, files: Readonly<Record<string, string>>): void
 describe("on v2", () => {
   const host = (): CgroupHost => ({
     version: "v2",
-    driver: "cgroupfs",
     controllers: ["memory"],
     hierarchies: [],
     unified: root,
@@ -64,7 +63,6 @@ describe("on v2", () => {
 describe("on v1", () => {
   const host = (): CgroupHost => ({
     version: "v1",
-    driver: "cgroupfs",
     controllers: ["memory"],
     hierarchies: [{ controllers: ["memory"], mountPoint: root }],
   });

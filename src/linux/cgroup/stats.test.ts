@@ -30,14 +30,14 @@ function write(files: Readonly<Record<string, string>>): void {
 }
 
 function v2(controllers = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb"]): Cgroup {
-  const host: CgroupHost = { version: "v2", driver: "cgroupfs", controllers, hierarchies: [], unified: root };
+  const host: CgroupHost = { version: "v2", controllers, hierarchies: [], unified: root };
   return openCgroup(host, "/pods/one");
 }
 
 function v1(): Cgroup {
   const names = ["cpu", "cpuacct", "memory", "pids", "blkio", "hugetlb"];
   const hierarchies = names.map((name) => ({ controllers: [name], mountPoint: join(root, name) }));
-  return openCgroup({ version: "v1", driver: "cgroupfs", controllers: names, hierarchies }, "/pods/one");
+  return openCgroup({ version: "v1", controllers: names, hierarchies }, "/pods/one");
 }
 
 const V2_FILES = {
