@@ -13,11 +13,12 @@ set -eu
 kernel=linux-image-cloud-amd64
 emulator=qemu-system-x86
 # netbase: names of protocols; util-linux: nsenter, unshare; binutils: tests assemble programs. The third line is what
-# test images are made from, the fourth are the runtimes that podrt hands containers to.
+# test images are made from, the fourth are the runtimes that podrt hands containers to, the fifth is the other process 1.
 system='bash coreutils dash diffutils findutils grep hostname libc-bin sed tar
   apparmor binutils iproute2 kmod mount netbase nftables passwd procps util-linux
   busybox-static docker-registry libseccomp2 nginx
-  crun runc'
+  crun runc
+  systemd dbus'
 
 dir=$(mkdir -p "$1" && cd "$1" && pwd)
 init=$(cd "$(dirname "$0")" && pwd)/init.sh
@@ -110,7 +111,9 @@ cp "$init" sbin/podrt-init
 printf '#!/bin/sh\nexec "$@"\n' >usr/bin/sudo
 chmod 0755 usr/bin/sudo
 printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n' >etc/passwd
-printf 'root:x:0:\nnogroup:x:65534:\n' >etc/group
+printf 'messagebus:x:100:100::/nonexistent:/usr/sbin/nologin\n' >>etc/passwd
+printf 'root:x:0:\nmessagebus:x:100:\nnogroup:x:65534:\n' >etc/group
+printf '%032d\n' 1 >etc/machine-id
 printf '127.0.0.1 localhost\n::1 localhost\n' >etc/hosts
 chroot . ldconfig
 [ -e usr/bin/awk ] || ln -s mawk usr/bin/awk

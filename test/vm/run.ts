@@ -76,7 +76,7 @@ async function runPart(part: Part, stamp: string): Promise<{ counts: Counts; lin
   const resultsDir = newResultsDir(part);
   const outcome: Outcome = await boot({
     accelerator,
-    environment: { PART: part.name },
+    environment: { PART: part.name, INIT: part.init ?? "script" },
     resultsDir,
     limitMs: Number(VM_MINUTES || part.minutes) * 60_000,
   });

@@ -9,6 +9,8 @@ export interface Part {
   readonly suite?: Readonly<Record<string, string>>;
   /** When the machine is ended: about three times what an emulated machine of two processors takes. */
   readonly minutes: number;
+  /** The process 1 of the machine while they run; absent, a script. */
+  readonly init?: "systemd";
 }
 
 /** What the environment of `make test-vm` asks for. */
@@ -79,6 +81,7 @@ export const usualParts: readonly Part[] = [
   },
   { name: "networks", files: ["integration/e2e-cni", "integration/network"], minutes: 40 },
   { name: "runtimes", files: ["integration/e2e-oci-runtime"], minutes: 30 },
+  { name: "systemd", files: ["integration/e2e-systemd"], minutes: 40, init: "systemd" },
   { name: "critest", suite: {}, minutes: 60 },
 ];
 
