@@ -2,7 +2,7 @@
 import { dirname, join } from "node:path";
 import { cgroupOfScope } from "../container/records.ts";
 import type { Runtime } from "../container/runtime.ts";
-import { FailedPreconditionError, InvalidArgumentError } from "../errors.ts";
+import { FailedPreconditionError, InvalidArgumentError, messageOf, PodrtError } from "../errors.ts";
 import type { PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
 import { quoted } from "../lib/foreign-text.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
@@ -59,7 +59,11 @@ export async function makePodCgroup(
 ): Promise<void> {
   if (scope !== undefined) {
     const path = cgroupOfScope(scope);
-    await systemd.startScope({ ...scope, description: `podrt pod ${namespace}/${name}`, pid });
+    await systemd
+      .startScope({ ...scope, description: `podrt pod ${namespace}/${name}`, pid })
+      .catch((error) => {
+        throw inContext(`cannot put pod ${namespace}/${name} into ${scope.name} in ${scope.slice}`, error);
+      });
     const actual = unifiedCgroupOf(pid);
     if (actual !== path) {
       throw new FailedPreconditionError(
@@ -85,7 +89,14 @@ export async function removePodCgroup(
   // systemd ends a scope by itself when its last process has.
   if (!cgroup.exists()) return;
   await cgroup.kill();
-  await systemd.stopUnit(scope.name);
+  await systemd.stopUnit(scope.name).catch((error) => {
+    throw inContext(`cannot end ${scope.name}, whose processes have ended`, error);
+  });
   // Of a scope that systemd knows nothing of any more.
   await cgroup.remove();
+}
+
+function inContext(step: string, error: unknown): PodrtError {
+  const kind = error instanceof PodrtError ? error.kind : "Internal";
+  return new PodrtError(kind, `${step}: ${messageOf(error)}`, { cause: error });
 }

@@ -6,24 +6,36 @@ import { sleep } from "../lib/deadline.ts";
 const FIRST_ANSWER_MS = 1_000;
 const PING_TIMEOUT_MS = 10_000;
 
-/**
- * Answers why `ping` failed when it was last tried, undefined for when it did not. It is tried in the background, and
- * never twice at once, when somebody wants to know and the last answer is older than `freshMs`.
- */
-export function watchSystemd(
-  ping: (timeoutMs: number) => Promise<void>,
-  freshMs: number,
-): () => Promise<string | undefined> {
+/** Whether systemd answers, as last heard of it. */
+export interface Health {
+  /** Why it does not; undefined when it does, and before anything was heard. */
+  readonly last: string | undefined;
+  /** Takes note of how a call went: of what stood in its way, undefined for nothing. */
+  heard(problem: string | undefined): void;
+  /** The same as `last`, of an answer that is about as old as wanted, or is being asked for. */
+  problem(): Promise<string | undefined>;
+}
+
+/** `ping` is tried in the background, never twice at once, when somebody wants to know more than `freshMs` later. */
+export function watchHealth(ping: (timeoutMs: number) => Promise<void>, freshMs: number): Health {
   let answer: { readonly problem: string | undefined; readonly atMs: number } | undefined;
   let asking: Promise<void> | undefined;
-  const ask = async () => {
-    const problem = await ping(PING_TIMEOUT_MS).then(() => undefined, messageOf);
+  const heard = (problem: string | undefined) => {
     answer = { problem, atMs: performance.now() };
+  };
+  const ask = async () => {
+    heard(await ping(PING_TIMEOUT_MS).then(() => undefined, messageOf));
     asking = undefined;
   };
-  return async () => {
-    if (answer === undefined || performance.now() - answer.atMs > freshMs) asking ??= ask();
-    if (answer === undefined) await Promise.race([asking, sleep(FIRST_ANSWER_MS)]);
-    return answer === undefined ? "systemd has not answered yet" : answer.problem;
+  return {
+    get last() {
+      return answer?.problem;
+    },
+    heard,
+    async problem() {
+      if (answer === undefined || performance.now() - answer.atMs > freshMs) asking ??= ask();
+      if (answer === undefined) await Promise.race([asking, sleep(FIRST_ANSWER_MS)]);
+      return answer === undefined ? "systemd has not answered yet" : answer.problem;
+    },
   };
 }

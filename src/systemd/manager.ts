@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type BusConnection, type Call, RemoteError, type Reply } from "../dbus/connection.ts";
 import { type Value, variant } from "../dbus/values.ts";
-import { DeadlineExceededError, FailedPreconditionError, UnavailableError } from "../errors.ts";
+import { DeadlineExceededError, FailedPreconditionError, messageOf, UnavailableError } from "../errors.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { connectSystemd, MANAGER } from "./connect.ts";
-import { watchSystemd } from "./health.ts";
+import { watchHealth } from "./health.ts";
 import { watchJobs } from "./job-watch.ts";
 
 /*
@@ -50,7 +50,6 @@ export interface Systemd {
 /** `address` as in DBUS_SYSTEM_BUS_ADDRESS; see `connectSystemd`. */
 export function openSystemd(address: string | undefined, deadlines = DEADLINES): Systemd {
   let connecting: Promise<BusConnection> | undefined;
-  let isSuspect = false;
 
   const connection = async (): Promise<BusConnection> => {
     const current = connecting;
@@ -59,7 +58,7 @@ export function openSystemd(address: string | undefined, deadlines = DEADLINES):
     if (isOver && connecting === current) connecting = undefined;
     connecting ??= connectSystemd(address, deadlines.connect).catch((error) => {
       connecting = undefined;
-      isSuspect = true;
+      health.heard(messageOf(error));
       throw error;
     });
     return connecting;
@@ -68,13 +67,12 @@ export function openSystemd(address: string | undefined, deadlines = DEADLINES):
   const call = async (bus: BusConnection, request: Call, timeoutMs: number): Promise<Reply> => {
     try {
       const reply = await bus.call(request, timeoutMs);
-      isSuspect = false;
+      health.heard(undefined);
       return reply;
     } catch (error) {
-      isSuspect = !(error instanceof RemoteError) || isAbsence(error);
-      if (!(error instanceof RemoteError) || !isSuspect) throw error;
-      // Without systemd a bus answers by itself.
-      throw new UnavailableError(`systemd does not answer: ${error.message}`, { cause: error });
+      const failure = error instanceof RemoteError ? asAbsence(error) : error;
+      health.heard(failure instanceof RemoteError ? undefined : messageOf(failure));
+      throw failure;
     }
   };
 
@@ -85,9 +83,11 @@ export function openSystemd(address: string | undefined, deadlines = DEADLINES):
     await orUnavailable(withDeadline(answer, timeoutMs, "asking systemd whether it is there"));
   };
 
+  const health = watchHealth(ping, deadlines.fresh);
+
   /** Has a job done, and waits for its end. */
   const runJob = async (unit: string, member: string, signature: string, body: readonly Value[]) => {
-    if (isSuspect) await ping(deadlines.suspect);
+    if (health.last !== undefined) await ping(deadlines.suspect);
     const bus = await connection();
     using jobs = watchJobs(bus, unit);
     const { sender, body: answer } = await call(bus, { ...MANAGER, member, signature, body }, deadlines.call);
@@ -97,7 +97,7 @@ export function openSystemd(address: string | undefined, deadlines = DEADLINES):
   };
 
   return {
-    problem: watchSystemd(ping, deadlines.fresh),
+    problem: () => health.problem(),
     async startScope({ name, slice, description, pid }) {
       const properties: Value = [
         ["Description", variant("s", description)],
@@ -142,8 +142,13 @@ async function orUnavailable<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-function isAbsence({ errorName }: RemoteError): boolean {
-  return /^org\.freedesktop\.DBus\.Error\.(NoReply|ServiceUnknown|NameHasNoOwner|Disconnected|Timeout)$/.test(
-    errorName,
-  );
+/** Without systemd a bus answers by itself. */
+function asAbsence(error: RemoteError): Error {
+  const isAbsent =
+    /^org\.freedesktop\.DBus\.Error\.(NoReply|ServiceUnknown|NameHasNoOwner|Disconnected|Timeout)$/.test(
+      error.errorName,
+    );
+  return isAbsent
+    ? new UnavailableError(`systemd does not answer: ${error.message}`, { cause: error })
+    : error;
 }

@@ -16,7 +16,7 @@ const resultsSize = "128M";
 /** What of the checkout tests read, besides the dependencies. */
 const contents = [
   ...["package.json", "bunfig.toml", "tsconfig.json", "README.md", "Makefile", "biome.json"],
-  ...["src", "test", "scripts", "pause", "proto", "examples", "docs", "dist"],
+  ...["src", "test", "scripts", "pause", "proto", "examples", "docs", "dist", "systemd"],
   ...["bin", "busybox", "images", "suite-images", "packages"].map((name) => `.build/${name}`),
 ];
 /** Tools that only `make check` and `make gen` call. */
