@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -37,6 +38,9 @@ const slice = "prt-burstable-podab12.slice";
 const slicePath = `/sys/fs/cgroup/prt.slice/prt-burstable.slice/${slice}`;
 const resources = { memoryLimitInBytes: 64n * BigInt(MIB), cpuQuota: 50_000n, cpuPeriod: 100_000n };
 const driver = '[cgroup]\ndriver = "systemd"\n';
+/** OCI runtimes that the machine has. */
+const runtimes = ["runc", "crun"].filter((name) => Bun.which(name) !== null);
+const handlers = runtimes.map((name) => `[runtimes.${name}]\ntype = "oci"\npath = "${Bun.which(name)}"\n`);
 
 let daemon: Daemon;
 let registry: Registry;
@@ -61,7 +65,7 @@ const remove = async (pod: string) => {
 describe.skipIf(!hasSystemd)("cgroup driver systemd (skipped unless systemd runs the machine)", () => {
   beforeAll(async () => {
     registry = await startImageRegistry();
-    daemon = await startDaemon({ mirror: registry.host, config: driver });
+    daemon = await startDaemon({ mirror: registry.host, config: `${driver}${handlers.join("")}` });
   });
 
   afterAll(async () => {
@@ -109,7 +113,16 @@ describe.skipIf(!hasSystemd)("cgroup driver systemd (skipped unless systemd runs
     expect(limitsOf(join(scope, id))).toEqual(limits);
     expect(limitsOf(slicePath)).toEqual([String(256 * MIB), "max 100000", "500"]);
 
+    // Those that systemd does not know, such as hugetlb, too.
+    const controllers = () =>
+      readFileSync(join(scope, id, "cgroup.controllers"), "utf8")
+        .trim()
+        .split(" ");
+    const all = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"];
+    expect(controllers().sort()).toEqual(all);
+
     await outputOf("systemctl", ["daemon-reload"]);
+    expect(controllers().sort()).toEqual(all);
     expect(limitsOf(join(scope, id))).toEqual(limits);
     expect(limitsOf(slicePath)).toEqual([String(256 * MIB), "max 100000", "500"]);
     await daemon.api.updateContainerResources({
@@ -132,6 +145,43 @@ describe.skipIf(!hasSystemd)("cgroup driver systemd (skipped unless systemd runs
     expect(existsSync(scope)).toBe(false);
     // What the kubelet has made is the kubelet's.
     expect((await unitProperties(slice, "ActiveState"))["ActiveState"]).toBe("active");
+  });
+
+  test("a kubelet may take its slice away before it has the stopped pod removed", async () => {
+    await makeSlice("prt-early.slice", { memoryMax: 256 * MIB, tasksMax: 500 });
+    const pod = await runSandbox(daemon, "early", inSlice("prt-early.slice"));
+    await runContainer(daemon, pod, { name: "app" });
+    await daemon.api.stopPodSandbox({ podSandboxId: pod });
+    await outputOf("systemctl", ["stop", "prt-early.slice"]);
+    expect(existsSync("/sys/fs/cgroup/prt.slice/prt-early.slice")).toBe(false);
+    await daemon.api.removePodSandbox({ podSandboxId: pod });
+    expect((await daemon.api.listContainers({})).containers).toEqual([]);
+  });
+
+  for (const runtimeHandler of runtimes) {
+    test(`${runtimeHandler} makes its containers in the scope too`, async () => {
+      const metadata = { name: runtimeHandler, namespace: "default", uid: runtimeHandler };
+      const config = { metadata, linux: { cgroupParent: "prt-oci.slice" } };
+      const { podSandboxId: pod } = await daemon.api.runPodSandbox({ config, runtimeHandler });
+      const id = await runContainer(daemon, pod, { name: "app", linux: { resources } as never });
+      const directory = `/sys/fs/cgroup/prt.slice/prt-oci.slice/${scopeOf(pod)}/${id}`;
+      expect(await directoryOf(id)).toBe(directory);
+      expect(limitsOf(directory)).toEqual([String(64 * MIB), "50000 100000", "4096"]);
+      expect(await shellIn(daemon, id, "echo executed")).toBe("executed");
+      await remove(pod);
+    });
+  }
+
+  test("a pod whose record is lost is ended with its scope", async () => {
+    const pod = await runSandbox(daemon, "lost");
+    const pause = await pausePid(daemon, pod);
+    await daemon.kill();
+    const database = new Database(join(daemon.root, "lib/podrt.db"));
+    database.run("DELETE FROM sandboxes WHERE key = ?", [pod]);
+    database.close();
+    await daemon.start();
+    expect(isAlive(pause)).toBe(false);
+    await eventually("systemd has forgotten it", async () => (await unitsLike("podrt-*.scope")).length === 0);
   });
 
   test("where the slice's memory is used up, that is the pod's limit", async () => {
@@ -212,6 +262,9 @@ describe.skipIf(!hasSystemd)("cgroup driver systemd (skipped unless systemd runs
     const names = ["a", "b", "c", "d"];
     const pods = await Promise.all(names.map((name) => runSandbox(daemon, `while-reloading-${name}`)));
     await reloads;
+    // systemd comes back on the bus under another name.
+    await outputOf("systemctl", ["daemon-reexec"]);
+    pods.push(await runSandbox(daemon, "after-reexec"));
     await stopUnits("dbus.socket", "dbus.service");
     const busState = async () => (await unitProperties("dbus.service", "ActiveState"))["ActiveState"];
     try {

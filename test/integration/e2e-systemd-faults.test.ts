@@ -35,6 +35,8 @@ let view: CgroupV2View;
 let fake: FakeSystemd;
 let registry: Registry;
 let daemon: Daemon;
+/** Where systemd puts scopes; as one that does not see the cgroup tree from its root, somewhere else. */
+let placeOf: (name: string) => string;
 
 const directoryOf = (name: string) => join(view.directory, sliceCgroup(slice), name);
 const run = (name: string) => runSandbox(daemon, name, { linux: { cgroupParent: slice } } as SandboxConfig);
@@ -53,12 +55,13 @@ const condition = async () =>
 
 beforeAll(async () => {
   view = await cgroupV2View();
+  placeOf = directoryOf;
   fake = await startFakeSystemd({
     onStart({ name, properties }) {
       expect(properties.get("Slice")).toBe(slice);
-      mkdirSync(directoryOf(name), { recursive: true });
+      mkdirSync(placeOf(name), { recursive: true });
       for (const pid of properties.get("PIDs") as number[]) {
-        writeFileSync(join(directoryOf(name), "cgroup.procs"), String(pid));
+        writeFileSync(join(placeOf(name), "cgroup.procs"), String(pid));
       }
     },
     onStop: (name) => removeGroups(directoryOf(name)),
@@ -117,6 +120,15 @@ test.each([
     await remove(await run("pod"));
   },
 );
+
+test("a scope that is not where systemd should have it is an error that says where it is", async () => {
+  placeOf = (name) => join(view.directory, "elsewhere.slice", name);
+  const error = await errorOf(run("misplaced"));
+  expect(error).toContain("at cgroup /elsewhere.slice/podrt-");
+  expect(error).toContain("podrt must see the machine's cgroup tree from its root");
+  placeOf = directoryOf;
+  expect(await listed()).toEqual([]);
+});
 
 test("a systemd that does not answer is named in Status; the pods that run go on, and removals wait for it", async () => {
   const pod = await run("before");

@@ -13,7 +13,8 @@ set -eu
 kernel=linux-image-cloud-amd64
 emulator=qemu-system-x86
 # netbase: names of protocols; util-linux: nsenter, unshare; binutils: tests assemble programs. The third line is what
-# test images are made from, the fourth are the runtimes that podrt hands containers to, the fifth is the other process 1.
+# test images are made from, the fourth are the runtimes that podrt hands containers to, the fifth is the
+# other process 1.
 system='bash coreutils dash diffutils findutils grep hostname libc-bin sed tar
   apparmor binutils iproute2 kmod mount netbase nftables passwd procps util-linux
   busybox-static docker-registry libseccomp2 nginx

@@ -35,6 +35,7 @@ export const usualParts: readonly Part[] = [
       "integration/e2e-devices",
       "integration/e2e-out-of-memory",
       "integration/e2e-process-limit",
+      "integration/e2e-systemd-faults",
     ],
     minutes: 20,
   },
@@ -81,7 +82,7 @@ export const usualParts: readonly Part[] = [
   },
   { name: "networks", files: ["integration/e2e-cni", "integration/network"], minutes: 40 },
   { name: "runtimes", files: ["integration/e2e-oci-runtime"], minutes: 30 },
-  { name: "systemd", files: ["integration/e2e-systemd"], minutes: 40, init: "systemd" },
+  { name: "systemd", files: ["integration/e2e-systemd-cgroups"], minutes: 40, init: "systemd" },
   { name: "critest", suite: {}, minutes: 60 },
 ];
 
