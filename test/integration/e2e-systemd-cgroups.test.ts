@@ -29,7 +29,7 @@ import { isAlive, parentOf } from "./harness/proc.ts";
 import { hasSystemd, makeSlice, stopUnits, unitProperties, unitsLike } from "./harness/systemd.ts";
 
 /*
- * The cgroup driver systemd with a real one: make test-vm INIT=systemd. What podrt does about one that does not answer
+ * The cgroup driver systemd with a real one: make test-vm PART=systemd. What podrt does about one that does not answer
  * is tested with a made-up one, in e2e-systemd-faults.test.ts.
  */
 
@@ -61,7 +61,7 @@ const remove = async (pod: string) => {
   await daemon.api.removePodSandbox({ podSandboxId: pod });
 };
 
-// It takes a machine whose process 1 is systemd, with cgroup v2: make test-vm INIT=systemd.
+// It takes a machine whose process 1 is systemd, with cgroup v2: make test-vm PART=systemd.
 describe.skipIf(!hasSystemd)("cgroup driver systemd (skipped unless systemd runs the machine)", () => {
   beforeAll(async () => {
     registry = await startImageRegistry();

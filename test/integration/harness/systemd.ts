@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { isV2 } from "./cgroup-files.ts";
 import { outputOf, runCommand } from "./command.ts";
 
-/** Whether systemd is process 1 of a machine with cgroup v2 alone, as it is in `make test-vm INIT=systemd`. */
+/** Whether systemd is process 1 of a machine with cgroup v2 alone, as it is in `make test-vm PART=systemd`. */
 export const hasSystemd = isV2 && existsSync("/run/systemd/system");
 
 /** Properties of a unit, as systemd itself tells them. */
