@@ -65,7 +65,7 @@ export function makeExecCgroup(
   }
 }
 
-/** Opens what an exec's launch needs: the v1 cgroups of its container, and its own or the container's in cgroup2. */
+/** Where an exec is born: in the v1 cgroups of its container, and in its own or the container's in cgroup2. */
 export function placeExec(
   runtime: Runtime,
   record: ContainerRecord,
@@ -74,7 +74,7 @@ export function placeExec(
 ): CgroupPlace {
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   if (own === undefined) return placeIn(cgroup, passed);
-  return { directory: own.directory, joinTargets: cgroup.joinTargets().map(passed.own) };
+  return { directory: own.directory, joinTargets: cgroup.joinTargets() };
 }
 
 /**

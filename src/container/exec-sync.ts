@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { CanceledError, DeadlineExceededError, ResourceExhaustedError } from "../errors.ts";
-import { sleep } from "../lib/deadline.ts";
+import { CanceledError, DeadlineExceededError } from "../errors.ts";
 import { enterPhase } from "../lib/operation.ts";
-import type { Fd } from "../linux/fd.ts";
 import { type Exec, startExec } from "./exec.ts";
-import { newOutputRoom, type OutputRoom } from "./output-room.ts";
+import { collectOutput, newPatience } from "./exec-output.ts";
+import { newOutputRoom } from "./output-room.ts";
 import type { Runtime } from "./runtime.ts";
 
 export interface ExecSyncRequest {
@@ -18,9 +17,6 @@ export interface ExecSyncResult {
   readonly stderr: Uint8Array;
   readonly exitCode: number;
 }
-
-// Time for output to arrive after the process has ended: longer means that a child of it holds the pipe.
-const DRAIN_TIMEOUT_MS = 1000;
 
 /**
  * Runs a command in a container to its end. `timeoutMs` is total, from the start of the launch to the
@@ -37,18 +33,21 @@ export async function execSync(
   caller?: AbortSignal,
 ): Promise<ExecSyncResult> {
   using limit = startLimit(request, caller);
-  const starting = startExec(runtime, id, { command: request.command, tty: false, stdin: false });
+  using patience = newPatience(limit.passed);
+  const { command } = request;
+  const starting = startExec(runtime, id, { command, tty: false, stdin: false, patience: patience.until });
   let exec: Exec;
   try {
     enterPhase("launch");
     exec = await Promise.race([starting, limit.passed]);
+    patience[Symbol.dispose]();
   } catch (error) {
     // The launch cannot be called back: what it brings is killed when it is there.
     void starting.then(discard, () => {});
     throw error;
   }
   using room = newOutputRoom();
-  const output = collect(exec, room);
+  const output = collectOutput(exec, room);
   try {
     enterPhase("command");
     const exitCode = await Promise.race([exec.exited, limit.passed, output.overflow]);
@@ -88,62 +87,6 @@ function startLimit({ command, timeoutMs }: ExecSyncRequest, caller: AbortSignal
     [Symbol.dispose]() {
       clearTimeout(timer);
       caller?.removeEventListener("abort", onAbort);
-    },
-  };
-}
-
-interface Collection {
-  /** Rejects when there is no room for more. */
-  readonly overflow: Promise<never>;
-  /** Waits for the end of both streams, a second at most, and not beyond `limit`; rejects as `overflow` does. */
-  drained(limit: Promise<never>): Promise<void>;
-  result(): { readonly stdout: Uint8Array; readonly stderr: Uint8Array };
-  /** Stops reading and closes the descriptors. */
-  stop(): Promise<void>;
-}
-
-/** Reads both outputs into memory as far as there is room, and to their end without keeping more. */
-function collect(exec: Exec, room: OutputRoom): Collection {
-  const overflow = Promise.withResolvers<never>();
-  // It may come when nobody waits any more.
-  overflow.promise.catch(() => {});
-  const read = (fd: Fd) => {
-    const chunks: Uint8Array[] = [];
-    const reader = Bun.file(fd.number).stream().getReader();
-    const run = async () => {
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) return;
-        const kept = room.take(value.length);
-        if (kept > 0) chunks.push(value.subarray(0, kept));
-      }
-    };
-    const onFailure = (error: unknown) => {
-      if (!(error instanceof ResourceExhaustedError)) return;
-      chunks.length = 0;
-      overflow.reject(error);
-    };
-    return { fd, chunks, reader, done: run().catch(onFailure) };
-  };
-  const stdout = read(exec.stdout);
-  const stderr = read(exec.stderr as Fd);
-  const streams = [stdout, stderr];
-  return {
-    overflow: overflow.promise,
-    async drained(limit) {
-      const timer = new AbortController();
-      const expiry = sleep(DRAIN_TIMEOUT_MS, timer.signal).catch(() => {});
-      const ends = Promise.all(streams.map(({ done }) => done));
-      await Promise.race([ends, expiry, limit.catch(() => {}), overflow.promise]);
-      timer.abort();
-    },
-    result: () => ({ stdout: Buffer.concat(stdout.chunks), stderr: Buffer.concat(stderr.chunks) }),
-    async stop() {
-      for (const { fd, reader, done } of streams) {
-        await reader.cancel().catch(() => {});
-        await done;
-        fd.close();
-      }
     },
   };
 }

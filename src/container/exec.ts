@@ -2,17 +2,18 @@
 import { FailedPreconditionError, InternalError, UnavailableError } from "../errors.ts";
 import { execProgram } from "../launch/exec-program.ts";
 import type { ChildExit } from "../launch/journal.ts";
+import { LaunchError } from "../launch/launch-error.ts";
 import type { Monitor } from "../launch/monitor.ts";
 import { newPassedFds, type PassedFds } from "../launch/passed-fds.ts";
-import { O_DIRECTORY, O_PATH } from "../linux/abi/fcntl.ts";
+import { ERRNO } from "../linux/abi/errno.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
-import { type Fd, open } from "../linux/fd.ts";
-import { identifyChild, isAlive, openPidfd, type ProcessIdentity, signal } from "../linux/process.ts";
+import type { Fd } from "../linux/fd.ts";
+import { identifyChildOf, type ProcessIdentity, pin, signal } from "../linux/process.ts";
 import { killTree } from "../linux/process-tree.ts";
-import { openTerminalIn } from "../linux/pty.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { type ExecCgroup, makeExecCgroup, placeExec } from "./exec-cgroup.ts";
 import { commandFailure, explain } from "./exec-failure.ts";
+import { type ExecEnds, type ExecStdio, openExecStdio } from "./exec-stdio.ts";
 import { exitCodeOf } from "./exit-code.ts";
 import { ociExec, removeOciExec } from "./oci/exec.ts";
 import { hasOciHandler } from "./oci/handler.ts";
@@ -20,24 +21,22 @@ import { containerConfig, newExecTag, specOf } from "./records.ts";
 import type { Runtime } from "./runtime.ts";
 import { identityOf } from "./security/identity.ts";
 import { runningContainer } from "./status.ts";
-import { openStdioPipes } from "./stdio.ts";
-import { availableCapabilities, specIdMappings, stdioOwner } from "./user-namespace.ts";
+import { availableCapabilities, specIdMappings } from "./user-namespace.ts";
 
 /** What to run in a running container, and with which stdio. */
 export interface ExecRequest {
   readonly command: readonly string[];
   readonly tty: boolean;
   readonly stdin: boolean;
+  /**
+   * For a command whose output is wanted at its end only: given the output's descriptors, says until when that may be
+   * waited for before anybody looks at the command at all.
+   */
+  readonly patience?: (outputs: readonly Fd[]) => Promise<void>;
 }
 
-/** A running exec. The descriptors are non-blocking and the caller's to close. */
-export interface Exec {
-  readonly process: ProcessIdentity;
-  readonly stdout: Fd;
-  /** Absent with a terminal, where both streams are one. */
-  readonly stderr: Fd | undefined;
-  readonly stdin: Fd | undefined;
-  readonly terminal: Fd | undefined;
+/** An exec that was launched. The descriptors are non-blocking and the caller's to close. */
+export interface Exec extends ExecEnds {
   /**
    * Resolves with the exit code, 128 plus the signal for a killed process. A command that is not there
    * has 127, one that cannot be executed 126, as in a shell, and its stderr says why.
@@ -56,11 +55,11 @@ export async function startExec(runtime: Runtime, id: string, request: ExecReque
   const record = runningContainer(runtime, id);
   const monitor = runtime.monitors.get(record.sandboxId);
   if (monitor === undefined) throw new UnavailableError(`the monitor of sandbox ${record.sandboxId} is gone`);
-  const stdio = request.tty ? terminalStdio(record, request) : pipeStdio(record, request);
+  const stdio = openExecStdio(record, request);
   try {
     using passed = newPassedFds();
-    for (const fd of stdio.child) passed.own(fd);
-    return { ...(await launchExec(runtime, monitor, record, request, stdio.child, passed)), ...stdio.daemon };
+    for (const fd of stdio.child) if (fd !== undefined) passed.own(fd);
+    return { ...(await launchExec(runtime, monitor, record, request, stdio, passed)), ...stdio.daemon };
   } catch (error) {
     for (const fd of Object.values(stdio.daemon)) fd?.close();
     throw error;
@@ -72,9 +71,9 @@ async function launchExec(
   monitor: Monitor,
   record: ContainerRecord,
   request: ExecRequest,
-  stdio: readonly [Fd, Fd, Fd],
+  stdio: ExecStdio,
   passed: PassedFds,
-): Promise<Omit<Exec, keyof DaemonEnds>> {
+): Promise<Omit<Exec, keyof ExecEnds>> {
   const tag = newExecTag();
   const ended = Promise.withResolvers<ChildExit>();
   runtime.execs.set(tag, ended.resolve);
@@ -83,16 +82,17 @@ async function launchExec(
     const isOci = hasOciHandler(runtime, record);
     // An OCI runtime puts what it executes into the container's cgroup itself, unless it does not see the hierarchy.
     if (!isOci || runtime.cgroups.version === "hybrid") cgroup = makeExecCgroup(runtime, record, tag, passed);
-    const compiled = { ...request, tag, stdio, cgroup };
+    const compiled = { ...request, tag, stdio: stdio.child, cgroup };
     const program = isOci
       ? ociExec({ runtime, monitor, record }, compiled, passed)
       : compile(runtime, record, compiled, passed);
-    const failure = await monitor.launch(program, passed.fds).then(
+    const failure = await monitor.launch(program, passed.fds, briefly(tag, request, stdio.daemon)).then(
       () => undefined,
       (error: unknown) => {
-        const code = isOci ? undefined : commandFailure(error);
-        if (code === undefined) throw error;
-        explain(error, stdio[2]);
+        if (isOci) throw error;
+        const code = commandFailure(error);
+        if (code === undefined) throw hasEnded(error) ? justEnded(record) : error;
+        explain(error, stdio.child[2]);
         return code;
       },
     );
@@ -122,8 +122,7 @@ function watch(
   monitor: Monitor,
   record: ContainerRecord,
   { tag, pid, cgroup, failure, ended }: Launched,
-): Omit<Exec, keyof DaemonEnds> {
-  const process = identifyChild(pid);
+): Omit<Exec, keyof ExecEnds> {
   const unsubscribe = giveUpWithContainer(runtime, record.id, pid, ended.resolve);
   let hasEnded = false;
   const exited = ended.promise.then((exit) => {
@@ -138,9 +137,12 @@ function watch(
   const kill = async () => {
     if (hasEnded) return;
     try {
-      if (cgroup === undefined) killTree(process);
-      // Also one that has left its cgroup, as root in a privileged container can.
-      signal(process, SIGNAL.SIGKILL);
+      const process = identifyLaunched(monitor, tag, pid);
+      if (process !== undefined) {
+        if (cgroup === undefined) killTree(process);
+        // Also one that has left its cgroup, as root in a privileged container can.
+        signal(process, SIGNAL.SIGKILL);
+      }
       const isEmpty = (await cgroup?.kill()) ?? true;
       const isReaped = await Promise.race([exited.then(() => true), Bun.sleep(REAP_TIMEOUT_MS)]);
       if (!isEmpty || !isReaped) throw new InternalError(`process ${pid} or a child of it does not end`);
@@ -148,7 +150,7 @@ function watch(
       runtime.log.warn({ err, container: record.id }, "an exec was killed and is still there");
     }
   };
-  return { process, exited, kill };
+  return { exited, kill };
 }
 
 /**
@@ -187,9 +189,18 @@ function giveUpWithContainer(
   });
 }
 
+/** The process of a launch; undefined when the journal has its end. */
+function identifyLaunched(monitor: Monitor, tag: number, pid: number): ProcessIdentity | undefined {
+  // A number that was given out again is no child of the monitor's, or the journal tells of the end before: the
+  // monitor writes that down before it makes another child.
+  const process = identifyChildOf(monitor.identity.pid, pid);
+  monitor.catchUp();
+  return monitor.history(tag)?.exit === undefined ? process : undefined;
+}
+
 interface CompiledExec extends ExecRequest {
   readonly tag: number;
-  readonly stdio: readonly [Fd, Fd, Fd];
+  readonly stdio: ExecStdio["child"];
   readonly cgroup: ExecCgroup | undefined;
 }
 
@@ -207,7 +218,7 @@ function compile(runtime: Runtime, record: ContainerRecord, request: CompiledExe
       identity: identityOf(spec, containerConfig(record).linux?.securityContext, runtime.securityModules),
       existingCapabilities: availableCapabilities(runtime, mappings),
       userNamespace: mappings !== undefined,
-      container: passed.own(openProcess(record)),
+      container: passed.own(openProcess(runtime, record)),
       cgroup: placeExec(runtime, record, request.cgroup, passed),
       terminal: request.tty,
       stdio: request.stdio,
@@ -222,45 +233,26 @@ function withTerm(environment: readonly string[]): readonly string[] {
     : [...environment, "TERM=xterm"];
 }
 
-// The pidfd is opened by number and holds whatever has that number; the look at the start time comes after.
-function openProcess(record: ContainerRecord): Fd {
-  const { process } = record;
-  if (process === undefined) throw new FailedPreconditionError(`container ${record.id} has no process`);
-  const pidfd = openPidfd(process.pid);
-  if (isAlive(process)) return pidfd;
-  pidfd.close();
-  throw new FailedPreconditionError(`container ${record.id} has just ended`);
+/** A pidfd of the container's first process, which may have ended since the first exec opened it. */
+function openProcess(runtime: Runtime, record: ContainerRecord): Fd {
+  const live = runtime.live.get(record.id);
+  if (live?.process !== undefined) return live.process.duplicate();
+  const pidfd = record.process && pin(record.process);
+  if (pidfd === undefined) throw justEnded(record);
+  if (live !== undefined) live.process = pidfd.duplicate();
+  return pidfd;
 }
 
-type DaemonEnds = Pick<Exec, "stdout" | "stderr" | "stdin" | "terminal">;
-
-function pipeStdio(
-  record: ContainerRecord,
-  request: ExecRequest,
-): { child: readonly [Fd, Fd, Fd]; daemon: DaemonEnds } {
-  using opened = new DisposableStack();
-  const owner = stdioOwner(specOf(record));
-  const { stdin, stdout, stderr, input } = openStdioPipes(request.stdin, owner, opened);
-  opened.move();
-  return {
-    child: [input, stdout.write, stderr.write],
-    daemon: { stdout: stdout.read, stderr: stderr.read, stdin: stdin?.write, terminal: undefined },
-  };
+function justEnded({ id }: ContainerRecord): FailedPreconditionError {
+  return new FailedPreconditionError(`container ${id} has just ended`);
 }
 
-function terminalStdio(
-  record: ContainerRecord,
-  request: ExecRequest,
-): { child: readonly [Fd, Fd, Fd]; daemon: DaemonEnds } {
-  using root = open(`/proc/${record.process?.pid}/root`, O_PATH | O_DIRECTORY);
-  const { master, slave } = openTerminalIn(root.number, stdioOwner(specOf(record)));
-  return {
-    child: [slave, slave.duplicate(), slave.duplicate()],
-    daemon: {
-      stdout: master,
-      stderr: undefined,
-      stdin: request.stdin ? master.duplicate() : undefined,
-      terminal: master.duplicate(),
-    },
-  };
+/** Whether a launch failed since the process whose namespaces it was to join has ended. */
+function hasEnded(error: unknown): boolean {
+  return error instanceof LaunchError && error.call === "setns" && error.errno === ERRNO.ESRCH;
+}
+
+function briefly(tag: number, { patience }: ExecRequest, { stdout, stderr }: ExecEnds) {
+  if (patience === undefined) return undefined;
+  return { tag, patience: patience(stderr === undefined ? [stdout] : [stdout, stderr]) };
 }

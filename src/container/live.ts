@@ -8,6 +8,8 @@ export interface LiveContainer {
   /** The root as a detached mount, from create until start. */
   root?: Fd | undefined;
   log?: ContainerLog | undefined;
+  /** pidfd of its first process, from its first exec on. */
+  process?: Fd | undefined;
   /** Write end of stdin's pipe, or the terminal's master. */
   stdin?: Fd | undefined;
   terminal?: Fd | undefined;
@@ -27,7 +29,7 @@ export function newLiveContainer(): LiveContainer {
 /** Closes every descriptor; nothing of the container's own ends by it. */
 export function closeLive(live: LiveContainer): void {
   live.cancelPumps();
-  for (const fd of [live.root, live.stdin, live.terminal, ...live.outputs]) fd?.close();
+  for (const fd of [live.root, live.process, live.stdin, live.terminal, ...live.outputs]) fd?.close();
   live.outputs = [];
   live.log?.close();
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { LaunchStdio } from "../launch/container-program.ts";
 import { returnHeldProgram } from "../launch/container-program.ts";
 import type { Monitor } from "../launch/monitor.ts";
-import { O_RDWR } from "../linux/abi/fcntl.ts";
+import { F_SETFL, O_NONBLOCK, O_RDWR } from "../linux/abi/fcntl.ts";
 import { type Fd, open, pipe, setNonBlocking } from "../linux/fd.ts";
 import { bytesIn, newStage } from "../linux/pipe.ts";
 import { newTerminalFilesystem, type TerminalOwner } from "../linux/pty.ts";
@@ -68,7 +68,8 @@ export function newStdio(
 ): { launch: LaunchStdio; daemon: DaemonEnds } {
   if (request.tty) return newTerminalStdio(request, heldFd, owner);
   using opened = new DisposableStack();
-  const { stdin, stdout, stderr, input } = openStdioPipes(request.stdin, owner, opened);
+  const { stdin, stdout, stderr } = openStdioPipes(request.stdin, owner, opened);
+  const input = stdin?.read ?? opened.use(open("/dev/null", O_RDWR));
   const stages = [opened.use(stageEnd()), opened.use(stageEnd())] as const;
   const holding = [stdout.read, stderr.read, ...stages, ...(stdin === undefined ? [] : [stdin.write])];
   const held = holding.map((fd) => opened.use(fd.duplicate()));
@@ -97,22 +98,23 @@ export function openStdioPipes(
   hasStdin: boolean,
   { uid }: TerminalOwner,
   opened: DisposableStack,
-): { stdin: Pipe | undefined; stdout: Pipe; stderr: Pipe; input: Fd } {
+): { stdin: Pipe | undefined; stdout: Pipe; stderr: Pipe } {
   const openPipe = (): Pipe => {
     const ends = pipe();
     opened.use(ends.read);
     opened.use(ends.write);
     // A program may open /dev/stdout, which is the pipe once more: a user who is not root has to own it.
     const GROUP_AS_IT_IS = 0xffff_ffff;
-    syscall("fchown", ends.write.number, uid, GROUP_AS_IT_IS);
+    if (uid !== 0) syscall("fchown", ends.write.number, uid, GROUP_AS_IT_IS);
     return ends;
   };
   const stdout = openPipe();
   const stderr = openPipe();
   const stdin = hasStdin ? openPipe() : undefined;
+  // The first flags that these ends have.
   for (const fd of [stdout.read, stderr.read, stdin?.write])
-    if (fd !== undefined) setNonBlocking(fd.number, true);
-  return { stdin, stdout, stderr, input: stdin?.read ?? opened.use(open("/dev/null", O_RDWR)) };
+    if (fd !== undefined) syscall("fcntl", fd.number, F_SETFL, O_NONBLOCK);
+  return { stdin, stdout, stderr };
 }
 
 function newTerminalStdio(

@@ -1,33 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-import { AT_FDCWD, O_CLOEXEC, O_WRONLY } from "../linux/abi/fcntl.ts";
+import { AT_FDCWD, O_CLOEXEC, O_RDWR, O_WRONLY } from "../linux/abi/fcntl.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import type { Cgroup } from "../linux/cgroup/cgroup.ts";
 import type { Fd } from "../linux/fd.ts";
 import { assumeIdentity, type Identity } from "./identity.ts";
 import { MONITOR_FD } from "./monitor.ts";
 import type { PassedFds } from "./passed-fds.ts";
-import type { Operand, Program, Table } from "./program.ts";
+import type { Cell, Operand, Program, Table } from "./program.ts";
 import { openPath } from "./rootfs.ts";
 
 const CLOSE_RANGE_CLOEXEC = 4;
 const LAST_FD = 0xffff_ffff;
 
-/** The cgroup of a process to be: v1 files to write `0` to, and the cgroup2 directory it is cloned into. */
+/** The cgroup of a process to be: paths of v1 files to write `0` to, and the cgroup2 directory it is cloned into. */
 export interface CgroupPlace {
-  readonly joinTargets: readonly Fd[];
+  readonly joinTargets: readonly string[];
   readonly directory: Fd | undefined;
 }
 
 /** Opens what a launch into `cgroup` needs; `passed` closes it. */
 export function placeIn(cgroup: Cgroup, passed: PassedFds): CgroupPlace {
-  const joinTargets = cgroup.joinTargets().map(passed.own);
   const directory = cgroup.directoryFd();
-  return { joinTargets, directory: directory && passed.own(directory) };
+  return { joinTargets: cgroup.joinTargets(), directory: directory && passed.own(directory) };
 }
 
-/** Appends the writes that put the child in the cgroups whose files `targets` are open for writing. */
-export function joinCgroups(table: Table, targets: readonly Fd[], passed: PassedFds): void {
-  for (const target of targets) table.step("join the cgroup", "write", [passed.add(target), "0", 1]);
+/** Appends the opening of the files of cgroups that are to be joined, while their paths are the host's. */
+export function openJoinTargets(table: Table, targets: readonly string[]): readonly Cell[] {
+  return targets.map((path) =>
+    table.answer(`open ${path}`, "openat", [AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0]),
+  );
+}
+
+/** Appends the writes that put the process in the cgroups whose files are open as `targets`. */
+export function joinCgroups(table: Table, targets: readonly Cell[]): void {
+  for (const target of targets) table.step("join the cgroup", "write", [target, "0", 1]);
 }
 
 /** Appends the write of oom_score_adj; below the daemon's own the kernel refuses, and that one stays. */
@@ -40,6 +46,11 @@ export function setOomScore(table: Table, score: number): void {
     0,
   ]);
   table.step(`set oom_score_adj to ${score}`, "write", [file, text, text.length], { tolerate: ["EACCES"] });
+}
+
+/** Appends the opening of the host's null device, which reads as empty; before the host's files are out of sight. */
+export function openNull(table: Table): Cell {
+  return table.answer("open /dev/null", "openat", [AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0]);
 }
 
 /** Appends stdin, stdout and stderr from descriptors of the monitor's. */

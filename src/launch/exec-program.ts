@@ -11,12 +11,12 @@ import {
 import { TIOCSCTTY } from "../linux/abi/tty.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import type { Fd } from "../linux/fd.ts";
-import { attachStdio, becomeApplication, type CgroupPlace, setOomScore } from "./child.ts";
+import { attachStdio, becomeApplication, type CgroupPlace, openNull, setOomScore } from "./child.ts";
 import { labelExec } from "./exec-label.ts";
 import { forkChild } from "./fork.ts";
 import type { Identity } from "./identity.ts";
 import type { PassedFds } from "./passed-fds.ts";
-import { newProgram, type Program } from "./program.ts";
+import { newProgram, type Operand, type Program } from "./program.ts";
 
 /** A command to run inside a running container. */
 export interface ExecLaunch {
@@ -35,7 +35,8 @@ export interface ExecLaunch {
   readonly userNamespace: boolean;
   readonly cgroup: CgroupPlace;
   readonly terminal: boolean;
-  readonly stdio: readonly [Fd, Fd, Fd];
+  /** Where there is no stdin the command has the null device. */
+  readonly stdio: readonly [Fd | undefined, Fd, Fd];
 }
 
 /** Compiles an exec: one fork, the container's namespaces through one pidfd, the container's identity. */
@@ -43,6 +44,8 @@ export function execProgram(launch: ExecLaunch, passed: PassedFds): Program {
   const program = newProgram(launch.label);
   const container = passed.add(launch.container);
   const namespaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+  const [stdin, stdout, stderr] = launch.stdio;
+  let input: Operand = stdin === undefined ? 0 : passed.add(stdin);
   const child = forkChild(
     program,
     {
@@ -59,12 +62,12 @@ export function execProgram(launch: ExecLaunch, passed: PassedFds): Program {
       prepare: (table) => {
         labelExec(table, launch.identity.execLabels);
         if (launch.oomScoreAdj !== undefined) setOomScore(table, launch.oomScoreAdj);
+        if (stdin === undefined) input = openNull(table);
       },
     },
     passed,
   );
-  const [stdin, stdout, stderr] = launch.stdio.map((fd) => passed.add(fd)) as [number, number, number];
-  attachStdio(child, stdin, stdout, stderr);
+  attachStdio(child, input, passed.add(stdout), passed.add(stderr));
   if (launch.terminal) child.step("take the terminal", "ioctl", [0, TIOCSCTTY, 0]);
   becomeApplication(program, child, {
     cwd: launch.cwd,

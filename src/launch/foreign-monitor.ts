@@ -16,6 +16,7 @@ export function foreignMonitor(identity: ProcessIdentity, refusal: string): Moni
     refusal,
     launch: () =>
       Promise.reject(new FailedPreconditionError(`nothing can be launched in the pod: ${refusal}`)),
+    catchUp: () => {},
     history: () => undefined,
     forget: () => {},
     onExit: () => {},

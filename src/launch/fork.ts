@@ -9,10 +9,10 @@ import {
   CLONE_VFORK,
 } from "../linux/abi/sched.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
-import { type CgroupPlace, joinCgroups } from "./child.ts";
+import { type CgroupPlace, joinCgroups, openJoinTargets } from "./child.ts";
 import { MONITOR_FD } from "./monitor.ts";
 import type { PassedFds } from "./passed-fds.ts";
-import type { Block, Operand, Program, Table } from "./program.ts";
+import type { Block, Cell, Operand, Program, Table } from "./program.ts";
 import { newSession } from "./session.ts";
 import { unblockSignals } from "./signals.ts";
 
@@ -60,8 +60,8 @@ export function forkChild(program: Program, fork: Fork, passed: PassedFds): Tabl
   };
   const isInUserNamespace = ((fork.join?.flags ?? 0) & CLONE_NEWUSER) !== 0;
   return isInUserNamespace
-    ? forkInUserNamespace(program.main, fork, start, passed)
-    : forkOnHost(program.main, fork, start, passed);
+    ? forkInUserNamespace(program.main, fork, start)
+    : forkOnHost(program.main, fork, start);
 }
 
 /** The start record of a launch as it goes into the journal (pause/README.md); with a pid of 0 the kernel puts it in. */
@@ -82,14 +82,14 @@ interface Start {
  * fails then must not stop the program before the monitor has come back; its -errno lands in the
  * record, and a pid below 1 is no start: whoever asks the journal for the launch finds none.
  */
-function forkOnHost(main: Table, fork: Fork, start: Start, passed: PassedFds): Table {
+function forkOnHost(main: Table, fork: Fork, start: Start): Table {
   const args = cloneArgs(fork.flags, start.cgroupDirectory);
   const child =
     fork.pidNamespace === undefined
       ? main.fork("clone3", fork.name, args, { result: start.pid })
       : forkInto(main, fork.pidNamespace, fork.name, args, start.pid);
   writeStartRecord(main, start);
-  lead(child, fork, passed);
+  lead(child, openJoinTargets(child, fork.cgroup.joinTargets));
   fork.prepare(child);
   if (fork.join !== undefined) join(child, fork.join, fork.join.flags);
   return child;
@@ -113,10 +113,12 @@ function forkInto(main: Table, pidNamespace: Operand, name: string, args: Uint8A
  * Nobody leaves a user namespace, and what is made outside belongs to the host. So the monitor forks a
  * process that enters it, makes the child there as the monitor's own (CLONE_PARENT), writes the record
  * and ends. The monitor waits for it (CLONE_VFORK): the child must not be reaped before its record is
- * written. The process between them joins no cgroup, which might be frozen, and the monitor with it.
+ * written. The process between them joins no cgroup, which might be frozen, and the monitor with it; it
+ * opens the cgroups' files for the child, to which the host's paths mean nothing.
  */
-function forkInUserNamespace(main: Table, fork: Fork, start: Start, passed: PassedFds): Table {
+function forkInUserNamespace(main: Table, fork: Fork, start: Start): Table {
   const between = main.fork("clone3", fork.name, cloneArgs(CLONE_VFORK, undefined));
+  const joinTargets = openJoinTargets(between, fork.cgroup.joinTargets);
   fork.prepare(between);
   if (fork.pidNamespace !== undefined)
     between.step("enter the pid namespace", "setns", [fork.pidNamespace, CLONE_NEWPID]);
@@ -126,7 +128,7 @@ function forkInUserNamespace(main: Table, fork: Fork, start: Start, passed: Pass
   const child = between.fork("clone3", fork.name, args, { result: start.pid });
   writeStartRecord(between, start);
   between.step("leave the child to the monitor", "exit_group", [0]);
-  lead(child, fork, passed);
+  lead(child, joinTargets);
   becomeRoot(child);
   // Made by that root, what is in them belongs to it; a pid namespace is entered by birth alone.
   const own = fork.flags & ~CLONE_NEWPID;
@@ -151,10 +153,10 @@ function writeStartRecord(table: Table, { record }: Start): void {
   table.step("write the start record", "write", [MONITOR_FD.journal, record, record.bytes.length]);
 }
 
-function lead(child: Table, { cgroup }: Fork, passed: PassedFds): void {
+function lead(child: Table, joinTargets: readonly Cell[]): void {
   unblockSignals(child);
   newSession(child);
-  joinCgroups(child, cgroup.joinTargets, passed);
+  joinCgroups(child, joinTargets);
 }
 
 /**

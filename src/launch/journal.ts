@@ -44,7 +44,9 @@ export interface Journal {
   close(): void;
 }
 
-const READ_BYTES = JOURNAL_RECORD_BYTES * 256;
+// Of all journals, which are read one after the other.
+const buffer = new Uint8Array(JOURNAL_RECORD_BYTES * 256);
+const view = new DataView(buffer.buffer);
 
 /** Opens the journal at `path`; records of `olderPath`, a rotated one, are read first if it exists. */
 export function openJournal(path: string, olderPath: string): Journal {
@@ -71,15 +73,14 @@ export function openJournal(path: string, olderPath: string): Journal {
     ended.push(owner);
   };
   const readFrom = (fd: number, from: number, ended: number[]): number => {
-    const buffer = new Uint8Array(READ_BYTES);
     let position = from;
     for (;;) {
       const count = syscall("pread64", fd, buffer, buffer.length, position);
       const whole = count - (count % JOURNAL_RECORD_BYTES);
-      if (whole === 0) return position;
-      const view = new DataView(buffer.buffer);
       for (let at = 0; at < whole; at += JOURNAL_RECORD_BYTES) apply(view, at, ended);
       position += whole;
+      // Less than was asked for is all that there is.
+      if (count < buffer.length) return position;
     }
   };
 

@@ -23,9 +23,9 @@ import { bindUnix, sendWithFds, unixDatagramSocket } from "../linux/unix-socket.
 import { spawnWithEngine } from "./engine.ts";
 import { foreignMonitor } from "./foreign-monitor.ts";
 import { type Journal, type LaunchHistory, openJournal } from "./journal.ts";
-import { LaunchError } from "./launch-error.ts";
 import { type Image, newProgram, PROGRAM_LIMIT_BYTES, type Program } from "./program.ts";
 import { foreignProtocol, isMonitorOf, monitorArguments, protocolOf } from "./protocol.ts";
+import { readReply, takeReply } from "./reply.ts";
 
 /*
  * The client of a pod's monitor (pause/README.md has the monitor's side). A request is a datagram
@@ -52,17 +52,30 @@ export function passedFd(index: number): number {
 const LAUNCH_TIMEOUT_MS = 20_000;
 // What the monitor's buffer for descriptors has room for.
 const PASSED_FDS_LIMIT = 90;
-const REPLY_RECORD_BYTES = 16;
 const END_TIMEOUT_MS = 5000;
 const JOURNAL_LIMIT_BYTES = 256 * 1024;
-const SEND_ATTEMPTS = 50;
+const SEND_PAUSE_MS = 10;
+const SEND_ATTEMPTS = LAUNCH_TIMEOUT_MS / SEND_PAUSE_MS;
+
+/** A launch whose process is expected to end soon. */
+export interface BriefLaunch {
+  readonly tag: number;
+  /** Over when the end is not to be waited for. */
+  readonly patience: Promise<void>;
+}
 
 export interface Monitor {
   readonly identity: ProcessIdentity;
   /** Why nothing but its end can be had of it; absent from one that this podrt can speak with. */
   readonly refusal?: string;
-  /** Runs `program` with `fds` (which stay the caller's) and resolves when every child has exec'ed. */
-  launch(program: Program, fds: readonly Fd[]): Promise<void>;
+  /**
+   * Runs `program` with `fds` (which stay the caller's) and resolves when every child has exec'ed. A brief launch
+   * resolves when its process has ended, so that nobody is woken for anything before that; or, once its patience
+   * is over, as others do.
+   */
+  launch(program: Program, fds: readonly Fd[], brief?: BriefLaunch): Promise<void>;
+  /** Reads what the journal has got since it was last rung for; listeners hear of it at once. */
+  catchUp(): void;
   history(tag: number): LaunchHistory | undefined;
   forget(tag: number): void;
   /** Hears of each launch whose process ended, in order; one listener. */
@@ -175,6 +188,9 @@ class MonitorClient implements Monitor {
   readonly #socket: Fd;
   readonly #journal: Journal;
   readonly #requests = new KeyedLock();
+  /** By tag: who waits for the end of a brief launch. */
+  readonly #ends = new Map<number, () => void>();
+  #rotation: Promise<void> | undefined;
   #doorbell: Fd | undefined;
   #gone = false;
   #exitListener: (tag: number, history: LaunchHistory) => void = () => {};
@@ -221,22 +237,42 @@ class MonitorClient implements Monitor {
     for (const tag of this.#journal.advance()) {
       const history = this.#journal.history(tag);
       if (history !== undefined) this.#exitListener(tag, history);
+      this.#ends.get(tag)?.();
     }
   }
 
-  async launch(program: Program, fds: readonly Fd[]): Promise<void> {
+  catchUp(): void {
+    if (this.#directory.isOpen) this.#readJournal();
+  }
+
+  async launch(program: Program, fds: readonly Fd[], brief?: BriefLaunch): Promise<void> {
     const image = program.build();
-    // One request at a time: the monitor's queue of datagrams is short, and a program runs in ~1 ms.
     try {
-      await this.#requests.run("", () => this.#send(image, fds));
+      // One request at a time: the monitor's queue of datagrams is short, and a program runs in ~1 ms. Brief
+      // launches, whose replies are waited for longer, have that queue for their bound.
+      if (brief === undefined) await this.#requests.run("", () => this.#send(image, fds));
+      else await this.#sendBrief(image, fds, brief);
     } finally {
       // A launch that failed may have had a child too.
-      if (this.#directory.isOpen) this.#readJournal();
+      this.catchUp();
     }
     if (this.#journal.sizeBytes > JOURNAL_LIMIT_BYTES) await this.#rotateJournal();
   }
 
-  async #send(image: Image, fds: readonly Fd[]): Promise<void> {
+  async #sendBrief(image: Image, fds: readonly Fd[], { tag, patience }: BriefLaunch): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    this.#ends.set(tag, () => resolve(true));
+    try {
+      await this.#send(image, fds, Promise.race([promise, patience.then(() => false)]));
+    } finally {
+      this.#ends.delete(tag);
+      // Its start may stand in a journal that is just being opened.
+      await this.#rotation?.catch(() => {});
+    }
+  }
+
+  /** Once `ended` is there the reply is; until it is settled nobody waits for that. */
+  async #send(image: Image, fds: readonly Fd[], ended?: Promise<boolean>): Promise<void> {
     if (this.#gone) throw new UnavailableError(`the monitor of ${this.#dir} has ended`);
     if (image.bytes.length > PROGRAM_LIMIT_BYTES) {
       throw new ResourceExhaustedError(
@@ -258,6 +294,7 @@ class MonitorClient implements Monitor {
     }
     await this.#sendWhenThereIsRoom(payload, numbers);
     write.close();
+    if (await ended) return takeReply(answers, image);
     await withDeadline(
       readReply(answers, image),
       LAUNCH_TIMEOUT_MS,
@@ -270,14 +307,23 @@ class MonitorClient implements Monitor {
       try {
         return sendWithFds(this.#socket.number, socketPath(this.#directory), payload, fds);
       } catch (error) {
-        if (isErrno(error, "EAGAIN") && attempt < SEND_ATTEMPTS) await Bun.sleep(10);
+        if (isErrno(error, "EAGAIN") && attempt < SEND_ATTEMPTS) await Bun.sleep(SEND_PAUSE_MS);
         else
           throw new UnavailableError(`cannot reach the monitor of ${this.#dir}: ${(error as Error).message}`);
       }
     }
   }
 
-  async #rotateJournal(): Promise<void> {
+  #rotateJournal(): Promise<void> {
+    this.#rotation ??= this.#requests
+      .run("", () => this.#openEmptyJournal())
+      .finally(() => {
+        this.#rotation = undefined;
+      });
+    return this.#rotation;
+  }
+
+  async #openEmptyJournal(): Promise<void> {
     using directory = open(this.#dir, O_PATH | O_DIRECTORY);
     const program = newProgram("monitor");
     const main = program.main;
@@ -287,12 +333,9 @@ class MonitorClient implements Monitor {
     const fresh = main.answer("open an empty journal", "openat", [at, "journal", flags, 0o600]);
     main.step("use the empty journal", "dup3", [fresh, MONITOR_FD.journal, O_CLOEXEC]);
     main.step("close the spare descriptor", "close", [fresh]);
-    const image = program.build();
-    await this.#requests.run("", async () => {
-      await this.#send(image, [directory]);
-      this.#readJournal();
-      this.#journal.restart();
-    });
+    await this.#send(program.build(), [directory]);
+    this.#readJournal();
+    this.#journal.restart();
     this.#readJournal();
   }
 
@@ -337,6 +380,7 @@ class MonitorClient implements Monitor {
     if (this.#directory.isOpen) this.#journal.close();
     this.#directory.close();
     this.#socket.close();
+    for (const end of this.#ends.values()) end();
   }
 }
 
@@ -350,23 +394,4 @@ async function reap(pid: number): Promise<void> {
     if (trySyscall("wait4", pid, 0, WNOHANG, 0) !== 0) return;
     await Bun.sleep(5);
   }
-}
-
-/** Reads the reports of one launch to their end; the monitor's own must be among them. */
-async function readReply(answers: Fd, image: Image): Promise<void> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of Bun.file(answers.number).stream()) chunks.push(chunk);
-  const bytes = Buffer.concat(chunks);
-  let answered = false;
-  let failure: LaunchError | undefined;
-  for (let at = 0; at + REPLY_RECORD_BYTES <= bytes.length; at += REPLY_RECORD_BYTES) {
-    const depth = bytes.readUInt32LE(at);
-    const result = Number(bytes.readBigInt64LE(at + 8));
-    if (depth === 0) answered = true;
-    if (result >= 0) continue;
-    const index = bytes.readUInt32LE(at + 4);
-    failure ??= new LaunchError(image.stepName(depth, index), -result, depth, image.stepCall(depth, index));
-  }
-  if (failure !== undefined) throw failure;
-  if (!answered) throw new UnavailableError("the monitor ended before it had answered");
 }

@@ -14,6 +14,7 @@ export interface ProcessIdentity {
 }
 
 interface ProcessStat extends ProcessIdentity {
+  readonly parent: number;
   /** False for a zombie: every thread has exited and only the parent's wait is outstanding. */
   readonly isRunning: boolean;
 }
@@ -27,6 +28,12 @@ export function identify(pid: number): ProcessIdentity | undefined {
 /** The same for a child that may have been reaped already, which is then an identity that no process has. */
 export function identifyChild(pid: number): ProcessIdentity {
   return identify(pid) ?? { pid, startTicks: "0" };
+}
+
+/** The identity of process `pid` while that is a child of `parent`, zombie or not. */
+export function identifyChildOf(parent: number, pid: number): ProcessIdentity | undefined {
+  const stat = readStat(pid);
+  return stat?.parent === parent ? { pid, startTicks: stat.startTicks } : undefined;
 }
 
 /** True while this very process (not a later one of its number) exists and is not a zombie. */
@@ -115,9 +122,9 @@ function readStat(pid: number): ProcessStat | undefined {
     throw error;
   }
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  const [state, threads, startTicks] = [fields[0], fields[17], fields[19]];
+  const [state, parent, threads, startTicks] = [fields[0], fields[1], fields[17], fields[19]];
   if (state === undefined || startTicks === undefined) return undefined;
   // A main thread that has left others running shows as Z too, but is still counted beside them.
   const isRunning = (state !== "Z" && state !== "X") || Number(threads) > 1;
-  return { pid, startTicks, isRunning };
+  return { pid, parent: Number(parent), startTicks, isRunning };
 }

@@ -35,9 +35,8 @@ afterEach(async () => {
 
 /** A shell that joins `cgroup` in every hierarchy before it runs `script`. */
 async function runIn(cgroup: Cgroup, script: string): Promise<Bun.Subprocess<"ignore", "pipe", "pipe">> {
-  const targets = cgroup.joinTargets();
   const unified = cgroup.directoryFd();
-  const files = targets.map((target) => `/proc/${process.pid}/fd/${target.number}`);
+  const files = [...cgroup.joinTargets()];
   if (unified !== undefined) files.push(`/proc/${process.pid}/fd/${unified.number}/cgroup.procs`);
   const joins = files.map((file) => `echo 0 > ${file};`).join(" ");
   const child = Bun.spawn(["sh", "-ec", `${joins} echo joined; ${script}`], {
@@ -50,7 +49,6 @@ async function runIn(cgroup: Cgroup, script: string): Promise<Bun.Subprocess<"ig
   while (membershipsIn(cgroup, child.pid) < files.length && child.exitCode === null && Date.now() < until) {
     await Bun.sleep(1);
   }
-  for (const target of targets) target.close();
   unified?.close();
   return child;
 }

@@ -6,7 +6,8 @@ import type { Monitor } from "../../launch/monitor.ts";
 import { ociProgram } from "../../launch/oci-program.ts";
 import type { PassedFds } from "../../launch/passed-fds.ts";
 import type { Program } from "../../launch/program.ts";
-import type { Fd } from "../../linux/fd.ts";
+import { O_RDWR } from "../../linux/abi/fcntl.ts";
+import { type Fd, open } from "../../linux/fd.ts";
 import type { ContainerRecord } from "../../state/containers.ts";
 import { specOf } from "../records.ts";
 import type { Runtime } from "../runtime.ts";
@@ -19,7 +20,7 @@ export interface OciExec {
   readonly command: readonly string[];
   readonly tty: boolean;
   readonly tag: number;
-  readonly stdio: readonly [Fd, Fd, Fd];
+  readonly stdio: readonly [Fd | undefined, Fd, Fd];
   /** The cgroup2 directory that it is to be in, where the runtime does not see that hierarchy. */
   readonly cgroup: { readonly directory: Fd } | undefined;
 }
@@ -41,6 +42,7 @@ export function ociExec(
   const bundle = bundleOf(runtime, record);
   mkdirSync(bundle, { recursive: true, mode: 0o700 });
   const process = processFile(runtime, record, tag);
+  const [stdin = passed.own(open("/dev/null", O_RDWR)), stdout, stderr] = stdio;
   writeFileSync(process, JSON.stringify(execProcess(specOf(record).process, command, tty)), { mode: 0o600 });
   return ociProgram(
     {
@@ -49,7 +51,7 @@ export function ociExec(
       command: [...ociArguments({ runtime, record, handler }), "exec", "--process", process, record.id],
       bundle,
       cgroup: { joinTargets: [], directory: cgroup?.directory },
-      stdio,
+      stdio: [stdin, stdout, stderr],
       terminal: tty,
       stage: runtime.paths.rootMountPoint,
       hiddenCgroups: hiddenCgroups(runtime),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError } from "../../errors.ts";
-import { O_DIRECTORY, O_RDONLY, O_WRONLY } from "../abi/fcntl.ts";
+import { O_DIRECTORY, O_RDONLY } from "../abi/fcntl.ts";
 import { type Fd, open } from "../fd.ts";
 import { cpuSettings } from "./cpu.ts";
 import { type CpuStats, cpuStats, cpuUsageNs } from "./cpu-stats.ts";
@@ -49,10 +49,10 @@ export interface Cgroup {
   /** True while any directory of it is there. */
   exists(): boolean;
   /**
-   * Files into which a process writes `0` to join: `tasks` of each v1 hierarchy, for which the process
-   * must have one thread only (that way the kernel needs no lock over all forks). None on v2.
+   * Paths of the files into which a process writes `0` to join: `tasks` of each v1 hierarchy, for which the
+   * process must have one thread only (that way the kernel needs no lock over all forks). None on v2.
    */
-  joinTargets(): Fd[];
+  joinTargets(): readonly string[];
   /**
    * For CLONE_INTO_CGROUP: joins the cgroup2 hierarchy, which on v2 is all. On a hybrid machine that is
    * needed beside `joinTargets`, so that cgroup.kill reaches the process; on v1 there is none.
@@ -100,7 +100,7 @@ export function openCgroup(host: CgroupHost, path: string): Cgroup {
     path,
     create: () => createCgroup(host, layout),
     exists: () => all.some(exists),
-    joinTargets: () => joinTargets(layout),
+    joinTargets: () => v1.map((directory) => `${directory}/tasks`),
     directoryFd: () => (unified === undefined ? undefined : open(unified, O_RDONLY | O_DIRECTORY)),
     moveHere: (pid) => write(`${unified}/cgroup.procs`, String(pid)),
     apply: (resources) => writeAllOrNone(settingsOf(layout, resources)),
@@ -125,17 +125,6 @@ export function openCgroup(host: CgroupHost, path: string): Cgroup {
     thaw: () => thaw(directories),
     freezerDirectory: () => freezerDirectory(directories),
   };
-}
-
-function joinTargets({ v1 }: CgroupLayout): Fd[] {
-  const targets: Fd[] = [];
-  try {
-    for (const directory of v1) targets.push(open(`${directory}/tasks`, O_WRONLY));
-    return targets;
-  } catch (error) {
-    for (const target of targets) target.close();
-    throw error;
-  }
 }
 
 function settingsOf({ directories }: CgroupLayout, resources: CgroupResources): Setting[] {

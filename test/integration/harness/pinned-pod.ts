@@ -73,10 +73,7 @@ export function startPinnedPod(root: string, words: readonly string[] = []): Pin
 function joinCgroup(path: string, pid: number): void {
   const cgroup = openCgroup(detectCgroups(), path);
   cgroup.create();
-  for (const target of cgroup.joinTargets()) {
-    using file = target;
-    writeAll(file.number, Buffer.from(`${pid}`));
-  }
+  for (const target of cgroup.joinTargets()) writeFileSync(target, `${pid}`);
   using directory = cgroup.directoryFd();
   if (directory !== undefined) writeFileSync(`/proc/self/fd/${directory.number}/cgroup.procs`, `${pid}`);
 }
