@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { rmSync } from "node:fs";
 import type { ErrnoName } from "../linux/abi/errno.ts";
 import {
   AT_EMPTY_PATH,
@@ -61,10 +62,26 @@ export interface OverlayDirectories {
   readonly workDir: string;
 }
 
-/** The overlay of `layers` as a detached mount, with an SELinux context where `label` is given. */
+/**
+ * The overlay of `layers` as a detached mount, with an SELinux context where `label` is given.
+ *
+ * It is volatile (Documentation/filesystems/overlayfs.rst): without that the end of a container, which takes the
+ * last reference to its root along, waits until the kernel has written the whole file system of `upperDir` to the
+ * disk, other containers' files too. What a container writes to its root needs to outlast no power loss: it never
+ * runs again.
+ */
 export function mountOverlay({ lowerDirs, upperDir, workDir }: OverlayDirectories, label?: string): Fd {
-  const options = [...lowerOptions(lowerDirs), `upperdir=${upperDir}`, `workdir=${workDir}`];
+  forgetVolatileMount(workDir);
+  const options = [...lowerOptions(lowerDirs), `upperdir=${upperDir}`, `workdir=${workDir}`, "volatile"];
   return newFilesystem("overlay", withContext(options, label), 0);
+}
+
+/**
+ * Takes away the mark by which the kernel refuses a second mount, since the machine may have lost power after the
+ * first. Here it has not: a daemon ended between the creation of a container and its start.
+ */
+function forgetVolatileMount(workDir: string): void {
+  rmSync(`${workDir}/work/incompat`, { recursive: true, force: true });
 }
 
 /**
