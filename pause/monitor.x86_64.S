@@ -129,6 +129,8 @@ _start:
 	call	close_on_exec
 	mov	edi, JOURNAL
 	call	close_on_exec
+	mov	edi, DOORBELL
+	call	close_on_exec
 
 	mov	qword ptr [rbp + REQUEST], SIGCHLD_MASK
 	mov	rdi, -1

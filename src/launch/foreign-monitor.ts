@@ -20,6 +20,8 @@ export function foreignMonitor(identity: ProcessIdentity, refusal: string): Moni
     history: () => undefined,
     forget: () => {},
     onExit: () => {},
+    // Nobody tells: whoever waits has to look as well.
+    reaped: () => new Promise(() => {}),
     onGone: () => {},
     isAlive: () => isAlive(identity),
     async end() {

@@ -80,6 +80,8 @@ export interface Monitor {
   forget(tag: number): void;
   /** Hears of each launch whose process ended, in order; one listener. */
   onExit(listener: (tag: number, history: LaunchHistory) => void): void;
+  /** Resolves when the process of the launch `tag` has been reaped, or the monitor has ended. */
+  reaped(tag: number): Promise<void>;
   /** Hears once that the monitor itself has ended, at once where it has already. */
   onGone(listener: () => void): void;
   isAlive(): boolean;
@@ -99,6 +101,10 @@ export async function startMonitor(dir: string, label: string): Promise<Monitor>
   bindUnix(socket.number, socketPath(directory));
   using journal = open(join(dir, "journal"), O_RDWR | O_APPEND | O_CREAT, 0o600);
   using nothing = open("/dev/null", O_RDWR);
+  const doorbell = pipe(O_NONBLOCK);
+  using listening = new DisposableStack();
+  listening.use(doorbell.read);
+  using ringing = doorbell.write;
   const child = newProgram(`monitor of ${label}`);
   const program = child.main;
   program.step("become a session leader", "setsid", []);
@@ -107,6 +113,7 @@ export async function startMonitor(dir: string, label: string): Promise<Monitor>
   const sources = [
     [socket.number, MONITOR_FD.socket],
     [journal.number, MONITOR_FD.journal],
+    [ringing.number, MONITOR_FD.doorbell],
   ] as const;
   for (const [source, target] of sources) program.step("place descriptors", "dup3", [source, target, 0]);
   program.step("execute the monitor", "execveat", [
@@ -121,7 +128,10 @@ export async function startMonitor(dir: string, label: string): Promise<Monitor>
     const identity = identify(pid);
     if (identity === undefined)
       throw new InternalError(`monitor of ${label} ended as soon as it was started`);
-    return await connect(dir, identity);
+    const client = new MonitorClient(dir, identity);
+    listening.move();
+    client.listen(doorbell.read);
+    return client;
   } catch (error) {
     // Nobody else knows of it yet; as a child that is not waited for it keeps its pid.
     trySyscall("kill", pid, SIGNAL.SIGKILL);
@@ -191,6 +201,7 @@ class MonitorClient implements Monitor {
   /** By tag: who waits for the end of a brief launch. */
   readonly #ends = new Map<number, () => void>();
   #rotation: Promise<void> | undefined;
+  readonly #rings = new Set<() => void>();
   #doorbell: Fd | undefined;
   #gone = false;
   #exitListener: (tag: number, history: LaunchHistory) => void = () => {};
@@ -207,7 +218,10 @@ class MonitorClient implements Monitor {
     opened.move();
   }
 
-  /** Gives the monitor the pipe that it rings after reaping; its end of file is the monitor's end. */
+  /**
+   * Gives a monitor that an earlier daemon started the pipe that it rings after reaping; its end of file is the
+   * monitor's end.
+   */
   async installDoorbell(): Promise<void> {
     const { read, write } = pipe(O_NONBLOCK);
     using ringing = write;
@@ -216,7 +230,13 @@ class MonitorClient implements Monitor {
     program.main.step("install the doorbell", "dup3", [passedFd(0), MONITOR_FD.doorbell, O_CLOEXEC]);
     await this.launch(program, [ringing]);
     ringing.close();
-    void this.#listen(read);
+    this.listen(read);
+  }
+
+  /** Hears from now on whenever the monitor rings; the read end is the client's. */
+  listen(doorbell: Fd): void {
+    this.#doorbell = doorbell;
+    void this.#listen(doorbell);
   }
 
   async #listen(doorbell: Fd): Promise<void> {
@@ -239,6 +259,23 @@ class MonitorClient implements Monitor {
       if (history !== undefined) this.#exitListener(tag, history);
       this.#ends.get(tag)?.();
     }
+    for (const hear of [...this.#rings]) hear();
+  }
+
+  async reaped(tag: number): Promise<void> {
+    while (!this.#gone && this.#doorbell !== undefined && this.#journal.history(tag)?.exit === undefined)
+      await this.#ring();
+  }
+
+  /** Resolves when the journal was read next. */
+  #ring(): Promise<void> {
+    return new Promise((resolve) => {
+      const hear = () => {
+        this.#rings.delete(hear);
+        resolve();
+      };
+      this.#rings.add(hear);
+    });
   }
 
   catchUp(): void {
@@ -381,6 +418,7 @@ class MonitorClient implements Monitor {
     this.#directory.close();
     this.#socket.close();
     for (const end of this.#ends.values()) end();
+    for (const hear of [...this.#rings]) hear();
   }
 }
 

@@ -73,8 +73,15 @@ export function killAll(identities: Iterable<ProcessIdentity>): void {
 const SHORTEST_PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 20;
 
-/** Waits at most `timeoutMs` until the process has exited (it may still be a zombie); false on timeout. */
-export async function waitGone(identity: ProcessIdentity, timeoutMs: number): Promise<boolean> {
+/**
+ * Waits at most `timeoutMs` until the process has exited (it may still be a zombie); false on timeout. It is looked
+ * at again and again, and at once when `hint` resolves, where somebody may tell.
+ */
+export async function waitGone(
+  identity: ProcessIdentity,
+  timeoutMs: number,
+  hint?: Promise<void>,
+): Promise<boolean> {
   const deadline = performance.now() + timeoutMs;
   using pidfd = pin(identity);
   if (pidfd === undefined) return true;
@@ -82,7 +89,8 @@ export async function waitGone(identity: ProcessIdentity, timeoutMs: number): Pr
     if (hasExited(pidfd)) return true;
     const leftMs = deadline - performance.now();
     if (leftMs <= 0) return false;
-    await sleep(Math.min(pauseMs, leftMs));
+    const pause = sleep(Math.min(pauseMs, leftMs));
+    await (hint === undefined ? pause : Promise.race([pause, hint]));
   }
 }
 
