@@ -17,6 +17,7 @@ import { addBuiltInPause } from "../image/built-in-pause.ts";
 import { openCronJobs } from "../kube/cron-jobs.ts";
 import { startKeeper } from "../kube/keeper.ts";
 import { openPods } from "../kube/pod-record.ts";
+import { withDeadline } from "../lib/deadline.ts";
 import { configureLog, logger } from "../lib/logger.ts";
 import { O_CREAT, O_RDWR } from "../linux/abi/fcntl.ts";
 import { open } from "../linux/fd.ts";
@@ -46,6 +47,8 @@ export interface ServeOptions {
 
 /** Whoever had subscribed before the daemon was restarted is back within this, and misses nothing. */
 const FIRST_SUBSCRIBER_MS = 60_000;
+/** How long a stop waits for the kernel to take down the interfaces of pods that have gone. */
+const SETTLE_MS = 2_000;
 
 /** Runs the daemon until SIGTERM or SIGINT; the pods go on without it. Resolves with the exit code. */
 export async function serve(options: ServeOptions): Promise<number> {
@@ -103,6 +106,9 @@ export async function serve(options: ServeOptions): Promise<number> {
   await keeper.close();
   await tracing?.close();
   await nri?.close();
+  await withDeadline(runtime.network.settled(), SETTLE_MS, "giving back the network of pods").catch((err) =>
+    logger.warn({ err }, "the next start goes on"),
+  );
   await close();
   state.database.close();
   return 0;

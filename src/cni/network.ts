@@ -4,6 +4,7 @@ import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { Logger } from "../lib/logger.ts";
 import { isPinned, unpinNamespace } from "../linux/namespace.ts";
 import type { Attachment, NetworkStatus, PodNamespace, PodRequest } from "../network/attachment.ts";
+import { newReleases, type Releases } from "../network/releases.ts";
 import type { Table } from "../state/table.ts";
 import type { AttachmentRecord } from "./attachment-record.ts";
 import { addToNetwork, checkAttachment, collectGarbage, deleteFromNetwork } from "./chain.ts";
@@ -12,7 +13,6 @@ import { type Health, newHealth } from "./health.ts";
 import { type ConfiguredNetwork, type NetworkDirectory, openNetworkDirectory } from "./network-directory.ts";
 import type { PluginPlace } from "./plugin.ts";
 import { capabilitiesOf, capabilityArguments, cniArguments } from "./pod-arguments.ts";
-import { newReleases, type Releases } from "./releases.ts";
 
 /** Name of a pod's interface, inside it. */
 const INTERFACE = "eth0";

@@ -26,6 +26,12 @@ export function selectNetwork(own: BridgeNetwork, cni: CniNetwork): PodNetwork {
       unpinNamespace(pin);
       await own.detach(sandboxId);
     },
+    async release(sandboxId, pin) {
+      if (cni.has(sandboxId)) await cni.detach(sandboxId);
+      unpinNamespace(pin);
+      await own.release(sandboxId);
+    },
+    settled: () => own.settled(),
     async usePodCidrs(cidrs) {
       cni.usePodCidrs(cidrs);
       if (!cni.isConfigured()) await own.usePodCidrs(cidrs);

@@ -62,6 +62,13 @@ export interface PodNetwork {
    */
   detach(sandboxId: string, pin: string): Promise<void>;
   /**
+   * As `detach`, but does not wait for the kernel, which takes its time to take interfaces down: until it has, the
+   * addresses are nobody else's.
+   */
+  release(sandboxId: string, pin: string): Promise<void>;
+  /** Resolves when what was released has been taken away, or could not be at the first attempt. */
+  settled(): Promise<void>;
+  /**
    * Hears which subnets the cluster has given to this node's pods, any number of times. Never fails: a
    * network that cannot follow goes on as it is and says so in the log.
    */

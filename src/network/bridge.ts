@@ -6,6 +6,7 @@ import {
   InternalError,
   messageOf,
   PodrtError,
+  ResourceExhaustedError,
 } from "../errors.ts";
 import { Cleanup } from "../lib/cleanup.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
@@ -20,6 +21,7 @@ import { closeHostPorts, openHostPorts } from "./nat-table.ts";
 import { chooseAddresses, noteAddresses, subnetsForPod } from "./pod-addresses.ts";
 import { usableCidrs } from "./pod-subnets.ts";
 import { parseSubnets } from "./subnet.ts";
+import { newReleases, type Releases } from "./releases.ts";
 
 /** How long the kernel may take to remove a link after its namespace has died. */
 const LINK_REMOVAL_TIMEOUT_MS = 5000;
@@ -54,6 +56,10 @@ export interface BridgeNetwork {
    * is there five seconds later is removed by name.
    */
   detach(sandboxId: string): Promise<void>;
+  /** As `detach`, but answers once the host ports are free: the kernel's part is waited for in the background. */
+  release(sandboxId: string): Promise<void>;
+  /** Resolves when what was released has been taken away, or could not be at the first attempt. */
+  settled(): Promise<void>;
   usePodCidrs(cidrs: readonly string[]): Promise<void>;
   /** The machine's addresses in the pods' network, of each family one, the primary first. */
   gatewayAddresses(): string[];
@@ -76,10 +82,17 @@ export function hostInterfaceOf(sandboxId: string): string {
   return `pv${createHash("sha256").update(sandboxId).digest("hex").slice(0, 11)}`;
 }
 
+function detachmentOf(sandboxId: string): string {
+  return `detach sandbox ${sandboxId} from the network`;
+}
+
 class Bridge implements BridgeNetwork {
   readonly #deps: BridgeNetworkDeps;
   readonly #machine: BridgeMachine;
   readonly #lock = new KeyedLock();
+  readonly #releases: Releases;
+  /** First attempts to take away what was released. */
+  readonly #releasing = new Set<Promise<void>>();
   /** Why pods cannot be attached, as last seen; looked at again while it lasts. */
   #problem: string | undefined;
   #isChecking = false;
@@ -87,6 +100,7 @@ class Bridge implements BridgeNetwork {
   constructor(deps: BridgeNetworkDeps) {
     this.#deps = deps;
     this.#machine = new BridgeMachine(deps);
+    this.#releases = newReleases((sandboxId) => this.detach(sandboxId), deps.log);
   }
 
   status(): NetworkStatus {
@@ -132,9 +146,17 @@ class Bridge implements BridgeNetwork {
 
   attach({ sandboxId, netnsFd, hostPorts }: BridgeRequest): Promise<BridgeAttachment> {
     const what = `attach sandbox ${sandboxId} to the network`;
-    return this.#lock.run(sandboxId, () =>
-      this.#onMachine(what, () => this.#attach(sandboxId, netnsFd, hostPorts)),
-    );
+    const attach = () => this.#onMachine(what, () => this.#attach(sandboxId, netnsFd, hostPorts));
+    return this.#lock.run(sandboxId, async () => {
+      try {
+        return await attach();
+      } catch (error) {
+        // In a small subnet the free addresses may be those of pods that have just gone.
+        if (!(error instanceof ResourceExhaustedError) || this.#releasing.size === 0) throw error;
+        await this.settled();
+        return attach();
+      }
+    });
   }
 
   detach(sandboxId: string): Promise<void> {
@@ -142,6 +164,21 @@ class Bridge implements BridgeNetwork {
       const lease = this.#deps.leases.get(sandboxId);
       if (lease !== undefined) await this.#detach(lease);
     });
+  }
+
+  async release(sandboxId: string): Promise<void> {
+    const isLeased = await this.#lock.run(sandboxId, async () => {
+      const lease = this.#deps.leases.get(sandboxId);
+      if (lease !== undefined && !lease.isReleasing) await this.#releaseHostPorts(lease);
+      return lease !== undefined;
+    });
+    if (!isLeased) return;
+    const attempt = this.#releases.later(sandboxId).finally(() => this.#releasing.delete(attempt));
+    this.#releasing.add(attempt);
+  }
+
+  async settled(): Promise<void> {
+    await Promise.all(this.#releasing);
   }
 
   async reconcile(liveSandboxIds: ReadonlySet<string>): Promise<void> {
@@ -220,8 +257,8 @@ class Bridge implements BridgeNetwork {
   async #detach(lease: LeaseRecord): Promise<void> {
     const { leases, log } = this.#deps;
     const { sandboxId, hostInterface } = lease;
-    const what = `detach sandbox ${sandboxId} from the network`;
-    await this.#onMachine(what, () => this.#freeHostPorts(lease));
+    const what = detachmentOf(sandboxId);
+    if (!lease.isReleasing) await this.#releaseHostPorts(lease);
     // The address stays leased until nothing can answer to it any more.
     if (!(await waitUntilGone(hostInterface, LINK_REMOVAL_TIMEOUT_MS))) {
       log.warn(
@@ -234,6 +271,10 @@ class Bridge implements BridgeNetwork {
       leases.delete(sandboxId);
       await this.#machine.removeWhenUnused();
     });
+  }
+
+  #releaseHostPorts(lease: LeaseRecord): Promise<void> {
+    return this.#onMachine(detachmentOf(lease.sandboxId), () => this.#freeHostPorts(lease));
   }
 
   async #freeHostPorts(lease: LeaseRecord): Promise<void> {

@@ -28,6 +28,8 @@ export async function removeSandbox(runtime: Runtime, id: string): Promise<void>
     if (record.image !== undefined) collectImages(runtime, [record.image.id]);
     await removeTopCgroup(runtime);
   });
+  // Once there are no pods the machine is as it was before the first, when the answer comes.
+  if (runtime.sandboxes.list().length === 0) await runtime.network.settled();
 }
 
 /** The cgroup above all pods goes with the last of them. */

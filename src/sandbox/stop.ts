@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
+import { PAUSE_TAG } from "../container/records.ts";
 import { containersOf, nowNs, type Runtime } from "../container/runtime.ts";
 import { stopContainer } from "../container/stop.ts";
 import { adoptMonitor } from "../launch/monitor.ts";
@@ -31,7 +32,7 @@ export async function stopSandbox(runtime: Runtime, id: string): Promise<void> {
     await Promise.all(containersOf(runtime, id).map((container) => stopContainer(runtime, container.id, 0)));
     enterPhase("pause");
     if (record.pause !== undefined && signal(record.pause, SIGNAL.SIGKILL)) {
-      await waitGone(record.pause, PAUSE_TIMEOUT_MS);
+      await waitGone(record.pause, PAUSE_TIMEOUT_MS, runtime.monitors.get(id)?.reaped(PAUSE_TAG));
     }
     enterPhase("mounts");
     unmountShm(podDir(runtime.paths, id));
@@ -40,7 +41,7 @@ export async function stopSandbox(runtime: Runtime, id: string): Promise<void> {
     enterPhase("monitor");
     await endMonitor(runtime, record);
     enterPhase("network");
-    await detach(runtime, id);
+    await releaseNetwork(runtime, id);
   });
 }
 
@@ -56,8 +57,8 @@ async function endMonitor(runtime: Runtime, record: SandboxRecord): Promise<void
   monitor.disconnect();
 }
 
-async function detach(runtime: Runtime, id: string): Promise<void> {
-  await runtime.network.detach(id, join(podDir(runtime.paths, id), "netns"));
+async function releaseNetwork(runtime: Runtime, id: string): Promise<void> {
+  await runtime.network.release(id, join(podDir(runtime.paths, id), "netns"));
   const record = runtime.sandboxes.get(id);
   if (record?.networkAttached) runtime.sandboxes.put(id, { ...record, networkAttached: false });
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import { messageOf } from "../errors.ts";
-import type { Logger } from "../lib/logger.ts";
 
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 5 * 60 * 1000;
@@ -9,11 +8,14 @@ const LONGEST_PAUSE_MS = 5 * 60 * 1000;
 export interface Releases {
   /** Does it now; a failure is thrown, and repeated in the background. */
   now(key: string): Promise<void>;
-  /** Does it in the background. */
-  later(key: string): void;
+  /** Does it in the background; resolves when that has succeeded or failed for the first time. */
+  later(key: string): Promise<void>;
 }
 
-export function newReleases(work: (key: string) => Promise<void>, log: Pick<Logger, "warn">): Releases {
+export function newReleases(
+  work: (key: string) => Promise<void>,
+  log: { warn(fields: object, message: string): void },
+): Releases {
   const waiting = new Map<string, { attempts: number; timer?: ReturnType<typeof setTimeout> }>();
   const run = async (key: string) => {
     const entry = waiting.get(key) ?? { attempts: 0 };
@@ -36,5 +38,5 @@ export function newReleases(work: (key: string) => Promise<void>, log: Pick<Logg
       throw error;
     }
   };
-  return { now: run, later: (key) => void run(key).catch(() => {}) };
+  return { now: run, later: (key) => run(key).catch(() => {}) };
 }
