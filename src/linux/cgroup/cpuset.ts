@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError } from "../../errors.ts";
-import { read, write } from "./files.ts";
+import { read, tryWrite, write } from "./files.ts";
 import { type CgroupDirectories, type CgroupResources, directoryFor, type Setting } from "./resources.ts";
 
 /** The files that make the cpuset controller follow `resources`; the same in v1 and v2. */
@@ -18,10 +18,21 @@ export function cpusetSettings(cgroup: CgroupDirectories, resources: CgroupResou
   });
 }
 
-/** A new v1 cpuset is empty, and no process can join it: it starts with what its parent has (cpuset(7)). */
-export function inheritCpuset(directory: string): void {
+/** Lets the kernel give what is made below a v1 directory from now on the directory's cpuset, where it can. */
+export function handDownCpuset(directory: string): void {
+  tryWrite(`${directory}/cgroup.clone_children`, "1");
+}
+
+/**
+ * A new v1 cpuset is empty, unless `handDownCpuset` was there before, and no process can join it: it starts with what
+ * its parent has (cpuset(7)). `levels` are the directories from the hierarchy's first to the one that is to be joined.
+ */
+export function inheritCpuset(levels: readonly string[]): void {
+  const directory = levels.at(-1) as string;
   const parent = directory.slice(0, directory.lastIndexOf("/"));
   for (const name of ["cpuset.cpus", "cpuset.mems"]) {
-    if (read(`${directory}/${name}`) === "") write(`${directory}/${name}`, read(`${parent}/${name}`));
+    if (read(`${directory}/${name}`) !== "") continue;
+    if (levels.length > 1 && read(`${parent}/${name}`) === "") inheritCpuset(levels.slice(0, -1));
+    write(`${directory}/${name}`, read(`${parent}/${name}`));
   }
 }

@@ -2,11 +2,11 @@
 import { FailedPreconditionError } from "../../errors.ts";
 import { ERRNO } from "../abi/errno.ts";
 import { trySyscall } from "../syscall.ts";
-import { inheritCpuset } from "./cpuset.ts";
+import { handDownCpuset, inheritCpuset } from "./cpuset.ts";
 import { read, tryWrite, writeFailure } from "./files.ts";
 import type { CgroupHost } from "./host.ts";
 import type { CgroupLayout } from "./layout.ts";
-import { makeDirectory } from "./tree.ts";
+import { makeDirectories, makeDirectory } from "./tree.ts";
 
 /** Controllers that podrt sets limits with or reads, of those that cgroup v2 must be told to hand down. */
 const V2_CONTROLLERS = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb"];
@@ -16,10 +16,13 @@ export function createCgroup(host: CgroupHost, layout: CgroupLayout): void {
   const made: string[] = [];
   try {
     for (const { mountPoint, controllers } of host.hierarchies) {
-      for (const directory of levels(mountPoint, layout.names)) {
-        if (makeDirectory(directory)) made.push(directory);
-        if (controllers.includes("cpuset")) inheritCpuset(directory);
-      }
+      const directories = levels(mountPoint, layout.names);
+      const before = made.length;
+      makeDirectories(directories, made);
+      if (!controllers.includes("cpuset")) continue;
+      const [outermost] = made.slice(before);
+      if (outermost !== undefined) handDownCpuset(outermost);
+      inheritCpuset(directories);
     }
     if (host.version === "v2") createUnified(host, layout, made);
     else if (layout.unified !== undefined && makeDirectory(layout.unified)) made.push(layout.unified);

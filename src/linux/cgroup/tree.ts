@@ -3,7 +3,7 @@ import { readdirSync, statSync } from "node:fs";
 import { FailedPreconditionError, InvalidArgumentError } from "../../errors.ts";
 import { sleep } from "../../lib/deadline.ts";
 import { ERRNO } from "../abi/errno.ts";
-import { SyscallError, trySyscall } from "../syscall.ts";
+import { isErrno, SyscallError, trySyscall } from "../syscall.ts";
 import { tryRead } from "./files.ts";
 
 const DIRECTORY_MODE = 0o755;
@@ -35,6 +35,22 @@ export function makeDirectory(path: string): boolean {
   if (result === -ERRNO.EEXIST) return false;
   if (result < 0) throw new SyscallError("mkdir", -result, path);
   return true;
+}
+
+/**
+ * Makes the innermost of `levels`, directories each in the one before, and those above that are missing. What it makes
+ * is added to `made`, outermost first, also when it then fails.
+ */
+export function makeDirectories(levels: readonly string[], made: string[]): void {
+  const path = levels.at(-1) as string;
+  try {
+    if (makeDirectory(path)) made.push(path);
+  } catch (error) {
+    // Parents are there most of the time, so they are not asked for first.
+    if (!isErrno(error, "ENOENT") || levels.length === 1) throw error;
+    makeDirectories(levels.slice(0, -1), made);
+    if (makeDirectory(path)) made.push(path);
+  }
 }
 
 /** The directory and all below it, deepest first; empty when it is gone. */
