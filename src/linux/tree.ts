@@ -36,34 +36,67 @@ const REMOVE_ATTEMPTS = 3;
 const SEEK_SET = 0;
 const OPEN_DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
+/** Up to where a tree is deleted at once. */
+export interface RemovalBounds {
+  readonly maxInodes: number;
+  readonly maxBytes: number;
+}
+
 /**
  * Deletes `name` in an open directory with all that is below it, links never followed, to any depth,
- * with a bounded number of descriptors. What is not there is fine. It takes as long as it takes: call it
- * off the daemon's thread. EBUSY where something is mounted inside.
+ * with a bounded number of descriptors. What is not there is fine. Without `bounds` it takes as long as it takes:
+ * call it off the daemon's thread; with them it stops when it meets one, and answers false. EBUSY where something
+ * is mounted inside.
  */
-export function removeTree(directoryFd: number, name: string | Uint8Array): void {
+export function removeTree(
+  directoryFd: number,
+  name: string | Uint8Array,
+  bounds: RemovalBounds = { maxInodes: Number.POSITIVE_INFINITY, maxBytes: Number.POSITIVE_INFINITY },
+): boolean {
+  const budget = { inodes: bounds.maxInodes, bytes: bounds.maxBytes };
   for (let attempt = 1; ; attempt++) {
-    const result = trySyscall("unlinkat", directoryFd, name, 0);
-    if (result === 0 || result === -ERRNO.ENOENT) return;
-    if (result !== -ERRNO.EISDIR) throw new SyscallError("unlinkat", -result);
+    const found = tryUnlink(directoryFd, name, budget);
+    if (found !== "enter") return found === "pass";
     using directory = new Fd(syscall("openat", directoryFd, name, OPEN_DIRECTORY));
     try {
+      let isWhole = true;
       walkTree(directory, {
         visit(fd, child) {
-          const removed = trySyscall("unlinkat", fd, child, 0);
-          if (removed === -ERRNO.EISDIR) return "enter";
-          if (removed < 0 && removed !== -ERRNO.ENOENT) throw new SyscallError("unlinkat", -removed);
-          return "pass";
+          const answer = tryUnlink(fd, child, budget);
+          isWhole &&= answer !== "stop";
+          return answer;
         },
         leave: (fd, child) => syscall("unlinkat", fd, child, AT_REMOVEDIR),
       });
-      syscall("unlinkat", directoryFd, name, AT_REMOVEDIR);
-      return;
+      if (isWhole) syscall("unlinkat", directoryFd, name, AT_REMOVEDIR);
+      return isWhole;
     } catch (error) {
       // Some file systems leave names out while others are being deleted; a second pass sees them.
       if (attempt === REMOVE_ATTEMPTS || !isErrno(error, "ENOTEMPTY")) throw error;
     }
   }
+}
+
+function tryUnlink(
+  directoryFd: number,
+  name: string | Uint8Array,
+  budget: { inodes: number; bytes: number },
+): "enter" | "pass" | "stop" {
+  if (Number.isFinite(budget.inodes)) {
+    const status = tryStatAt(directoryFd, name);
+    if (typeof status === "number") {
+      if (status === -ERRNO.ENOENT) return "pass";
+      throw new SyscallError("statx", -status);
+    }
+    budget.inodes -= 1;
+    budget.bytes -= status.allocatedBytes;
+    if (budget.inodes < 0 || budget.bytes < 0) return "stop";
+    if ((status.mode & S_IFMT) === S_IFDIR) return "enter";
+  }
+  const removed = trySyscall("unlinkat", directoryFd, name, 0);
+  if (removed === -ERRNO.EISDIR) return "enter";
+  if (removed < 0 && removed !== -ERRNO.ENOENT) throw new SyscallError("unlinkat", -removed);
+  return "pass";
 }
 
 /** How far a measurement goes before it gives up; no bound that is absent. */
@@ -223,9 +256,13 @@ interface NameBatch {
   readonly position: bigint;
 }
 
+/** Read and decoded within one synchronous step, so one is enough. */
+let direntBuffer: Uint8Array | undefined;
+
 /** The next names of a directory; none at its end. */
 function readNames(directory: Fd): NameBatch {
-  const buffer = new Uint8Array(DIRENT_BATCH_BYTES);
+  direntBuffer ??= new Uint8Array(DIRENT_BATCH_BYTES);
+  const buffer = direntBuffer;
   for (;;) {
     const length = syscall("getdents64", directory.number, buffer, buffer.length);
     const batch = decodeNames(buffer, length);

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import { storageError } from "../lib/storage-error.ts";
 import { startWorkerPool } from "../lib/worker-pool.ts";
@@ -46,18 +45,13 @@ export function startTreeKeeper(): TreeKeeper {
     async remove(directory, name) {
       const path = join(directory, name);
       const what = `delete ${path}`;
-      if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return;
-      const small = measureIfSmall(path);
-      if (small === undefined || small.usedBytes > SMALL_BYTES) {
-        await run({ kind: "remove", directory, name }, what);
-        return;
-      }
       try {
         using parent = open(directory, O_PATH | O_DIRECTORY);
-        removeTree(parent.number, name);
+        if (removeTree(parent.number, name, { maxInodes: SMALL_INODES, maxBytes: SMALL_BYTES })) return;
       } catch (error) {
         throw storageError(what, error);
       }
+      await run({ kind: "remove", directory, name }, what);
     },
     async measure(path) {
       const usage = measureIfSmall(path) ?? (await run({ kind: "measure", path }, `measure ${path}`));
