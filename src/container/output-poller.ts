@@ -59,6 +59,8 @@ export function watchOutput(fd: number, poll: () => PollResult): Watch {
   syscall("fcntl", fd, F_SETOWN, process.pid);
   sources.set(source.token, source);
   activate(source);
+  // One look is enough before it rests: most containers are quiet for longer than it takes to start them.
+  source.quietTicks = QUIET_TICKS - 1;
   return { poke: () => sources.has(source.token) && activate(source), stop: () => remove(source) };
 }
 
