@@ -14,7 +14,7 @@ import { MONITOR_FD } from "../launch/monitor.ts";
 import { checkMapping } from "../launch/mounts.ts";
 import { Cleanup } from "../lib/cleanup.ts";
 import { newId } from "../lib/id.ts";
-import { enterPhase } from "../lib/operation.ts";
+import { enterPhase, noteSubject } from "../lib/operation.ts";
 import { signalNumber } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { ProcessIdentity } from "../linux/process.ts";
@@ -119,6 +119,7 @@ async function create(
     imageVolumes: imageVolumeRecords(imageMounts),
     ...(beginning === undefined ? {} : { restore: beginning.restore }),
   };
+  noteSubject(record.id);
   runtime.containers.put(record.id, record);
   cleanup.add("forget the container", () => runtime.containers.delete(record.id));
   enterPhase("snapshot");

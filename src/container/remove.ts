@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { enterPhase } from "../lib/operation.ts";
+import { enterPhase, noteSubject } from "../lib/operation.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { closeLive } from "./live.ts";
 import { removeBundle } from "./oci/handler.ts";
@@ -10,6 +10,7 @@ import { stopContainer } from "./stop.ts";
 
 /** Removes a container in any state, killing it first where it runs; its log stays. Unknown ids are fine. */
 export async function removeContainer(runtime: Runtime, id: string): Promise<void> {
+  noteSubject(id);
   using _removal = beginRemoval(id);
   await stopContainer(runtime, id, 0);
   enterPhase("lock");

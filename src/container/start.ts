@@ -3,7 +3,7 @@
 import { FailedPreconditionError, messageOf, NotFoundError } from "../errors.ts";
 import { LaunchError } from "../launch/launch-error.ts";
 import type { Monitor } from "../launch/monitor.ts";
-import { enterPhase } from "../lib/operation.ts";
+import { enterPhase, noteSubject } from "../lib/operation.ts";
 import { twice } from "../lib/twice.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
@@ -30,6 +30,7 @@ export async function startContainer(
   id: string,
   launchWith: (start: Start) => Promise<Started> = launchByHandler,
 ): Promise<void> {
+  noteSubject(id);
   enterPhase("lock");
   await runtime.locks.run(id, async () => {
     enterPhase("prepare");

@@ -13,6 +13,7 @@ import {
   MountSchema,
 } from "../gen/runtime/v1/api_pb.ts";
 import type { ContainerRecord } from "../state/containers.ts";
+import { timingsOf } from "../telemetry/stopwatch.ts";
 import { outOfMemoryOf } from "./out-of-memory.ts";
 import { containerConfig, specOf } from "./records.ts";
 import { isBeingRemoved } from "./removal.ts";
@@ -157,5 +158,6 @@ export function containerInfo(
         ...(seccomp === undefined ? {} : { seccomp }),
       },
     },
+    timings: timingsOf(record.id),
   };
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { DeadlineExceededError } from "../errors.ts";
-import { enterPhase } from "../lib/operation.ts";
+import { enterPhase, noteSubject } from "../lib/operation.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { signal } from "../linux/process.ts";
@@ -20,6 +20,7 @@ const KILL_TIMEOUT_MS = 15_000;
  * No lock is held while waiting, so a second call with a shorter timeout takes effect at once.
  */
 export async function stopContainer(runtime: Runtime, id: string, timeoutMs: number): Promise<void> {
+  noteSubject(id);
   const record = runtime.containers.get(id);
   if (record === undefined || containerState(record) !== "running" || record.process === undefined) return;
   if (timeoutMs > 0) {

@@ -17,6 +17,8 @@ export interface Operation {
   readonly traceparent: string | undefined;
   /** Of the client's trace, or of the one that an observer has begun. */
   traceId: string | undefined;
+  /** Id of the sandbox or container that it is about, once that is known. */
+  subject?: string;
   /** The phase that it is in, once it has begun one. */
   phase?: { readonly name: string; readonly startedAtMs: number };
   isOver: boolean;
@@ -116,6 +118,15 @@ export function enterPhase(name: string): void {
   const startedAtMs = wallClockMs();
   endPhase(operation, startedAtMs);
   operation.phase = { name, startedAtMs };
+}
+
+/**
+ * Says what the current operation is about: a sandbox or a container, by its id. The first word counts, since the
+ * removal of a pod removes its containers on the way.
+ */
+export function noteSubject(id: string): void {
+  const operation = currentOperation();
+  if (operation !== undefined) operation.subject ??= id;
 }
 
 function endPhase(operation: Operation, endedAtMs: number): void {

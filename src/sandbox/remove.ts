@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { removeContainer } from "../container/remove.ts";
 import { collectImages, containersOf, type Runtime } from "../container/runtime.ts";
-import { enterPhase } from "../lib/operation.ts";
+import { enterPhase, noteSubject } from "../lib/operation.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { podDir } from "../paths.ts";
 import { removeFiles } from "./files.ts";
@@ -10,6 +10,7 @@ import { stopSandbox } from "./stop.ts";
 
 /** Removes a sandbox and all that belongs to it, stopping it first; an unknown id is fine. */
 export async function removeSandbox(runtime: Runtime, id: string): Promise<void> {
+  noteSubject(id);
   await stopSandbox(runtime, id);
   const stopped = runtime.sandboxes.get(id);
   if (stopped !== undefined) runtime.sandboxes.put(id, { ...stopped, isRemoving: true });

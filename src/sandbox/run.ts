@@ -17,13 +17,12 @@ import { sandboxProgram } from "../launch/sandbox-program.ts";
 import { newUserNamespace } from "../launch/user-namespace.ts";
 import { Cleanup } from "../lib/cleanup.ts";
 import { newId } from "../lib/id.ts";
-import { enterPhase } from "../lib/operation.ts";
+import { enterPhase, noteSubject } from "../lib/operation.ts";
 import { orStorageError } from "../lib/storage-error.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import { openNamespace, pinNamespace } from "../linux/namespace.ts";
 import { identify, signal } from "../linux/process.ts";
-import { bringLoopbackUp } from "../network/attachment.ts";
 import { podDir } from "../paths.ts";
 import { isReady, type PodLabels, type SandboxRecord } from "../state/sandboxes.ts";
 import { makeFiles, removeFiles, unmountShm, writeHosts } from "./files.ts";
@@ -79,14 +78,19 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   const identity = identityForPause(config, runtime.securityModules, labels);
   const intent = newRecord(runtime, config, runtimeHandler, image, labels);
   const { id } = intent;
+  noteSubject(id);
   const namespaces = namespacesOf(config);
   const request = podRequest(intent, config);
   if (namespaces.network) runtime.network.checkRequest(request);
   const dir = podDir(runtime.paths, id);
   const hostname = config.hostname || runtime.hostname;
   let record: SandboxRecord = intent;
-  const note = (changes: Partial<SandboxRecord>) => {
+  /** For the next `note`: until the sandbox is ready, whatever is written of it only says that it is to be undone. */
+  const hold = (changes: Partial<SandboxRecord>) => {
     record = { ...record, ...changes };
+  };
+  const note = (changes: Partial<SandboxRecord>) => {
+    hold(changes);
     runtime.sandboxes.put(id, record);
   };
   const failedUndos: string[] = [];
@@ -106,12 +110,14 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
       runtime.events.emit("stopped", id, id);
     }
   });
+  enterPhase("files");
   cleanup.add("remove the run directory", () => removeFiles(dir));
   cleanup.add("unmount the shared memory", () => unmountShm(dir));
   const writing = <T>(work: () => T): T => orStorageError(`write the files of the pod in ${dir}`, work);
   writing(() => makeFiles(dir, config, hostname, labels?.file));
   cleanup.add("remove the cgroups", () => removePodCgroup(runtime, record));
   if (image !== undefined) {
+    enterPhase("snapshot");
     cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(id));
     await runtime.snapshotter.prepare(
       id,
@@ -121,11 +127,13 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   enterPhase("monitor");
   const monitor = await startMonitor(dir, id);
   cleanup.add("end the monitor", () => monitor.end().finally(() => monitor.disconnect()));
-  note({ monitor: monitor.identity });
+  hold({ monitor: monitor.identity });
+  enterPhase("cgroup");
   await makePodCgroup(runtime, record, monitor.identity);
   cleanup.add("kill the pause", () => killPause(record));
   enterPhase("pause");
-  note({ pause: await startPause(runtime, record, config, { hostname, identity, image }, monitor) });
+  const pause = await startPause(runtime, record, config, { hostname, identity, image }, monitor);
+  note({ pause, networkAttached: namespaces.network });
   await limitNewPod(runtime, record);
   if (namespaces.network) {
     enterPhase("network");
@@ -133,10 +141,8 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
     const pin = join(dir, "netns");
     cleanup.add("detach from the network", () => detachAfterPause(runtime, record));
     pinNamespace(netns.number, pin);
-    await bringLoopbackUp(netns.number);
-    note({ networkAttached: true });
     const { addresses } = await runtime.network.attach(request, { fd: netns.number, pin });
-    note({ addresses });
+    hold({ addresses });
     writing(() => writeHosts(dir, config, hostname, addresses));
   }
   enterPhase("plugins");

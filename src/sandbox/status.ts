@@ -16,6 +16,7 @@ import {
 import { BUILT_IN_PAUSE } from "../image/built-in-pause.ts";
 import { podDir } from "../paths.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
+import { timingsOf } from "../telemetry/stopwatch.ts";
 
 /** Ready from the end of RunPodSandbox until the pause ends or somebody stops it; derived, never stored. */
 function stateOf(record: SandboxRecord): PodSandboxState {
@@ -84,6 +85,7 @@ export function sandboxInfo(runtime: Runtime, record: SandboxRecord): object {
     resources: linux?.resources ?? {},
     config: record.config,
     runtimeSpec: namespaceSpec(record, join(dir, "netns")),
+    timings: timingsOf(record.id),
   };
 }
 

@@ -4,7 +4,7 @@ import { PAUSE_TAG } from "../container/records.ts";
 import { containersOf, nowNs, type Runtime } from "../container/runtime.ts";
 import { stopContainer } from "../container/stop.ts";
 import { adoptMonitor } from "../launch/monitor.ts";
-import { enterPhase } from "../lib/operation.ts";
+import { enterPhase, noteSubject } from "../lib/operation.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { signal, waitGone } from "../linux/process.ts";
 import { podDir } from "../paths.ts";
@@ -18,6 +18,7 @@ const PAUSE_TIMEOUT_MS = 5000;
  * calls, also after one that failed half-way, come to the same; an unknown id is fine.
  */
 export async function stopSandbox(runtime: Runtime, id: string): Promise<void> {
+  noteSubject(id);
   enterPhase("lock");
   await runtime.locks.run(id, async () => {
     const record = runtime.sandboxes.get(id);

@@ -10,7 +10,7 @@ import { type Collector, startCollector } from "../support/otlp-collector.ts";
 import { patience } from "../support/patience.ts";
 import { binary, type Daemon, startDaemon } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
-import { runContainer, runSandbox } from "./harness/pods.ts";
+import { containerInfo, runContainer, runSandbox, sandboxInfo } from "./harness/pods.ts";
 
 setDefaultTimeout(60_000 * patience);
 
@@ -89,6 +89,23 @@ test("calls are counted by name and code, with their latencies and where the tim
   }
 });
 
+test("verbose status says where the time of the last operations on a pod or container went", async () => {
+  const timingsIn = (info: Record<string, unknown>) =>
+    (info["timings"] as { operation: string; code: string; durationMs: number; phasesMs: object }[]).map(
+      ({ operation, code, durationMs, phasesMs }) => {
+        expect(Object.values(phasesMs).every((ms) => ms >= 0 && ms <= durationMs)).toBe(true);
+        return [`${operation} ${code}`, ...Object.keys(phasesMs)].join(" ");
+      },
+    );
+  expect(timingsIn(await sandboxInfo(daemon, sandboxId))).toEqual([
+    "RunPodSandbox OK prepare files cgroup monitor pause network plugins record",
+  ]);
+  expect(timingsIn(await containerInfo(daemon, containerId))).toEqual([
+    "CreateContainer OK resolve snapshot root plugins cgroup record",
+    "StartContainer OK lock prepare plugins compile launch record",
+  ]);
+});
+
 test("pulls, logs, events and states are counted", async () => {
   const missing = `${registry.host}/library/busybox:of-tomorrow`;
   await expect(daemon.api.pullImage({ image: { image: missing } })).rejects.toThrow();
@@ -149,6 +166,8 @@ test("the kubelet's trace goes on with the call, its phases and its lines in the
   const phases = collector.spans.filter(({ parentSpanId }) => parentSpanId === call.spanId);
   expect(phases.map(({ name }) => name)).toEqual([
     "prepare",
+    "files",
+    "cgroup",
     "monitor",
     "pause",
     "network",
