@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { unpinNamespace } from "../linux/namespace.ts";
-import type { PodNetwork } from "../network/attachment.ts";
+import { bringLoopbackUp, type PodNetwork } from "../network/attachment.ts";
 import type { BridgeNetwork } from "../network/bridge.ts";
 import type { CniNetwork } from "./network.ts";
 
@@ -16,10 +16,18 @@ export function selectNetwork(own: BridgeNetwork, cni: CniNetwork): PodNetwork {
       if (cni.isConfigured()) cni.checkRequest(request);
       else own.checkHostPorts(request.hostPorts);
     },
-    attach(request, namespace) {
-      if (cni.isConfigured()) return cni.attach(request, namespace);
+    async attach(request, namespace) {
+      if (cni.isConfigured()) {
+        await bringLoopbackUp(namespace.fd);
+        return cni.attach(request, namespace);
+      }
       const { sandboxId, hostPorts } = request;
-      return own.attach({ sandboxId, hostPorts, netnsFd: namespace.fd });
+      const attaching = own.attach({ sandboxId, hostPorts, netnsFd: namespace.fd });
+      // Both have ended before a failure of one is undone.
+      const [attached, loopback] = await Promise.allSettled([attaching, bringLoopbackUp(namespace.fd)]);
+      if (attached.status === "rejected") throw attached.reason;
+      if (loopback.status === "rejected") throw loopback.reason;
+      return attached.value;
     },
     async detach(sandboxId, pin) {
       if (cni.has(sandboxId)) await cni.detach(sandboxId);

@@ -54,7 +54,7 @@ export interface PodNetwork {
   status(): Promise<NetworkStatus>;
   /** Throws, with the name of the field, what no network of today can do for the pod. */
   checkRequest(request: PodRequest): void;
-  /** Gives the namespace an interface and addresses. After a failure, `detach` takes back what was done. */
+  /** Gives the namespace an interface and addresses, and brings its loopback up. After a failure, `detach` takes back what was done. */
   attach(request: PodRequest, namespace: PodNamespace): Promise<Attachment>;
   /**
    * Undoes `attach`, also half of one, and takes the namespace's pin away; an unknown sandbox is no error. Its

@@ -91,11 +91,10 @@ export class BridgeMachine {
    * all tables, for example. Returns the bridge.
    */
   async prepare(): Promise<Link> {
-    const present = await findLink(this.settings.bridge);
+    const [present, tables] = await Promise.all([findLink(this.settings.bridge), this.#tables()]);
     const isConfigured = present !== undefined && present.index === this.#configured;
     const bridge = isConfigured ? present : await ensureBridge(this.settings);
     this.#configured = bridge.index;
-    const tables = await this.#tables();
     const isComplete = this.families().every(
       (family) =>
         holdsForwarding(this.#deps.settings, family) &&
