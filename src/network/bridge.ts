@@ -20,8 +20,8 @@ import type { LeaseRecord } from "./ipam.ts";
 import { closeHostPorts, openHostPorts } from "./nat-table.ts";
 import { chooseAddresses, noteAddresses, subnetsForPod } from "./pod-addresses.ts";
 import { usableCidrs } from "./pod-subnets.ts";
-import { parseSubnets } from "./subnet.ts";
 import { newReleases, type Releases } from "./releases.ts";
+import { parseSubnets } from "./subnet.ts";
 
 /** How long the kernel may take to remove a link after its namespace has died. */
 const LINK_REMOVAL_TIMEOUT_MS = 5000;
