@@ -53,7 +53,7 @@ export function openLog(path: string): LogReader {
       const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
       const end = bytes.lastIndexOf(NEWLINE) + 1;
       rest = bytes.slice(end);
-      return splitLines(bytes.subarray(0, end));
+      return linesOf(bytes.subarray(0, end));
     },
     async readsPending() {
       const size = (await file?.stat())?.size ?? 0;
@@ -68,7 +68,7 @@ export function openLog(path: string): LogReader {
 }
 
 /** The lines of text in the CRI's log format; what does not have it is passed over. */
-function splitLines(bytes: Uint8Array): LogLine[] {
+export function linesOf(bytes: Uint8Array): LogLine[] {
   const lines: LogLine[] = [];
   for (let start = 0; start < bytes.length; ) {
     const newline = bytes.indexOf(NEWLINE, start);

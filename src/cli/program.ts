@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import { type Paths, pathsFor } from "../paths.ts";
+import { declareExplaining } from "./declare-explaining.ts";
 import { type Io, processIo, ReaderGoneError } from "./io.ts";
 import { addPermissionOptions } from "./permission-flags.ts";
 import { addRunOptions } from "./run-options.ts";
@@ -125,6 +126,7 @@ function buildProgram(
   declarePodCommands(command);
   declareContainerCommands(command);
   declareImageCommands(command);
+  declareExplaining(command, outputOption);
   declareRegistryCommands(declare, program);
   declareVolumeCommands(declare, program);
   command(
@@ -156,7 +158,7 @@ function buildProgram(
   return program;
 }
 
-type Declare = (usage: string, description: string, load: () => Promise<Run>) => Command;
+export type Declare = (usage: string, description: string, load: () => Promise<Run>) => Command;
 type DeclareBelow = (
   parent: Command,
   usage: string,

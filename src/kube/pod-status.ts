@@ -26,6 +26,8 @@ export interface ContainerStatus {
   /** Runs and is ready by its probes; of an init container that is no sidecar, has succeeded. */
   readonly ready: boolean;
   readonly sidecar: boolean;
+  /** When it is started or tried again, as Clock.nowMs() counts; 0 when nothing waits. */
+  readonly nextTryAtMs: number;
 }
 
 export interface PodStatus {
@@ -40,6 +42,8 @@ export interface PodStatus {
   readonly createdAtNs: string;
   readonly containers: readonly ContainerStatus[];
   readonly initContainers: readonly ContainerStatus[];
+  /** When what failed for the pod as a whole is tried again, as Clock.nowMs() counts; 0 when nothing waits. */
+  readonly nextTryAtMs: number;
 }
 
 /** What a kept pod is doing, from its record, the runtime's view and what its worker suffers from. */
@@ -67,6 +71,7 @@ export function podStatus(
     createdAtNs: record.createdAtNs,
     containers,
     initContainers,
+    nextTryAtMs: record.ending === undefined ? (trouble?.notBeforeMs ?? record.retryAtMs ?? 0) : 0,
   };
 }
 
@@ -88,6 +93,7 @@ function containerStatus(
     exitCode: memory.lastExit?.exitCode ?? 0,
     ready: false,
     sidecar: isSidecar(container),
+    nextTryAtMs: 0,
   };
   if (newest?.state === "running") {
     const ready = !stepsOf(spec).includes(container) && readinessOf(container, newest, memory).ready;
@@ -95,7 +101,13 @@ function containerStatus(
     return { ...common, state: "running", reason: "", message: ending, ready: ready && ending === "" };
   }
   if (trouble !== undefined) {
-    return { ...common, state: "waiting", reason: trouble.reason, message: trouble.message };
+    return {
+      ...common,
+      state: "waiting",
+      reason: trouble.reason,
+      message: trouble.message,
+      nextTryAtMs: trouble.notBeforeMs,
+    };
   }
   if (
     record.ending !== undefined ||
@@ -114,7 +126,13 @@ function containerStatus(
   }
   const { reason, exitCode, message } = memory.lastExit;
   const last = `ended last with ${reason} and exit code ${exitCode}${message === "" ? "" : `: ${message}`}`;
-  return { ...common, state: "waiting", reason: "CrashLoopBackOff", message: last };
+  return {
+    ...common,
+    state: "waiting",
+    reason: "CrashLoopBackOff",
+    message: last,
+    nextTryAtMs: memory.notBeforeMs,
+  };
 }
 
 function phaseOf(

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
+  type ContainerSchema,
   type ListPodsResponse,
   ListPodsResponseSchema,
   type PodSchema,
 } from "../../gen/podrt/v1/podrt_pb.ts";
 import type { Keeper } from "../../kube/keeper.ts";
-import type { PodStatus } from "../../kube/pod-status.ts";
+import type { ContainerStatus, PodStatus } from "../../kube/pod-status.ts";
 
 export function listPods(keeper: Keeper): ListPodsResponse {
   return create(ListPodsResponseSchema, { pods: keeper.list().map(podMessage) });
@@ -23,9 +24,21 @@ function podMessage(status: PodStatus): MessageInitShape<typeof PodSchema> {
     sandboxAttempt: status.sandboxAttempt,
     addresses: [...status.addresses],
     createdAtNs: BigInt(status.createdAtNs),
-    containers: status.containers.map((container) => ({ ...container })),
+    containers: status.containers.map(containerMessage),
     owner: status.pod.owner ?? "",
     permissions: [...(status.pod.permissions ?? [])],
-    initContainers: status.initContainers.map((container) => ({ ...container })),
+    initContainers: status.initContainers.map(containerMessage),
+    nextTryAtMs: wholeMs(status.nextTryAtMs),
   };
+}
+
+function containerMessage({
+  nextTryAtMs,
+  ...container
+}: ContainerStatus): MessageInitShape<typeof ContainerSchema> {
+  return { ...container, nextTryAtMs: wholeMs(nextTryAtMs) };
+}
+
+function wholeMs(ms: number): bigint {
+  return BigInt(Math.ceil(ms));
 }

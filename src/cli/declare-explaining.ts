@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Option } from "commander";
+import type { Declare } from "./program.ts";
+
+/** The commands that say why things are as they are, and what would be done. */
+export function declareExplaining(command: Declare, outputOption: () => Option): void {
+  command(
+    "why <names...>",
+    "tell why a pod or container is in its state, and what to do about it",
+    async () => (await import("./why/why.ts")).why,
+  )
+    .usage("[options] <pod | container...>")
+    .addOption(outputOption());
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { LikelyCause } from "./likely-cause.ts";
+
+/** Why one pod or container is as it is. */
+export interface Story {
+  readonly kind: "pod" | "container";
+  /** As in `demo` or `demo/app1`. */
+  readonly name: string;
+  /** Empty where there is no sandbox or container. */
+  readonly id: string;
+  /** A word: Running, CrashLoopBackOff, Exited. */
+  readonly state: string;
+  readonly isWell: boolean;
+  /** What is known, each a sentence, the most important first. */
+  readonly facts: readonly string[];
+  readonly failedStep?: { readonly step: string; readonly errno: string };
+  readonly likely?: LikelyCause;
+  /** When it is tried again, as ISO 8601. */
+  readonly nextTryAt?: string;
+  readonly times: readonly Moment[];
+  /** The last lines that it wrote. */
+  readonly log: readonly string[];
+}
+
+/** A moment in its life. */
+export interface Moment {
+  readonly what: string;
+  /** ISO 8601. */
+  readonly at: string;
+  /** Since the moment before; absent for the first. */
+  readonly afterMs?: number;
+}
+
+/** The moments that have come, given as nanoseconds since 1970 with 0 for those that have not, in their order. */
+export function moments(named: readonly (readonly [what: string, atNs: bigint])[]): Moment[] {
+  const known = named.filter(([, atNs]) => atNs > 0n);
+  return known.map(([what, atNs], index) => {
+    const before = known[index - 1]?.[1];
+    const at = new Date(Number(atNs / 1_000_000n)).toISOString();
+    return before === undefined
+      ? { what, at }
+      : { what, at, afterMs: Number((atNs - before) / 1000n) / 1000 };
+  });
+}
+
+/** `850 ms`, `12.3 s`, `5 min 3 s`, `2 h 5 min`. */
+export function duration(ms: number): string {
+  if (ms < 1000) return `${Number(ms.toPrecision(3))} ms`;
+  if (ms < 60_000) return `${Number((ms / 1000).toFixed(1))} s`;
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  const minutes = Math.floor(seconds / 60);
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+type Paint = (text: string, color: "green" | "yellow" | "red") => string;
+
+/** A story as a person reads it; ends with a newline. */
+export function tell(story: Story, paint: Paint, nowMs: number): string {
+  const { kind, name, state, isWell, facts, failedStep, likely, nextTryAt, times, log } = story;
+  const lines = [`${kind} ${name}: ${paint(state, isWell ? "green" : "red")}`];
+  for (const fact of facts) lines.push(`  ${fact.replaceAll("\n", "\n  ")}`);
+  if (failedStep !== undefined) lines.push(`  Failed step: ${failedStep.step} (${failedStep.errno})`);
+  if (likely !== undefined) lines.push(`  Likely cause: ${likely.cause}`, `  What to do: ${likely.advice}`);
+  if (nextTryAt !== undefined) {
+    const inMs = Date.parse(nextTryAt) - nowMs;
+    lines.push(inMs > 0 ? `  Next try: in ${duration(inMs)} (${nextTryAt})` : "  Next try: now");
+  }
+  if (times.length > 0) {
+    lines.push("  Times:");
+    for (const { what, at, afterMs } of times) {
+      lines.push(
+        `    ${at}  ${what}${afterMs === undefined ? "" : `, ${duration(Math.max(0, afterMs))} later`}`,
+      );
+    }
+  }
+  if (log.length > 0) lines.push("  Last lines:", ...log.map((line) => `    ${line}`));
+  return `${lines.join("\n")}\n`;
+}
