@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+import { expect, test } from "bun:test";
+import { eventually } from "./harness/eventually.ts";
+import { useDaemon } from "./harness/fixture.ts";
+
+const fixture = useDaemon({
+  config: "[pods]\nrestart_backoff_ms = 600000\nrestart_backoff_max_ms = 600000\n",
+});
+
+const broken = `
+apiVersion: v1
+kind: Pod
+metadata: {name: broken}
+spec:
+  containers:
+    - {name: typo, image: busybox, command: [slep, "1000"]}
+    - {name: crash, image: busybox, command: [sh, -c, "echo no database >&2; exit 3"]}
+    - {name: nowhere, image: "localhost:1/x:1", command: [sleep, "1000"]}
+    - {name: well, image: busybox, command: [sleep, "1000"]}
+    - name: greedy
+      image: busybox
+      command: [sh, -c, "head -c 200m /dev/zero | tail >/dev/null"]
+      resources: {limits: {memory: 16Mi}}
+`;
+
+interface Told {
+  readonly name: string;
+  readonly state: string;
+  readonly isWell: boolean;
+  readonly facts: readonly string[];
+  readonly failedStep?: { readonly step: string; readonly errno: string };
+  readonly likely?: { readonly cause: string };
+  readonly nextTryAt?: string;
+  readonly times: readonly { readonly what: string }[];
+  readonly log: readonly string[];
+}
+
+test("why tells of each container of a pod what befell it, and who stopped the pod", async () => {
+  const { daemon } = fixture;
+  const ran = await daemon.podrtWith({ stdin: broken }, "run", "--detach", "-");
+  expect(ran).toMatchObject({ code: 0 });
+  const stories = await eventually(
+    "all five are told",
+    async () => {
+      const { stdout } = await daemon.podrt("why", "broken", "-o", "json");
+      const told = JSON.parse(stdout) as Told[];
+      const waiting = told.filter(({ nextTryAt }) => nextTryAt !== undefined).map(({ name }) => name);
+      expect(waiting.toSorted()).toEqual(["broken/crash", "broken/greedy", "broken/nowhere", "broken/typo"]);
+      return new Map(told.map((story) => [story.name, story]));
+    },
+    60_000,
+  );
+  expect(stories.get("broken/typo")).toMatchObject({
+    failedStep: { step: "execute slep (looked for in PATH)", errno: "ENOENT" },
+    likely: { cause: expect.stringContaining("no such program") },
+  });
+  const crash = stories.get("broken/crash")!;
+  expect(crash.facts.join("\n")).toContain("exit code 3");
+  expect(crash.log).toEqual(["no database"]);
+  expect(crash.times.map(({ what }) => what).slice(-3)).toEqual(["created", "started", "ended"]);
+  const nowhere = stories.get("broken/nowhere")!;
+  expect(nowhere).toMatchObject({ state: "ErrImagePull", isWell: false });
+  expect(nowhere.likely?.cause).toContain("cannot be reached");
+  expect(stories.get("broken/well")).toMatchObject({ state: "Running", isWell: true });
+  const greedy = stories.get("broken/greedy")!;
+  expect(greedy.facts.join("\n")).toContain("the container's memory limit of 16 MiB was reached");
+  expect(greedy.likely?.cause).toContain("more memory than its limit");
+  const text = await daemon.podrt("why", "broken/greedy");
+  expect(text.stdout).toContain("What to do: raise resources.limits.memory");
+  expect((await daemon.podrt("stop", "broken", "-t", "0")).code).toBe(0);
+  expect((await daemon.podrt("why", "broken/well")).stdout).toContain("Somebody asked for the stop");
+  expect((await daemon.podrt("rm", "broken")).code).toBe(0);
+});
