@@ -11,4 +11,11 @@ export function declareExplaining(command: Declare, outputOption: () => Option):
   )
     .usage("[options] <pod | container...>")
     .addOption(outputOption());
+  command(
+    "policy <name>",
+    "show what containers were to be allowed, what they got, and which Pod Security Standards they keep",
+    async () => (await import("./policy/policy.ts")).policy,
+  )
+    .usage("[options] <pod | container>")
+    .addOption(outputOption());
 }
