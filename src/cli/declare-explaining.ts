@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Option } from "commander";
+import { addPermissionOptions } from "./permission-flags.ts";
 import type { Declare } from "./program.ts";
 
 /** The commands that say why things are as they are, and what would be done. */
 export function declareExplaining(command: Declare, outputOption: () => Option): void {
+  addPermissionOptions(
+    command(
+      "explain <manifests...>",
+      "print what `podrt run` would do with manifests, down to the system calls, and do nothing of it",
+      async () => (await import("./explain/explain.ts")).explain,
+    )
+      .usage("[options] <file | directory | URL | - ...>")
+      .option("--calls", "also each system call of the launch programs")
+      .addOption(outputOption()),
+  );
   command(
     "why <names...>",
     "tell why a pod or container is in its state, and what to do about it",

@@ -268,7 +268,7 @@ function checkNamespaces(config: ContainerConfig, sandbox: PodSandboxConfig): vo
   }
 }
 
-function containerUser(
+export function containerUser(
   config: ContainerConfig,
   image: ImageRecord,
   database: () => ReturnType<typeof readUserDatabase>,

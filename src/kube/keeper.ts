@@ -24,12 +24,25 @@ import { hostAddresses } from "./host-addresses.ts";
 import { keepPods, type Keeper as PodKeeper } from "./keep-pods.ts";
 import { type ContainerView, type Lifecycle, type SandboxView, systemClock } from "./lifecycle.ts";
 import { keepManifestDirectory } from "./manifest-directory.ts";
-import { podKey } from "./pod.ts";
+import { type PodHome, podKey } from "./pod.ts";
 import type { PodRecord } from "./pod-record.ts";
 
 /** What keeps this machine's pods, with those that are run at their times. */
 export interface Keeper extends PodKeeper {
   readonly cronJobs: CronJobs;
+}
+
+/** This machine as its pods are told of it. */
+export function podHome({ paths, config }: Pick<Runtime, "paths" | "config">): PodHome {
+  return {
+    stateDir: paths.stateDir,
+    machineMemoryBytes: totalmem(),
+    cpuCount: cpus().length,
+    nodeName: hostname(),
+    hostAddresses: () => hostAddresses(networkInterfaces(), config.network.bridge),
+    hostResolvConf: () => readOrEmpty("/etc/resolv.conf"),
+    hostHosts: () => readOrEmpty("/etc/hosts"),
+  };
 }
 
 /** Goes on with the pods of `table` on this machine's runtime; call it once recovery is over. */
@@ -39,15 +52,7 @@ export function startKeeper(runtime: Runtime, table: Table<PodRecord>, cronTable
     lifecycle: runtimeLifecycle(runtime),
     table,
     clock: systemClock,
-    home: {
-      stateDir: runtime.paths.stateDir,
-      machineMemoryBytes: totalmem(),
-      cpuCount: cpus().length,
-      nodeName: hostname(),
-      hostAddresses: () => hostAddresses(networkInterfaces(), runtime.config.network.bridge),
-      hostResolvConf: () => readOrEmpty("/etc/resolv.conf"),
-      hostHosts: () => readOrEmpty("/etc/hosts"),
-    },
+    home: podHome(runtime),
     backOff: { firstMs, maxMs },
     log: (message, pod) => runtime.log.info({ pod: podKey(pod) }, message),
   });

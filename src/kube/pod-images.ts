@@ -29,7 +29,7 @@ export interface PodImages {
 }
 
 /** Always for `latest` and for no tag, else IfNotPresent; a digest cannot change, so it is never `latest`. */
-function pullPolicy({ reference, policy }: WantedImage): PullPolicy {
+export function pullPolicy({ reference, policy }: Pick<WantedImage, "reference" | "policy">): PullPolicy {
   return policy ?? (parseReference(reference).tag === "latest" ? "Always" : "IfNotPresent");
 }
 

@@ -39,6 +39,7 @@ import {
   isDeviceMount,
   makeFilesystem,
   needsHostsMounts,
+  type OpenSource,
 } from "./mounts.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Operand, type Program, type Table } from "./program.ts";
@@ -85,6 +86,8 @@ export interface ContainerLaunch {
   readonly stdio: LaunchStdio;
   readonly imageVolumes: ReadonlyMap<RuntimeMount, OpenImageVolume>;
   readonly rootMountPoint: string;
+  /** How sources of binds are opened in a program that is only looked at. */
+  readonly openSource?: OpenSource;
 }
 
 /** Compiles a container's launch; the order of the steps is the order of their need for privilege. */
@@ -138,7 +141,8 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
     if (mount.type === "devpts" && devpts !== undefined) prepared.set(mount, passed.add(devpts));
     if (isDeviceMount(mount) && launch.devices !== undefined) prepared.set(mount, passed.add(launch.devices));
   }
-  for (const mount of inMountOrder(spec.mounts)) compileMount(tree, mount, passed, prepared.get(mount));
+  for (const mount of inMountOrder(spec.mounts))
+    compileMount(tree, mount, passed, prepared.get(mount), launch.openSource);
   makeDevices(tree, spec, launch.devices !== undefined);
   if (launch.stdio.terminal && !isDevForeign(spec)) mountConsole(tree, stdin);
   makeReadOnly(child, spec.linux.readonlyPaths);

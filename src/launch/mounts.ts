@@ -114,6 +114,9 @@ function hasPlainPlace({ type, destination }: RuntimeMount): boolean {
   return type === "proc" || type === "sysfs" || destination === "/proc";
 }
 
+/** Opens the source of a bind; a program that is only looked at has others than one that is run. */
+export type OpenSource = (mount: RuntimeMount) => Fd;
+
 /**
  * Appends the mount of `mount` inside the entered root.
  *
@@ -126,13 +129,13 @@ export function compileMount(
   mount: RuntimeMount,
   passed: PassedFds,
   prepared?: Operand,
+  openSource: OpenSource = (asked) => openBindSource(asked, parseOptions(asked.options)),
 ): void {
-  const options = parseOptions(mount.options);
   const { destination } = mount;
   if (mount.type === "bind") {
     const { source, name } = mount.options.includes(IMAGE_VOLUME)
       ? copyVolume(tree, destination)
-      : bindSource(tree, mount, options, passed);
+      : bindSource(tree, mount, passed, openSource);
     tree.attach(source, destination, name, { isPlain: hasPlainPlace(mount) });
     // What was opened on the way, not what came along: with many mounts the child would run out of numbers.
     if (typeof source !== "number") tree.table.step(`${name}: close it`, "close", [source]);
@@ -197,11 +200,11 @@ function copyVolume(tree: RootTree, path: string): BindSource {
 function bindSource(
   tree: RootTree,
   mount: RuntimeMount,
-  options: MountOptions,
   passed: PassedFds,
+  openSource: OpenSource,
 ): BindSource {
   const { source, destination } = mount;
-  const copy = passed.own(openBindSource(mount, options));
+  const copy = passed.own(openSource(mount));
   const isDirectory = (statFd(copy.number).mode & S_IFMT) === S_IFDIR;
   if (isDirectory) tree.makeDirectories(destination);
   else tree.makeFile(destination);

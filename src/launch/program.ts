@@ -54,7 +54,8 @@ export interface StepOptions {
   readonly result?: Block;
 }
 
-interface Step {
+/** One entry of a table, as it was given. */
+export interface Step {
   readonly name: string;
   readonly syscall: SyscallName;
   readonly operands: readonly Operand[];
@@ -96,6 +97,15 @@ export interface Program {
   text(text: string): Block;
   cell(initial?: number): Cell;
   build(address?: number): Image;
+  /** What the program would do: its tables, that of the caller first. */
+  listing(): readonly ListedTable[];
+}
+
+/** A table as it was given, for people to read. */
+export interface ListedTable {
+  readonly name: string;
+  readonly depth: number;
+  readonly steps: readonly Step[];
 }
 
 export function newProgram(name: string): Program {
@@ -139,6 +149,7 @@ export function newProgram(name: string): Program {
       return add(new Uint8Array((strings.length + 1) * 8), pointers);
     },
     build: (address = PROGRAM_ADDRESS) => layOut(tables, blocks, text, add, address),
+    listing: () => tables,
   };
 }
 

@@ -36,7 +36,7 @@ import { sandboxSysctls } from "./sysctls.ts";
 import { limitNewPod } from "./update.ts";
 
 const inFlight = new Map<string, Promise<string>>();
-const DEFAULT_OOM_SCORE = -998;
+export const DEFAULT_OOM_SCORE = -998;
 
 /**
  * Makes a pod sandbox and returns its id once it is ready: run directory, cgroup, monitor, pause
@@ -159,7 +159,10 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   return id;
 }
 
-function labelsFor({ securityModules, sandboxes }: Runtime, config: PodSandboxConfig): PodLabels | undefined {
+export function labelsFor(
+  { securityModules, sandboxes }: Runtime,
+  config: PodSandboxConfig,
+): PodLabels | undefined {
   const options = config.linux?.securityContext?.selinuxOptions;
   const others = sandboxes.list().flatMap(({ selinux }) => selinux ?? []);
   return podLabels("config.linux.security_context", options, securityModules.selinux, others);
@@ -172,7 +175,8 @@ function checkUserNamespace({ userNamespaces }: Runtime, config: PodSandboxConfi
   );
 }
 
-function newRecord(
+/** The record of a sandbox that is to be made; nothing of it is there yet. */
+export function newRecord(
   runtime: Runtime,
   config: PodSandboxConfig,
   runtimeHandler: string,
@@ -205,7 +209,7 @@ function newRecord(
  * Which namespaces of its own the pod has; the host name goes with the network. The pause has a pid namespace even
  * where each container has another: one that asks for the pod's must not end up in the machine's.
  */
-function namespacesOf(config: PodSandboxConfig): {
+export function namespacesOf(config: PodSandboxConfig): {
   network: boolean;
   ipc: boolean;
   uts: boolean;

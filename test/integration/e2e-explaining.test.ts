@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
+import { existsSync, readdirSync } from "node:fs";
+import type { RuntimeSpec } from "../../src/oci/runtime-spec.ts";
+import { pathsFor } from "../../src/paths.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { runningPod } from "./harness/manifests.ts";
@@ -141,4 +144,96 @@ test("policy shows what containers got, as asked, and the rules that they break"
   const text = await daemon.podrt("policy", "loose/wide");
   expect(text.stdout).toContain("HostPath Volumes: /etc of the machine is mounted");
   expect((await daemon.podrt("rm", "-f", "loose")).code).toBe(0);
+});
+
+const explained = `
+apiVersion: v1
+kind: Pod
+metadata: {name: plan}
+spec:
+  volumes:
+    - {name: own, emptyDir: {}}
+    - {name: host, hostPath: {path: /nowhere/at/all}}
+  containers:
+    - name: app
+      image: busybox
+      command: [sleep, "1000"]
+      env: [{name: PASSWORD, value: hunter2}]
+      ports: [{containerPort: 80, hostPort: 18080}]
+      volumeMounts: [{name: own, mountPath: /own}]
+      resources: {limits: {memory: 32Mi}}
+      securityContext: {capabilities: {drop: [ALL]}}
+    - {name: absent, image: "localhost:1/x:1", command: [sleep, "1000"], volumeMounts: [{name: host, mountPath: /h}]}
+`;
+
+interface Plan {
+  readonly needs: readonly { permission: string; isAllowed: boolean }[];
+  readonly pods: readonly {
+    readonly sandbox: { newNamespaces: string[]; program: ProgramTable[]; network: string[] };
+    readonly containers: readonly {
+      readonly name: string;
+      readonly problem?: string;
+      readonly command: string[];
+      readonly mounts: { destination: string; options: string[] }[];
+      readonly capabilities: string[];
+      readonly cgroup: { settings: { file: string; value: string }[] };
+      readonly program: ProgramTable[];
+    }[];
+  }[];
+}
+
+interface ProgramTable {
+  readonly steps: readonly { name: string; call: string }[];
+}
+
+test("explain says what a run then does, and does nothing of it", async () => {
+  const { daemon } = fixture;
+  expect((await daemon.podrt("pull", "busybox")).code).toBe(0);
+  const asked = await daemon.podrtWith({ stdin: explained }, "explain", "-", "-o", "json");
+  // The one whose image is not here cannot be explained to the end.
+  expect(asked.code).toBe(1);
+  expect(readdirSync(pathsFor(daemon.root).podsDir)).toEqual([]);
+  expect(readdirSync(pathsFor(daemon.root).containersDir)).toEqual([]);
+  expect(existsSync("/nowhere")).toBe(false);
+  expect((await daemon.pods.listPods({})).pods).toEqual([]);
+  expect((await daemon.api.listPodSandbox({})).items).toEqual([]);
+  const { needs, pods } = JSON.parse(asked.stdout) as Plan;
+  expect(needs).toEqual([
+    expect.objectContaining({ permission: "host-path=/nowhere/at/all", isAllowed: false }),
+  ]);
+  const { sandbox, containers } = pods[0]!;
+  expect(sandbox.newNamespaces).toEqual(["mount", "network", "ipc", "uts", "pid"]);
+  expect(sandbox.network.join("\n")).toContain("forward port 18080/TCP");
+  const [app, absent] = [
+    containers.find(({ name }) => name === "app")!,
+    containers.find(({ name }) => name === "absent")!,
+  ];
+  expect(absent.problem).toContain("is not here yet");
+  expect(app.problem).toBeUndefined();
+  expect(app.cgroup.settings.map(({ value }) => value)).toContain("33554432");
+  const calls = (tables: readonly ProgramTable[]) =>
+    tables.flatMap(({ steps }) => steps.map(({ call }) => call));
+  expect(calls(sandbox.program).join("\n")).toMatch(/clone3\(\{flags=.*CLONE_NEWNET/);
+  expect(calls(sandbox.program).at(-1)).toStartWith('execveat(fd of /memfd:podrt-pause, "", ["/pause"]');
+  expect(calls(app.program)).toContain("setns(fd of the pause, CLONE_NEWNET|CLONE_NEWIPC|CLONE_NEWUTS)");
+  expect(calls(app.program).at(-1)).toStartWith("execve(");
+  expect(asked.stdout).not.toContain("hunter2");
+  const text = await daemon.podrtWith({ stdin: explained }, "explain", "--calls", "-");
+  expect(text.stdout).toContain("not allowed: give --allow-host-path=/nowhere/at/all");
+  expect(text.stdout).toContain('Container app\n    runs ["sleep","1000"] in /\n');
+
+  // The same pod without the other container, run for real, has what was said.
+  const real = explained.replace(/\n {4}- \{name: absent.*/, "").replace(/\n {4}- \{name: host.*/, "");
+  expect(await daemon.podrtWith({ stdin: real }, "run", "--detach", "-")).toMatchObject({ code: 0 });
+  await runningPod(daemon, "plan");
+  const { container } = JSON.parse((await daemon.podrt("inspect", "plan/app")).stdout) as {
+    container: { info: { runtimeSpec: RuntimeSpec } };
+  };
+  const spec = container.info.runtimeSpec;
+  expect(app.mounts.map(({ destination, options }) => [destination, options])).toEqual(
+    spec.mounts.map(({ destination, options }) => [destination, [...options]]),
+  );
+  expect(app.capabilities).toEqual([...spec.process.capabilities.bounding]);
+  expect(app.command).toEqual([...spec.process.args]);
+  expect((await daemon.podrt("rm", "-f", "plan")).code).toBe(0);
 });

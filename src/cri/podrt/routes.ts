@@ -8,6 +8,7 @@ import { deleteCronJob, listCronJobs } from "./cron-jobs.ts";
 import { debugDumpPieces } from "./debug-dump.ts";
 import { deletePod } from "./delete-pod.ts";
 import { execStream } from "./exec.ts";
+import { explain } from "./explain.ts";
 import { importImages } from "./import.ts";
 import { listPods } from "./list-pods.ts";
 import { pullWithProgress } from "./pull.ts";
@@ -35,6 +36,7 @@ export function podrtRoutes(
       listVolumes: () => listVolumes(keeper),
       removeVolume: (request) => removeVolume(keeper, request),
       debugDump: () => debugDumpPieces(dump),
+      explain: (request) => explain(runtime, request),
       attach: (requests, { signal }) => attachStream(runtime, requests, signal),
     });
   };

@@ -60,6 +60,10 @@ export interface Cgroup {
   directoryFd(): Fd | undefined;
   /** Moves a process with all its threads into it, in the cgroup2 hierarchy alone. */
   moveHere(pid: number): void;
+  /** Its directories, whether they are there or not. */
+  directories(): readonly string[];
+  /** What `apply` would write, without writing it. */
+  settings(resources: CgroupResources): readonly Setting[];
   /** Sets limits, all of them or none; an error names the file. */
   apply(resources: CgroupResources): void;
   /**
@@ -103,6 +107,8 @@ export function openCgroup(host: CgroupHost, path: string): Cgroup {
     joinTargets: () => v1.map((directory) => `${directory}/tasks`),
     directoryFd: () => (unified === undefined ? undefined : open(unified, O_RDONLY | O_DIRECTORY)),
     moveHere: (pid) => write(`${unified}/cgroup.procs`, String(pid)),
+    directories: () => all,
+    settings: (resources) => settingsOf(layout, resources),
     apply: (resources) => writeAllOrNone(settingsOf(layout, resources)),
     update: async (resources) => writeAllOrNoneInBackground(settingsOf(layout, resources)),
     applyDevices: (rules) => applyDeviceRules(devicesDirectory(layout), rules),
