@@ -45,7 +45,19 @@ test("what configures registries lies beside the configuration unless told", () 
 
 test("plugins of the Node Resource Interface connect only where that is enabled", () => {
   const nri = (text: string) => parseConfig(`[nri]\n${text}`, "", "config.toml").nri;
-  expect(nri("")).toEqual({ enabled: false, registration_timeout_ms: 5000, request_timeout_ms: 2000 });
+  expect(nri("")).toEqual({
+    enabled: false,
+    plugin_path: "/opt/nri/plugins",
+    plugin_config_path: "/etc/nri/conf.d",
+    registration_timeout_ms: 5000,
+    request_timeout_ms: 2000,
+  });
+  expect(parseConfig("", "1234abcd", "/x/config.toml").nri).toMatchObject({
+    plugin_path: "/x/nri/plugins",
+    plugin_config_path: "/x/nri/conf.d",
+  });
+  expect(nri('plugin_path = ""')).toMatchObject({ plugin_path: "" });
+  expect(() => nri('plugin_path = "plugins"')).toThrow("config.toml: nri.plugin_path: ");
   expect(nri('enabled = true\nsocket = "/run/n.sock"')).toMatchObject({
     enabled: true,
     socket: "/run/n.sock",

@@ -148,6 +148,9 @@ const configSchema = v.strictObject({
       /** Let plugins of the Node Resource Interface connect. */
       enabled: v.optional(v.boolean(), false),
       socket: v.optional(v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute path"))),
+      /** Plugins that podrt starts, and their configurations; "" for none. */
+      plugin_path: v.optional(v.union([v.literal(""), absolutePath])),
+      plugin_config_path: v.optional(v.union([v.literal(""), absolutePath])),
       /** A plugin that has not registered by then is sent away. */
       registration_timeout_ms: v.optional(v.pipe(milliseconds, v.minValue(1)), 5000),
       /** A plugin that has not answered by then is dropped. */
@@ -242,6 +245,9 @@ export interface Config {
     readonly enabled: boolean;
     /** Unless told /var/run/nri/nri.sock, or with `--root DIR` DIR/run/nri.sock. */
     readonly socket?: string | undefined;
+    /** "" for none. */
+    readonly plugin_path: string;
+    readonly plugin_config_path: string;
     readonly registration_timeout_ms: number;
     readonly request_timeout_ms: number;
   };
@@ -335,7 +341,12 @@ export function parseConfig(text: string, instance: string, file: string, direct
     pods,
     cdi,
     streaming,
-    nri,
+    nri: {
+      ...nri,
+      plugin_path: nri.plugin_path ?? (instance === "" ? "/opt/nri/plugins" : join(directory, "nri/plugins")),
+      plugin_config_path:
+        nri.plugin_config_path ?? (instance === "" ? "/etc/nri/conf.d" : join(directory, "nri/conf.d")),
+    },
     checkpoint,
     metrics: { address: metrics.address, port: metrics.port },
     log,

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { DeadlineExceededError, InternalError } from "../errors.ts";
-import { spawnWithEngine, waitForEnd } from "../launch/engine.ts";
-import { becomeHostProgram } from "../launch/host-program.ts";
+import { endOf, spawnWithEngine } from "../launch/engine.ts";
+import { becomeHostProgram, leadHostSession } from "../launch/host-program.ts";
 import { newProgram } from "../launch/program.ts";
-import { setSignalAction, unblockSignals } from "../launch/signals.ts";
 import { sleep } from "../lib/deadline.ts";
-import { PR_SET_PDEATHSIG } from "../linux/abi/prctl.ts";
-import { SIG_DFL, SIGNAL, signalName } from "../linux/abi/signal.ts";
+import { SIGNAL, signalName } from "../linux/abi/signal.ts";
 import { Fd, memfd, pipe } from "../linux/fd.ts";
-import { identifyChild, type ProcessIdentity, waitGone } from "../linux/process.ts";
+import { identifyChild, type ProcessIdentity } from "../linux/process.ts";
 import { syscall, trySyscall } from "../linux/syscall.ts";
 
 /*
@@ -39,7 +37,6 @@ export const STREAM_LIMIT_BYTES = 1024 * 1024;
 const STDERR_LIMIT_BYTES = 16 * 1024;
 // Output that is still on its way when the program has ended; longer means that a child of it holds the pipe.
 const DRAIN_TIMEOUT_MS = 1000;
-const LOOK_MS = 60_000;
 
 /**
  * Runs a plugin. Throws a DeadlineExceededError past its time, an InternalError when it cannot be executed
@@ -92,23 +89,11 @@ function spawn({ program, environment, stdin }: PluginRun): {
   using _stderrEnd = stderrEnd;
   using _stderr = stderr;
   const child = newProgram("CNI plugin");
-  const table = child.main;
-  table.step("become a session leader", "setsid", []);
-  table.step("end with the daemon", "prctl", [PR_SET_PDEATHSIG, SIGNAL.SIGKILL, 0, 0, 0]);
-  // What the JavaScript engine ignores would stay ignored (execve(2)).
-  for (const name of ["SIGPIPE", "SIGXFSZ"] as const) setSignalAction(table, name, SIG_DFL);
-  unblockSignals(table);
-  table.step("enter the root directory", "chdir", ["/"]);
+  leadHostSession(child);
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
   becomeHostProgram(child, [input, stdoutEnd, stderrEnd], [program], variables);
   const process = identifyChild(spawnWithEngine(child));
   return { process, stdout: new Fd(stdout.release()), stderr: new Fd(stderr.release()) };
-}
-
-/** The wait status of a child, once it has ended, however long that takes a process that was killed. */
-async function endOf(process: ProcessIdentity): Promise<number> {
-  while (!(await waitGone(process, LOOK_MS)));
-  return waitForEnd(process.pid);
 }
 
 function failureOf(status: number): string | undefined {

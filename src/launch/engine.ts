@@ -3,6 +3,7 @@ import { ENGINE_CHILD_OFFSET, ENGINE_CODE } from "../gen/machine-code.ts";
 import { CLONE_VFORK, CLONE_VM } from "../linux/abi/sched.ts";
 import { SIG_SETMASK, SIGNAL } from "../linux/abi/signal.ts";
 import { clone, loadMachineCode, mapMemory, memoryAt } from "../linux/libc.ts";
+import { type ProcessIdentity, waitGone } from "../linux/process.ts";
 import { SyscallError, syscall } from "../linux/syscall.ts";
 import { LaunchError } from "./launch-error.ts";
 import type { Program } from "./program.ts";
@@ -19,6 +20,7 @@ const WAIT_ALL = 0x4000_0000;
 
 const SCRATCH_BYTES = 64 * 1024;
 const STACK_BYTES = 16 * 1024;
+const LOOK_MS = 60_000;
 
 let childEntry = 0;
 let scratch = 0;
@@ -55,6 +57,12 @@ export function waitForEnd(pid: number): number {
   const status = new Int32Array(1);
   syscall("wait4", pid, new Uint8Array(status.buffer), WAIT_ALL, 0);
   return status[0] ?? 0;
+}
+
+/** The status of a child that is to end, once it has, however long that takes a process that was killed. */
+export async function endOf(process: ProcessIdentity): Promise<number> {
+  while (!(await waitGone(process, LOOK_MS)));
+  return waitForEnd(process.pid);
 }
 
 /** The child must not run a signal handler of the JavaScript engine on the memory it shares. */

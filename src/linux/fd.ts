@@ -34,9 +34,9 @@ export class Fd implements Disposable {
     trySyscall("close", number);
   }
 
-  /** Another descriptor of the same open file, close-on-exec, with an owner of its own. */
-  duplicate(): Fd {
-    return new Fd(syscall("fcntl", this.number, F_DUPFD_CLOEXEC, 3));
+  /** Another descriptor of the same open file, close-on-exec, with an owner of its own and no number below `from`. */
+  duplicate(from = 3): Fd {
+    return new Fd(syscall("fcntl", this.number, F_DUPFD_CLOEXEC, from));
   }
 
   /** Gives the descriptor to somebody else, who closes it. */

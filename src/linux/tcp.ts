@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { connect, type NetConnectOpts, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import ipaddr from "ipaddr.js";
 import { sleep } from "../lib/deadline.ts";
 import { ERRNO } from "./abi/errno.ts";
@@ -15,6 +15,7 @@ import {
   socketAddress4,
   socketAddress6,
 } from "./abi/socket.ts";
+import { connectedSocket } from "./connected-socket.ts";
 import { Fd, open } from "./fd.ts";
 import { withNetworkNamespace } from "./namespace.ts";
 import { SyscallError, syscall, trySyscall } from "./syscall.ts";
@@ -36,9 +37,7 @@ export async function connectTcp(
   const to = ipaddr.parse(address);
   using socket = socketIn(netnsPath, to.kind() === "ipv4" ? 4 : 6);
   await connectSocket(socket, to, port, timeoutMs);
-  // Bun takes over a connected descriptor that is given to it so; the types are those of Node, which cannot.
-  const options = { fd: socket.release(), allowHalfOpen: true };
-  return connect(options as unknown as NetConnectOpts);
+  return connectedSocket(socket, { allowHalfOpen: true });
 }
 
 /** A non-blocking TCP socket of the network namespace that the thread is in; it stays that namespace's. */

@@ -42,7 +42,15 @@ const ALL_EVENTS = 2 ** (Event.LAST - 1) - 1;
 const NAME = /^[A-Za-z0-9_.+-]{1,128}$/;
 const INDEX = /^[0-9]{2}$/;
 
+/** What podrt knows of a plugin that it has started itself. */
+export interface KnownPlugin {
+  /** Index and name, as in `10-topology`. */
+  readonly name: string;
+  readonly configuration: string;
+}
+
 export interface PluginSettings {
+  readonly known?: KnownPlugin | undefined;
   readonly registrationTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly log: Logger;
@@ -202,13 +210,15 @@ export class Plugin {
     if (this.#name !== "") refuse("plugin_name", `the plugin has registered as ${this.#name} already`);
     if (!NAME.test(pluginName)) refuse("plugin_name", "is not 1 to 128 of letters, digits and _.+-");
     if (!INDEX.test(pluginIdx)) refuse("plugin_idx", "is not two digits");
-    this.#name = `${pluginIdx}-${pluginName}`;
+    // One that podrt has started goes by the name of its file, whatever it calls itself.
+    this.#name = this.#settings.known?.name ?? `${pluginIdx}-${pluginName}`;
     this.#registered.resolve();
     return toBinary(EmptySchema, create(EmptySchema));
   }
 
   async #configure(): Promise<void> {
     const response = await this.call(PluginService.method.configure, {
+      config: this.#settings.known?.configuration ?? "",
       runtimeName: manifest.name,
       runtimeVersion: manifest.version,
       registrationTimeout: BigInt(this.#settings.registrationTimeoutMs),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { create, type DescMessage, type DescMethodUnary } from "@bufbuild/protobuf";
 import type { LifecycleEvent } from "../container/events.ts";
@@ -23,16 +23,16 @@ import type { ContainerRecord } from "../state/containers.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
 import { Claims } from "./claims.ts";
 import { adjustCreation } from "./create-container.ts";
+import { type InstalledPlugin, installedPlugins } from "./installed.ts";
+import { launchPlugin } from "./launch.ts";
 import { containerMessage, podMessage } from "./messages.ts";
-import { type EventBody, Plugin } from "./plugin.ts";
+import { type EventBody, type KnownPlugin, Plugin } from "./plugin.ts";
 import { criResources, nriResources } from "./resources.ts";
 import { synchronize } from "./synchronize.ts";
 import { applyUpdates, claimUpdates, warnOfEvictions } from "./updates.ts";
 
 /** Plugins and connections that have not registered yet; each may hold back a message of 4 MiB or two. */
 const CONNECTION_LIMIT = 32;
-/** Where other runtimes have plugins that they start themselves. */
-const INSTALLED_PLUGINS = "/opt/nri/plugins";
 
 const { method } = PluginService;
 const TURN = "plugins";
@@ -51,17 +51,21 @@ export class NriPlugins implements LifecyclePlugins {
   #plugins: Plugin[] = [];
   /** Pods of which plugins have heard that they stopped. */
   readonly #stopped = new Set<string>();
+  /** Of programs that were started: each resolves when its program has ended. */
+  readonly #ends = new Set<Promise<void>>();
 
-  /** Lets plugins connect, for the pods of `runtime`. */
+  /** Lets plugins connect, for the pods of `runtime`, and starts those that are installed; they know of all pods then. */
   async listen(runtime: Runtime): Promise<void> {
     this.#runtime = runtime;
     runtime.events.subscribe((event) => this.#hear(event));
-    nameInstalled(runtime);
     const server = createServer((socket) => void this.#accept(socket));
     this.#server = server;
     const path = socketOf(runtime);
     await listenExclusively(server, path, { holder: "process", remedy: "set nri.socket" });
     runtime.log.info({ socket: path }, "NRI plugins can connect");
+    const { plugin_path, plugin_config_path } = runtime.config.nri;
+    const installed = installedPlugins(plugin_path, plugin_config_path, runtime.log);
+    await Promise.all(installed.map((plugin) => this.#start(plugin)));
   }
 
   async close(): Promise<void> {
@@ -70,6 +74,7 @@ export class NriPlugins implements LifecyclePlugins {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     for (const plugin of this.#plugins) plugin.close(new UnavailableError("podrt stops"));
     for (const socket of this.#connections) socket.destroy();
+    await Promise.all(this.#ends);
     await closed;
     rmSync(socketOf(this.#served()), { force: true });
   }
@@ -217,7 +222,29 @@ export class NriPlugins implements LifecyclePlugins {
     });
   }
 
-  async #accept(socket: Socket): Promise<void> {
+  /** Resolves when the plugin is connected, or is not going to be. It is started once, and not again when it ends. */
+  async #start(installed: InstalledPlugin): Promise<void> {
+    const { index, name, configuration } = installed;
+    const known = { name: `${index}-${name}`, configuration };
+    try {
+      const { socket, end } = launchPlugin(installed, (line) =>
+        this.#served().log.info({ plugin: known.name }, line),
+      );
+      const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+      const ended = closed
+        .then(end)
+        .catch((err) =>
+          this.#served().log.error({ err }, `the program of NRI plugin ${known.name} may be left`),
+        )
+        .finally(() => this.#ends.delete(ended));
+      this.#ends.add(ended);
+      await this.#accept(socket, known);
+    } catch (error) {
+      this.#served().log.error(`NRI plugin ${known.name} cannot be started: ${messageOf(error)}`);
+    }
+  }
+
+  async #accept(socket: Socket, known?: KnownPlugin): Promise<void> {
     const runtime = this.#served();
     if (this.#connections.size >= CONNECTION_LIMIT) {
       runtime.log.warn(`an NRI plugin is sent away: there are ${CONNECTION_LIMIT} connections already`);
@@ -230,6 +257,7 @@ export class NriPlugins implements LifecyclePlugins {
     let plugin: Plugin | undefined;
     try {
       const accepted = await Plugin.accept(socket, {
+        known,
         registrationTimeoutMs: registration_timeout_ms,
         requestTimeoutMs: request_timeout_ms,
         log: runtime.log,
@@ -244,7 +272,7 @@ export class NriPlugins implements LifecyclePlugins {
       runtime.log.info({ plugin: plugin.name }, "an NRI plugin is connected");
       await applyUpdates(runtime, updates, plugin.name);
     } catch (error) {
-      const name = plugin === undefined ? "that has no name yet" : plugin.name;
+      const name = plugin?.name ?? known?.name ?? "that has no name yet";
       runtime.log.error(`NRI plugin ${name} is sent away: ${messageOf(error)}`);
       socket.destroy();
     }
@@ -268,20 +296,4 @@ export class NriPlugins implements LifecyclePlugins {
 
 function socketOf({ config, paths }: Runtime): string {
   return config.nri.socket ?? paths.nriSocket;
-}
-
-/** podrt starts no plugins: whoever has some where other runtimes look for them is told. */
-function nameInstalled({ log }: Runtime): void {
-  let names: string[] = [];
-  try {
-    names = readdirSync(INSTALLED_PLUGINS).filter((name) => /^[0-9]{2}-/.test(name));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT")
-      log.warn({ err: error }, `cannot read ${INSTALLED_PLUGINS}`);
-  }
-  for (const name of names) {
-    log.warn(
-      `podrt does not start the NRI plugin ${INSTALLED_PLUGINS}/${name}: start it as a service, and it connects`,
-    );
-  }
 }

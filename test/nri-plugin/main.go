@@ -2,7 +2,8 @@
 
 // A plugin of the Node Resource Interface, made with the stub that real plugins are made with: it does what annotations
 // of containers ask of it by its index, says on stdout what it hears, a JSON object a line, and connects again when the
-// connection ends. Lines on stdin are updates that it asks for of its own accord.
+// connection ends. Lines on stdin are updates that it asks for of its own accord. One that the runtime has started is told
+// by its configuration in which file to say it, and whether to stay when its connection ends.
 package main
 
 import (
@@ -24,9 +25,13 @@ import (
 type plugin struct {
 	index string
 	stub  stub.Stub
+
+	Say   string
+	Stays bool
 }
 
 var output sync.Mutex
+var file = os.Stdout
 
 func say(event string, pod *api.PodSandbox, container *api.Container, more map[string]any) {
 	line := map[string]any{"event": event, "pod": pod.GetName(), "container": container.GetName()}
@@ -36,7 +41,23 @@ func say(event string, pod *api.PodSandbox, container *api.Container, more map[s
 	text, _ := json.Marshal(line)
 	output.Lock()
 	defer output.Unlock()
-	fmt.Println(string(text))
+	fmt.Fprintln(file, string(text))
+}
+
+func (p *plugin) Configure(_ context.Context, config, runtime, version string) (stub.EventMask, error) {
+	if config == "" {
+		return 0, nil
+	}
+	if err := json.Unmarshal([]byte(config), p); err != nil {
+		return 0, err
+	}
+	opened, err := os.OpenFile(p.Say, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	file = opened
+	say("Configured", nil, nil, map[string]any{"runtime": runtime, "environment": os.Environ(), "pid": os.Getpid()})
+	return 0, nil
 }
 
 // What the container's annotation for this plugin and purpose says.
@@ -173,7 +194,25 @@ func (p *plugin) connect(socket, name string) {
 	}
 }
 
+// A plugin that was started has its connection, and its name, from its environment.
+func (p *plugin) beStarted() {
+	made, err := stub.New(p, stub.WithOnClose(func() {}))
+	if err != nil {
+		panic(err)
+	}
+	err = made.Run(context.Background())
+	fmt.Fprintln(os.Stderr, "a plugin's last words")
+	say("Disconnected", nil, nil, map[string]any{"error": fmt.Sprint(err)})
+	if p.Stays {
+		time.Sleep(time.Hour)
+	}
+}
+
 func main() {
+	if index := os.Getenv(api.PluginIdxEnvVar); index != "" {
+		(&plugin{index: index}).beStarted()
+		return
+	}
 	p := &plugin{index: os.Args[2]}
 	go p.connect(os.Args[1], os.Args[3])
 	lines := bufio.NewScanner(os.Stdin)

@@ -31,6 +31,7 @@ export interface NriPlugin extends AsyncDisposable {
 }
 
 export interface BuiltPlugin extends Disposable {
+  readonly program: string;
   /** Starts one and waits until it is connected. */
   start(daemon: Daemon, index: string, name: string): Promise<NriPlugin>;
 }
@@ -43,6 +44,7 @@ export async function buildPlugin(): Promise<BuiltPlugin> {
   const build = Bun.spawn([go!, "build", "-o", program, "."], { cwd, env, stderr: "inherit" });
   if ((await build.exited) !== 0) throw new Error("the NRI plugin does not build");
   return {
+    program,
     start: (daemon, index, name) => startPlugin(program, daemon, index, name),
     [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
   };
