@@ -43,7 +43,8 @@ kubelet: $(BINARY) $(PACKAGES) crictl ## Run a kubelet on podrt, through what a 
 	@scripts/build-go-tools.sh kubelet .build/bin etcd kube-apiserver kubectl kubelet
 	@$(if $(PEER),scripts/require.sh runc:runc iptables:iptables)
 	@$(if $(PEER),scripts/build-go-tools.sh peers .build/bin containerd containerd-shim-runc-v2)
-	@PEER='$(PEER)' EVENTED='$(EVENTED)' PROBES='$(PROBES)' $(BUN) test/kubelet/run.ts $(if $(NAME),'$(NAME)')
+	@$(if $(CNI),scripts/require.sh iptables:iptables)
+	@PEER='$(PEER)' EVENTED='$(EVENTED)' CNI='$(CNI)' PROBES='$(PROBES)' $(BUN) test/kubelet/run.ts $(if $(NAME),'$(NAME)')
 
 test-vm: $(BINARY) $(PACKAGES) crictl ## Run tests and critest in a virtual machine; PART='names' FILES='words' FOCUS='words' RESUME=1 (root)
 	@scripts/require.sh gcc:gcc bzip2:bzip2 mke2fs:e2fsprogs

@@ -22,7 +22,15 @@ build() {
     crictl) go build -trimpath -o "$dir/$1" sigs.k8s.io/cri-tools/cmd/crictl ;;
     critest) go test -c -trimpath -o "$dir/$1" sigs.k8s.io/cri-tools/cmd/critest ;;
     ginkgo) go build -trimpath -o "$dir/$1" github.com/onsi/ginkgo/v2/ginkgo ;;
-    kubelet | kube-apiserver | kubectl) go build -trimpath -o "$dir/$1" "k8s.io/kubernetes/cmd/$1" ;;
+    kube*)
+      # They tell each other their version and compare it.
+      version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
+      minor=${version#v1.}
+      set -- "$1" "-X k8s.io/component-base/version.gitVersion=$version"
+      set -- "$1" "$2 -X k8s.io/component-base/version.gitMajor=1"
+      set -- "$1" "$2 -X k8s.io/component-base/version.gitMinor=${minor%%.*}"
+      go build -trimpath -ldflags "-s -w $2" -o "$dir/$1" "k8s.io/kubernetes/cmd/$1"
+      ;;
     containerd | containerd-shim-runc-v2)
       go build -trimpath -tags no_btrfs,no_devmapper -o "$dir/$1" "github.com/containerd/containerd/v2/cmd/$1"
       ;;

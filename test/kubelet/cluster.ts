@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawn } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { buildDir } from "../fixtures/images/packages.ts";
 import { type CommandOptions, type CommandResult, runCommand } from "../integration/harness/command.ts";
 import { eventually } from "../integration/harness/eventually.ts";
+import { makeCgroups, removeCgroups, takeSysctls } from "./machine.ts";
 import { type RunningProgram, startProgram } from "./program.ts";
 import { unmountBelow } from "./unmount.ts";
 
@@ -36,7 +37,8 @@ export interface Cluster {
   /** A pod as the API server has it; fails when there is none. */
   pod(name: string): Promise<Pod>;
   stopKubelet(): Promise<void>;
-  startKubelet(): Promise<void>;
+  /** Starts it and waits until the node is ready; `more` is of its configuration, for this time. */
+  startKubelet(more?: object): Promise<void>;
   /** The last lines of what the kubelet said. */
   kubeletSaid(): string;
   close(): Promise<void>;
@@ -47,6 +49,8 @@ export interface Pod {
   readonly metadata: { readonly name: string; readonly uid: string };
   readonly status: {
     readonly phase: string;
+    readonly reason?: string;
+    readonly message?: string;
     readonly podIP?: string;
     readonly qosClass?: string;
     readonly conditions?: readonly { readonly type: string; readonly status: string }[];
@@ -97,7 +101,8 @@ export async function startCluster(runtimeSocket: string): Promise<Cluster> {
     if (code !== 0) throw new Error(`kubectl ${args.join(" ")} exited with ${code}: ${stderr}${stdout}`);
     return stdout;
   };
-  const startKubelet = async () => {
+  const startKubelet = async (more: object = {}) => {
+    writeFileSync(settings.kubeletConfig, JSON.stringify({ ...settings.kubelet, ...more }));
     kubelet = startProgram(
       join(buildDir, "bin/kubelet"),
       [
@@ -188,6 +193,8 @@ async function nodeCondition(kubectl: Cluster["kubectl"], type: string): Promise
 interface Settings {
   readonly kubeconfig: string;
   readonly kubeletConfig: string;
+  /** What is written there. */
+  readonly kubelet: object;
   readonly etcd: readonly string[];
   readonly apiServer: readonly string[];
 }
@@ -227,10 +234,8 @@ function writeSettings(places: {
   });
   return {
     kubeconfig,
-    kubeletConfig: write(
-      "kubelet.json",
-      kubeletConfiguration(places, write("resolv.conf", "nameserver 192.0.2.53\n")),
-    ),
+    kubeletConfig: join(dir, "kubelet.json"),
+    kubelet: kubeletConfiguration(places, write("resolv.conf", "nameserver 192.0.2.53\n")),
     etcd: [
       ...etcd,
       `--data-dir=${join(dir, "etcd")}`,
@@ -288,39 +293,4 @@ function kubeletConfiguration(
     featureGates: { PodAndContainerStatsFromCRI: true, EventedPLEG: hasEventedPleg },
     serializeImagePulls: false,
   };
-}
-
-/** The kubelet sets some kernel settings of the machine at its start. */
-function takeSysctls(): Map<string, string> {
-  const names = ["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"];
-  const keys = ["kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"];
-  return new Map(
-    [...names, ...keys].map((name) => [`/proc/sys/${name}`, readFileSync(`/proc/sys/${name}`, "utf8")]),
-  );
-}
-
-function hierarchies(): string[] {
-  return readFileSync("/proc/self/mountinfo", "utf8")
-    .split("\n")
-    .filter((line) => / - cgroup2? /.test(line))
-    .map((line) => line.split(" ")[4]!);
-}
-
-function makeCgroups(name: string): void {
-  for (const mount of hierarchies()) {
-    const dir = join(mount, name);
-    mkdirSync(dir, { recursive: true });
-    if (!mount.endsWith("cpuset")) continue;
-    for (const file of ["cpuset.cpus", "cpuset.mems"])
-      writeFileSync(join(dir, file), readFileSync(join(mount, file), "utf8"));
-  }
-}
-
-function removeCgroups(name: string): void {
-  const remove = (dir: string) => {
-    for (const entry of readdirSync(dir, { withFileTypes: true }))
-      if (entry.isDirectory()) remove(join(dir, entry.name));
-    rmdirSync(dir);
-  };
-  for (const mount of hierarchies()) remove(join(mount, name));
 }

@@ -6,6 +6,7 @@ import { buildDir, packagedFile } from "../fixtures/images/packages.ts";
 import { outputOf, runCommand } from "../integration/harness/command.ts";
 import { eventually } from "../integration/harness/eventually.ts";
 import { allPids, isAlive, procText } from "../integration/harness/proc.ts";
+import { bridgeNetwork, leasesIn, pluginsDir } from "./plugin-network.ts";
 import { type RunningProgram, startProgram } from "./program.ts";
 import type { Runtime } from "./runtime.ts";
 import { unmountBelow } from "./unmount.ts";
@@ -69,39 +70,15 @@ export async function startContainerd(mirror: string): Promise<Runtime> {
       await runCommand("ip", ["link", "delete", bridge]);
       await start();
     },
+    leases: async () => leasesIn(join(dir, "state/leases")),
     close,
-  };
-}
-
-/** The usual network of plugins: a bridge, addresses of a range, masquerading and host ports. */
-export function bridgeNetwork(options: {
-  readonly name: string;
-  readonly bridge: string;
-  readonly subnet: string;
-  readonly leasesDir: string;
-}): object {
-  const { name, bridge, subnet, leasesDir } = options;
-  const ipam = {
-    type: "host-local",
-    dataDir: leasesDir,
-    ranges: [[{ subnet }]],
-    routes: [{ dst: "0.0.0.0/0" }],
-  };
-  return {
-    cniVersion: "1.0.0",
-    name,
-    plugins: [
-      { type: "bridge", bridge, isGateway: true, ipMasq: true, hairpinMode: true, ipam },
-      { type: "portmap", capabilities: { portMappings: true } },
-    ],
   };
 }
 
 /** Its configuration, certs.d and CNI configuration; answers the path of the first. */
 function writeConfiguration(dir: string, socket: string, mirror: string): string {
   // Leases of before a reboot are gone in time when they are kept where /run is.
-  const leasesDir = join(dir, "state/leases");
-  const network = bridgeNetwork({ name: "peer", bridge, subnet: "10.127.0.0/20", leasesDir });
+  const network = bridgeNetwork({ bridge, leasesDir: join(dir, "state/leases"), subnet: "10.127.0.0/20" });
   const write = (path: string, content: string) => {
     const file = join(dir, path);
     mkdirSync(join(file, ".."), { recursive: true });
@@ -110,7 +87,6 @@ function writeConfiguration(dir: string, socket: string, mirror: string): string
   };
   write("cni/10-peer.conflist", JSON.stringify(network));
   write("certs.d/_default/hosts.toml", `[host."http://${mirror}"]\ncapabilities = ["pull", "resolve"]\n`);
-  const plugins = join(buildDir, "packages/cni/root/usr/lib/cni");
   return write(
     "config.toml",
     `version = 3
@@ -131,7 +107,7 @@ netns_mounts_under_state_dir = true
 restrict_oom_score_adj = true
 enable_unprivileged_ports = true
 [plugins."io.containerd.cri.v1.runtime".cni]
-bin_dirs = [${JSON.stringify(plugins)}]
+bin_dirs = [${JSON.stringify(pluginsDir)}]
 conf_dir = ${JSON.stringify(join(dir, "cni"))}
 [plugins."io.containerd.cri.v1.runtime".containerd]
 default_runtime_name = "runc"

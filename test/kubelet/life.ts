@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { eventually } from "../integration/harness/eventually.ts";
 import { hasEventedPleg, nodeName } from "./cluster.ts";
 import { container, containerWhich, node, patientMs, phase, ready, remove, useNode } from "./fixture.ts";
@@ -74,20 +75,28 @@ test("statistics and metrics are those of the runtime", async () => {
     }),
   );
   await ready("measured");
-  const summary = await eventually(
+  const { machine, pod } = await eventually(
     "the summary has the pod with its rate",
     async () => {
-      const { pods } = JSON.parse(
+      const { node: machine, pods } = JSON.parse(
         await node.cluster.kubectl("get", "--raw", `/api/v1/nodes/${nodeName}/proxy/stats/summary`),
       );
       const pod = pods.find(({ podRef }: { podRef: { name: string } }) => podRef.name === "measured");
-      return pod?.containers?.[0]?.cpu?.usageNanoCores > 0 ? pod : undefined;
+      return pod?.containers?.[0]?.cpu?.usageNanoCores > 0 ? { machine, pod } : undefined;
     },
     patientMs,
   );
-  expect(summary.containers[0].memory.workingSetBytes).toBeGreaterThan(0);
-  expect(summary.containers[0].rootfs.usedBytes).toBeGreaterThanOrEqual(0);
-  expect(summary.network.name).toBe("eth0");
+  expect(pod.containers[0].memory.workingSetBytes).toBeGreaterThan(0);
+  expect(pod.containers[0].rootfs.usedBytes).toBeGreaterThanOrEqual(0);
+  expect(pod.network.name).toBe("eth0");
+  // By these the kubelet evicts.
+  expect(machine.memory.availableBytes).toBeGreaterThan(0);
+  for (const fs of [machine.fs, machine.runtime.imageFs, machine.runtime.containerFs]) {
+    expect(fs.availableBytes).toBeGreaterThan(0);
+    expect(fs.capacityBytes).toBeGreaterThan(fs.availableBytes);
+    expect(fs.inodesFree).toBeGreaterThan(0);
+  }
+  expect(machine.runtime.imageFs.usedBytes).toBeGreaterThan(0);
   const metrics = await node.cluster.kubectl(
     "get",
     "--raw",
@@ -155,7 +164,67 @@ test("after the node was rebooted its pods are made again", async () => {
   );
   expect(after.restartCount).toBe(1);
   expect(await runningPods(node.runtime)).toEqual(["returning"]);
+  const { podIP } = (await node.cluster.pod("returning")).status;
+  await eventually(
+    "the node keeps no address but the pod's",
+    async () => isDeepStrictEqual(await node.runtime.leases(), [podIP]),
+    patientMs,
+  );
   await remove("returning");
+});
+
+test("a pod that writes more than it may is evicted", async () => {
+  const container = (name: string, script: string, limit: string) =>
+    shell(name, script, { resources: { limits: { "ephemeral-storage": limit } } });
+  // One writes to its root, the other to its log.
+  await node.cluster.apply(
+    podOf("filling", {
+      containers: [container("app", "dd if=/dev/zero of=/file bs=1M count=16; sleep 3600", "4Mi")],
+    }),
+  );
+  await node.cluster.apply(
+    podOf("chatting", {
+      containers: [container("app", "dd if=/dev/zero bs=1k count=40 | tr '\\0' 'x'; sleep 3600", "16Ki")],
+    }),
+  );
+  for (const name of ["filling", "chatting"]) {
+    await phase(name, "Failed");
+    const { status } = await node.cluster.pod(name);
+    expect(status).toMatchObject({
+      reason: "Evicted",
+      message: expect.stringContaining("exceeded its local ephemeral storage limit"),
+    });
+  }
+  await remove("filling", "chatting");
+});
+
+test("a node that is short of room for images says so, and evicts", async () => {
+  await node.cluster.apply(podOf("besteffort", { containers: [shell("app", "sleep 3600")] }));
+  await ready("besteffort");
+  await node.cluster.stopKubelet();
+  await node.cluster.startKubelet({
+    evictionHard: { "imagefs.available": "99.99%" },
+    evictionPressureTransitionPeriod: "1s",
+  });
+  await phase("besteffort", "Failed");
+  const { status } = await node.cluster.pod("besteffort");
+  expect(status).toMatchObject({
+    reason: "Evicted",
+    message: expect.stringContaining("The node was low on resource: ephemeral-storage"),
+  });
+  const pressure = () =>
+    node.cluster.kubectl(
+      "get",
+      "node",
+      nodeName,
+      "-o",
+      'jsonpath={.status.conditions[?(@.type=="DiskPressure")].status}',
+    );
+  await eventually("the node says so", async () => (await pressure()) === "True", patientMs);
+  await node.cluster.stopKubelet();
+  await node.cluster.startKubelet();
+  await eventually("the node has room again", async () => (await pressure()) === "False", patientMs);
+  await remove("besteffort");
 });
 
 test("images that nobody uses are collected", async () => {

@@ -113,6 +113,15 @@ test("a container whose liveness probe fails is started again", async () => {
   );
   const status = await containerWhich("unwell", "app", "was started again", (s) => s.restartCount > 0);
   expect(status.lastState.terminated).toMatchObject({ exitCode: 137 });
+  const events = await node.cluster.kubectl(
+    "get",
+    "events",
+    "--field-selector=involvedObject.name=unwell",
+    "-o",
+    "jsonpath={.items[*].reason}",
+  );
+  for (const reason of ["Pulled", "Created", "Started", "Unhealthy", "Killing"])
+    expect(events.split(" ")).toContain(reason);
   await remove("unwell");
 });
 

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+import { Database } from "bun:sqlite";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildDir } from "../fixtures/images/packages.ts";
-import { outputOf } from "../integration/harness/command.ts";
-import { startDaemon } from "../integration/harness/daemon.ts";
+import { outputOf, runCommand } from "../integration/harness/command.ts";
+import { type DaemonOptions, startDaemon } from "../integration/harness/daemon.ts";
 import { allPids, procText } from "../integration/harness/proc.ts";
 import { reboot } from "../integration/harness/reboot.ts";
 import { startContainerd } from "./containerd.ts";
+import { bridgeNetwork, leasesIn, pluginsDir } from "./plugin-network.ts";
 
 /** A container runtime by which a kubelet runs its pods, with everything that it keeps in a directory of its own. */
 export interface Runtime {
@@ -18,6 +22,8 @@ export interface Runtime {
   start(): Promise<void>;
   /** What a reboot does: the processes are ended, the run directory goes, /var stays, and the runtime starts. */
   reboot(pids: readonly number[]): Promise<void>;
+  /** The addresses that it keeps for pods. */
+  leases(): Promise<string[]>;
   /** Ends it with its pods; nothing of it is left. */
   close(): Promise<void>;
 }
@@ -27,7 +33,11 @@ export async function startRuntime(mirror: string): Promise<Runtime> {
   const peer = process.env["PEER"] || "podrt";
   if (peer === "containerd") return startContainerd(mirror);
   if (peer !== "podrt") throw new Error(`PEER is ${peer}: there are podrt and containerd`);
-  const daemon = await startDaemon({ mirror });
+  return process.env["CNI"] === "1" ? startWithPlugins(mirror) : startPodrt({ mirror });
+}
+
+async function startPodrt(options: DaemonOptions): Promise<Runtime> {
+  const daemon = await startDaemon(options);
   return {
     name: "podrt",
     socket: daemon.socket,
@@ -35,7 +45,37 @@ export async function startRuntime(mirror: string): Promise<Runtime> {
     kill: daemon.kill,
     start: () => daemon.start(),
     reboot: (pids) => reboot(daemon, { pids }),
+    async leases() {
+      using database = new Database(join(daemon.root, "lib/podrt.db"), { readonly: true });
+      const rows = database
+        .query("SELECT json_extract(record, '$.addresses[0]') AS address FROM leases")
+        .all();
+      return (rows as { address: string }[]).map(({ address }) => address);
+    },
     close: daemon.close,
+  };
+}
+
+/** podrt with pods in a network of plugins, whose state is kept over a reboot as those below /var/lib/cni are. */
+async function startWithPlugins(mirror: string): Promise<Runtime> {
+  const root = mkdtempSync(join(tmpdir(), "prt-"));
+  const leasesDir = join(root, "lib/cni-leases");
+  const configDir = join(root, "cni/net.d");
+  mkdirSync(configDir, { recursive: true });
+  const network = bridgeNetwork({ bridge: "cni0", leasesDir, subnet: "10.126.0.0/20" });
+  writeFileSync(join(configDir, "10-node.conflist"), JSON.stringify(network));
+  const runtime = await startPodrt({
+    root,
+    mirror,
+    network: `cni_plugin_dirs = [${JSON.stringify(pluginsDir)}]`,
+  });
+  return {
+    ...runtime,
+    async reboot(pids) {
+      await runCommand("ip", ["link", "delete", "cni0"]);
+      await runtime.reboot(pids);
+    },
+    leases: async () => leasesIn(leasesDir),
   };
 }
 

@@ -5,7 +5,7 @@ import { buildDir } from "../../fixtures/images/packages.ts";
 import { runCommand } from "../../integration/harness/command.ts";
 import { eventually } from "../../integration/harness/eventually.ts";
 import { isAlive } from "../../integration/harness/proc.ts";
-import { bridgeNetwork } from "../../kubelet/containerd.ts";
+import { bridgeNetwork } from "../../kubelet/plugin-network.ts";
 import { type RunningProgram, startProgram } from "../../kubelet/program.ts";
 import { unmountBelow } from "../../kubelet/unmount.ts";
 import { newControlGroup } from "../control-group.ts";
