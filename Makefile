@@ -39,12 +39,13 @@ conformance: $(BINARY) $(PACKAGES) ## Run critest; FOCUS='words' PARALLEL=4 WEBS
 	@test ! -e .build/bin/critest || scripts/build-busybox.sh .build/busybox
 	@$(BUN) test/conformance/run.ts
 
-kubelet: $(BINARY) $(PACKAGES) crictl ## Run a kubelet on podrt, through what a node sees; NAME='words' EVENTED=1 PEER=containerd PROBES=110 (root)
+kubelet: $(BINARY) $(PACKAGES) crictl ## Run a kubelet on podrt, through what a node sees; NAME='words' EVENTED=1 CNI=1 PEER=containerd PROBES=110 KUBEADM=1 (root)
 	@scripts/build-go-tools.sh kubelet .build/bin etcd kube-apiserver kubectl kubelet
 	@$(if $(PEER),scripts/require.sh runc:runc iptables:iptables)
 	@$(if $(PEER),scripts/build-go-tools.sh peers .build/bin containerd containerd-shim-runc-v2)
+	@$(if $(KUBEADM),scripts/build-go-tools.sh kubelet .build/bin kubeadm kube-controller-manager kube-scheduler kube-proxy)
 	@$(if $(CNI),scripts/require.sh iptables:iptables)
-	@PEER='$(PEER)' EVENTED='$(EVENTED)' CNI='$(CNI)' PROBES='$(PROBES)' $(BUN) test/kubelet/run.ts $(if $(NAME),'$(NAME)')
+	@PEER='$(PEER)' EVENTED='$(EVENTED)' CNI='$(CNI)' KUBEADM='$(KUBEADM)' PROBES='$(PROBES)' $(BUN) test/kubelet/run.ts $(if $(NAME),'$(NAME)')
 
 test-vm: $(BINARY) $(PACKAGES) crictl ## Run tests and critest in a virtual machine; PART='names' FILES='words' FOCUS='words' RESUME=1 (root)
 	@scripts/require.sh gcc:gcc bzip2:bzip2 mke2fs:e2fsprogs

@@ -18,7 +18,7 @@ beforeEach(() => {
 afterEach(() => instance[Symbol.asyncDispose]());
 
 const settings = { max_concurrent_downloads: 3, stall_timeout_ms: 1000, pinned: [] };
-const ofKubernetes = ["registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10.1"];
+const ofKubernetes = ["3.10", "3.10.1", "3.10.2"].map((tag) => `registry.k8s.io/pause:${tag}`);
 
 async function add(): Promise<ImageRecord> {
   await addBuiltInPause(instance.images, instance.content);
@@ -58,7 +58,7 @@ test("a name that a pulled image has stays with it, and is not pinned", async ()
     instance.images.commit(real.manifestDigest, { repoTags: [ofKubernetes[0]!], repoDigests: [] }),
   );
   const record = await add();
-  expect(record.repoTags).toEqual([BUILT_IN_PAUSE, ofKubernetes[1]!]);
+  expect(record.repoTags).toEqual([BUILT_IN_PAUSE, ...ofKubernetes.slice(1)]);
   const kept = instance.images.find(ofKubernetes[0]!)!;
   expect(kept.id).toBe(real.id);
   expect(isPinned(kept, settings)).toBe(false);
@@ -73,6 +73,18 @@ test("that of another version of podrt is replaced with all its names", async ()
   );
   const record = await add();
   expect(record.repoTags).toEqual(repoTags);
+  expect(instance.images.list()).toEqual([record]);
+});
+
+test("that of a version of podrt that knew fewer names gets the others", async () => {
+  const { id, manifestDigest } = await add();
+  await instance.images.hold(async () => {
+    await instance.images.remove(id);
+    await instance.images.commit(manifestDigest, { repoTags: [BUILT_IN_PAUSE], repoDigests: [] });
+  });
+  const record = await add();
+  expect(record.id).toBe(id);
+  expect(record.repoTags).toEqual([BUILT_IN_PAUSE, ...ofKubernetes]);
   expect(instance.images.list()).toEqual([record]);
 });
 

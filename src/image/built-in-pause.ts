@@ -10,7 +10,7 @@ import { TAR_BLOCK_BYTES } from "./tar-header.ts";
 export const BUILT_IN_PAUSE = "localhost/podrt/pause:built-in";
 
 /** What tools that know of a pause image ask for; an image that was really pulled by such a name keeps it. */
-const KUBERNETES_NAMES = ["registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10.1"];
+const KUBERNETES_NAMES = ["3.10", "3.10.1", "3.10.2"].map((tag) => `registry.k8s.io/pause:${tag}`);
 
 const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const USER = "65535:65535";
@@ -22,20 +22,21 @@ const USER = "65535:65535";
 export async function addBuiltInPause(images: Images, content: ContentStore): Promise<void> {
   const { layer, config, manifest } = pauseImage();
   const id = digestOf(config);
-  if (images.find(id) !== undefined) return;
-  // Of another version of podrt.
   const former = images.find(BUILT_IN_PAUSE);
   const isFree = (name: string) => [undefined, former].includes(images.find(name));
+  const names = [BUILT_IN_PAUSE, ...KUBERNETES_NAMES.filter(isFree)];
+  if (former?.id === id && names.every((name) => former.repoTags.includes(name))) return;
   await images.hold(async () => {
     for (const blob of [layer, config, manifest])
       await content.ingest(once(blob), { digest: digestOf(blob) });
     const manifestDigest = digestOf(manifest);
     await images.commit(manifestDigest, {
-      repoTags: [BUILT_IN_PAUSE, ...KUBERNETES_NAMES.filter(isFree)],
+      repoTags: names,
       repoDigests: [BUILT_IN_PAUSE.replace(/:[^:]*$/, `@${manifestDigest}`)],
     });
   });
-  if (former !== undefined) await images.remove(former.id);
+  // That of another version of podrt has no names left.
+  if (former !== undefined && former.id !== id) await images.remove(former.id);
 }
 
 /** The three blobs of the image; the same bytes, hence the same digests, on every machine. */

@@ -186,7 +186,8 @@ async function askThrough(
   }
 }
 
-async function nodeCondition(kubectl: Cluster["kubectl"], type: string): Promise<string> {
+/** Whether the node has a condition, as `Ready`: True or False. */
+export async function nodeCondition(kubectl: Cluster["kubectl"], type: string): Promise<string> {
   return kubectl("get", "node", nodeName, "-o", `jsonpath={.status.conditions[?(@.type=="${type}")].status}`);
 }
 
