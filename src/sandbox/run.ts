@@ -11,7 +11,8 @@ import { NamespaceMode, type PodSandboxConfig, PodSandboxConfigSchema } from "..
 import type { ImageRecord } from "../image/images.ts";
 import { placeIn } from "../launch/child.ts";
 import type { Identity } from "../launch/identity.ts";
-import { type Monitor, startMonitor } from "../launch/monitor.ts";
+import type { Monitor } from "../launch/monitor.ts";
+import { startMonitor } from "../launch/monitor-process.ts";
 import { newPassedFds } from "../launch/passed-fds.ts";
 import { sandboxProgram } from "../launch/sandbox-program.ts";
 import { newUserNamespace } from "../launch/user-namespace.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { PAUSE_TAG } from "../container/records.ts";
 import { containersOf, nowNs, type Runtime } from "../container/runtime.ts";
 import { stopContainer } from "../container/stop.ts";
-import { adoptMonitor } from "../launch/monitor.ts";
+import { adoptMonitor } from "../launch/monitor-process.ts";
 import { enterPhase, noteSubject } from "../lib/operation.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { signal, waitGone } from "../linux/process.ts";

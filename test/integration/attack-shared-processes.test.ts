@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { NamespaceMode } from "../../src/gen/runtime/v1/api_pb.ts";
-import { findMonitor } from "../../src/launch/monitor.ts";
+import { findMonitor } from "../../src/launch/monitor-process.ts";
 import { syscallTable } from "../../src/linux/seccomp/syscall-table.ts";
 import { buildSyscallProbe, probeAnswers, probeWords } from "../fixtures/syscall-probe.ts";
 import { runCommand } from "./harness/command.ts";

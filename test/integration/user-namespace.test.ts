@@ -14,7 +14,7 @@ import { release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { mountRoot } from "../../src/container/user-namespace.ts";
 import { forkChild } from "../../src/launch/fork.ts";
-import { startMonitor } from "../../src/launch/monitor.ts";
+import { startMonitor } from "../../src/launch/monitor-process.ts";
 import { newPassedFds } from "../../src/launch/passed-fds.ts";
 import { newProgram, type Table } from "../../src/launch/program.ts";
 import { newUserNamespace } from "../../src/launch/user-namespace.ts";
