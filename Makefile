@@ -104,11 +104,12 @@ $(MODULES): package.json package-lock.json
 	@touch $@
 
 # Programs that tests and demo call, and the packages from which they make images.
-$(PACKAGES): scripts/require.sh scripts/fetch-packages.sh scripts/fetch-criu.sh scripts/fetch-cni-plugins.sh
+$(PACKAGES): scripts/require.sh scripts/fetch-packages.sh scripts/fetch-criu.sh scripts/fetch-cni-plugins.sh scripts/fetch-runsc.sh
 	@scripts/require.sh as:binutils ip:iproute2 nft:nftables nsenter:util-linux ps:procps strace:strace
 	@scripts/fetch-packages.sh .build/packages
 	@scripts/fetch-criu.sh .build/packages/criu
 	@scripts/fetch-cni-plugins.sh .build/packages/cni
+	@scripts/fetch-runsc.sh .build/packages/runsc
 	@touch $@
 
 crictl: $(MODULES)

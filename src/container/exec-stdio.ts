@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { O_DIRECTORY, O_PATH } from "../linux/abi/fcntl.ts";
 import { type Fd, open } from "../linux/fd.ts";
-import { openTerminalIn } from "../linux/pty.ts";
+import { newTerminalFilesystem, openTerminalIn, type Terminal } from "../linux/pty.ts";
 import type { ContainerRecord } from "../state/containers.ts";
+import { hasOciHandler } from "./oci/handler.ts";
 import { specOf } from "./records.ts";
+import type { Runtime } from "./runtime.ts";
 import { openStdioPipes } from "./stdio.ts";
 import { stdioOwner } from "./user-namespace.ts";
 
@@ -25,10 +27,13 @@ export interface ExecEnds {
 
 /** Makes the pipes of an exec, or a terminal in its container. */
 export function openExecStdio(
+  runtime: Runtime,
   record: ContainerRecord,
   request: { readonly tty: boolean; readonly stdin: boolean },
 ): ExecStdio {
-  return request.tty ? terminalStdio(record, request.stdin) : pipeStdio(record, request.stdin);
+  return request.tty
+    ? terminalStdio(terminalOf(runtime, record), request.stdin)
+    : pipeStdio(record, request.stdin);
 }
 
 function pipeStdio(record: ContainerRecord, hasStdin: boolean): ExecStdio {
@@ -42,9 +47,19 @@ function pipeStdio(record: ContainerRecord, hasStdin: boolean): ExecStdio {
   };
 }
 
-function terminalStdio(record: ContainerRecord, hasStdin: boolean): ExecStdio {
+/** An OCI runtime makes the one inside, which podrt may not even see: its command gets one that is nowhere else. */
+function terminalOf(runtime: Runtime, record: ContainerRecord): Terminal {
+  const owner = stdioOwner(specOf(record));
+  if (hasOciHandler(runtime, record)) {
+    const { devpts, ...terminal } = newTerminalFilesystem(owner);
+    devpts.close();
+    return terminal;
+  }
   using root = open(`/proc/${record.process?.pid}/root`, O_PATH | O_DIRECTORY);
-  const { master, slave } = openTerminalIn(root.number, stdioOwner(specOf(record)));
+  return openTerminalIn(root.number, owner);
+}
+
+function terminalStdio({ master, slave }: Terminal, hasStdin: boolean): ExecStdio {
   return {
     child: [slave, slave.duplicate(), slave.duplicate()],
     daemon: {

@@ -55,7 +55,7 @@ export async function startExec(runtime: Runtime, id: string, request: ExecReque
   const record = runningContainer(runtime, id);
   const monitor = runtime.monitors.get(record.sandboxId);
   if (monitor === undefined) throw new UnavailableError(`the monitor of sandbox ${record.sandboxId} is gone`);
-  const stdio = openExecStdio(record, request);
+  const stdio = openExecStdio(runtime, record, request);
   try {
     using passed = newPassedFds();
     for (const fd of stdio.child) if (fd !== undefined) passed.own(fd);
