@@ -43,7 +43,7 @@ const overlay = (path: string) => {
 };
 const machine = [
   // Copies of mounts of other instances: who cleans up after those ends whatever still sees one.
-  "awk '$5 ~ \"^/tmp/\" { print $5 }' /proc/self/mountinfo | xargs -r umount -l",
+  "awk '$5 ~ \"^/tmp/\" { print $5 }' /proc/self/mountinfo | xargs -r -n 1 umount -l 2>/dev/null || true",
   "ip link set lo up",
   "ip link add node0 type bridge",
   `ip address add ${nodeAddress}/24 dev node0`,
