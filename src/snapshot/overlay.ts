@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-
+import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import {
@@ -11,6 +11,7 @@ import {
 } from "../errors.ts";
 import { storageError } from "../lib/storage-error.ts";
 import { twice } from "../lib/twice.ts";
+import { spreadTrees } from "../linux/inode-flags.ts";
 import type { Paths } from "../paths.ts";
 import type { Table } from "../state/table.ts";
 import { readSnapshots, type StoredSnapshot, writeSnapshot } from "./snapshot-directory.ts";
@@ -41,6 +42,7 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
   const trees = startTreeKeeper();
   mkdirSync(layersDir, { recursive: true, mode: 0o700 });
   mkdirSync(containersDir, { recursive: true, mode: 0o700 });
+  spreadTrees(layersDir);
   let nextNumber = firstFreeNumber([layersDir, containersDir]);
   sweep(containersDir, isTemporary, trees);
   const snapshots = withDirectories(readSnapshots(containersDir), layers);
@@ -81,18 +83,22 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
     apply: (directory: string) => Promise<LayerUsage>,
   ): Promise<void> {
     const directory = String(nextNumber++);
-    const unfinished = join(layersDir, `${UNFINISHED_PREFIX}${directory}`);
+    // By this name ext4 chooses where the tree lies: at another place than the last of the same number.
+    const unfinishedName = `${UNFINISHED_PREFIX}${directory}-${randomBytes(6).toString("hex")}`;
+    const unfinished = join(layersDir, unfinishedName);
     try {
       makeLayerDirectory(unfinished);
       const { sizeBytes, inodes } = await apply(unfinished);
       renameSync(unfinished, join(layersDir, directory));
       // Content and names: the row that follows promises both, also after a power loss.
-      await trees.sync(layersDir);
-      const summary = await trees.summarize(join(layersDir, directory));
+      const [summary] = await allSettled([
+        trees.summarize(join(layersDir, directory)),
+        trees.sync(layersDir),
+      ]);
       const createdAtNs = String(BigInt(Date.now()) * 1_000_000n);
       layers.put(chainId, { directory, sizeBytes, inodes, createdAtNs, summary });
     } catch (error) {
-      const name = existsSync(unfinished) ? `${UNFINISHED_PREFIX}${directory}` : directory;
+      const name = existsSync(unfinished) ? unfinishedName : directory;
       // Why the layer could not be made is the error to report.
       await deleteDirectory(layersDir, name).catch(() => {});
       throw error;
@@ -290,6 +296,12 @@ function ownedDirectories(
 ): Set<string> {
   const ofSnapshots = [...snapshots.values()].flatMap(({ directories = [] }) => directories);
   return new Set([...layers.list().map(({ directory }) => directory), ...ofSnapshots]);
+}
+
+/** The results of all, once none is under way any more; the first error where there is one. */
+async function allSettled<A, B>(works: [Promise<A>, Promise<B>]): Promise<[A, B]> {
+  await Promise.allSettled(works);
+  return Promise.all(works);
 }
 
 function isDirectory(path: string): boolean {
