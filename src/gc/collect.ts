@@ -29,8 +29,11 @@ export function nodeOf(kind: string, key: string): string {
   return `${kind} ${key}`;
 }
 
+/** Large layers are unlinked on threads: one would leave a processor idle. */
+const REMOVALS_AT_A_TIME = 4;
+
 /**
- * Removes what is neither reachable from the roots nor leased, and says which nodes those were.
+ * Removes what is neither reachable from the roots nor leased, a few at a time, and says which nodes those were.
  *
  * Reachability is computed again before each removal, which costs entries times removals: removals
  * are few, and between two of them a pull may have come to need the next candidate.
@@ -39,19 +42,26 @@ export async function collect(options: CollectOptions): Promise<string[]> {
   const { graph, leases, stores, candidates, onFailure } = options;
   const live = () => reachable([...graph.roots(), ...leases.held()], graph.refs);
   const removed: string[] = [];
+  const underWay = new Set<Promise<void>>();
+  const remove = async (store: Sweepable, key: string, node: string) => {
+    try {
+      await leases.removing(node, () => store.remove(key));
+      removed.push(node);
+    } catch (error) {
+      onFailure(node, error);
+    }
+  };
   const before = live();
   for (const store of stores) {
     for (const key of store.list()) {
       const node = nodeOf(store.kind, key);
       if (before.has(node) || (candidates !== undefined && !candidates.has(node))) continue;
+      if (underWay.size >= REMOVALS_AT_A_TIME) await Promise.race(underWay);
       if (live().has(node)) continue;
-      try {
-        await leases.removing(node, () => store.remove(key));
-        removed.push(node);
-      } catch (error) {
-        onFailure(node, error);
-      }
+      const removal = remove(store, key, node).finally(() => underWay.delete(removal));
+      underWay.add(removal);
     }
   }
+  await Promise.all(underWay);
   return removed;
 }

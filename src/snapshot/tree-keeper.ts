@@ -24,14 +24,18 @@ export interface TreeKeeper {
 /** What is deleted or measured without a thread: less than a millisecond's work, as most containers leave. */
 const SMALL_INODES = 64;
 const SMALL_BYTES = 16 << 20;
-const IDLE_MS = 30_000;
+/** The layers of an image are deleted side by side, and what a pull has to sync waits for none of them. */
+const DELETERS = 2;
+const IDLE_MS = 5_000;
+/** Who asks for statistics does so again in ten seconds. */
+const MEASURING_IDLE_MS = 30_000;
 
 export function startTreeKeeper(): TreeKeeper {
-  const newPool = () =>
-    startWorkerPool<TreeJob, TreeReply>({ entry: "snapshot/tree-worker.ts", workers: 1, idleMs: IDLE_MS });
-  const pool = newPool();
+  const newPool = (workers: number, idleMs: number) =>
+    startWorkerPool<TreeJob, TreeReply>({ entry: "snapshot/tree-worker.ts", workers, idleMs });
+  const pool = newPool(DELETERS, IDLE_MS);
   // Looking through trees may take long: what waits for a deletion must not wait for that.
-  const measuring = newPool();
+  const measuring = newPool(1, MEASURING_IDLE_MS);
 
   async function run(job: TreeJob, what: string): Promise<TreeReply> {
     try {
