@@ -31,8 +31,8 @@ export interface LayerWriter extends TarSink, Disposable {
 export interface LayerWriterOptions {
   /** An existing directory; after an error its content is of no use. */
   readonly targetDir: string;
-  /** Directories of the layers below, top first, where they are known. */
-  readonly lowerDirs?: readonly string[] | undefined;
+  /** Finds the directories of the layers below, top first, where there are any to know; asked when they are needed first. */
+  readonly findLower?: (() => readonly string[]) | undefined;
 }
 
 /** Longest symbolic link whose target ext4 keeps in the inode itself. */
@@ -50,17 +50,18 @@ interface OpenFile {
   readonly entry: TarEntry;
 }
 
-export function createLayerWriter({ targetDir, lowerDirs }: LayerWriterOptions): LayerWriter {
+export function createLayerWriter({ targetDir, findLower }: LayerWriterOptions): LayerWriter {
   using opened = new DisposableStack();
-  const lower = lowerDirs === undefined ? undefined : opened.use(openLowerLayers(lowerDirs));
+  const lower = findLower === undefined ? undefined : opened.use(openLowerLayers(findLower));
   const whiteouts = createWhiteouts(lower);
   const tree = opened.use(openLayerTree(targetDir, lower, whiteouts.deletes));
   const owned = opened.move();
   let file: OpenFile | undefined;
+  let root: TarEntry | undefined;
 
   function begin(entry: TarEntry): void {
     const path = cleanPath(entry.path);
-    if (path === "") applyRoot(tree, entry);
+    if (path === "") root = rootEntry(entry);
     else if (whiteouts.apply(path, tree)) file = undefined;
     else if (entry.type === "file") file = { fd: createFile(tree, tree.place(path)), entry };
     else if (entry.type === "directory") createDirectory(tree, tree.place(path), entry, whiteouts);
@@ -98,6 +99,8 @@ export function createLayerWriter({ targetDir, lowerDirs }: LayerWriterOptions):
     finish() {
       guarded("", () => {
         whiteouts.finish(tree);
+        tree.copyRootFromBelow();
+        if (root !== undefined) applyRoot(tree, root);
         tree.applyDirectoryTimes();
       });
       return tree.usage();
@@ -109,10 +112,12 @@ export function createLayerWriter({ targetDir, lowerDirs }: LayerWriterOptions):
   };
 }
 
+function rootEntry(entry: TarEntry): TarEntry {
+  if (entry.type === "directory") return entry;
+  throw new InvalidArgumentError("", `entry ${quoteName(entry.path)} is the root but no directory`);
+}
+
 function applyRoot(tree: LayerTree, entry: TarEntry): void {
-  if (entry.type !== "directory") {
-    throw new InvalidArgumentError("", `entry ${quoteName(entry.path)} is the root but no directory`);
-  }
   applyOwnerAndMode(tree.rootFd, entry);
   tree.setTimesLater("", entry);
 }

@@ -12,8 +12,9 @@ import {
   selectManifest,
 } from "../oci/manifest.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import { announceLayers } from "./awaited-layers.ts";
 import type { ContentStore } from "./content-store.ts";
-import type { Unpacker } from "./unpack.ts";
+import type { Unpacker, UnpackRequest } from "./unpack.ts";
 
 export interface ImageLayer {
   /** Of the blob as it is transferred. */
@@ -108,34 +109,38 @@ export function checkSize(digest: string, actualBytes: number, announcedBytes: n
 
 /**
  * Unpacks the layer at `position` of `layers` unless that has been done, and compares what came out
- * with the image's configuration. Those below it come first: what a layer leaves unsaid about its
- * directories is as they have it.
+ * with the image's configuration. What a layer leaves unsaid about its directories is as those below it have it;
+ * they are there, or are about to be once `below` resolves: then this one is unpacked meanwhile, recorded after
+ * them, and fails when they do.
  */
 export async function unpackLayer(
   deps: { readonly content: ContentStore; readonly snapshotter: Snapshotter; readonly unpacker: Unpacker },
   layers: readonly ImageLayer[],
   position: number,
   signal?: AbortSignal,
+  below: Promise<void> = Promise.resolve(),
 ): Promise<void> {
   const { content, snapshotter, unpacker } = deps;
   const layer = layers[position] as ImageLayer;
-  const below = layers.slice(0, position).map(({ chainId }) => chainId);
+  const chainsBelow = layers.slice(0, position).map(({ chainId }) => chainId);
+  const lowerDirs = () => snapshotter.layerDirs(chainsBelow).toReversed();
   for (let joined = 0; !snapshotter.hasLayer(layer.chainId); joined++) {
     let isOwnWork = false;
     try {
       await snapshotter.commitLayer(layer.chainId, async (targetDir) => {
         isOwnWork = true;
-        const lowerDirs = snapshotter.layerDirs(below).toReversed();
-        const blob = { blobPath: content.path(layer.digest), mediaType: layer.mediaType };
-        const { diffId, sizeBytes, inodes } = await unpacker.unpack(
-          { ...blob, targetDir, lowerDirs },
-          signal,
-        );
+        const blob = { blobPath: content.path(layer.digest), mediaType: layer.mediaType, targetDir };
+        const unpack = (lower: Pick<UnpackRequest, "lowerDirs" | "awaitedLower">) =>
+          unpacker.unpack({ ...blob, ...lower }, signal);
+        const { diffId, sizeBytes, inodes } = chainsBelow.every(snapshotter.hasLayer)
+          ? await unpack({ lowerDirs: lowerDirs() })
+          : await whileAnnouncing(below.then(lowerDirs), signal, (awaitedLower) => unpack({ awaitedLower }));
         if (diffId !== layer.diffId) {
           throw new FailedPreconditionError(
             `layer ${layer.digest} unpacks to ${diffId} where the image configuration says ${layer.diffId}`,
           );
         }
+        await below;
         return { sizeBytes, inodes };
       });
       return;
@@ -144,6 +149,23 @@ export async function unpackLayer(
       // What another pull failed at, perhaps because its caller left, is tried again on our own account.
       if (isOwnWork || joined === JOINS_LIMIT) throw error;
     }
+  }
+}
+
+/** Does work whose thread hears of the layers below as soon as `lowerDirs` are known, or will not be. */
+async function whileAnnouncing<T>(
+  lowerDirs: Promise<readonly string[]>,
+  signal: AbortSignal | undefined,
+  work: (shared: SharedArrayBuffer) => Promise<T>,
+): Promise<T> {
+  const announcement = announceLayers();
+  lowerDirs.then(announcement.ready, announcement.fail);
+  signal?.addEventListener("abort", announcement.fail);
+  if (signal?.aborted) announcement.fail();
+  try {
+    return await work(announcement.shared);
+  } finally {
+    signal?.removeEventListener("abort", announcement.fail);
   }
 }
 

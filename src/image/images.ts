@@ -19,6 +19,7 @@ import { credentialsFor, fingerprintOf, type RegistryAuth } from "./registry-aut
 import { type FlightContext, SingleFlight } from "./single-flight.ts";
 import { takeOutDamage, takeOutLayers } from "./take-out-damage.ts";
 import type { Unpacker } from "./unpack.ts";
+import { unpackInOrder } from "./unpack-ahead.ts";
 
 export type { ImageNames, ImageRecord } from "./image-records.ts";
 
@@ -176,7 +177,12 @@ export function openImages(deps: ImagesDeps): Images {
         await lease.hold(nodesOf(plan));
         for (const blob of plan.layerBlobs) await isThere(blob, "layer");
         await takeOutLayers(plan.layers, snapshotter);
-        for (const position of plan.layers.keys()) await unpackLayer(deps, plan.layers, position);
+        let below: Promise<void> | undefined;
+        const start = (position: number) => {
+          below = unpackLayer(deps, plan.layers, position, undefined, below);
+          return below;
+        };
+        await unpackInOrder(plan.layers.length, async () => {}, start);
         const record = put(plan, recorded);
         await deps.table.sync();
         return record;

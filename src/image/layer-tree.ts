@@ -31,6 +31,8 @@ export interface LayerTree extends Disposable {
   setTimesLater(path: string, times: FileTimes): void;
   /** Bounds what is remembered about the layer; `path` is about to be. */
   accountMemory(path: string): void;
+  /** The top looks as in the layers below, unless the layer lists it; last, since those may be waited for. */
+  copyRootFromBelow(): void;
   applyDirectoryTimes(): void;
   usage(): { sizeBytes: number; inodes: number };
 }
@@ -196,6 +198,7 @@ export function openLayerTree(
         throw new ResourceExhaustedError("the layer has too many directories and deletions with long names");
       }
     },
+    copyRootFromBelow: () => void copyFromBelow(root, ""),
     applyDirectoryTimes() {
       for (const [path, directoryTimes] of times) setTimes(root, path, directoryTimes);
     },
@@ -205,12 +208,6 @@ export function openLayerTree(
       root.close();
     },
   };
-  try {
-    copyFromBelow(root, "");
-  } catch (error) {
-    root.close();
-    throw error;
-  }
   return self;
 }
 

@@ -16,16 +16,19 @@ export interface LowerLayers extends Disposable {
   rootNames(): Set<string>;
 }
 
-/** Opens the layers' directories, top first. */
-export function openLowerLayers(directories: readonly string[]): LowerLayers {
-  using opened = new DisposableStack();
-  const roots = directories.map((directory) => opened.use(open(directory, O_RDONLY | O_DIRECTORY)));
-  const owned = opened.move();
+/** Opens the layers' directories, top first, when something is looked up in them for the first time. */
+export function openLowerLayers(findDirectories: () => readonly string[]): LowerLayers {
+  const owned = new DisposableStack();
+  let opened: readonly Fd[] | undefined;
+  const roots = () => {
+    opened ??= findDirectories().map((directory) => owned.use(open(directory, O_RDONLY | O_DIRECTORY)));
+    return opened;
+  };
   return {
-    find: (path) => findIn(roots, path),
+    find: (path) => findIn(roots(), path),
     rootNames() {
       const names = new Set<string>();
-      for (const root of roots) {
+      for (const root of roots()) {
         using reader = openBeneath(root.number, ".", O_RDONLY | O_DIRECTORY);
         for (const name of listDirectory(reader)) {
           names.add(Buffer.from(name.subarray(0, -1)).toString("latin1"));

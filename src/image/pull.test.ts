@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 import {
   type FakeRegistry,
   fakeImage,
@@ -96,6 +97,14 @@ test("concurrent pulls of one reference and of one layer share the work", async 
   expect(registry.count("/app/manifests/v1")).toBe(1);
   expect(registry.count(`/blobs/${appV1.layers[0]?.digest}`)).toBe(1);
   expect(instance.unpacker.unpacked).toHaveLength(3);
+});
+
+test("a layer that is damaged on disk is fetched again, and those above it are unpacked on what comes then", async () => {
+  const [bottom] = appV1.layers;
+  writeFileSync(instance.content.path(bottom!.digest), Buffer.alloc(bottom!.bytes.length, "damage"));
+  const record = await pull("app:v1");
+  expect(instance.snapshots.listLayers()).toEqual(record.layers.map(({ chainId }) => chainId));
+  expect(registry.count(`/blobs/${bottom!.digest}`)).toBe(1);
 });
 
 test("no more layers are downloaded at a time than configured", async () => {

@@ -19,6 +19,7 @@ import { hostPlan } from "./registry-hosts.ts";
 import { SingleFlight } from "./single-flight.ts";
 import { takeOutLayers } from "./take-out-damage.ts";
 import type { Unpacker } from "./unpack.ts";
+import { unpackInOrder } from "./unpack-ahead.ts";
 
 /** How far a pull has come. Layers that were there already count as done, and their bytes are not counted. */
 export interface PullProgress {
@@ -63,6 +64,12 @@ export interface Puller {
 
 const JOINS_LIMIT = 3;
 
+/** A layer being unpacked: the first attempt, with which those above fail, and what becomes of it in the end. */
+interface Unpacking {
+  readonly attempt: Promise<void>;
+  readonly done: Promise<void>;
+}
+
 type WantedBlob = Pick<Descriptor, "digest" | "size">;
 
 /** A puller shares downloads: the same blob is never fetched twice at a time from one registry. */
@@ -78,24 +85,32 @@ export function createPuller(deps: PullerDeps): Puller {
     await content.remove(digest);
   };
 
-  /** Unpacks a layer; a blob of the right size that turns out to be damaged is fetched once more. */
-  const unpack = async (
+  /** Starts to unpack a layer; a blob of the right size that turns out to be damaged is fetched once more. */
+  const unpack = (
     plan: ImagePlan,
     position: number,
     signal: AbortSignal,
     refetch: (blob: WantedBlob) => Promise<void>,
-  ): Promise<void> => {
+    below: Unpacking | undefined,
+  ): Unpacking => {
     const blob = plan.layerBlobs[position] as WantedBlob;
-    try {
-      await unpackLayer(deps, plan.layers, position, signal);
-    } catch (error) {
+    const unpackOnce = () => unpackLayer(deps, plan.layers, position, signal);
+    const mend = async (error: unknown) => {
       signal.throwIfAborted();
       if (isKind(error, "ResourceExhausted") || (await content.isIntact(blob.digest))) throw error;
       logger.error({ digest: blob.digest }, "a blob was damaged on disk and is fetched again");
       await content.remove(blob.digest);
       await refetch(blob);
-      await unpackLayer(deps, plan.layers, position, signal);
-    }
+      await unpackOnce();
+    };
+    const attempt = unpackLayer(deps, plan.layers, position, signal, below?.attempt);
+    const done = attempt.catch(async (error) => {
+      if (below === undefined || (await hasSucceeded(below.attempt))) return mend(error);
+      // It could not but fail with the layer below, which may have been mended.
+      await below.done;
+      return unpackOnce().catch(mend);
+    });
+    return { attempt, done };
   };
 
   const fetchBlob = async (
@@ -135,12 +150,13 @@ export function createPuller(deps: PullerDeps): Puller {
     const gate = createGate(config.image.max_concurrent_downloads);
     const failure = new AbortController();
     const signal = AbortSignal.any([request.signal, failure.signal]);
+    const stop = (error: unknown) => failure.abort(error);
     /** The first to fail stops the others; all have ended before the caller cleans up. */
     const orStop = async (work: Promise<void>) => {
       try {
         await work;
       } catch (error) {
-        failure.abort(error);
+        stop(error);
       }
     };
     const fetch = (blob: WantedBlob) =>
@@ -149,11 +165,19 @@ export function createPuller(deps: PullerDeps): Puller {
         await fetchBlob(request.reference.host, session, blob, signal, progress.bytes);
       });
     const fetched = plan.layerBlobs.map((blob) => orStop(fetch(blob)));
-    for (const position of plan.layers.keys()) {
-      await fetched[position];
-      if (signal.aborted) break;
-      await orStop(unpack(plan, position, signal, fetch).then(progress.layer));
-    }
+    let below: Unpacking | undefined;
+    const unpacked = unpackInOrder(
+      plan.layers.length,
+      async (position) => {
+        await fetched[position];
+        signal.throwIfAborted();
+      },
+      (position) => {
+        below = unpack(plan, position, signal, fetch, below);
+        return below.done.then(progress.layer, stop);
+      },
+    );
+    await orStop(unpacked);
     await Promise.all(fetched);
     request.signal.throwIfAborted();
     if (failure.signal.aborted) throw failure.signal.reason;
@@ -332,6 +356,13 @@ async function during<T>(step: string, work: () => Promise<T>): Promise<T> {
   } catch (error) {
     throw error instanceof PodrtError ? restate(error, `${step}: ${error.message}`) : error;
   }
+}
+
+function hasSucceeded(work: Promise<void>): Promise<boolean> {
+  return work.then(
+    () => true,
+    () => false,
+  );
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -9,6 +9,7 @@ import {
   ResourceExhaustedError,
 } from "../errors.ts";
 import { createLayerWriter } from "./apply-entry.ts";
+import { awaitLayers } from "./awaited-layers.ts";
 import { type Compression, detectFileCompression, readDecompressed } from "./decompress.ts";
 import { createTarReader } from "./tar-reader.ts";
 
@@ -22,7 +23,9 @@ export interface UnpackRequest {
    * Directories of the layers below, TOP first. Known, they make directories that the layer uses but
    * does not list look as below, and spare deletions of what is not there; leave it out only if unknown.
    */
-  readonly lowerDirs?: readonly string[];
+  readonly lowerDirs?: readonly string[] | undefined;
+  /** Instead of `lowerDirs`, for a layer that is unpacked before those below it are there: see awaited-layers.ts. */
+  readonly awaitedLower?: SharedArrayBuffer | undefined;
 }
 
 export interface UnpackResult {
@@ -82,14 +85,20 @@ export async function unpackLayer(
 }
 
 async function unpack(
-  { blobPath, mediaType, targetDir, lowerDirs }: UnpackRequest,
+  { blobPath, mediaType, targetDir, lowerDirs, awaitedLower }: UnpackRequest,
   signal: AbortSignal | undefined,
   limits: UnpackLimits,
 ): Promise<UnpackResult> {
   const compression = compressionOf(blobPath, mediaType);
   const limitBytes = limitFor(statSync(blobPath).size, limits);
   const hash = new Bun.CryptoHasher("sha256");
-  using writer = createLayerWriter({ targetDir, lowerDirs });
+  const findLower =
+    awaitedLower !== undefined
+      ? () => awaitLayers(awaitedLower)
+      : lowerDirs === undefined
+        ? undefined
+        : () => lowerDirs;
+  using writer = createLayerWriter({ targetDir, findLower });
   const reader = createTarReader(writer);
   let bytes = 0;
   for await (const chunk of readDecompressed(blobPath, compression)) {

@@ -17,10 +17,11 @@ export interface Unpacker {
   close(): Promise<void>;
 }
 
-const DEFAULT_WORKERS = 2;
-const IDLE_MS = 30_000;
+/** One more than layers are inflated at once on a small machine: a layer waits for those below it at its end. */
+const DEFAULT_WORKERS = 3;
+const IDLE_MS = 5_000;
 
-/** Threads start with the first layer and end after half a minute without one. */
+/** Threads start with the first layer and end after some seconds without one. */
 export function startUnpacker(workers = DEFAULT_WORKERS): Unpacker {
   const pool = startWorkerPool<UnpackRequest, UnpackResult>({
     entry: "image/unpack-worker.ts",

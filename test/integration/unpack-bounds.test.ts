@@ -4,10 +4,13 @@ import { execFileSync } from "node:child_process";
 import { lstatSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
+import { announceLayers } from "../../src/image/awaited-layers.ts";
 import { startUnpacker, type Unpacker, type UnpackResult } from "../../src/image/unpack.ts";
 import { UNPACK_LIMITS, unpackLayer } from "../../src/image/unpack-layer.ts";
 import { LAYER, type LayerBench, openLayerBench } from "../fixtures/layer-bench.ts";
 import { tarOf } from "../fixtures/tar-writer.ts";
+import { listTree } from "../fixtures/tree-listing.ts";
+import { eventually } from "./harness/eventually.ts";
 
 // Owners, devices and overlayfs's own attributes are for root alone.
 const suite = process.getuid?.() === 0 ? describe : describe.skip;
@@ -122,6 +125,38 @@ suite(`the unpacker's threads`, () => {
     clearInterval(timer);
     expect(results.map(({ inodes }) => inodes)).toEqual([807, 807, 807]);
     expect(ticks).toBeGreaterThan(3);
+  });
+
+  test("a layer is unpacked before those below it are there, and is as if it had come after them", async () => {
+    const below = await bench.unpack([
+      { name: "./", type: "5", mode: 0o751, uid: 7 },
+      { name: "opt", type: "5", mode: 0o1770, uid: 1000, gid: 50 },
+      { name: "opt/old", content: "old" },
+    ]);
+    const blob = bench.writeBlob(
+      tarOf([
+        { name: "first", content: "1" },
+        { name: "opt/new", content: "new" },
+        { name: "opt/.wh.old" },
+        { name: "opt/.wh.never" },
+      ]),
+    );
+    const announcement = announceLayers();
+    const work = unpacker.unpack({ ...blob, mediaType: LAYER, awaitedLower: announcement.shared });
+    await eventually("the thread has come to where it waits", async () =>
+      readdirSync(blob.targetDir).includes("first"),
+    );
+    announcement.ready([below]);
+    await work;
+    const listed = listTree(blob.targetDir);
+    const brief = (path: string) => `${listed[path]?.mode} ${listed[path]?.owner}`;
+    expect([brief(""), brief("opt")]).toEqual(["751 7:0", "1770 1000:50"]);
+    expect(Object.keys(listed).sort()).toEqual(["", "first", "opt", "opt/new", "opt/old"]);
+    const vain = announceLayers();
+    const second = bench.writeBlob(tarOf([{ name: "opt/new", content: "new" }]));
+    const refused = unpacker.unpack({ ...second, mediaType: LAYER, awaitedLower: vain.shared });
+    vain.fail();
+    await expect(refused).rejects.toThrow("a layer below it was not unpacked");
   });
 
   test("errors keep their kind and sentence on the way back", async () => {
