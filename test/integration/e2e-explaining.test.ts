@@ -36,6 +36,7 @@ interface Told {
   readonly likely?: { readonly cause: string };
   readonly nextTryAt?: string;
   readonly times: readonly { readonly what: string }[];
+  readonly operations: readonly { readonly operation: string }[];
   readonly log: readonly string[];
 }
 
@@ -69,6 +70,7 @@ test("why tells of each container of a pod what befell it, and who stopped the p
   const greedy = stories.get("broken/greedy")!;
   expect(greedy.facts.join("\n")).toContain("the container's memory limit of 16 MiB was reached");
   expect(greedy.likely?.cause).toContain("more memory than its limit");
+  expect(crash.operations.map(({ operation }) => operation)).toEqual(["CreateContainer", "StartContainer"]);
   const text = await daemon.podrt("why", "broken/greedy");
   expect(text.stdout).toContain("What to do: raise resources.limits.memory");
   expect((await daemon.podrt("stop", "broken", "-t", "0")).code).toBe(0);

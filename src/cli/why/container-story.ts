@@ -3,7 +3,7 @@ import type { Container as KeptContainer } from "../../gen/podrt/v1/podrt_pb.ts"
 import { ContainerState, type ContainerStatus } from "../../gen/runtime/v1/api_pb.ts";
 import { exitInWords } from "./exit-words.ts";
 import { failedStep, likelyCause } from "./likely-cause.ts";
-import { moments, type Story } from "./story.ts";
+import { moments, requestedStop, type Story, type Timing } from "./story.ts";
 
 /** What is known of a container when its story is told. */
 export interface ContainerFacts {
@@ -16,7 +16,12 @@ export interface ContainerFacts {
   /** The attempt before, where that is still there. */
   readonly before: ContainerStatus | undefined;
   /** The object behind `info` of the verbose status. */
-  readonly info: { readonly pid?: number; readonly outOfMemory?: string; readonly removing?: boolean };
+  readonly info: {
+    readonly pid?: number;
+    readonly outOfMemory?: string;
+    readonly removing?: boolean;
+    readonly timings?: readonly Timing[];
+  };
   /** Set once somebody stopped its sandbox, in words. */
   readonly sandboxEnd: string;
   /** Whether its pod is stopping or has been stopped on request. */
@@ -63,6 +68,7 @@ export function containerStory(known: ContainerFacts): Story {
     ...(cause === undefined ? {} : { likely: cause }),
     ...nextTry(kept),
     times: timesOf(known),
+    operations: info.timings ?? [],
     log: isWell && isRunning ? [] : known.log,
     ...(info.removing ? { state: "Removing" } : {}),
   };
@@ -112,8 +118,10 @@ function factsOf(known: ContainerFacts, ended: Ended | undefined, isWell: boolea
   if (info.outOfMemory !== undefined && !facts.some((fact) => fact.includes(info.outOfMemory!))) {
     facts.push(`Memory: ${info.outOfMemory}.`);
   }
+  const stop = requestedStop(info.timings ?? []);
   if (!isRunning && isPodEnding)
     facts.push("Somebody asked for the stop: podrt stop, rm, down or a replacement.");
+  else if (!isRunning && stop !== undefined) facts.push(stop);
   else if (!isRunning && sandboxEnd !== "") facts.push(`Its pod's sandbox ended: ${sandboxEnd}.`);
   if ((kept?.restarts ?? 0) > 0) {
     facts.push(`It was restarted ${kept!.restarts === 1 ? "once" : `${kept!.restarts} times`}.`);

@@ -2,15 +2,21 @@
 import { containersOf, isReadySandbox, type PodEntry, podTitle } from "../inventory.ts";
 import { nextTry } from "./container-story.ts";
 import { failedStep, likelyCause } from "./likely-cause.ts";
-import { moments, type Story } from "./story.ts";
+import { moments, type Story, type Timing } from "./story.ts";
 
 /** Whether whoever asked has ended the pod, or is about to. */
 export function isEnding({ kept }: PodEntry): boolean {
   return kept !== undefined && ["Stopping", "Stopped", "Deleting"].includes(kept.phase);
 }
 
-/** `sandboxEnd` is why its sandbox is no longer ready, in words, or empty. */
-export function podStory(pod: PodEntry, sandboxEnd: string): Story {
+/** What verbose status tells of a sandbox. */
+export interface SandboxInfo {
+  /** Why it is no longer ready, in words; empty where it is. */
+  readonly reason?: string;
+  readonly timings?: readonly Timing[];
+}
+
+export function podStory(pod: PodEntry, { reason: sandboxEnd = "", timings = [] }: SandboxInfo): Story {
   const { kept, sandbox } = pod;
   const state = stateOf(pod);
   const amiss = kept === undefined ? [] : containersOf(kept).filter(({ reason }) => AMISS.test(reason));
@@ -36,6 +42,7 @@ export function podStory(pod: PodEntry, sandboxEnd: string): Story {
         sandbox?.createdAt ?? 0n,
       ],
     ]),
+    operations: timings,
     log: [],
   };
 }

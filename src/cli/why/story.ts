@@ -18,9 +18,31 @@ export interface Story {
   /** When it is tried again, as ISO 8601. */
   readonly nextTryAt?: string;
   readonly times: readonly Moment[];
+  /** Where the time of the last operations on it went, as the daemon's stopwatch has it. */
+  readonly operations: readonly Timing[];
   /** The last lines that it wrote. */
   readonly log: readonly string[];
 }
+
+/** The last operation of its name, as verbose status has it. */
+export interface Timing {
+  readonly operation: string;
+  /** ISO 8601. */
+  readonly startedAt: string;
+  readonly durationMs: number;
+  /** `OK`, or the word for the failure. */
+  readonly code: string;
+  /** Milliseconds by phase, in the order in which they came. */
+  readonly phasesMs: Readonly<Record<string, number>>;
+}
+
+/** Who asked for its end, where the daemon has seen that since it was started: undefined where nobody did. */
+export function requestedStop(timings: readonly Timing[]): string | undefined {
+  const stop = timings.findLast(({ operation }) => STOPS.has(operation));
+  return stop && `Podrt was asked to end it: ${stop.operation} at ${stop.startedAt}.`;
+}
+
+const STOPS: ReadonlySet<string> = new Set(["StopContainer", "StopPodSandbox"]);
 
 /** A moment in its life. */
 export interface Moment {
@@ -57,7 +79,7 @@ type Paint = (text: string, color: "green" | "yellow" | "red") => string;
 
 /** A story as a person reads it; ends with a newline. */
 export function tell(story: Story, paint: Paint, nowMs: number): string {
-  const { kind, name, state, isWell, facts, failedStep, likely, nextTryAt, times, log } = story;
+  const { kind, name, state, isWell, facts, failedStep, likely, nextTryAt, times, operations, log } = story;
   const lines = [`${kind} ${name}: ${paint(state, isWell ? "green" : "red")}`];
   for (const fact of facts) lines.push(`  ${fact.replaceAll("\n", "\n  ")}`);
   if (failedStep !== undefined) lines.push(`  Failed step: ${failedStep.step} (${failedStep.errno})`);
@@ -74,6 +96,13 @@ export function tell(story: Story, paint: Paint, nowMs: number): string {
       );
     }
   }
+  if (operations.length > 0) lines.push("  Took:", ...operations.map(timingLine));
   if (log.length > 0) lines.push("  Last lines:", ...log.map((line) => `    ${line}`));
   return `${lines.join("\n")}\n`;
+}
+
+function timingLine({ operation, durationMs, code, phasesMs }: Timing): string {
+  const phases = Object.entries(phasesMs).map(([name, ms]) => `${name} ${duration(ms)}`);
+  const parts = phases.length === 0 ? "" : ` (${phases.join(", ")})`;
+  return `    ${operation} ${duration(durationMs)}${code === "OK" ? "" : `, failed with ${code}`}${parts}`;
 }

@@ -18,7 +18,7 @@ import { linesOf } from "../log-file.ts";
 import type { Context } from "../program.ts";
 import { painter } from "../table.ts";
 import { type ContainerFacts, containerStory } from "./container-story.ts";
-import { isEnding, podStory } from "./pod-story.ts";
+import { isEnding, podStory, type SandboxInfo } from "./pod-story.ts";
 import { type Story, tell } from "./story.ts";
 
 const LOG_LINES = 10;
@@ -53,7 +53,7 @@ async function storiesOf(daemon: Daemon, inventory: Inventory, name: string): Pr
       `there is no pod or container ${name}; \`podrt pods\` and \`podrt ps -a\` list them`,
     );
   }
-  return [await storyOfContainer(daemon, owner, wanted, await sandboxEndOf(daemon, owner), container)];
+  return [await storyOfContainer(daemon, owner, wanted, await sandboxInfo(daemon, owner), container)];
 }
 
 function keptContainer(
@@ -72,7 +72,7 @@ function keptContainer(
 }
 
 async function storiesOfPod(daemon: Daemon, pod: PodEntry): Promise<Story[]> {
-  const end = await sandboxEndOf(daemon, pod);
+  const end = await sandboxInfo(daemon, pod);
   const kept = pod.kept === undefined ? [] : containersOf(pod.kept).map(({ name }) => name);
   const names = [...new Set([...kept, ...pod.containers.map(containerName)])];
   const containers = await Promise.all(
@@ -86,7 +86,7 @@ async function storyOfContainer(
   daemon: Daemon,
   pod: PodEntry,
   name: string,
-  sandboxEnd: string,
+  sandbox: SandboxInfo,
   chosen: Container | undefined,
 ): Promise<Story> {
   const attempts = pod.containers.filter((container) => containerName(container) === name);
@@ -110,7 +110,7 @@ async function storyOfContainer(
     status: current?.status,
     before: before?.status,
     info: current?.info ?? {},
-    sandboxEnd,
+    sandboxEnd: sandbox.reason ?? "",
     isPodEnding: isEnding(pod),
     log: lastLines([current?.status?.logPath ?? "", before?.status?.logPath ?? ""]),
   };
@@ -137,17 +137,17 @@ async function statusOf(daemon: Daemon, container: Container | undefined): Promi
   }
 }
 
-/** Why the pod's sandbox is no longer ready, in words; empty where it is, or is gone. */
-async function sandboxEndOf(daemon: Daemon, { sandbox }: PodEntry): Promise<string> {
-  if (sandbox === undefined) return "";
+/** Nothing of a sandbox that is gone. */
+async function sandboxInfo(daemon: Daemon, { sandbox }: PodEntry): Promise<SandboxInfo> {
+  if (sandbox === undefined) return {};
   try {
     const { info } = await daemon.runtime.podSandboxStatus(
       { podSandboxId: sandbox.id, verbose: true },
       promptly(),
     );
-    return (JSON.parse(info["info"] ?? "{}") as { reason?: string }).reason ?? "";
+    return JSON.parse(info["info"] ?? "{}") as SandboxInfo;
   } catch (error) {
-    if (isNotFound(error)) return "";
+    if (isNotFound(error)) return {};
     throw error;
   }
 }
