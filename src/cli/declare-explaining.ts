@@ -29,4 +29,12 @@ export function declareExplaining(command: Declare, outputOption: () => Option):
   )
     .usage("[options] <pod | container>")
     .addOption(outputOption());
+  command(
+    "doctor",
+    "look for what is amiss with the machine and with podrt's own; exits with 1 on a failure",
+    async () => (await import("./doctor/doctor.ts")).doctor,
+  )
+    .option("--fix", "remove what podrt has made and nothing owns any more; settings of the machine stay")
+    .option("--config <file>", "the configuration that the daemon was started with (/etc/podrt/config.toml)")
+    .addOption(outputOption());
 }

@@ -17,6 +17,7 @@ export const NFT_MSG_NEWTABLE = 0;
 export const NFT_MSG_GETTABLE = 1;
 export const NFT_MSG_DELTABLE = 2;
 export const NFT_MSG_NEWCHAIN = 3;
+export const NFT_MSG_GETCHAIN = 4;
 export const NFT_MSG_NEWRULE = 6;
 export const NFT_MSG_NEWSET = 9;
 export const NFT_MSG_NEWSETELEM = 12;

@@ -11,11 +11,13 @@ import {
 } from "../abi/netlink.ts";
 import {
   NF_ACCEPT,
+  NF_DROP,
   NFPROTO_IPV4,
   NFPROTO_IPV6,
   NFPROTO_UNSPEC,
   NFT_MSG_DELSETELEM,
   NFT_MSG_DELTABLE,
+  NFT_MSG_GETCHAIN,
   NFT_MSG_GETTABLE,
   NFT_MSG_NEWCHAIN,
   NFT_MSG_NEWRULE,
@@ -123,6 +125,42 @@ export function decodeTable({ payload }: NetlinkMessage): (NftTable & { comment:
   const userData = attributes.get(NFTA_TABLE_USERDATA);
   const name = textOf(attributes.get(NFTA_TABLE_NAME) ?? new Uint8Array());
   return { family, name, comment: userData === undefined ? "" : commentIn(userData) };
+}
+
+/** A chain that is there, with what becomes of packets that no rule decides about. */
+export interface FoundChain {
+  readonly family: number;
+  readonly table: string;
+  readonly name: string;
+  /** NF_INET_ number; undefined for a chain that others jump to. */
+  readonly hook: number | undefined;
+  readonly isDropping: boolean;
+}
+
+/** Asks for the chains of all families; answers: `decodeChain`. */
+export function listChains(): NetlinkRequest {
+  return {
+    operation: "list nftables chains",
+    type: (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETCHAIN,
+    flags: 0,
+    body: body((w) => w.u8(NFPROTO_UNSPEC).zeros(NFGENMSG_BYTES - 1)),
+  };
+}
+
+/** Reads the answer to `listChains`. */
+export function decodeChain({ payload }: NetlinkMessage): FoundChain {
+  const attributes = decodeAttributes(payload.subarray(NFGENMSG_BYTES));
+  const text = (type: number) => textOf(attributes.get(type) ?? new Uint8Array());
+  const number = (value: Uint8Array | undefined) =>
+    value === undefined ? undefined : new DataView(value.buffer, value.byteOffset).getUint32(0);
+  const hook = attributes.get(NFTA_CHAIN_HOOK);
+  return {
+    family: payload[0] ?? NFPROTO_UNSPEC,
+    table: text(NFTA_CHAIN_TABLE),
+    name: text(NFTA_CHAIN_NAME),
+    hook: hook && number(decodeAttributes(hook).get(NFTA_HOOK_HOOKNUM)),
+    isDropping: number(attributes.get(NFTA_CHAIN_POLICY)) === NF_DROP,
+  };
 }
 
 /** A chain that the kernel runs at a hook; packets that no rule decides about go on. */
