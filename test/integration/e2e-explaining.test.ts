@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig } from "../../src/config.ts";
 import { openCgroup } from "../../src/linux/cgroup/cgroup.ts";
 import { detectCgroups } from "../../src/linux/cgroup/host.ts";
 import type { RuntimeSpec } from "../../src/oci/runtime-spec.ts";
 import { pathsFor } from "../../src/paths.ts";
+import { runCommand } from "./harness/command.ts";
+import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { runningPod } from "./harness/manifests.ts";
@@ -296,3 +299,32 @@ test("doctor finds what nobody owns, removes it when told to, and leaves what ru
   expect(broken.findings).toEqual([expect.objectContaining({ check: "configuration", verdict: "failure" })]);
   rmSync(file);
 });
+
+const hasNft = Bun.which("nft") !== null;
+
+// Needs nft, to make a firewall in a network namespace of the test's own.
+test.skipIf(!hasNft)(
+  "doctor tells of a firewall that drops what is forwarded, and of a daemon that does not run",
+  async () => {
+    const root = mkdtempSync(join(tmpdir(), "podrt-doctor-"));
+    try {
+      const firewall =
+        "add table ip t; add chain ip t f { type filter hook forward priority 0; policy drop; }";
+      const script = `nft '${firewall}' && exec ${binary} doctor --root ${root}`;
+      const ran = await runCommand("unshare", ["--net", "sh", "-c", script]);
+      expect(ran.stdout).toContain("chain f of table ip t drops what is forwarded");
+      expect(ran.stdout).toContain("it does not run");
+      expect(ran.stdout).toContain(" 0 failures\n");
+      expect(ran.code).toBe(0);
+      // A port that the configuration wants and somebody else has.
+      const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+      writeFileSync(join(root, "config.toml"), `[streaming]\nport = ${server.port}\n`);
+      const taken = await runCommand(binary, ["doctor", "--root", root]);
+      server.stop(true);
+      expect(taken.stdout).toContain(`port ${server.port} for streaming is taken`);
+      expect(taken.code).toBe(1);
+    } finally {
+      rmSync(root, { recursive: true });
+    }
+  },
+);

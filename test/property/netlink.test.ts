@@ -11,7 +11,7 @@ import {
   putBytes,
   putNested,
 } from "../../src/linux/netlink/message.ts";
-import { decodeTable } from "../../src/linux/netlink/nftables.ts";
+import { decodeChain, decodeTable } from "../../src/linux/netlink/nftables.ts";
 import { decodeAddress, decodeLink, decodeRoute } from "../../src/linux/netlink/route.ts";
 import { fuzz, fuzzTimeoutMs } from "../support/fuzz.ts";
 
@@ -68,7 +68,7 @@ test("a datagram of requests reads back message by message", () => {
 });
 
 test("garbage is decoded or refused as out of range, never anything else", () => {
-  const decoders = [decodeLink, decodeAddress, decodeRoute, decodeTable, decodeAcknowledgement];
+  const decoders = [decodeLink, decodeAddress, decodeRoute, decodeTable, decodeChain, decodeAcknowledgement];
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), fc.integer({ min: 0, max: 0xffff }), (bytes, flags) => {
       const attempts = [
