@@ -171,11 +171,17 @@ spec:
       command: [sleep, "1000"]
       env: [{name: PASSWORD, value: hunter2}]
       ports: [{containerPort: 80, hostPort: 18080}]
-      volumeMounts: [{name: own, mountPath: /own}]
+      volumeMounts: [{name: own, mountPath: /own}, {name: host, mountPath: /h}]
       resources: {limits: {memory: 32Mi}}
       securityContext: {capabilities: {drop: [ALL]}}
-    - {name: absent, image: "localhost:1/x:1", command: [sleep, "1000"], volumeMounts: [{name: host, mountPath: /h}]}
+    - {name: absent, image: "localhost:1/x:1", command: [sleep, "1000"]}
 `;
+
+/** The same where everything is there that it needs. */
+const withoutHost = explained
+  .replace(/\n {4}- \{name: absent.*/, "")
+  .replace(/\n {4}- \{name: host.*/, "")
+  .replace(", {name: host, mountPath: /h}", "");
 
 interface Plan {
   readonly needs: readonly { permission: string; isAllowed: boolean }[];
@@ -185,7 +191,7 @@ interface Plan {
       readonly name: string;
       readonly problem?: string;
       readonly command: string[];
-      readonly mounts: { destination: string; options: string[] }[];
+      readonly mounts: { destination: string; source: string; options: string[] }[];
       readonly capabilities: string[];
       readonly cgroup: { settings: { file: string; value: string }[] };
       readonly program: ProgramTable[];
@@ -221,6 +227,7 @@ test("explain says what a run then does, and does nothing of it", async () => {
   ];
   expect(absent.problem).toContain("is not here yet");
   expect(app.problem).toBeUndefined();
+  expect(app.mounts.find(({ destination }) => destination === "/h")?.source).toBe("/nowhere/at/all");
   expect(app.cgroup.settings.map(({ value }) => value)).toContain("33554432");
   const calls = (tables: readonly ProgramTable[]) =>
     tables.flatMap(({ steps }) => steps.map(({ call }) => call));
@@ -234,14 +241,15 @@ test("explain says what a run then does, and does nothing of it", async () => {
   expect(text.stdout).toContain('Container app\n    runs ["sleep","1000"] in /\n');
 
   // The same pod without the other container, run for real, has what was said.
-  const real = explained.replace(/\n {4}- \{name: absent.*/, "").replace(/\n {4}- \{name: host.*/, "");
+  const real = withoutHost;
   expect(await daemon.podrtWith({ stdin: real }, "run", "--detach", "-")).toMatchObject({ code: 0 });
   await runningPod(daemon, "plan");
   const { container } = JSON.parse((await daemon.podrt("inspect", "plan/app")).stdout) as {
     container: { info: { runtimeSpec: RuntimeSpec } };
   };
   const spec = container.info.runtimeSpec;
-  expect(app.mounts.map(({ destination, options }) => [destination, options])).toEqual(
+  const asRun = app.mounts.filter(({ destination }) => destination !== "/h");
+  expect(asRun.map(({ destination, options }) => [destination, options])).toEqual(
     spec.mounts.map(({ destination, options }) => [destination, [...options]]),
   );
   expect(app.capabilities).toEqual([...spec.process.capabilities.bounding]);
@@ -261,7 +269,7 @@ test("doctor finds what nobody owns, removes it when told to, and leaves what ru
     const ran = await daemon.podrt("doctor", "-o", "json", ...options);
     return { code: ran.code, ...(JSON.parse(ran.stdout) as Examined) };
   };
-  const well = explained.replace(/\n {4}- \{name: absent.*/, "").replace(/\n {4}- \{name: host.*/, "");
+  const well = withoutHost;
   expect(await daemon.podrtWith({ stdin: well }, "run", "--detach", "-")).toMatchObject({ code: 0 });
   const pod = await runningPod(daemon, "plan");
   const before = await doctor();
