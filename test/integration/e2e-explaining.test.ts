@@ -113,6 +113,16 @@ spec:
       securityContext:
         capabilities: {add: [NET_ADMIN]}
         seccompProfile: {type: Unconfined}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: wild}
+spec:
+  hostNetwork: true
+  hostPID: true
+  containers:
+    - {name: all, image: busybox, command: [sleep, "1000"], securityContext: {privileged: true}}
+    - {name: user, image: busybox, command: [sleep, "1000"], tty: true, securityContext: {runAsUser: 7, runAsGroup: 8}}
 `;
 
 interface Policy {
@@ -129,6 +139,7 @@ test("policy shows what containers got, as asked, and the rules that they break"
   const { daemon } = fixture;
   expect(await daemon.podrtWith({ stdin: loose }, "run", "--detach", "-A", "-")).toMatchObject({ code: 0 });
   await runningPod(daemon, "loose");
+  await runningPod(daemon, "wild");
   const { stdout } = await daemon.podrt("policy", "loose", "-o", "json");
   const { containers } = JSON.parse(stdout) as Policy;
   const [strict, wide] = ["strict", "wide"].map(
@@ -154,7 +165,16 @@ test("policy shows what containers got, as asked, and the rules that they break"
   ]);
   const text = await daemon.podrt("policy", "loose/wide");
   expect(text.stdout).toContain("HostPath Volumes: /etc of the machine is mounted");
-  expect((await daemon.podrt("rm", "-f", "loose")).code).toBe(0);
+  const wild = JSON.parse((await daemon.podrt("policy", "wild", "-o", "json")).stdout) as Policy;
+  expect(wild.containers.flatMap(({ rows }) => rows.filter(({ differs }) => differs))).toEqual([]);
+  const all = wild.containers.find(({ name }) => name === "wild/all");
+  expect(got(all, "namespaces of the host")).toBe("cgroup, net, pid, user, uts");
+  expect(all!.violations.map(({ rule }) => rule).slice(0, 3)).toEqual([
+    "Host Namespaces",
+    "Host Namespaces",
+    "Privileged Containers",
+  ]);
+  expect((await daemon.podrt("rm", "-f", "loose", "wild")).code).toBe(0);
 });
 
 const explained = `
