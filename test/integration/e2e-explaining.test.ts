@@ -8,6 +8,7 @@ import { openCgroup } from "../../src/linux/cgroup/cgroup.ts";
 import { detectCgroups } from "../../src/linux/cgroup/host.ts";
 import type { RuntimeSpec } from "../../src/oci/runtime-spec.ts";
 import { pathsFor } from "../../src/paths.ts";
+import { projectDir } from "../fixtures/images/packages.ts";
 import { runCommand } from "./harness/command.ts";
 import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
@@ -259,6 +260,12 @@ test("explain says what a run then does, and does nothing of it", async () => {
   const text = await daemon.podrtWith({ stdin: explained }, "explain", "--calls", "-");
   expect(text.stdout).toContain("not allowed: give --allow-host-path=/nowhere/at/all");
   expect(text.stdout).toContain('Container app\n    runs ["sleep","1000"] in /\n');
+
+  const examples = await daemon.podrt("explain", "-A", "-o", "json", join(projectDir, "examples"));
+  const planned = (JSON.parse(examples.stdout) as Plan).pods.flatMap((pod) => pod.containers);
+  const problems = planned.flatMap(({ problem }) => problem ?? []);
+  expect(problems.filter((problem) => !problem.includes("is not here yet"))).toEqual([]);
+  expect(planned.length).toBeGreaterThan(problems.length);
 
   // The same pod without the other container, run for real, has what was said.
   const real = withoutHost;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { containerUser } from "../../container/create.ts";
 import { findImageMounts, imageVolumeMounts } from "../../container/image-volume.ts";
@@ -8,17 +8,10 @@ import { ociHandler } from "../../container/oci/handler.ts";
 import { cgroupResources, pidsLimitFor } from "../../container/resources.ts";
 import type { Runtime } from "../../container/runtime.ts";
 import { apparmorProfile } from "../../container/security/apparmor.ts";
-import { identityOf } from "../../container/security/identity.ts";
 import { readSeccompProfile, seccompChoice } from "../../container/security/seccomp.ts";
 import { runtimeSpec } from "../../container/spec.ts";
-import { heldCount } from "../../container/stdio.ts";
 import { readUserDatabase } from "../../container/user.ts";
-import {
-  availableCapabilities,
-  podIdMappings,
-  rootMountPoint,
-  shownIds,
-} from "../../container/user-namespace.ts";
+import { availableCapabilities, podIdMappings, shownIds } from "../../container/user-namespace.ts";
 import { messageOf } from "../../errors.ts";
 import {
   type ContainerConfig,
@@ -28,23 +21,19 @@ import {
   type PodSandboxConfig,
 } from "../../gen/runtime/v1/api_pb.ts";
 import type { ImageRecord } from "../../image/images.ts";
-import { containerProgram } from "../../launch/container-program.ts";
 import { openImageVolume } from "../../launch/image-volume.ts";
-import { type ListedFds, newListedFds } from "../../launch/listed-fds.ts";
-import { MONITOR_FD } from "../../launch/monitor.ts";
-import { type ListedProgramTable, listProgram } from "../../launch/program-listing.ts";
-import { O_PATH } from "../../linux/abi/fcntl.ts";
-import { type Fd, open } from "../../linux/fd.ts";
-import type { RuntimeMount, RuntimeSpec } from "../../oci/runtime-spec.ts";
+import { newListedFds } from "../../launch/listed-fds.ts";
+import type { ListedProgramTable } from "../../launch/program-listing.ts";
+import type { Fd } from "../../linux/fd.ts";
+import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import type { SandboxRecord } from "../../state/sandboxes.ts";
 import type { ContainerSpec } from "../manifest/container-fields.ts";
 import { hostsFile, type Pod, type PodHome } from "../pod.ts";
 import { pullPolicy } from "../pod-images.ts";
 import { messageFile } from "../termination-message.ts";
 import { containerConfig } from "../to-cri.ts";
-import { type CgroupPlan, CONTAINER_ID, cgroupPlan, listedPlace, SANDBOX_ID } from "./cgroup-plan.ts";
-
-const CONTAINER_TAG = 2;
+import { type CgroupPlan, CONTAINER_ID, cgroupPlan, SANDBOX_ID } from "./cgroup-plan.ts";
+import { containerListing } from "./container-listing.ts";
 
 export interface ContainerPlan {
   readonly name: string;
@@ -136,7 +125,7 @@ export function explainContainer(
       ...planOf(spec, config),
       cgroup: cgroupPlan(runtime, path, resources),
       ...(handler === undefined
-        ? { program: listing(runtime, { sandbox, config, spec, path, files }, passed) }
+        ? { program: containerListing(runtime, { sandbox, config, spec, path, files }, passed) }
         : { program: [], unlisted: `${handler.path} launches it` }),
     };
   } catch (error) {
@@ -257,70 +246,4 @@ function imageRoot(runtime: Runtime, image: ImageRecord, sandbox: PodSandboxConf
   const lowerDirs = runtime.snapshotter.layerDirs(image.layers.map(({ chainId }) => chainId)).toReversed();
   const volume = { lowerDirs, subPath: "", attributes: 0 };
   return openImageVolume(volume, runtime.paths.rootMountPoint, shownIds(runtime, podIdMappings(sandbox)));
-}
-
-interface Launched {
-  readonly sandbox: PodSandboxConfig;
-  readonly config: ContainerConfig;
-  readonly spec: RuntimeSpec;
-  readonly path: string;
-  /** Sources of mounts that will be files. */
-  readonly files: ReadonlySet<string>;
-}
-
-function listing(runtime: Runtime, launched: Launched, passed: ListedFds): ListedProgramTable[] {
-  const { sandbox, config, spec, path, files } = launched;
-  const mappings = podIdMappings(sandbox);
-  const { tty: terminal, stdin } = config;
-  const stdio = (what: string) => passed.standIn(terminal ? "the terminal" : what);
-  const pid = spec.linux.namespaces.find(({ type }) => type === "pid");
-  const name = config.metadata?.name ?? "";
-  const program = containerProgram(
-    {
-      label: `container ${name}`,
-      tag: CONTAINER_TAG,
-      spec,
-      identity: identityOf(spec, config.linux?.securityContext, runtime.securityModules),
-      existingCapabilities: availableCapabilities(runtime, mappings),
-      root: passed.standIn("the container's root", "directory"),
-      pause: passed.standIn("the pause"),
-      pidNamespace: pid?.path === undefined ? undefined : passed.standIn("the pause"),
-      newPidNamespace: pid !== undefined && pid.path === undefined,
-      cgroup: listedPlace(runtime, path, passed),
-      privateCgroupNamespace: spec.linux.namespaces.some(({ type }) => type === "cgroup"),
-      devices: mappings && passed.standIn("the file system for /dev", "directory"),
-      stdio: {
-        terminal,
-        child: [stdio("stdin"), stdio("stdout"), stdio("stderr")],
-        held: Array.from({ length: heldCount({ tty: terminal, stdin }) }, () =>
-          passed.standIn("stdio, for a later daemon"),
-        ),
-        heldFd: MONITOR_FD.held,
-        devpts: terminal ? passed.standIn("the terminal's file system", "directory") : undefined,
-      },
-      imageVolumes: new Map(
-        spec.mounts
-          .filter(({ type }) => type === "overlay")
-          .map((mount) => [
-            mount,
-            { root: passed.standIn(`image ${mount.source}`, "directory"), subPath: "" },
-          ]),
-      ),
-      rootMountPoint: rootMountPoint(runtime, mappings),
-      openSource: (mount) => sourceOf(mount, files, passed),
-    },
-    passed,
-  );
-  return listProgram(program, passed.descriptors);
-}
-
-const FILES_OF_POD = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
-
-/** What is there is looked at; what is not stands for what will be made. */
-function sourceOf({ source, destination }: RuntimeMount, files: ReadonlySet<string>, passed: ListedFds): Fd {
-  const what = `a copy of the mount at ${source}`;
-  if (existsSync(source)) return passed.named(open(source, O_PATH), what);
-  const isFile =
-    files.has(source) || (FILES_OF_POD.includes(destination) && basename(source) === basename(destination));
-  return passed.standIn(what, isFile ? "file" : "directory");
 }
