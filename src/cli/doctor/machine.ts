@@ -29,7 +29,7 @@ export async function checkMachine(paths: Paths, config: Config, isRunning: bool
     check("machine", "cgroups", cgroups),
     check("machine", "modules", modules),
     check("machine", "sysctls", sysctls),
-    check("machine", "firewall", firewall),
+    check("machine", "firewall", () => firewall(config)),
     check("machine", "disk", () => disk(paths)),
     check("machine", "subnet", () => subnets(config)),
     check("machine", "ports", () => ports(config, isRunning)),
@@ -140,7 +140,7 @@ const FAMILIES = new Map([
 ]);
 
 /** A chain at the forward hook that drops what no rule accepts keeps pods from the network, whatever podrt's own say. */
-async function firewall(): Promise<Found[]> {
+async function firewall({ network: { bridge } }: Config): Promise<Found[]> {
   using socket = new NetlinkSocket(NETLINK_NETFILTER);
   const chains = (await socket.dump(listChains())).map(decodeChain);
   const dropping = chains.filter(
@@ -159,7 +159,7 @@ async function firewall(): Promise<Found[]> {
     ...dropping.map(({ family, table, name }) =>
       warning(
         `chain ${name} of table ${FAMILIES.get(family)} ${table} drops what is forwarded and not accepted: pods may not reach beyond the machine`,
-        "let packets of podrt's bridge pass there, as in: iptables -I FORWARD -i podrt0 -j ACCEPT; iptables -I FORWARD -o podrt0 -j ACCEPT",
+        `unless it has rules for ${bridge}, let its packets pass there, as in: iptables -I FORWARD -i ${bridge} -j ACCEPT; iptables -I FORWARD -o ${bridge} -j ACCEPT`,
       ),
     ),
     ...legacy,
