@@ -91,8 +91,8 @@ class Bridge implements BridgeNetwork {
   readonly #machine: BridgeMachine;
   readonly #lock = new KeyedLock();
   readonly #releases: Releases;
-  /** First attempts to take away what was released. */
-  readonly #releasing = new Set<Promise<void>>();
+  /** First attempts to take away what was released, by sandbox. */
+  readonly #releasing = new Map<string, Promise<void>>();
   /** Why pods cannot be attached, as last seen; looked at again while it lasts. */
   #problem: string | undefined;
   #isChecking = false;
@@ -167,18 +167,19 @@ class Bridge implements BridgeNetwork {
   }
 
   async release(sandboxId: string): Promise<void> {
+    if (this.#releasing.has(sandboxId)) return;
     const isLeased = await this.#lock.run(sandboxId, async () => {
       const lease = this.#deps.leases.get(sandboxId);
       if (lease !== undefined && !lease.isReleasing) await this.#releaseHostPorts(lease);
       return lease !== undefined;
     });
-    if (!isLeased) return;
-    const attempt = this.#releases.later(sandboxId).finally(() => this.#releasing.delete(attempt));
-    this.#releasing.add(attempt);
+    if (!isLeased || this.#releasing.has(sandboxId)) return;
+    const attempt = this.#releases.later(sandboxId).finally(() => this.#releasing.delete(sandboxId));
+    this.#releasing.set(sandboxId, attempt);
   }
 
   async settled(): Promise<void> {
-    await Promise.all(this.#releasing);
+    await Promise.all(this.#releasing.values());
   }
 
   async reconcile(liveSandboxIds: ReadonlySet<string>): Promise<void> {
