@@ -23,6 +23,12 @@ beforeAll(async () => {
   });
 });
 
+test("the root is a volatile overlay, for whose end nobody waits until the disk is written", async () => {
+  const id = await runContainer(fixture.daemon, sandboxId, { name: "volatile" });
+  const root = await shellIn(fixture.daemon, id, "grep ' / ' /proc/self/mounts");
+  expect(root).toMatch(/^\S+ \/ overlay .*\bvolatile\b/);
+});
+
 test("directories and files of the host are mounted, writable or read-only, and echoed in the status", async () => {
   const { daemon } = fixture;
   symlinkSync("data", join(dir, "link"));
