@@ -4,6 +4,7 @@ import { sleep } from "../lib/deadline.ts";
 import { ERRNO } from "./abi/errno.ts";
 import { SIGNAL } from "./abi/signal.ts";
 import { Fd } from "./fd.ts";
+import { readKernelFile } from "./proc-file.ts";
 import { SyscallError, syscall, trySyscall } from "./syscall.ts";
 
 /** A process by number and start time, so that a number given out again is never mistaken for it. */
@@ -123,7 +124,7 @@ function hasExited(pidfd: Fd): boolean {
 function readStat(pid: number): ProcessStat | undefined {
   let text: string;
   try {
-    text = readFileSync(`/proc/${pid}/stat`, "utf8");
+    text = readKernelFile(`/proc/${pid}/stat`);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "ENOENT" || code === "ESRCH") return undefined;

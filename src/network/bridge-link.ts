@@ -82,9 +82,10 @@ export async function removeLink(name: string): Promise<void> {
 /** Waits until the kernel has removed an interface; false when it is still there after `timeoutMs`. */
 export async function waitUntilGone(name: string, timeoutMs: number): Promise<boolean> {
   const deadline = performance.now() + timeoutMs;
-  const longestPauseMs = 8;
+  // The kernel takes some ten milliseconds, and each look costs as much as a dozen other calls.
+  const longestPauseMs = 32;
   for (
-    let pauseMs = 1;
+    let pauseMs = 8;
     (await findLink(name)) !== undefined;
     pauseMs = Math.min(pauseMs * 2, longestPauseMs)
   ) {

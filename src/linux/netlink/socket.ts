@@ -40,6 +40,9 @@ const BATCH_LIMIT = 128;
 const DUMP_LIMIT = 1_000_000;
 const DUMP_ATTEMPTS = 5;
 
+/** Used within one synchronous step; what was received is copied out of it. */
+let receiveBuffer: Uint8Array | undefined;
+
 /**
  * A netlink socket in the network namespace in which it was opened, wherever the thread goes later.
  * One operation at a time; closed by `using`.
@@ -140,7 +143,8 @@ export class NetlinkSocket implements Disposable {
   }
 
   #receive(requests: readonly NetlinkRequest[]): NetlinkMessage[] {
-    const buffer = new Uint8Array(RECEIVE_BYTES);
+    receiveBuffer ??= new Uint8Array(RECEIVE_BYTES);
+    const buffer = receiveBuffer;
     const sender = new Uint8Array(SOCKADDR_NL_BYTES);
     const senderBytes = new ByteWriter(4).u32(SOCKADDR_NL_BYTES).finish();
     const flags = MSG_DONTWAIT | MSG_TRUNC;
@@ -151,7 +155,7 @@ export class NetlinkSocket implements Disposable {
       throw new NetlinkError(operation, ERRNO.EMSGSIZE, `an answer of ${count} bytes`);
     // Port 0 is the kernel; anybody else's message is no answer.
     if (new ByteReader(sender.subarray(4)).u32() !== 0) return [];
-    const messages = decodeMessages(buffer.subarray(0, count));
+    const messages = decodeMessages(buffer.slice(0, count));
     if (messages.some(({ type }) => type === NLMSG_OVERRUN)) {
       throw new NetlinkError(operation, ERRNO.ENOBUFS, "answers were lost");
     }
