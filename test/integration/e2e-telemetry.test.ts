@@ -98,7 +98,7 @@ test("verbose status says where the time of the last operations on a pod or cont
       },
     );
   expect(timingsIn(await sandboxInfo(daemon, sandboxId))).toEqual([
-    "RunPodSandbox OK prepare files cgroup monitor pause network plugins record",
+    "RunPodSandbox OK prepare files monitor cgroup pause network plugins record",
   ]);
   expect(timingsIn(await containerInfo(daemon, containerId))).toEqual([
     "CreateContainer OK resolve snapshot root plugins cgroup record",
@@ -167,8 +167,8 @@ test("the kubelet's trace goes on with the call, its phases and its lines in the
   expect(phases.map(({ name }) => name)).toEqual([
     "prepare",
     "files",
-    "cgroup",
     "monitor",
+    "cgroup",
     "pause",
     "network",
     "plugins",
