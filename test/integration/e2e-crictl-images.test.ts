@@ -44,6 +44,7 @@ describe.skipIf(!hasCrictl)("crictl", () => {
       "localhost/podrt/pause",
       "registry.k8s.io/pause",
       "registry.k8s.io/pause",
+      "registry.k8s.io/pause",
     ]);
     expect(tableOf(await crictl("images", "--no-trunc"))).toContainEqual(
       expect.objectContaining({ "IMAGE ID": id }),

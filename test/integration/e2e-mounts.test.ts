@@ -189,7 +189,7 @@ spec:
     - {name: scratch, mountPath: /from-one, readOnly: true}
     - {name: host, mountPath: /host}
 `;
-  expect((await daemon.podrtWith({ stdin: manifest }, "run", "--detach", "-")).stderr).toBe("");
+  expect((await daemon.podrtWith({ stdin: manifest }, "run", "--detach", "-A", "-")).stderr).toBe("");
   const pod = await runningPod(daemon, "volumes");
   const two = pod.containers.find(({ name }) => name === "two")!.containerId;
   expect(await shellIn(daemon, two, "cat /from-one/greeting /host/file")).toBe("hello\nfrom the host");
