@@ -14,8 +14,12 @@ interface Request {
 
 /** Has the daemon keep the pods of manifests; what they need besides what was allowed is asked for once. */
 export async function runPods(daemon: Daemon, io: Io, request: Request): Promise<RunPodResponse> {
+  const { files } = request;
+  // A daemon that has not been updated yet takes one file, and runs it.
+  const [only] = files.length === 1 ? files : [];
+  const single = only === undefined ? {} : { manifest: only.text, fileName: only.name };
   const send = (allow: readonly string[]) =>
-    daemon.pods.runPod({ files: [...request.files], allow: [...allow], apply: request.apply ?? false });
+    daemon.pods.runPod({ ...single, files: [...files], allow: [...allow], apply: request.apply ?? false });
   let answer = await send(request.allow);
   if (answer.needs.length > 0) {
     answer = await send([...request.allow, ...(await askFor(answer.needs, io))]);

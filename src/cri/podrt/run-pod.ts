@@ -7,16 +7,14 @@ import {
   RunPodResponseSchema,
 } from "../../gen/podrt/v1/podrt_pb.ts";
 import type { Keeper } from "../../kube/keeper.ts";
-import { parseManifest } from "../../kube/manifest/parse.ts";
+import { type ManifestFile, parseManifest } from "../../kube/manifest/parse.ts";
 import { checkPermissions, isCovered, permittedPod } from "../../kube/permissions.ts";
 import { type CronJob, podKey } from "../../kube/pod.ts";
 
 export async function runPod(keeper: Keeper, request: RunPodRequest): Promise<RunPodResponse> {
   const { allow } = request;
   checkPermissions(allow, "allow");
-  const parsed = parseManifest(
-    request.files.map(({ name, text }) => ({ name: name === "" ? "manifest" : name, text })),
-  );
+  const parsed = parseManifest(filesOf(request));
   const notes = [...parsed.notes];
   const needs = parsed.needs.filter(({ permission }) => !isCovered(permission, allow));
   if (needs.length > 0) return create(RunPodResponseSchema, { notes, needs: [...needs] });
@@ -35,6 +33,11 @@ export async function runPod(keeper: Keeper, request: RunPodRequest): Promise<Ru
     cronOutcomes,
     notes,
   });
+}
+
+function filesOf({ files, manifest, fileName }: RunPodRequest): ManifestFile[] {
+  const given = files.length > 0 ? files : [{ name: fileName, text: manifest }];
+  return given.map(({ name, text }) => ({ name: name === "" ? "manifest" : name, text }));
 }
 
 function refuseKept(keeper: Keeper, cronJobs: readonly CronJob[]): void {
