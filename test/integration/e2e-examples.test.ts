@@ -15,7 +15,7 @@ import { containerOf, keptPod, pageOf, runDetached, runningPod } from "./harness
 
 const fixture = useDaemon();
 const example = (name: string) => join(projectDir, "examples", `${name}.yaml`);
-const WAIT_MS = 60_000;
+const WAIT_MS = 25_000;
 const MINUTE_MS = 60_000;
 
 test("the cron job is kept; its pod is looked at last, when a minute has passed", async () => {
@@ -90,7 +90,7 @@ test("the host's port answers", async () => {
   expect(await eventually("the port answers", page, WAIT_MS)).toContain("Welcome to nginx!");
 });
 
-test("the debug session needs its capability allowed, and then reads another container's environment", async () => {
+test("the debug session needs its capability allowed, and then reads another container's files", async () => {
   const { daemon } = fixture;
   const refused = await daemon.podrt("run", "--detach", example("debug-session"));
   expect(refused.stderr).toContain("needs --allow-cap=SYS_PTRACE");
@@ -98,10 +98,10 @@ test("the debug session needs its capability allowed, and then reads another con
   const allowed = await daemon.podrt("run", "--detach", "--allow-cap=SYS_PTRACE", example("debug-session"));
   expect(allowed).toMatchObject({ code: 0 });
   await runningPod(daemon, "debug-session", WAIT_MS);
-  const look = "tr '\\0' '\\n' < /proc/$(pgrep -o nginx)/environ; ls /proc/$(pgrep -o nginx)/root/etc/nginx";
+  const look =
+    "cd $(dirname $(grep -lx nginx /proc/[0-9]*/comm | head -1))/root && cat usr/share/nginx/html/index.html";
   const { stdout } = await daemon.podrt("exec", "debug-session/shell", "--", "sh", "-c", look);
-  expect(stdout).toContain("MODE=production\n");
-  expect(stdout).toContain("nginx.conf\n");
+  expect(stdout).toContain("Welcome to nginx!");
 });
 
 test("the worker is killed at its limit, its neighbour goes on, and why says so", async () => {
