@@ -112,7 +112,7 @@ test("the worker is killed at its limit, its neighbour goes on, and why says so"
     async () => {
       const now = await keptPod(daemon, "memory-limit");
       const running = containerOf(now, "neighbour").state === "running";
-      return running && containerOf(now, "worker").state === "exited" ? now : undefined;
+      return running && containerOf(now, "worker").reason === "OOMKilled" ? now : undefined;
     },
     WAIT_MS,
   );
