@@ -30,6 +30,7 @@ const HEADERS = [
   "linux/bpf_common.h",
   "linux/capability.h",
   "linux/filter.h",
+  "linux/fs.h",
   "linux/if.h",
   "linux/if_addr.h",
   "linux/if_ether.h",
