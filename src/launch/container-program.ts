@@ -48,6 +48,7 @@ import {
   leavePropagation,
   mountSubdirectory,
   type RootTree,
+  refuseCoveredRoot,
   rootTree,
   setMountAttributes,
 } from "./rootfs.ts";
@@ -152,6 +153,7 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
   finishMounts(child, spec.mounts);
   if (spec.root.readonly)
     setMountAttributes(child, "/", mountAttr(MOUNT_ATTR_RDONLY), "make the root read-only");
+  refuseCoveredRoot(child);
   propagateRoot(child, spec.linux.rootfsPropagation);
   attachStdio(child, stdin, stdout, stderr);
   if (launch.stdio.terminal) child.step("take the terminal", "ioctl", [0, TIOCSCTTY, 0]);

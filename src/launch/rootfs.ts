@@ -221,6 +221,20 @@ function openPlainPath(table: Table, path: string): Cell {
   return table.answer(name, "openat2", [AT_FDCWD, path, RESOLVE_PLAIN, RESOLVE_PLAIN.length]);
 }
 
+const RESOLVE_ON_ROOT = openHow(O_PATH | O_CLOEXEC, 0, RESOLVE_NO_XDEV);
+
+/**
+ * Appends a step that fails with EXDEV where a mount lies over the entered root: a link has led the destination of
+ * a mount, or a path that was to be read-only, to the root itself. The process would stay below it, but a command
+ * executed later begins on top, where nothing is masked. `..` of the root is the one way to see it.
+ */
+export function refuseCoveredRoot(table: Table): void {
+  const name = "see that nothing is mounted over the root";
+  const operands = [AT_FDCWD, "/..", RESOLVE_ON_ROOT, RESOLVE_ON_ROOT.length];
+  const root = table.answer(name, "openat2", operands);
+  table.step(`${name}: close it`, "close", [root]);
+}
+
 /** The tree below the entered root while a program is compiled: what it has made and opened so far. */
 export interface RootTree extends Recipient {
   /** Appends what is missing for a directory at `path` and above it to exist. */

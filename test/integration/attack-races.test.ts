@@ -152,9 +152,7 @@ test("starts that race with swapped links touch nothing of the host's", async ()
       const mounts = procText(`/proc/${pid}/mountinfo`);
       expect(mounts).not.toContain(canary);
       const proc = mounts.split("\n").filter((line) => line.split(" ")[4] === "/proc");
-      // A place that led to the root had a copy of it mounted there, with its /proc: nothing of the process's own paths.
-      const types = new Set(proc.map((line) => line.split(" - ")[1]!.split(" ")[0]));
-      expect([...types]).toEqual(["proc"]);
+      expect(proc.map((line) => line.split(" - ")[1]!.split(" ")[0])).toEqual(["proc"]);
       if (configs[round % configs.length]!.linux !== undefined && mounts.includes("/proc/timer_list")) {
         const masked = await execIn(daemon, id, "cat", "/proc/timer_list", "/proc/kcore");
         expect(masked.stdout).toBe("");

@@ -102,6 +102,19 @@ test("a link that leads nowhere but round stops the container, and says which pa
   );
 });
 
+test("a path whose link leads to the root stops the container: commands would begin above what is masked", async () => {
+  symlinkSync("/", join(volume, "to-root"));
+  symlinkSync("..", join(volume, "up"));
+  for (const name of ["to-root", "up"]) {
+    const readonly = run({ readonlyPaths: [`/volume/${name}`], maskedPaths: ["/proc/timer_list"] });
+    expect(readonly).rejects.toThrow(/nothing is mounted over the root: EXDEV/);
+    await readonly.catch(() => {});
+    const mounted = run({}, [{ hostPath: join(volume, "directory"), containerPath: `/volume/${name}` }]);
+    expect(mounted).rejects.toThrow(/nothing is mounted over the root: EXDEV/);
+    await mounted.catch(() => {});
+  }
+});
+
 test("a link through another process's root, where masks of the host would be, is refused", async () => {
   const { daemon } = fixture;
   const hostPid = { namespaceOptions: { pid: NamespaceMode.NODE } };
