@@ -24,7 +24,10 @@ export interface Report {
   readonly machine: string;
   /** When it was measured. */
   readonly date: string;
+  /** Of rows whose median is of many. */
   readonly rounds: number;
+  /** Whether there were fewer pods, and shorter streams, than the titles say. */
+  readonly isQuick: boolean;
   readonly versions: Readonly<Record<string, string>>;
   readonly rows: readonly MeasuredRow[];
 }
@@ -45,8 +48,8 @@ export function measuredRow(group: string, row: Row, samples: Samples): Measured
   return { ...row, group, values, verdict, ...(best === undefined ? {} : { best }) };
 }
 
-/** How many times better ours is; a figure of zero counts as the smallest that is shown. */
-function ratioOf({ better }: Row, own: number, theirs: number): number {
+/** How many times better podrt's figure is; a figure of zero counts as the smallest that is shown. */
+export function ratioOf({ better }: Row, own: number, theirs: number): number {
   const [over, under] = better === "less" ? [theirs, own] : [own, theirs];
   return Math.max(over, 0.001) / Math.max(under, 0.001);
 }
@@ -92,6 +95,19 @@ export function tableOf({ rows, versions }: Report): string[] {
   return alignedTable([head, ...lines]);
 }
 
+/** Markdown: podrt beside the peer that comes nearest to it, for a page. */
+export function shortTableOf({ rows }: Report): string[] {
+  const lines = rows.map(({ title, unit, values, best, verdict }) => [
+    title,
+    withSpread(values["podrt"]!, unit),
+    best === undefined ? "" : `${withSpread(values[best.who]!, unit)} (${best.who})`,
+    best === undefined ? "" : best.ratio.toFixed(best.ratio >= 10 ? 0 : 1),
+    verdict.target,
+    verdict.isMet === undefined ? "" : verdict.isMet ? "met" : verdict.missing,
+  ]);
+  return alignedTable([["", "podrt", "best peer", "times better", "target", ""], ...lines]);
+}
+
 function times(ratio: number): string {
   return `${ratio >= 10 ? ratio.toFixed(0) : ratio.toFixed(1)} times`;
 }
@@ -109,7 +125,8 @@ function alignedTable(rows: readonly (readonly string[])[]): string[] {
 }
 
 /** Where, when and beside what it was measured. */
-export function headOf({ machine, date, rounds, versions }: Report): string {
+export function headOf({ machine, date, rounds, isQuick, versions }: Report): string {
   const peers = Object.entries(versions).map(([name, version]) => `${name} is ${version}`);
-  return `Measured on ${machine}, on ${date}; ${rounds} rounds, interleaved; ${peers.join("; ")}.`;
+  const form = isQuick ? " The quick form: fewer pods and bytes than the titles say." : "";
+  return `Measured on ${machine}, on ${date}; ${rounds} rounds, interleaved; ${peers.join("; ")}.${form}`;
 }

@@ -5,7 +5,7 @@
  * runc and with crun, CRI-O where it is there, both low-level runtimes alone, podman. Prints a table and writes it as
  * JSON and as a plot below `.build/bench`. Root only.
  *
- * environment: ROWS, words of which one stands in the name of a group or in the title of a row that is wanted;
+ * environment: ROWS, names of groups, and words of which one stands in the title of a row that is wanted;
  * PODS, how often a thing is done whose median is asked for (100); QUICK=1, to be done in a few minutes;
  * PEERS, words of which one stands in the name of a peer that is wanted; CONTAINERD, a directory of another containerd
  */
@@ -23,6 +23,7 @@ import { startContainerd } from "./peers/containerd.ts";
 import { startCrio } from "./peers/crio.ts";
 import type { Peer, PeerOptions } from "./peers/peer.ts";
 import { startPodrt } from "./peers/podrt.ts";
+import { plotOf } from "./plot.ts";
 import { headOf, measuredRow, type Report, tableOf } from "./report.ts";
 import type { Bench, Group } from "./row.ts";
 import { Samples } from "./samples.ts";
@@ -103,17 +104,22 @@ async function main(): Promise<void> {
     rows.flatMap((row) => measuredRow(name, row, samples) ?? []),
   );
   const date = new Date().toISOString().slice(0, 10);
-  publish({ machine: describeMachine(), date, rounds, versions, rows });
+  publish({ machine: describeMachine(), date, rounds, isQuick, versions, rows });
   if (failures.length === 0) return;
   console.error(`make bench: could not be measured: ${failures.join(", ")}`);
   process.exitCode = 1;
 }
 
+/** A word that is the name of a group means that one; any other, the groups whose rows have it in their titles. */
 function isWanted({ name, rows, isLong }: Group, isQuick: boolean): boolean {
   const asked = words("ROWS");
   if (asked.length === 0) return !(isQuick && isLong);
-  const texts = [name, ...rows.map(({ title }) => title)].map((text) => text.toLowerCase());
-  return asked.some((word) => texts.some((text) => text.includes(word)));
+  const titles = rows.map(({ title }) => title.toLowerCase());
+  return asked.some((word) =>
+    groups.some((group) => group.name === word)
+      ? word === name
+      : titles.some((title) => title.includes(word)),
+  );
 }
 
 /** A peer that cannot be had is left out with a word about it. */
@@ -144,5 +150,6 @@ function publish(report: Report): void {
   const dir = join(buildDir, "bench");
   mkdirSync(dir, { recursive: true });
   writeFileSync(join(dir, "report.json"), `${JSON.stringify(report, null, 2)}\n`);
-  console.log(`${join(dir, "report.json")} has it as JSON.`);
+  writeFileSync(join(dir, "report.svg"), plotOf(report));
+  console.log(`The same is in ${dir}, in report.json and as a plot in report.svg.`);
 }
