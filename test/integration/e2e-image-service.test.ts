@@ -10,7 +10,7 @@ import { prepareImages } from "../fixtures/images/prepare.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { containerPid, createContainer, runContainer, runSandbox, shellIn } from "./harness/pods.ts";
-import { procLink } from "./harness/proc.ts";
+import { procLink, procText } from "./harness/proc.ts";
 
 const builtIn = "localhost/podrt/pause:built-in";
 const ofKubernetes = "registry.k8s.io/pause:3.10";
@@ -65,6 +65,10 @@ test("the built-in pause is listed, pinned, and can be run", async () => {
   const pid = await containerPid(daemon, id);
   expect(procLink(`/proc/${pid}/exe`)).toBe("/pause");
   expect(readFileSync(`/proc/${pid}/exe`)).toEqual(Buffer.from(PAUSE_ELF));
+  // Before it waits for signals it is deaf to them, as any first process of a namespace.
+  await eventually("it hears SIGTERM", () =>
+    /^Sig(Blk|Cgt):\t0*[1-9a-f]/m.test(procText(`/proc/${pid}/status`)),
+  );
   await daemon.api.stopContainer({ containerId: id, timeout: 30n });
   const { status } = await daemon.api.containerStatus({ containerId: id });
   expect(status).toMatchObject({ exitCode: 0, reason: "Completed", imageId: image.id });
