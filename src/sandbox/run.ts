@@ -128,7 +128,7 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   enterPhase("monitor");
   const monitor = await startMonitor(dir, id);
   cleanup.add("end the monitor", () => monitor.end().finally(() => monitor.disconnect()));
-  hold({ monitor: monitor.identity });
+  note({ monitor: monitor.identity });
   enterPhase("cgroup");
   await makePodCgroup(runtime, record, monitor.identity);
   cleanup.add("kill the pause", () => killPause(record));
