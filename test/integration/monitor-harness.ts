@@ -218,8 +218,13 @@ export class TestMonitor implements Disposable {
     throw new Error(`the monitor wrote no exit record of ${pid}`);
   }
 
-  /** What the monitor's descriptors point to, by number. */
+  /** What the monitor's descriptors point to, by number, once it waits: it answers before it closes what it was sent. */
   descriptors(): Map<number, string> {
+    const deadline = performance.now() + REPLY_TIMEOUT_MS;
+    while (!readFileSync(`/proc/${this.pid}/syscall`, "utf8").startsWith(`${SYS.ppoll} `)) {
+      if (performance.now() > deadline) throw new Error("the monitor does not wait");
+      Bun.sleepSync(1);
+    }
     const directory = `/proc/${this.pid}/fd`;
     return new Map(readdirSync(directory).map((fd) => [Number(fd), readlinkSync(join(directory, fd))]));
   }
