@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Puts what `make bench` has measured into the README and docs/bench.svg. Of several reports, made one after the other
- * since each takes its time, the rows are put together; a row that is in two is the later one's.
+ * Puts what `make bench` has measured into docs/comparison.md and docs/bench.svg, and a few rows of it into the README. Of
+ * several reports, made one after the other since each takes its time, the rows are put together; a row that is in two
+ * is the later one's.
  *
  * usage: bun test/bench/publish.ts [REPORT.json...]   (.build/bench/report.json)
  */
@@ -15,6 +16,13 @@ import { headOf, type Report, shortTableOf } from "./report.ts";
 
 const begin = "<!-- measured: begin -->";
 const end = "<!-- measured: end -->";
+/** What a newcomer is shown: a pod's life in four calls. */
+const headlines: readonly string[] = [
+  "RunPodSandbox, bridge",
+  "CreateContainer + StartContainer",
+  "ExecSync(true)",
+  "StopPodSandbox + RemovePodSandbox, bridge",
+];
 
 const given = process.argv.slice(2);
 const files = given.length > 0 ? given : [join(buildDir, "bench/report.json")];
@@ -29,9 +37,15 @@ const versions = Object.assign({}, ...reports.map((report) => report.versions)) 
 const whole: Report = { ...last, versions, rows };
 
 writeFileSync(join(projectDir, "docs/bench.svg"), plotOf(whole));
-const readme = join(projectDir, "README.md");
-const text = readFileSync(readme, "utf8");
-const [from, to] = [text.indexOf(begin), text.indexOf(end)];
-if (from < 0 || to < from) throw new Error(`README.md has no ${begin} before ${end}`);
-const content = [begin, headOf(whole), "", ...shortTableOf(whole), end].join("\n");
-writeFileSync(readme, text.slice(0, from) + content + text.slice(to + end.length));
+replaceMeasured("docs/comparison.md", whole);
+replaceMeasured("README.md", { ...whole, rows: rows.filter(({ title }) => headlines.includes(title)) });
+
+/** Puts a report's head and its table between the marks of a page. */
+function replaceMeasured(page: string, report: Report): void {
+  const file = join(projectDir, page);
+  const text = readFileSync(file, "utf8");
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`${page} has no ${begin} before ${end}`);
+  const content = [begin, headOf(report), "", ...shortTableOf(report), end].join("\n");
+  writeFileSync(file, text.slice(0, from) + content + text.slice(to + end.length));
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+import { expect, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+
+// What the pages for readers say about each other and about the source.
+
+const projectDir = resolve(import.meta.dir, "..");
+const pages = ["README.md", "docs", "examples", "pause", "test"].flatMap((name) =>
+  name.endsWith(".md")
+    ? [name]
+    : readdirSync(join(projectDir, name), { recursive: true, encoding: "utf8" })
+        .filter((file) => file.endsWith(".md"))
+        .map((file) => join(name, file)),
+);
+const textOf = (page: string) => readFileSync(join(projectDir, page), "utf8");
+const withoutCode = (text: string) => text.replaceAll(/^```.*?^```/gms, "");
+
+/** As GitHub makes the anchor of a heading. */
+const anchorOf = (heading: string) =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+    .replaceAll(" ", "-");
+
+const anchorsOf = (page: string) =>
+  [...withoutCode(textOf(page)).matchAll(/^#+ (.+)$/gm)].map(([, heading]) => anchorOf(heading!));
+
+test("each link of a page leads to a file, and to a heading of it", () => {
+  const links = pages.flatMap((page) =>
+    [...withoutCode(textOf(page)).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => ({ page, link: link! })),
+  );
+  expect(links.length).toBeGreaterThan(50);
+  const dead = links.filter(({ page, link }) => {
+    if (/^[a-z]+:/.test(link)) return false;
+    const [path = "", anchor] = link.split("#");
+    const target = path === "" ? page : join(dirname(page), path);
+    if (!existsSync(join(projectDir, target))) return true;
+    return anchor !== undefined && !anchorsOf(target).includes(anchor);
+  });
+  expect(dead).toEqual([]);
+});
+
+test("each file of the project that a page names is there", () => {
+  const named = pages.flatMap((page) =>
+    [
+      ...withoutCode(textOf(page)).matchAll(/`((?:src|test|scripts|docs|examples|systemd|proto)\/[^`\s]+)`/g),
+    ].map(([, path]) => ({ page, path: path! })),
+  );
+  expect(named.length).toBeGreaterThan(100);
+  const missing = named.filter(
+    ({ path }) => [...new Bun.Glob(path).scanSync({ cwd: projectDir, onlyFiles: false })].length === 0,
+  );
+  expect(missing).toEqual([]);
+});
