@@ -54,11 +54,11 @@ test-vm: $(BINARY) $(PACKAGES) crictl ## Run tests and critest in a virtual mach
 	@test/vm/fetch.sh .build/vm
 	@$(BUN) test/vm/run.ts
 
-check: $(MODULES) ## Types, lint, layers, and that generated code is up to date
+check: $(MODULES) ## Types, lint, layers, links of pages, and that generated code and pages are up to date
 	@scripts/require.sh as:binutils
 	node_modules/.bin/tsc --noEmit
 	node_modules/.bin/biome check --error-on-warnings .
-	$(BUN) test test/tidy.test.ts
+	$(BUN) test test/tidy.test.ts test/pages.test.ts test/*-page.test.ts
 	$(BUN) scripts/check-generated.ts
 
 bench: $(BINARY) $(PACKAGES) ## Measure beside containerd, runc, crun and podman; ROWS='words' PODS=100 QUICK=1 PEERS='words' (root)
@@ -76,13 +76,14 @@ install: $(BINARY) ## Copy dist/podrt to DESTDIR/PREFIX/bin and its systemd unit
 clean: ## Remove what was built, downloaded and generated for tests
 	rm -rf dist .build node_modules
 
-gen: $(MODULES) ## Generate src/gen, docs/cri.md and docs/manifests.md again from their sources
+gen: $(MODULES) ## Generate src/gen and the generated pages of docs again from their sources
 	@scripts/require.sh as:binutils
 	$(BUN) scripts/write-proto.ts
 	PATH="$(CURDIR)/node_modules/.bin:$$PATH" buf generate proto --template proto/buf.gen.yaml
 	$(BUN) scripts/assemble.ts
 	$(BUN) scripts/write-cri-page.ts
 	$(BUN) scripts/write-manifests-page.ts
+	$(BUN) scripts/write-configuration-page.ts
 
 fmt: $(MODULES) ## Format the sources
 	node_modules/.bin/biome check --write .

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
-import { parseConfig } from "./config.ts";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loadConfig, parseConfig } from "./config.ts";
+import { pathsFor } from "./paths.ts";
 
 function image(text: string) {
   return parseConfig(`[image]\n${text}`, "", "config.toml").image;
@@ -127,5 +131,21 @@ test("each cgroup driver has its own place for pods without a parent, and takes 
     ['driver = "systemd "', "driver: "],
   ] as const) {
     expect(() => cgroup(text)).toThrow(`config.toml: cgroup.${problem}`);
+  }
+});
+
+test("a configuration is a file of a megabyte at most; without one everything is as usual", () => {
+  const dir = mkdtempSync(join(tmpdir(), "podrt-config-"));
+  try {
+    const paths = pathsFor(dir);
+    expect(loadConfig(paths).log.level).toBe("info");
+    writeFileSync(paths.configFile, '[log]\nlevel = "warn"\n');
+    expect(loadConfig(paths).log.level).toBe("warn");
+    writeFileSync(paths.configFile, "#".repeat(1024 * 1024 + 1));
+    expect(() => loadConfig(paths)).toThrow("config.toml: is larger than 1048576 bytes");
+    expect(() => loadConfig(paths, dir)).toThrow(`cannot read the configuration ${dir}: is no file`);
+    expect(() => loadConfig(paths, join(dir, "absent"))).toThrow("ENOENT");
+  } finally {
+    rmSync(dir, { recursive: true });
   }
 });

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { parseConfig } from "../src/config.ts";
 
 // What the pages for readers say about each other and about the source.
 
@@ -52,4 +53,12 @@ test("each file of the project that a page names is there", () => {
     ({ path }) => [...new Bun.Glob(path).scanSync({ cwd: projectDir, onlyFiles: false })].length === 0,
   );
   expect(missing).toEqual([]);
+});
+
+test("each configuration that a page shows is one", () => {
+  const shown = pages.flatMap((page) =>
+    [...textOf(page).matchAll(/^```toml\n(.*?)^```/gms)].map(([, text]) => ({ page, text: text! })),
+  );
+  expect(shown.length).toBeGreaterThan(1);
+  for (const { page, text } of shown) expect(() => parseConfig(text, "", page)).not.toThrow();
 });
