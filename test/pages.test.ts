@@ -62,3 +62,34 @@ test("each configuration that a page shows is one", () => {
   expect(shown.length).toBeGreaterThan(1);
   for (const { page, text } of shown) expect(() => parseConfig(text, "", page)).not.toThrow();
 });
+
+const architecture = textOf("docs/architecture.md");
+const waysOfCalls = architecture
+  .split(/^(?=## )/m)
+  .filter((section) => section.startsWith("## The way of"))
+  .join("");
+
+test("each function on the way of a call is in the file that stands beside it", () => {
+  const named = [...waysOfCalls.matchAll(/((?:`\w+`(?:, | and )?)+)\s\(`((?:src|pause)\/[^`]+)`\)/g)].flatMap(
+    ([, names, file]) =>
+      [...names!.matchAll(/\w+/g)].flatMap(([name]) => (name === "and" ? [] : { name, file: file! })),
+  );
+  expect(named.length).toBeGreaterThan(40);
+  const missing = named.filter(({ name, file }) => !declares(file, name));
+  expect(missing).toEqual([]);
+});
+
+function declares(file: string, name: string): boolean {
+  const declaration = file.endsWith(".S")
+    ? `^${name}:`
+    : `(function\\*?|class|interface|const) ${name}\\b|^  (async )?${name}\\(`;
+  return new RegExp(declaration, "m").test(textOf(file));
+}
+
+test("the phases of RunPodSandbox are those of its source, in their order", () => {
+  const shown = [...waysOfCalls.matchAll(/^\| `(\w+)` \|/gm)].map(([, phase]) => phase);
+  const entered = [...textOf("src/sandbox/run.ts").matchAll(/enterPhase\("(\w+)"\)/g)].map(
+    ([, phase]) => phase,
+  );
+  expect(shown).toEqual(entered);
+});
