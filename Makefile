@@ -84,6 +84,7 @@ gen: $(MODULES) ## Generate src/gen and the generated pages of docs again from t
 	$(BUN) scripts/write-cri-page.ts
 	$(BUN) scripts/write-manifests-page.ts
 	$(BUN) scripts/write-configuration-page.ts
+	$(BUN) scripts/write-reference-page.ts
 
 fmt: $(MODULES) ## Format the sources
 	node_modules/.bin/biome check --write .

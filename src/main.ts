@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
+import { ExitCode } from "./cli/exit-code.ts";
 
 /*
  * One file, three roles, chosen by argv: the sandbox init, the daemon, and the commands. Each loads
  * only its own modules, and this file alone ends the process.
  */
-const EXIT_FAILURE = 1;
-const EXIT_USAGE = 2;
-
 async function main(): Promise<number> {
   const words = process.argv.slice(2);
   const [role, ...rest] = words;
@@ -28,7 +26,7 @@ async function serve(words: string[]): Promise<number> {
       options: { root: { type: "string" }, config: { type: "string" } },
     }).values;
   } catch (error) {
-    return complain(`${(error as Error).message}; see podrt serve --help`, EXIT_USAGE);
+    return complain(`${(error as Error).message}; see podrt serve --help`, ExitCode.usage);
   }
   return (await import("./cli/serve.ts")).serve(options);
 }
@@ -40,6 +38,6 @@ function complain(message: string, exitCode: number): number {
 
 process.exit(
   await main().catch((error: unknown) =>
-    complain(error instanceof Error ? error.message : String(error), EXIT_FAILURE),
+    complain(error instanceof Error ? error.message : String(error), ExitCode.failure),
   ),
 );

@@ -16,6 +16,11 @@ export function age(thenNs: bigint, nowMs: number = Date.now()): string {
   return `${Math.floor(seconds / 86_400)}d`;
 }
 
+/** A time in nanoseconds as people and programs read it: `2026-05-04T03:02:01.000Z`. */
+export function timestamp(ns: bigint): string {
+  return new Date(Number(ns / 1_000_000n)).toISOString();
+}
+
 /** Bytes with three digits: `999B`, `4.43MB`, `109MB`, in powers of 1000 as image sizes are told. */
 export function size(bytes: bigint | number): string {
   let value = Number(bytes);

@@ -5,10 +5,11 @@ import { PodSchema } from "../gen/podrt/v1/podrt_pb.ts";
 import { ContainerStatusSchema, ImageSchema, PodSandboxStatusSchema } from "../gen/runtime/v1/api_pb.ts";
 import { type Daemon, openDaemon, promptly } from "./client.ts";
 import { findContainer, findPod, takeInventory } from "./inventory.ts";
+import { printDocument } from "./output/print.ts";
 import type { Context } from "./program.ts";
 
-/** Prints one JSON object whose keys say what it is: `pod` and `sandbox`, `container`, or `image`. */
-export async function inspect({ io, socketPath }: Context, name: string): Promise<number> {
+/** Prints one object whose keys say what it is: `pod` and `sandbox`, `container`, or `image`. */
+export async function inspect({ io, socketPath, output }: Context, name: string): Promise<number> {
   using daemon = openDaemon(socketPath);
   const inventory = await takeInventory(daemon);
   const pod = findPod(inventory, name);
@@ -22,7 +23,7 @@ export async function inspect({ io, socketPath }: Context, name: string): Promis
   } else if (container !== undefined) found = await containerDetails(daemon, container.id);
   else found = await imageDetails(daemon, name);
   if (found === undefined) throw new NotFoundError(`there is no pod, container or image ${name}`);
-  await io.out(`${JSON.stringify(found, null, 2)}\n`);
+  await printDocument({ io, output }, found);
   return 0;
 }
 

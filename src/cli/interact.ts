@@ -2,6 +2,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { UnavailableError } from "../errors.ts";
 import type { StreamOutput, TerminalSizeSchema } from "../gen/podrt/v1/podrt_pb.ts";
+import { ExitCode } from "./exit-code.ts";
 import { type InputQueue, inputQueue } from "./input-queue.ts";
 import type { Io, Terminal } from "./io.ts";
 
@@ -60,7 +61,7 @@ export async function interact<S>(interaction: Interaction<S>): Promise<number |
     throw new UnavailableError("the daemon ended the session without an exit code");
   } catch (error) {
     if (hasLeft) return LEFT;
-    if (io.interrupted.aborted) return INTERRUPTED;
+    if (io.interrupted.aborted) return ExitCode.interrupted;
     throw error;
   } finally {
     restore();
@@ -69,9 +70,6 @@ export async function interact<S>(interaction: Interaction<S>): Promise<number |
     call.abort();
   }
 }
-
-/** As a shell reports a process that died of SIGINT. */
-const INTERRUPTED = 130;
 
 /** Puts the terminal into raw mode; the answer undoes it, and so does the end of this process. */
 function rawMode(terminal: Terminal | undefined): () => void {

@@ -8,6 +8,7 @@ import { containerConfig } from "../kube/to-cri.ts";
 import { sleep } from "../lib/deadline.ts";
 import { attachTo } from "./attach.ts";
 import { type Daemon, openDaemon, promptly } from "./client.ts";
+import { ExitCode } from "./exit-code.ts";
 import { followLogs } from "./follow-logs.ts";
 import {
   findContainer,
@@ -36,7 +37,6 @@ export interface JoinOptions {
 }
 
 const LOOK_MS = 100;
-const INTERRUPTED = 130;
 /** What a pod has once for all its containers. */
 const OF_THE_POD = ["name", "publish", "volume", "restart", "privileged"] as const;
 
@@ -170,7 +170,7 @@ async function stayWith(daemon: Daemon, io: Io, containerId: string, options: Qu
     if (!containers.some(isRunning)) break;
     if (io.interrupted.aborted) {
       await daemon.runtime.stopContainer({ containerId, timeout: 10n });
-      return INTERRUPTED;
+      return ExitCode.interrupted;
     }
     await sleep(LOOK_MS, io.interrupted).catch(() => {});
   }

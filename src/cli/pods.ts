@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Pod } from "../gen/podrt/v1/podrt_pb.ts";
 import { type Daemon, isNotFound, openDaemon, promptly } from "./client.ts";
-import { age, shortId } from "./human.ts";
-import { containersOf, isReadySandbox, isRunning, type PodEntry, takeInventory } from "./inventory.ts";
+import { age, shortId, timestamp } from "./human.ts";
+import {
+  containersOf,
+  isReadySandbox,
+  isRunning,
+  type PodEntry,
+  podTitle,
+  takeInventory,
+} from "./inventory.ts";
+import { type Listing, printRows } from "./output/print.ts";
 import type { Context } from "./program.ts";
-import { formatTable, painter } from "./table.ts";
 
 /** The reason of containers that wait for init containers. */
 const INITIALIZING = "PodInitializing";
@@ -25,25 +32,28 @@ export interface PodRow {
 export async function pods({ io, socketPath, output }: Context): Promise<number> {
   using daemon = openDaemon(socketPath);
   const inventory = await takeInventory(daemon);
-  const rows = await Promise.all(inventory.pods.map((pod) => podRow(daemon, pod)));
-  if (output === "json") {
-    await io.out(`${JSON.stringify(rows, null, 2)}\n`);
-    return 0;
-  }
-  const paint = painter(io);
-  const cells = rows.map((row, index) => [
-    row.name,
-    row.namespace,
-    row.ready,
-    paint(row.status, colorOf(row.status)),
-    String(row.restarts),
-    row.ip === "" ? "-" : row.ip,
-    age(inventory.pods[index]!.createdAtNs),
-    row.id === "" ? "-" : shortId(row.id),
-  ]);
-  await io.out(formatTable(["NAME", "NAMESPACE", "READY", "STATUS", "RESTARTS", "IP", "AGE", "ID"], cells));
+  const rows = await Promise.all(
+    inventory.pods.map(async (pod) => ({ row: await podRow(daemon, pod), createdAtNs: pod.createdAtNs })),
+  );
+  await printRows({ io, output }, rows, LISTING);
   return 0;
 }
+
+const LISTING: Listing<{ readonly row: PodRow; readonly createdAtNs: bigint }> = {
+  columns: [
+    { heading: "NAME", cell: ({ row }) => row.name },
+    { heading: "NAMESPACE", cell: ({ row }) => row.namespace },
+    { heading: "READY", cell: ({ row }) => row.ready },
+    { heading: "STATUS", cell: ({ row }, { paint }) => paint(row.status, colorOf(row.status)) },
+    { heading: "RESTARTS", cell: ({ row }) => String(row.restarts) },
+    { heading: "IP", cell: ({ row }) => row.ip || "-" },
+    { heading: "AGE", cell: ({ createdAtNs }) => age(createdAtNs) },
+    { heading: "ID", cell: ({ row }, { isWide }) => (isWide ? row.id : shortId(row.id)) || "-" },
+    { heading: "MESSAGE", cell: ({ row }) => row.message || "-", wide: true },
+  ],
+  object: ({ row }) => row,
+  name: ({ row }) => podTitle(row),
+};
 
 /** One pod in a line. */
 export async function podRow(daemon: Daemon, pod: PodEntry): Promise<PodRow> {
@@ -70,7 +80,7 @@ export async function podRow(daemon: Daemon, pod: PodEntry): Promise<PodRow> {
     ),
     ip: kept?.addresses[0] ?? (isReadySandbox(sandbox) ? await addressOf(daemon, sandbox.id) : ""),
     id: sandbox?.id ?? "",
-    createdAt: new Date(Number(pod.createdAtNs / 1_000_000n)).toISOString(),
+    createdAt: timestamp(pod.createdAtNs),
     message: messageOf(pod),
   };
 }

@@ -8,7 +8,7 @@ describe("usage", () => {
     [[], "Usage: podrt"],
     [["pdos"], "podrt: unknown command 'pdos'\n(Did you mean pods?)"],
     [["pods", "--frobnicate"], "podrt: unknown option '--frobnicate'"],
-    [["pods", "-o", "xml"], "Allowed choices are table, json"],
+    [["pods", "-o", "xml"], "It is one of table, wide, json, yaml, name or template=TEXT."],
     [["stop"], "podrt: missing required argument 'pods'"],
     [["stop", "-t", "soon", "x"], "expected whole seconds"],
     [["exec", "x"], "podrt: missing required argument 'command'"],

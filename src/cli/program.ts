@@ -3,7 +3,10 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import manifest from "../../package.json" with { type: "json" };
 import { type Paths, pathsFor } from "../paths.ts";
 import { declareExplaining } from "./declare-explaining.ts";
+import { ExitCode } from "./exit-code.ts";
 import { type Io, processIo, ReaderGoneError } from "./io.ts";
+import { addManual, COMMON_OPTIONS, commandOf, HELP_LAYOUT, HELP_OPTION } from "./manual/help.ts";
+import { documentOption, listOption, type Output } from "./output/format.ts";
 import { addPermissionOptions } from "./permission-flags.ts";
 import { addRunOptions } from "./run-options.ts";
 import { UsageError } from "./usage-error.ts";
@@ -16,14 +19,9 @@ export interface Context {
   readonly socketPath: string;
   /** Where the instance has its files; undefined where only a socket was named. */
   readonly paths: Paths | undefined;
-  readonly output: "table" | "json";
+  readonly output: Output;
 }
 
-const FAILURE = 1;
-const USAGE = 2;
-/** As a shell reports a process that died of SIGPIPE, or of SIGINT. */
-const READER_GONE = 141;
-const INTERRUPTED = 130;
 /** Commands that have something to do when they are interrupted; the others just end. */
 const FINISH_BY_THEMSELVES: ReadonlySet<string> = new Set([
   "run",
@@ -59,7 +57,7 @@ export async function runCli(argv: readonly string[], io: Io = processIo()): Pro
     if (error instanceof CommanderError) {
       await Promise.allSettled(output);
       // Commander also throws after it has printed what was asked for.
-      return error.exitCode === 0 ? 0 : USAGE;
+      return error.exitCode === 0 ? 0 : ExitCode.usage;
     }
     return await report(error, io);
   }
@@ -67,20 +65,20 @@ export async function runCli(argv: readonly string[], io: Io = processIo()): Pro
 
 function interruption({ interrupted }: Io): Promise<number> {
   return new Promise((resolve) => {
-    if (interrupted.aborted) resolve(INTERRUPTED);
-    interrupted.addEventListener("abort", () => resolve(INTERRUPTED), { once: true });
+    if (interrupted.aborted) resolve(ExitCode.interrupted);
+    interrupted.addEventListener("abort", () => resolve(ExitCode.interrupted), { once: true });
   });
 }
 
 async function report(error: unknown, io: Io): Promise<number> {
-  if (error instanceof ReaderGoneError) return READER_GONE;
+  if (error instanceof ReaderGoneError) return ExitCode.readerGone;
   const isUsage = error instanceof UsageError;
   const { isCanceled, sentenceOf } = await import("./client.ts");
-  if (io.interrupted.aborted && isCanceled(error)) return INTERRUPTED;
+  if (io.interrupted.aborted && isCanceled(error)) return ExitCode.interrupted;
   const text = isUsage ? error.message : sentenceOf(error);
   const lines = text.split("\n").map((line) => `podrt: ${line}\n`);
   await io.err(lines.join("")).catch(() => {});
-  return isUsage ? USAGE : FAILURE;
+  return isUsage ? ExitCode.usage : ExitCode.failure;
 }
 
 function buildProgram(
@@ -95,8 +93,9 @@ function buildProgram(
     .exitOverride()
     .enablePositionalOptions()
     .showSuggestionAfterError()
-    .helpCommand("help [command]", "explain a command")
-    .helpOption("-h, --help", "explain how to use it")
+    .helpCommand(false)
+    .addHelpOption(HELP_OPTION)
+    .configureHelp(HELP_LAYOUT)
     .configureOutput({
       writeOut,
       writeErr,
@@ -111,7 +110,7 @@ function buildProgram(
     addOptions(declared);
     declared.action(async (...values: unknown[]) => {
       const self = values.pop() as Command;
-      const options = self.optsWithGlobals() as { root?: string; socket?: string; output?: "table" | "json" };
+      const options = self.optsWithGlobals() as { root?: string; socket?: string; output?: Output };
       await execute(self.name(), async (io) => {
         const { root, output = "table" } = options;
         const context: Context = { io, root, ...daemonOf(options, io.env), output };
@@ -155,7 +154,22 @@ function buildProgram(
   )
     .option("--path <file>", "write it here", "/etc/crictl.yaml")
     .option("--force", "replace a file that says something else");
+  program
+    .command("help [words...]")
+    .description("explain a command")
+    .usage("[command...]")
+    .action((words: string[]) => commandOf(program, words).outputHelp());
+  addManual(program);
   return program;
+}
+
+/** The commands as they are declared, for help, completion and pages; running one does nothing. */
+export function commandTree(): Command {
+  return buildProgram(
+    async () => {},
+    () => {},
+    () => {},
+  );
 }
 
 export type Declare = (usage: string, description: string, load: () => Promise<Run>) => Command;
@@ -206,12 +220,12 @@ function declarePodCommands(command: Declare): void {
   )
     .usage("[options] <file | directory | URL | - ...>")
     .option("-t, --time <seconds>", "time between the stop signal and SIGKILL", seconds);
-  command("pods", "list pods", async () => (await import("./pods.ts")).pods).addOption(outputOption());
+  command("pods", "list pods", async () => (await import("./pods.ts")).pods).addOption(listOption());
   command(
     "cronjobs",
     "list CronJobs with their next runs",
     async () => (await import("./cron-jobs.ts")).cronJobs,
-  ).addOption(outputOption());
+  ).addOption(listOption());
   command("stop <pods...>", "stop pods and leave them listed", async () => (await import("./stop.ts")).stop)
     .usage("[options] <pod...>")
     .option("-t, --time <seconds>", "time between the stop signal and SIGKILL", seconds);
@@ -226,9 +240,12 @@ function declareVolumeCommands(declare: DeclareBelow, program: Command): void {
     .command("volume")
     .description("look after the volumes that stay when their pods go: those of PersistentVolumeClaims");
   addInstanceOptions(volume);
-  declare(volume, "ls", "list them", async () => (await import("./volumes.ts")).volumes).addOption(
-    outputOption(),
-  );
+  declare(
+    volume,
+    "ls",
+    "list them, with the pods that use them and their paths",
+    async () => (await import("./volumes.ts")).volumes,
+  ).addOption(listOption());
   declare(
     volume,
     "rm <volumes...>",
@@ -240,7 +257,7 @@ function declareVolumeCommands(declare: DeclareBelow, program: Command): void {
 function declareContainerCommands(command: Declare): void {
   command("ps", "list running containers", async () => (await import("./ps.ts")).ps)
     .option("-a, --all", "also those that ended, and the pause of each pod")
-    .addOption(outputOption());
+    .addOption(listOption());
   command(
     "logs <name>",
     "print the logs of a container, or of all containers of a pod",
@@ -268,13 +285,13 @@ function declareContainerCommands(command: Declare): void {
     "inspect <name>",
     "print everything about a pod, container or image as JSON",
     async () => (await import("./inspect.ts")).inspect,
-  ).usage("[options] <pod | container | image>");
+  )
+    .usage("[options] <pod | container | image>")
+    .addOption(documentOption());
 }
 
 function declareImageCommands(command: Declare): void {
-  command("images", "list images", async () => (await import("./images.ts")).images).addOption(
-    outputOption(),
-  );
+  command("images", "list images", async () => (await import("./images.ts")).images).addOption(listOption());
   command("pull <reference>", "pull an image", async () => (await import("./pull.ts")).pull);
   command(
     "import <path>",
@@ -299,9 +316,11 @@ function declareRegistryCommands(declare: DeclareBelow, program: Command): void 
 }
 
 function addInstanceOptions(command: Command): void {
-  command
-    .option("--root <dir>", "use the daemon of the instance below this directory")
-    .option("--socket <path>", "use the daemon at this socket (PODRT_SOCKET)");
+  for (const option of [
+    new Option("--root <dir>", "use the daemon of the instance below this directory"),
+    new Option("--socket <path>", "use the daemon at this socket (PODRT_SOCKET)"),
+  ])
+    command.addOption(option.helpGroup(COMMON_OPTIONS));
 }
 
 function outputOption(): Option {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Container, ContainerState, type PodSandbox } from "../gen/runtime/v1/api_pb.ts";
 import { type Daemon, isNotFound, openDaemon, promptly } from "./client.ts";
-import { age, shortId } from "./human.ts";
+import { age, shortId, timestamp } from "./human.ts";
 import {
   containerName,
   containersOf,
@@ -10,8 +10,11 @@ import {
   podTitle,
   takeInventory,
 } from "./inventory.ts";
+import { type Listing, printRows } from "./output/print.ts";
 import type { Context } from "./program.ts";
-import { formatTable, painter } from "./table.ts";
+
+/** In the place of the image's name. */
+const PAUSE = "(pause)";
 
 interface Row {
   readonly id: string;
@@ -52,28 +55,30 @@ export async function ps({ io, socketPath, output }: Context, options: { all?: b
       return [...containers.map(rowOf), ...pause];
     }),
   );
-  if (output === "json") {
-    const objects = rows.map(({ createdAtNs, ...row }) => ({
-      ...row,
-      createdAt: new Date(Number(createdAtNs / 1_000_000n)).toISOString(),
-    }));
-    await io.out(`${JSON.stringify(objects, null, 2)}\n`);
-    return 0;
-  }
-  const paint = painter(io);
-  const cells = rows.map((row) => [
-    shortId(row.id),
-    row.name,
-    row.pod,
-    row.image,
-    row.state === "Running" && row.ready ? paint("Running", "green") : paint(stateTitle(row), "yellow"),
-    String(row.restarts),
-    row.pid === 0 ? "-" : String(row.pid),
-    age(row.createdAtNs),
-  ]);
-  await io.out(formatTable(["ID", "NAME", "POD", "IMAGE", "STATE", "RESTARTS", "PID", "AGE"], cells));
+  await printRows({ io, output }, rows, LISTING);
   return 0;
 }
+
+const LISTING: Listing<Row> = {
+  columns: [
+    { heading: "ID", cell: ({ id }, { isWide }) => (isWide ? id : shortId(id)) },
+    { heading: "NAME", cell: ({ name }) => name },
+    { heading: "POD", cell: ({ pod }) => pod },
+    { heading: "IMAGE", cell: ({ image }) => image },
+    {
+      heading: "STATE",
+      cell: (row, { paint }) =>
+        row.state === "Running" && row.ready ? paint("Running", "green") : paint(stateTitle(row), "yellow"),
+    },
+    { heading: "RESTARTS", cell: ({ restarts }) => String(restarts) },
+    { heading: "PID", cell: ({ pid }) => (pid === 0 ? "-" : String(pid)) },
+    { heading: "AGE", cell: ({ createdAtNs }) => age(createdAtNs) },
+    { heading: "CREATED", cell: ({ createdAtNs }) => timestamp(createdAtNs), wide: true },
+  ],
+  object: ({ createdAtNs, ...row }) => ({ ...row, createdAt: timestamp(createdAtNs) }),
+  // Several attempts may have ended under one name, and no command takes a pause by its name.
+  name: ({ id, name, pod, state, image }) => (state === "Running" && image !== PAUSE ? `${pod}/${name}` : id),
+};
 
 function stateTitle({ state, ready }: Row): string {
   return state === "Running" && !ready ? "Running (not ready)" : state;
@@ -104,7 +109,7 @@ async function pauseRow(daemon: Daemon, sandbox: PodSandbox, pod: string): Promi
     id: sandbox.id,
     name: `POD-${sandbox.metadata?.name ?? ""}`,
     pod,
-    image: "(pause)",
+    image: PAUSE,
     state: isReady ? "Running" : "Exited",
     ready: isReady,
     restarts: sandbox.metadata?.attempt ?? 0,

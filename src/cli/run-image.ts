@@ -3,6 +3,7 @@ import type { PodName } from "../gen/podrt/v1/podrt_pb.ts";
 import { sleep } from "../lib/deadline.ts";
 import { attachTo } from "./attach.ts";
 import { type Daemon, isNotFound, openDaemon } from "./client.ts";
+import { ExitCode } from "./exit-code.ts";
 import { followLogs } from "./follow-logs.ts";
 import { type PodEntry, podTitle, takeInventory } from "./inventory.ts";
 import type { Io } from "./io.ts";
@@ -19,8 +20,6 @@ export interface RunImageOptions extends QuickOptions, PermissionOptions {
 }
 
 const LOOK_MS = 100;
-/** As a shell reports a process that died of SIGINT. */
-const INTERRUPTED = 130;
 
 /** Runs a pod of one container and answers the exit code of that, as docker run does. */
 export async function runImage(
@@ -55,7 +54,7 @@ async function stayWith(daemon: Daemon, io: Io, name: PodName, isJoined: boolean
   let hasJoined = false;
   for (;;) {
     const pod = await podOf(daemon, name);
-    if (pod === undefined) return INTERRUPTED;
+    if (pod === undefined) return ExitCode.interrupted;
     const container = pod.kept?.containers[0];
     if (isJoined && !hasJoined && container?.state === "running") {
       hasJoined = true;
@@ -70,7 +69,7 @@ async function stayWith(daemon: Daemon, io: Io, name: PodName, isJoined: boolean
     told = trouble;
     if (io.interrupted.aborted) {
       await ignoreMissing(daemon.pods.stopPod({ namespace: pod.namespace, name: pod.name }));
-      return INTERRUPTED;
+      return ExitCode.interrupted;
     }
     await sleep(LOOK_MS, io.interrupted).catch(() => {});
   }

@@ -22,11 +22,14 @@ function width(cell: string): number {
   return Bun.stringWidth(cell);
 }
 
+/** Puts a text into a colour, or leaves it as it is. */
+export type Painter = (text: string, color: keyof typeof CODES) => string;
+
 /** Colours when the reader is a terminal and NO_COLOR (no-color.org) is not set. */
 export function painter(io: {
   readonly isTerminal: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
-}): (text: string, color: "green" | "yellow" | "red" | "blue" | "magenta" | "cyan") => string {
+}): Painter {
   if (!io.isTerminal || (io.env["NO_COLOR"] ?? "") !== "") return (text) => text;
   return (text, color) => `\u001b[${CODES[color]}m${text}\u001b[39m`;
 }

@@ -1,29 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Volume } from "../gen/podrt/v1/podrt_pb.ts";
 import { openDaemon, promptly } from "./client.ts";
-import { age } from "./human.ts";
+import { age, timestamp } from "./human.ts";
 import { podTitle } from "./inventory.ts";
+import { type Listing, printRows } from "./output/print.ts";
 import type { Context } from "./program.ts";
-import { formatTable } from "./table.ts";
 
 /** Lists the volumes that stay when their pods go. */
 export async function volumes({ io, socketPath, output }: Context): Promise<number> {
   using daemon = openDaemon(socketPath);
   const { volumes: all } = await daemon.pods.listVolumes({}, promptly());
-  if (output === "json") {
-    const objects = all.map(({ namespace, name, path, pods }) => ({ namespace, name, path, pods }));
-    await io.out(`${JSON.stringify(objects, null, 2)}\n`);
-    return 0;
-  }
-  const rows = all.map(({ namespace, name, path, createdAtNs, pods }) => [
-    name,
-    namespace,
-    age(createdAtNs),
-    pods.length === 0 ? "-" : pods.join(","),
-    path,
-  ]);
-  await io.out(formatTable(["NAME", "NAMESPACE", "AGE", "PODS", "PATH"], rows));
+  await printRows({ io, output }, all, LISTING);
   return 0;
 }
+
+const LISTING: Listing<Volume> = {
+  columns: [
+    { heading: "NAME", cell: ({ name }) => name },
+    { heading: "NAMESPACE", cell: ({ namespace }) => namespace },
+    { heading: "AGE", cell: ({ createdAtNs }) => age(createdAtNs) },
+    { heading: "PODS", cell: ({ pods }) => pods.join(",") || "-" },
+    { heading: "PATH", cell: ({ path }) => path },
+    { heading: "CREATED", cell: ({ createdAtNs }) => timestamp(createdAtNs), wide: true },
+  ],
+  object: ({ namespace, name, path, pods }) => ({ namespace, name, path, pods }),
+  name: podTitle,
+};
 
 /** Deletes volumes, each `NAME` or `NAMESPACE/NAME`, with all that is in them. */
 export async function removeVolumes({ io, socketPath }: Context, names: readonly string[]): Promise<number> {

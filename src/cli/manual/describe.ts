@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Command, Option } from "commander";
+import { ENTRIES } from "./entries.ts";
+
+/** A command as its help, its manual page and the reference tell of it. */
+export interface CommandDescription {
+  /** Its words after the program's name; empty for the program itself. */
+  readonly words: readonly string[];
+  /** One sentence without a capital or a full stop. */
+  readonly summary: string;
+  /** Each way to write it, from `podrt` on. */
+  readonly usages: readonly string[];
+  readonly group: string;
+  readonly optionGroups: readonly OptionGroup[];
+  readonly examples: readonly (readonly [command: string, what: string])[];
+  /** Whether it does something by itself, rather than only by what is below it. */
+  readonly canRun: boolean;
+  /** What is below it. */
+  readonly commands: readonly CommandDescription[];
+}
+
+export interface OptionGroup {
+  /** As help heads it, with a colon. */
+  readonly heading: string;
+  readonly options: readonly OptionDescription[];
+}
+
+export interface OptionDescription {
+  /** `-o, --output <format>`. */
+  readonly flags: string;
+  readonly text: string;
+  /** What it can be, where that is a list. */
+  readonly choices: readonly string[];
+  /** As one would type it; undefined where there is none. */
+  readonly fallback: string | undefined;
+}
+
+/** Tells of a command and of all below it, hidden ones left out. */
+export function describeCommand(command: Command): CommandDescription {
+  const words = wordsOf(command);
+  const help = command.createHelp();
+  const name = ["podrt", ...words].join(" ");
+  const usage = command.usage();
+  return {
+    words,
+    summary: command.description(),
+    usages: usage.split(/\n\s*/).map((one) => (one.startsWith("podrt ") ? one : `${name} ${one}`.trim())),
+    group: command.helpGroup(),
+    optionGroups: grouped(help.visibleOptions(command)),
+    examples: Object.entries(ENTRIES[words.join(" ")]?.examples ?? {}),
+    canRun: command.commands.length === 0 || command.registeredArguments.length > 0,
+    commands: help.visibleCommands(command).map(describeCommand),
+  };
+}
+
+/** A command's words after the program's name. */
+export function wordsOf(command: Command): string[] {
+  return command.parent === null ? [] : [...wordsOf(command.parent), command.name()];
+}
+
+/** All that can be run, in the order of the tree. */
+export function runnable(command: CommandDescription): CommandDescription[] {
+  return [...(command.canRun ? [command] : []), ...command.commands.flatMap(runnable)];
+}
+
+function grouped(options: readonly Option[]): OptionGroup[] {
+  const headings = [...new Set(options.map(headingOf))];
+  return headings.map((heading) => ({
+    heading,
+    options: options.filter((option) => headingOf(option) === heading).map(describeOption),
+  }));
+}
+
+function headingOf({ helpGroupHeading }: Option): string {
+  return helpGroupHeading ?? "Options:";
+}
+
+function describeOption({ flags, description, argChoices, defaultValue }: Option): OptionDescription {
+  return {
+    flags,
+    text: description,
+    choices: argChoices ?? [],
+    fallback: defaultValue === undefined ? undefined : String(defaultValue),
+  };
+}

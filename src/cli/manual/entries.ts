@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** What the manual says of a command beside its declaration. */
+export interface Entry {
+  /** The heading of `podrt --help` under which it stands; undefined for what is below another command. */
+  readonly group?: Group;
+  /** Command lines as one would type them, each with what it is for; at least one for what can be run. */
+  readonly examples: Readonly<Record<string, string>>;
+}
+
+/** The headings of `podrt --help`, in their order. */
+export const GROUPS = [
+  "Pods:",
+  "Containers:",
+  "Explaining:",
+  "Images and storage:",
+  "The machine:",
+  "This program:",
+] as const;
+
+export type Group = (typeof GROUPS)[number];
+
+/** Every command by its words, as in `volume rm`. A command that is missing here fails a test. */
+export const ENTRIES: Readonly<Record<string, Entry>> = {
+  run: {
+    group: "Pods:",
+    examples: {
+      "podrt run pod.yaml": "run the pods of a manifest, show their logs, and remove them with Ctrl-C",
+      "podrt run --detach --wait 60 ./manifests":
+        "leave those of a directory running, once every container runs",
+      "podrt run --allow-host-path=/srv/www:ro site.yaml": "let a manifest read one directory of the machine",
+      "podrt run --rm -it busybox sh": "a shell in a pod of one image, which goes with it",
+      "podrt run -d --name web -p 8080:80 nginx": "a web server at port 8080 of the machine",
+      "podrt run --rm --pod web busybox wget -qO- http://127.0.0.1/":
+        "one more container in a pod that is there",
+    },
+  },
+  apply: {
+    group: "Pods:",
+    examples: {
+      "podrt apply pod.yaml": "make the pods as the file has them now",
+      "podrt apply -A ./manifests": "those of a directory, which may have what they ask of the machine",
+    },
+  },
+  down: {
+    group: "Pods:",
+    examples: {
+      "podrt down pod.yaml": "remove the pods of a file",
+      "podrt down -t 5 ./manifests": "give each five seconds to end by itself",
+    },
+  },
+  pods: {
+    group: "Pods:",
+    examples: {
+      "podrt pods": "what runs, and why something does not",
+      "podrt pods -o wide": "with the whole ids and messages",
+      "podrt pods -o 'template={.name} {.ip}'": "the address of each",
+    },
+  },
+  cronjobs: {
+    group: "Pods:",
+    examples: {
+      "podrt cronjobs": "when each comes next",
+      "podrt cronjobs -o yaml": "the same for a program",
+    },
+  },
+  stop: {
+    group: "Pods:",
+    examples: {
+      "podrt stop web": "stop a pod and leave it listed",
+      "podrt stop -t 0 web db": "kill two at once",
+    },
+  },
+  rm: {
+    group: "Pods:",
+    examples: {
+      "podrt rm web": "remove a pod that has ended",
+      "podrt rm -f web": "one that runs, too",
+      "podrt rm -f 4f9c": "by the beginning of its id",
+      "podrt rm -f $(podrt pods -o name)": "all of them",
+    },
+  },
+  ps: {
+    group: "Containers:",
+    examples: {
+      "podrt ps": "the containers that run",
+      "podrt ps -a": "those that ended, too, and the pause of each pod",
+      "podrt ps -o 'template={.pod}/{.name} {.pid}'": "the process of each",
+    },
+  },
+  logs: {
+    group: "Containers:",
+    examples: {
+      "podrt logs web": "what all containers of a pod wrote",
+      "podrt logs -f --tail 20 web/nginx": "follow one container, from its last lines on",
+    },
+  },
+  exec: {
+    group: "Containers:",
+    examples: {
+      "podrt exec -it web/nginx -- sh": "a shell in a container",
+      "podrt exec web -- nginx -t": "one command; its exit code is podrt's",
+    },
+  },
+  attach: {
+    group: "Containers:",
+    examples: { "podrt attach web/shell": "join its terminal; Ctrl-P Ctrl-Q leaves it running" },
+  },
+  inspect: {
+    group: "Containers:",
+    examples: {
+      "podrt inspect web": "all that is known of a pod",
+      "podrt inspect nginx:1.27": "of an image",
+    },
+  },
+  explain: {
+    group: "Explaining:",
+    examples: {
+      "podrt explain pod.yaml": "what a run would do",
+      "podrt explain --calls pod.yaml": "down to each system call",
+    },
+  },
+  why: {
+    group: "Explaining:",
+    examples: {
+      "podrt why web": "why a pod and its containers are as they are",
+      "podrt why web/nginx -o json": "the same of one container, for a program",
+    },
+  },
+  policy: {
+    group: "Explaining:",
+    examples: { "podrt policy web": "what its containers were to be allowed, and what they got" },
+  },
+  doctor: {
+    group: "Explaining:",
+    examples: {
+      "podrt doctor": "what is amiss with the machine and with podrt's own",
+      "podrt doctor --fix": "remove what nobody owns any more",
+    },
+  },
+  images: {
+    group: "Images and storage:",
+    examples: { "podrt images": "what is here", "podrt images -o name": "only the names, for a script" },
+  },
+  pull: {
+    group: "Images and storage:",
+    examples: {
+      "podrt pull nginx": "from docker.io",
+      "podrt pull registry.local:5000/team/app:1.4": "from a registry of one's own",
+    },
+  },
+  import: {
+    group: "Images and storage:",
+    examples: {
+      "podrt import image.tar": "an archive as docker save or skopeo writes it",
+      "podrt import --name team/app:dev ./layout": "a directory of an OCI layout, under this name",
+    },
+  },
+  registry: { group: "Images and storage:", examples: {} },
+  "registry check": {
+    examples: {
+      "podrt registry check docker.io": "whether images can be pulled from there, and where it fails",
+      "podrt registry check registry.local:5000 -o json": "the same for a program",
+    },
+  },
+  volume: { group: "Images and storage:", examples: {} },
+  "volume ls": {
+    examples: {
+      "podrt volume ls": "the volumes and who uses them",
+      "podrt volume ls -o 'template={.path}'": "where each is",
+    },
+  },
+  "volume rm": {
+    examples: {
+      "podrt volume rm data": "delete the volume of the claim `data`",
+      "podrt volume rm shop/data": "that of the namespace `shop`",
+    },
+  },
+  serve: {
+    group: "The machine:",
+    examples: {
+      "podrt serve": "the daemon of the machine, at /run/podrt/podrt.sock",
+      "podrt serve --root /tmp/try": "an instance of its own, with all it has below one directory",
+    },
+  },
+  pause: {
+    group: "The machine:",
+    examples: { "podrt pause -v": "which pause this is" },
+  },
+  setup: { group: "The machine:", examples: {} },
+  "setup crictl": {
+    examples: {
+      "podrt setup crictl": "have crictl ask podrt",
+      "podrt setup crictl --path crictl.yaml": "write the file elsewhere",
+    },
+  },
+  debug: { group: "The machine:", examples: {} },
+  "debug dump": { examples: { "podrt debug dump >dump.json": "what one needs at night, in one file" } },
+  version: {
+    group: "This program:",
+    examples: { "podrt version": "of this program and of the daemon" },
+  },
+  help: {
+    group: "This program:",
+    examples: { "podrt help run": "explain a command", "podrt help volume rm": "one below another" },
+  },
+};

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+import { EXIT_CODES } from "../exit-code.ts";
+import { FORMATS } from "../output/format.ts";
+
+/** What holds for all commands: a section of the reference and of podrt(1). */
+export interface Topic {
+  readonly title: string;
+  /** Paragraphs; what is in backticks is literal. */
+  readonly text: readonly string[];
+  /** Terms with what they mean. */
+  readonly items?: readonly (readonly [term: string, text: string])[];
+}
+
+export const TOPICS: readonly Topic[] = [
+  {
+    title: "Names",
+    text: [
+      "A pod is meant by its name, by `NAMESPACE/NAME`, or by the beginning of its sandbox's id; a container by `POD/CONTAINER`, " +
+        "by its name where only one pod has such a one, or by the beginning of its id. Where that could be several, the command " +
+        "does nothing and lists them.",
+    ],
+  },
+  {
+    title: "Output",
+    text: [
+      "Commands that list take one of these with `-o`; those that print one document take `json`, `yaml` or a template. " +
+        "What `json` shows is what a template can name.",
+      'In a template `{.name}` is a value, `{.list[0].name}` one of a list, `{.labels["a.b"]}` one with dots in its name, and ' +
+        "`{.}` all of it; `\\n` and `\\t` are line feed and tab, and `\\{`, `\\}`, `\\\\` stand for themselves. Objects and lists are " +
+        "shown as JSON. A name that is not there is an error which names those that are.",
+      "Results go to standard output; progress, questions and complaints to standard error. Colours, questions and lines that " +
+        "are redrawn are for terminals only.",
+    ],
+    items: FORMATS,
+  },
+  {
+    title: "Exit codes",
+    text: ["These do not change from one version to another."],
+    items: [
+      ...EXIT_CODES.map(([code, meaning]) => [String(code), meaning] as const),
+      ["any other", "of `exec`, `attach` and `run` of an image: the code of the program that they ran"],
+    ],
+  },
+  {
+    title: "Environment",
+    text: [],
+    items: [
+      ["PODRT_SOCKET", "the daemon's socket, where neither `--socket` nor `--root` names one"],
+      ["NO_COLOR", "no colours, whatever it says; https://no-color.org"],
+    ],
+  },
+];
