@@ -6,7 +6,11 @@
 #   rbp  the frame, from _start to the end      rbx, r12, r14, r15  the engine's
 #   r13  requests: size of the mapped program, 0 when none; reaping: number of exits in this round
 
-	.include "elf.x86_64.S"
+	.intel_syntax noprefix
+
+	.equ	ELF_MACHINE, 62			# EM_X86_64
+	.equ	LARGEST_PAGE, 0x1000
+	.include "elf.S"
 	.include "engine.x86_64.S"
 
 	.equ	SOCKET, 3

@@ -4,7 +4,11 @@
 # sleeps. Every signal stays blocked and is taken with rt_sigtimedwait, so there is no handler, no
 # trampoline and no race between a check and the sleep. Contract: README.md.
 
-	.include "elf.x86_64.S"
+	.intel_syntax noprefix
+
+	.equ	ELF_MACHINE, 62			# EM_X86_64
+	.equ	LARGEST_PAGE, 0x1000
+	.include "elf.S"
 
 	.equ	SYS_write, 1
 	.equ	SYS_rt_sigaction, 13

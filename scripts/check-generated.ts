@@ -14,14 +14,20 @@ try {
   const freshDir = join(scratchDir, "src/gen");
   const bin = join(projectDir, "node_modules/.bin");
   run(join(bin, "buf"), "generate", "proto", "--template", "proto/buf.gen.yaml", "-o", scratchDir);
-  run(process.execPath, "scripts/assemble.ts", join(freshDir, "machine-code.ts"));
+  run(process.execPath, "scripts/assemble.ts", freshDir);
   const stale = [...new Set([...filesBelow(generatedDir), ...filesBelow(freshDir)])]
     .sort()
+    .filter((file) => canBeMade(file))
     .filter((file) => contentOf(join(generatedDir, file)) !== contentOf(join(freshDir, file)));
   for (const file of stale) console.error(`src/gen/${file} is not what its source gives: run make gen`);
   if (stale.length > 0) process.exitCode = 1;
 } finally {
   rmSync(scratchDir, { recursive: true });
+}
+
+/** Code for another machine needs its assembler, which few have. */
+function canBeMade(file: string): boolean {
+  return file !== "machine-code-aarch64.ts" || Bun.which("aarch64-linux-gnu-as") !== null;
 }
 
 function run(program: string, ...args: string[]): void {
