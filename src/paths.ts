@@ -12,6 +12,8 @@ export interface Paths {
   readonly containersDir: string;
   /** Downloads in flight; emptied at start. */
   readonly ingestDir: string;
+  /** Of blobs whose pull was interrupted. */
+  readonly partialDir: string;
   /** A directory for each checkpoint or restore under way; what a daemon that died left is removed at start. */
   readonly checkpointsDir: string;
   /** Damaged rows and databases, put aside for people to look at. */
@@ -68,6 +70,7 @@ function layout(
     layersDir: join(stateDir, "layers"),
     containersDir: join(stateDir, "containers"),
     ingestDir: join(stateDir, "ingest"),
+    partialDir: join(stateDir, "partial"),
     quarantineDir: join(stateDir, "quarantine"),
     checkpointsDir: join(stateDir, "checkpoints"),
     runDir,

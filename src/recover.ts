@@ -62,7 +62,7 @@ export async function recover(runtime: Runtime): Promise<void> {
   const live = runtime.sandboxes.list().filter((record) => record.networkAttached);
   await runtime.network.reconcile(new Set(live.map(({ id }) => id)));
   await finishBegun(runtime);
-  await runtime.images.collect(() => imagesInUse(runtime));
+  await runtime.images.collect(() => imagesInUse(runtime), "setAside");
 }
 
 /**

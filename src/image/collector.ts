@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { messageOf } from "../errors.ts";
+import { messageOf, PodrtError } from "../errors.ts";
 import { collect } from "../gc/collect.ts";
 import { createLeases, type Lease } from "../gc/leases.ts";
 import { sleep } from "../lib/deadline.ts";
@@ -10,14 +10,22 @@ import type { ImageRecords } from "./image-records.ts";
 
 /** Removes the blobs and layers nobody needs, one sweep at a time, and keeps off what is being brought in. */
 export interface Collector {
-  /** Sweeps all that is unreachable, or of that the `candidates`. */
-  sweep(inUse: () => Set<string>, candidates?: ReadonlySet<string>): Promise<void>;
+  /** Sweeps all that is unreachable, or of that what `options` says. */
+  sweep(inUse: () => Set<string>, options?: SweepOptions): Promise<void>;
   /** Sweeps everything, and waits for that no longer than `waitMs`; it goes on behind the caller's back. */
   sweepSoon(waitMs: number): Promise<void>;
-  /** Runs `work` under a lease; what it had brought in is removed again when it fails. */
-  leased<T>(work: (lease: Lease) => Promise<T>): Promise<T>;
+  /** Runs `work` under a lease; what it had brought in is removed again when it fails, blobs as `blobs` says. */
+  leased<T>(work: (lease: Lease) => Promise<T>, blobs?: BlobFate): Promise<T>;
   /** Runs `work` while nothing at all is swept. */
   hold<T>(work: () => Promise<T>): Promise<T>;
+}
+
+/** Whether blobs may be found again by the next download of them: see ContentStore.setAside. */
+export type BlobFate = "remove" | "setAside";
+
+export interface SweepOptions {
+  readonly candidates?: ReadonlySet<string>;
+  readonly blobs?: BlobFate;
 }
 
 export interface CollectorDeps {
@@ -39,25 +47,25 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
   let isSweepDue = false;
   let lastSweep: Promise<unknown> = Promise.resolve();
 
-  const sweepNow = async (inUseImageIds: () => Set<string>, candidates?: ReadonlySet<string>) => {
+  const sweepNow = async (inUseImageIds: () => Set<string>, options: SweepOptions) => {
     if (holds > 0) {
       isSweepDue = true;
       return;
     }
     records.forget(inUseImageIds());
     for (let attempt = 1; attempt <= SWEEP_ATTEMPTS; attempt++) {
-      if (await sweepOnce(candidates)) return;
+      if (await sweepOnce(options)) return;
     }
   };
 
   /** True when everything that nobody needs is gone. */
-  const sweepOnce = async (candidates: ReadonlySet<string> | undefined): Promise<boolean> => {
+  const sweepOnce = async ({ candidates, blobs = "remove" }: SweepOptions): Promise<boolean> => {
     let isComplete = true;
     const removed = await collect({
       graph: records,
       leases,
       stores: [
-        { kind: "blob", list: content.list, remove: content.remove },
+        { kind: "blob", list: content.list, remove: content[blobs] },
         { kind: "layer", list: () => snapshotter.listLayers(), remove: (id) => snapshotter.removeLayer(id) },
       ],
       ...(candidates === undefined ? {} : { candidates }),
@@ -70,8 +78,8 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
     return isComplete;
   };
 
-  const sweep: Collector["sweep"] = (inUseImageIds, candidates) => {
-    const done = lastSweep.then(() => sweepNow(inUseImageIds, candidates));
+  const sweep: Collector["sweep"] = (inUseImageIds, options = {}) => {
+    const done = lastSweep.then(() => sweepNow(inUseImageIds, options));
     lastSweep = done.catch(() => {});
     return done;
   };
@@ -85,14 +93,14 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
   return {
     sweep,
     sweepSoon,
-    async leased(work) {
+    async leased(work, blobs = "remove") {
       const lease = leases.open();
       try {
         return await work(lease);
       } catch (error) {
         lease.release();
         // The work's own error is the one to report; what cannot be removed now is swept later.
-        await sweep(inUse, lease.nodes).catch(() => {});
+        await sweep(inUse, { candidates: lease.nodes, blobs: blobsAfter(error, blobs) }).catch(() => {});
         throw error;
       } finally {
         lease.release();
@@ -115,4 +123,14 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
       }
     },
   };
+}
+
+/** Content that is wrong is of no use again, and on a full disk room is needed more. */
+function blobsAfter(error: unknown, wanted: BlobFate): BlobFate {
+  const isUseless =
+    error instanceof PodrtError &&
+    (error.kind === "FailedPrecondition" ||
+      error.kind === "InvalidArgument" ||
+      error.kind === "ResourceExhausted");
+  return isUseless ? "remove" : wanted;
 }

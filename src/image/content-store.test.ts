@@ -9,7 +9,11 @@ import { type ContentStore, openContentStore } from "./content-store.ts";
 
 let directory: string;
 let store: ContentStore;
-const paths = () => ({ blobsDir: join(directory, "blobs"), ingestDir: join(directory, "ingest") });
+const paths = () => ({
+  blobsDir: join(directory, "blobs"),
+  ingestDir: join(directory, "ingest"),
+  partialDir: join(directory, "partial"),
+});
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "podrt-content-"));

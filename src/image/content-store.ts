@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
-import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { FailedPreconditionError, InternalError, messageOf, NotFoundError, PodrtError } from "../errors.ts";
+import { type ErrorKind, FailedPreconditionError, NotFoundError, PodrtError } from "../errors.ts";
 import { storageError } from "../lib/storage-error.ts";
 import { DIGEST_ALGORITHMS, type DigestAlgorithm, matchesDigest, parseDigest } from "../oci/digest.ts";
 import type { Paths } from "../paths.ts";
+import { openPartialBlobs } from "./partial-blobs.ts";
+import { type Received, receive } from "./receive-blob.ts";
 
 /**
  * Blobs by digest, one file each below `blobsDir/ALGORITHM/`. A blob is there whole and verified, or
@@ -27,7 +29,18 @@ export interface ContentStore {
     content: AsyncIterable<Uint8Array>,
     expected: { digest?: string; sizeBytes?: number },
     signal?: AbortSignal,
-  ): Promise<{ digest: string; sizeBytes: number }>;
+  ): Promise<Received>;
+  /**
+   * Takes in a blob that `open` answers the bytes of, from an offset on. What has come of it is kept when that fails or
+   * is aborted, also where the daemon is killed, and the next call begins behind it; it is not called where nothing is
+   * missing. What was kept and does not lead to the digest is thrown away, and the blob taken in from its beginning.
+   * Errors are those of `ingest`.
+   */
+  download(
+    open: (offset: number) => AsyncIterable<Uint8Array>,
+    expected: Received,
+    signal?: AbortSignal,
+  ): Promise<void>;
   /** The whole blob, verified again; FailedPreconditionError past `limitBytes` or when damaged on disk. */
   read(digest: string, limitBytes: number): Promise<Uint8Array>;
   /** Whether a blob is present and hashes to its digest; reads all of it. */
@@ -37,17 +50,16 @@ export interface ContentStore {
    * resolves, so is what it took on disk.
    */
   remove(digest: string): Promise<void>;
+  /** Removes a blob so that `download` may find it again within a day, unless room is needed. */
+  setAside(digest: string): Promise<void>;
   list(): string[];
 }
 
-/** Content whose size nobody announced is refused past this. */
-const UNANNOUNCED_LIMIT_BYTES = 64 * 2 ** 30;
-/** Chunks are gathered to this size before they are written. */
-const WRITE_BYTES = 1 << 20;
+const READ_BYTES = 1 << 20;
 
-/** Opens the store, and throws away what an earlier daemon had half received. */
-export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir">): ContentStore {
-  const { blobsDir, ingestDir } = paths;
+/** Opens the store, and throws away what an earlier daemon had half received but cannot be gone on with. */
+export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir" | "partialDir">): ContentStore {
+  const { blobsDir, ingestDir, partialDir } = paths;
   rmSync(ingestDir, { recursive: true, force: true });
   mkdirSync(ingestDir, { recursive: true, mode: 0o700 });
   for (const algorithm of algorithms())
@@ -77,6 +89,49 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir">): 
     }
   };
 
+  /** It is gone when the call returns; when the promise resolves, so is what it took on disk. */
+  const discard = async (file: string): Promise<void> => {
+    const aside = join(ingestDir, randomBytes(12).toString("hex"));
+    try {
+      renameSync(file, aside);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+      throw storageError(`remove ${file}`, error);
+    }
+    // Unlinking a large file takes a fifth of a second a GiB: not on this thread. What never can be
+    // unlinked goes when the store is next opened.
+    doomed.add(aside);
+    await unlinkDoomed();
+  };
+  const partial = openPartialBlobs(partialDir, discard);
+  /** Gives the blob its name. */
+  const take = async (file: string, received: Received, wanted: string | undefined) => {
+    if (wanted !== undefined && received.digest !== wanted) {
+      throw new FailedPreconditionError(
+        `the content has the wrong digest ${received.digest} where ${wanted} was announced`,
+      );
+    }
+    await rename(file, path(received.digest));
+    await syncDirectory(dirname(path(received.digest)));
+    return received;
+  };
+  /** The error in podrt's words; on a full disk nothing is kept for later. */
+  const failed = async (error: unknown, file: string) => {
+    const failure = storeError(error, file);
+    if (isKind(failure, "ResourceExhausted")) await partial.clear();
+    return failure;
+  };
+  const ingest: ContentStore["ingest"] = async (content, { digest, sizeBytes }, signal) => {
+    const file = join(ingestDir, randomBytes(12).toString("hex"));
+    try {
+      const algorithm = digest === undefined ? "sha256" : parseDigest(digest).algorithm;
+      return await take(file, await receive(file, () => content, { algorithm, sizeBytes, signal }), digest);
+    } catch (error) {
+      doomed.add(file);
+      await unlinkDoomed();
+      throw await failed(error, file);
+    }
+  };
   return {
     path,
     has: (digest) => sizeOf(digest) !== undefined,
@@ -85,23 +140,29 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir">): 
       if (size === undefined) throw missing(digest);
       return size;
     },
-    async ingest(content, expected, signal) {
-      const algorithm = expected.digest === undefined ? "sha256" : parseDigest(expected.digest).algorithm;
-      const temporary = join(ingestDir, randomBytes(12).toString("hex"));
-      try {
-        const received = await receive(temporary, content, algorithm, expected.sizeBytes, signal);
-        if (expected.digest !== undefined && received.digest !== expected.digest) {
-          throw new FailedPreconditionError(
-            `the content has the wrong digest ${received.digest} where ${expected.digest} was announced`,
+    ingest,
+    async download(open, { digest, sizeBytes }, signal) {
+      using claim = partial.claim(digest);
+      // Another registry is sending the same blob.
+      if (claim === undefined) return void (await ingest(open(0), { digest, sizeBytes }, signal));
+      const { file } = claim;
+      const { algorithm } = parseDigest(digest);
+      for (;;) {
+        const keptBytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+        try {
+          await take(
+            file,
+            await receive(file, open, { algorithm, sizeBytes, signal, isResumed: true }),
+            digest,
           );
+          return;
+        } catch (error) {
+          const failure = storeError(error, file);
+          const isWrong = isKind(failure, "FailedPrecondition");
+          if (isWrong || isKind(failure, "ResourceExhausted", "Internal")) await discard(file);
+          // What was kept may be what was wrong.
+          if (!isWrong || keptBytes === 0) throw await failed(failure, file);
         }
-        await rename(temporary, path(received.digest));
-        await syncDirectory(dirname(path(received.digest)));
-        return received;
-      } catch (error) {
-        doomed.add(temporary);
-        await unlinkDoomed();
-        throw storeError(error, temporary);
       }
     },
     async read(digest, limitBytes) {
@@ -125,25 +186,17 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir">): 
       const { algorithm, hex } = parseDigest(digest);
       const hash = createHash(algorithm);
       try {
-        for await (const chunk of createReadStream(path(digest), { highWaterMark: WRITE_BYTES }))
+        for await (const chunk of createReadStream(path(digest), { highWaterMark: READ_BYTES }))
           hash.update(chunk);
       } catch {
         return false;
       }
       return hash.digest("hex") === hex;
     },
-    remove(digest) {
-      const aside = join(ingestDir, randomBytes(12).toString("hex"));
-      try {
-        renameSync(path(digest), aside);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === "ENOENT") return Promise.resolve();
-        throw new InternalError(`cannot remove blob ${digest}: ${messageOf(error)}`, { cause: error });
-      }
-      // Unlinking a large file takes a fifth of a second a GiB: not on this thread. What never can be
-      // unlinked goes when the store is next opened.
-      doomed.add(aside);
-      return unlinkDoomed();
+    remove: (digest) => discard(path(digest)),
+    async setAside(digest) {
+      const isThere = sizeOf(digest) !== undefined;
+      if (isThere && !partial.adopt(digest, path(digest))) await discard(path(digest));
     },
     list: () =>
       algorithms().flatMap((algorithm) =>
@@ -156,59 +209,6 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir">): 
 
 function algorithms(): DigestAlgorithm[] {
   return Object.keys(DIGEST_ALGORITHMS) as DigestAlgorithm[];
-}
-
-/** Writes `content` to a new file, hashing it, and syncs the file. */
-async function receive(
-  file: string,
-  content: AsyncIterable<Uint8Array>,
-  algorithm: DigestAlgorithm,
-  sizeBytes: number | undefined,
-  signal: AbortSignal | undefined,
-): Promise<{ digest: string; sizeBytes: number }> {
-  const hash = createHash(algorithm);
-  const limitBytes = sizeBytes ?? UNANNOUNCED_LIMIT_BYTES;
-  const handle = await open(file, "wx", 0o600);
-  try {
-    let received = 0;
-    let pending: Uint8Array[] = [];
-    let pendingBytes = 0;
-    const flush = async () => {
-      await writeAll(handle, pending);
-      pending = [];
-      pendingBytes = 0;
-    };
-    for await (const chunk of content) {
-      signal?.throwIfAborted();
-      received += chunk.length;
-      if (received > limitBytes) {
-        throw new FailedPreconditionError(`the content is longer than the ${limitBytes} bytes announced`);
-      }
-      hash.update(chunk);
-      pending.push(chunk);
-      pendingBytes += chunk.length;
-      if (pendingBytes >= WRITE_BYTES) await flush();
-    }
-    await flush();
-    if (sizeBytes !== undefined && received !== sizeBytes) {
-      throw new FailedPreconditionError(
-        `the content ends after ${received} bytes where ${sizeBytes} were announced`,
-      );
-    }
-    signal?.throwIfAborted();
-    await handle.sync();
-    return { digest: `${algorithm}:${hash.digest("hex")}`, sizeBytes: received };
-  } finally {
-    await handle.close();
-  }
-}
-
-async function writeAll(handle: FileHandle, chunks: readonly Uint8Array[]): Promise<void> {
-  let rest = chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);
-  while (rest.length > 0) {
-    const { bytesWritten } = await handle.write(rest, 0, rest.length);
-    rest = rest.subarray(bytesWritten);
-  }
 }
 
 /** Makes the rename itself survive a power loss. */
@@ -225,4 +225,8 @@ async function syncDirectory(directory: string): Promise<void> {
 function storeError(error: unknown, file: string): unknown {
   if (error instanceof PodrtError || (error as NodeJS.ErrnoException)?.syscall === undefined) return error;
   return storageError(`write ${file}`, error);
+}
+
+function isKind(error: unknown, ...kinds: readonly ErrorKind[]): boolean {
+  return error instanceof PodrtError && kinds.includes(error.kind);
 }

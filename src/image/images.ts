@@ -9,12 +9,13 @@ import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Damage } from "../state/damage.ts";
 import type { Table } from "../state/table.ts";
 import { pulls as pullCount, pullDuration } from "../telemetry/daemon-families.ts";
-import { createCollector, SWEEP_WAIT_MS } from "./collector.ts";
+import { type BlobFate, createCollector, SWEEP_WAIT_MS } from "./collector.ts";
 import { type ImagePlan, nodesOf, planImage, requirePresent, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
 import { type ImageNames, type ImageRecord, openImageRecords } from "./image-records.ts";
-import { createPuller, type PullProgress } from "./pull.ts";
+import { createPuller } from "./pull.ts";
 import { abortError, imageError } from "./pull-error.ts";
+import type { PullProgress } from "./pull-progress.ts";
 import { credentialsFor, fingerprintOf, type RegistryAuth } from "./registry-auth.ts";
 import { type FlightContext, SingleFlight } from "./single-flight.ts";
 import { takeOutDamage, takeOutLayers } from "./take-out-damage.ts";
@@ -62,8 +63,13 @@ export interface Images {
   usage(): Promise<{ mountpoint: string; usedBytes: number; inodesUsed: number }>;
   /** Looks at everything on disk; an image that is damaged is taken out of sight, so that it is pulled again. */
   verify(): Promise<void>;
-  /** Removes the blobs and layers that neither an image has nor a container of a removed image. */
-  collect(inUseImageIds: () => Set<string>): Promise<void>;
+  /**
+   * Removes the blobs and layers that neither an image has nor a container of a removed image. After a daemon was
+   * killed blobs may be those of a pull that it had under way: they are set aside for the next.
+   */
+  collect(inUseImageIds: () => Set<string>, blobs?: BlobFate): Promise<void>;
+  /** The pulls that are under way now, each as it was last reported. */
+  pulling(): PullProgress[];
 }
 
 export interface ImagesDeps {
@@ -102,15 +108,22 @@ export function openImages(deps: ImagesDeps): Images {
     return record;
   };
   hideBroken();
+  /** By their keys in `pulls`. */
+  const underWay = new Map<string, PullProgress>();
 
   const pullOnce = (
+    key: string,
     reference: Reference,
     auth: RegistryAuth | undefined,
-    { signal, report }: FlightContext<PullProgress>,
+    { signal, report: tell }: FlightContext<PullProgress>,
   ): Promise<ImageRecord> =>
     collector
       .leased(async (lease) => {
         const name = formatReference(reference);
+        const report = (progress: PullProgress) => {
+          underWay.set(key, progress);
+          tell(progress);
+        };
         const repository = repositoryOf(reference);
         const pull = puller.open({ reference, name, auth, signal, report, lease });
         if (records.find(name) !== undefined) {
@@ -124,8 +137,11 @@ export function openImages(deps: ImagesDeps): Images {
           repoTags: reference.tag === undefined ? [] : [name],
           repoDigests: [`${repository}@${plan.rootDigest}`],
         });
-      })
-      .finally(hideBroken);
+      }, "setAside")
+      .finally(() => {
+        underWay.delete(key);
+        hideBroken();
+      });
 
   return {
     find: records.find,
@@ -142,7 +158,7 @@ export function openImages(deps: ImagesDeps): Images {
         pullDuration.observe((performance.now() - startedAtMs) / 1000);
       };
       try {
-        const record = await pulls.run(key, (context) => pullOnce(reference, auth, context), {
+        const record = await pulls.run(key, (context) => pullOnce(key, reference, auth, context), {
           signal,
           onProgress,
         });
@@ -202,7 +218,8 @@ export function openImages(deps: ImagesDeps): Images {
       }
       await deps.table.sync();
     },
-    collect: (inUseImageIds) => collector.sweep(inUseImageIds),
+    collect: (inUseImageIds, blobs = "remove") => collector.sweep(inUseImageIds, { blobs }),
+    pulling: () => [...underWay.values()],
   };
 }
 

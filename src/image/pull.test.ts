@@ -11,7 +11,7 @@ import {
 import { appV1, appV2, startImageInstance } from "../../test/fixtures/image-instance.ts";
 import { DeadlineExceededError, InvalidArgumentError } from "../errors.ts";
 import { digestOf } from "../oci/digest.ts";
-import type { PullProgress } from "./pull.ts";
+import type { PullProgress } from "./pull-progress.ts";
 
 const OTHER = process.arch === "x64" ? "arm64" : "amd64";
 const HOST_ARCHITECTURE = process.arch === "x64" ? "amd64" : process.arch;
@@ -64,7 +64,15 @@ test("an image is pulled, unpacked from the bottom up and recorded", async () =>
     totalBytes: total,
     layersDone: 2,
     layersTotal: 2,
+    layers: appV1.layers.map(({ digest, bytes }) => {
+      const size = bytes.length;
+      return { digest, state: "done", doneBytes: size, keptBytes: 0, totalBytes: size };
+    }),
   });
+  const states = progress.map(({ layers }) => layers[0]?.state);
+  const told = states.filter((state, position) => state !== states[position - 1]);
+  expect(told).toEqual(["waiting", "downloading", "downloaded", "unpacking", "done"]);
+  expect(instance.images.pulling()).toEqual([]);
 });
 
 test("pulling what is present only asks for the tag's digest", async () => {

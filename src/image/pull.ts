@@ -13,6 +13,7 @@ import { authFromFile } from "./auth-file.ts";
 import { checkSize, type Ensure, type ImagePlan, nodesOf, planImage, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
 import { restate } from "./pull-error.ts";
+import { type BlobProgress, nothingYet, type PullProgress, trackProgress } from "./pull-progress.ts";
 import { openSession, type RegistrySession } from "./registry.ts";
 import type { RegistryAuth } from "./registry-auth.ts";
 import { hostPlan } from "./registry-hosts.ts";
@@ -20,17 +21,6 @@ import { SingleFlight } from "./single-flight.ts";
 import { takeOutLayers } from "./take-out-damage.ts";
 import type { Unpacker } from "./unpack.ts";
 import { unpackInOrder } from "./unpack-ahead.ts";
-
-/** How far a pull has come. Layers that were there already count as done, and their bytes are not counted. */
-export interface PullProgress {
-  readonly reference: string;
-  readonly phase: "resolving" | "fetching" | "done";
-  readonly doneBytes: number;
-  readonly totalBytes: number;
-  /** Unpacked, that is. */
-  readonly layersDone: number;
-  readonly layersTotal: number;
-}
 
 export interface PullerDeps {
   readonly config: Pick<Config, "registries" | "image">;
@@ -75,7 +65,7 @@ type WantedBlob = Pick<Descriptor, "digest" | "size">;
 /** A puller shares downloads: the same blob is never fetched twice at a time from one registry. */
 export function createPuller(deps: PullerDeps): Puller {
   const { config, content, platform } = deps;
-  const downloads = new SingleFlight<void, number>();
+  const downloads = new SingleFlight<void, BlobProgress>();
 
   /** A blob of another size is looked at closely: it is damaged, or the manifest is wrong about it. */
   const removeDamaged = async ({ digest, size }: WantedBlob): Promise<void> => {
@@ -118,7 +108,7 @@ export function createPuller(deps: PullerDeps): Puller {
     session: RegistrySession,
     wanted: WantedBlob,
     signal: AbortSignal,
-    onBytes: (bytes: number) => void,
+    onBytes: (progress: BlobProgress) => void,
   ): Promise<void> => {
     // Not shared between registries: a slow one must not hold up the pulls from another.
     const key = `${host} ${wanted.digest}`;
@@ -146,7 +136,12 @@ export function createPuller(deps: PullerDeps): Puller {
   };
 
   const fetchLayers = async (request: PullRequest, session: RegistrySession, plan: ImagePlan) => {
-    const progress = trackProgress(request, plan, content);
+    const stateOf = (position: number) => {
+      const { digest, chainId } = plan.layers[position]!;
+      if (!content.has(digest)) return "waiting";
+      return deps.snapshotter.hasLayer(chainId) ? "present" : "downloaded";
+    };
+    const progress = trackProgress(request.name, plan.layerBlobs, stateOf, request.report);
     const gate = createGate(config.image.max_concurrent_downloads);
     const failure = new AbortController();
     const signal = AbortSignal.any([request.signal, failure.signal]);
@@ -159,12 +154,16 @@ export function createPuller(deps: PullerDeps): Puller {
         stop(error);
       }
     };
-    const fetch = (blob: WantedBlob) =>
+    const fetch = (blob: WantedBlob, onBytes: (progress: BlobProgress) => void) =>
       gate(async () => {
         signal.throwIfAborted();
-        await fetchBlob(request.reference.host, session, blob, signal, progress.bytes);
+        await fetchBlob(request.reference.host, session, blob, signal, onBytes);
       });
-    const fetched = plan.layerBlobs.map((blob) => orStop(fetch(blob)));
+    const fetchLayer = async (blob: WantedBlob, position: number) => {
+      await fetch(blob, (bytes) => progress.bytes(position, bytes));
+      progress.fetched(position);
+    };
+    const fetched = plan.layerBlobs.map((blob, position) => orStop(fetchLayer(blob, position)));
     let below: Unpacking | undefined;
     const unpacked = unpackInOrder(
       plan.layers.length,
@@ -173,8 +172,9 @@ export function createPuller(deps: PullerDeps): Puller {
         signal.throwIfAborted();
       },
       (position) => {
-        below = unpack(plan, position, signal, fetch, below);
-        return below.done.then(progress.layer, stop);
+        progress.unpacking(position);
+        below = unpack(plan, position, signal, (blob) => fetch(blob, () => {}), below);
+        return below.done.then(() => progress.unpacked(position), stop);
       },
     );
     await orStop(unpacked);
@@ -203,7 +203,7 @@ export function createPuller(deps: PullerDeps): Puller {
         if (role === "manifest") await fetchManifest(content, session, blob, signal);
         else await fetchBlob(reference.host, session, blob, signal, () => {});
       };
-      request.report({ ...NOTHING_YET, reference: request.name });
+      request.report(nothingYet(request.name));
       return {
         resolve() {
           enterPhase("resolve");
@@ -226,14 +226,6 @@ export function createPuller(deps: PullerDeps): Puller {
     },
   };
 }
-
-const NOTHING_YET = {
-  phase: "resolving",
-  doneBytes: 0,
-  totalBytes: 0,
-  layersDone: 0,
-  layersTotal: 0,
-} as const;
 
 /** What the registry has under a tag or digest; undefined where it answers, but not to that question. */
 async function resolveQuietly(
@@ -271,11 +263,14 @@ async function download(
   session: RegistrySession,
   wanted: WantedBlob,
   signal: AbortSignal,
-  onBytes: (bytes: number) => void,
+  onBytes: (progress: BlobProgress) => void,
 ): Promise<void> {
-  const counted = async function* (source: AsyncIterable<Uint8Array>) {
+  const counted = async function* (source: AsyncIterable<Uint8Array>, keptBytes: number) {
+    let doneBytes = keptBytes;
+    onBytes({ doneBytes, keptBytes });
     for await (const chunk of source) {
-      onBytes(chunk.length);
+      doneBytes += chunk.length;
+      onBytes({ doneBytes, keptBytes });
       pullBytes.add(chunk.length);
       yield chunk;
     }
@@ -284,7 +279,8 @@ async function download(
   const hosts = session.hosts();
   for (let skip = 0; ; skip++) {
     try {
-      await content.ingest(counted(session.blob(wanted, signal, skip)), expected, signal);
+      const from = (offset: number) => counted(session.blob(wanted, signal, skip, offset), offset);
+      await content.download(from, expected, signal);
       return;
     } catch (error) {
       signal.throwIfAborted();
@@ -294,42 +290,6 @@ async function download(
       throw restate(error, `blob ${wanted.digest} from ${hosts.slice(skip).join(", ")}: ${messageOf(error)}`);
     }
   }
-}
-
-interface ProgressTracker {
-  bytes(count: number): void;
-  layer(): void;
-  done(): void;
-}
-
-function trackProgress(request: PullRequest, plan: ImagePlan, content: ContentStore): ProgressTracker {
-  const missing = new Map(
-    plan.layerBlobs.filter(({ digest }) => !content.has(digest)).map(({ digest, size }) => [digest, size]),
-  );
-  const totalBytes = [...missing.values()].reduce((sum, size) => sum + size, 0);
-  let doneBytes = 0;
-  let layersDone = 0;
-  const report = (phase: PullProgress["phase"]) =>
-    request.report({
-      reference: request.name,
-      phase,
-      doneBytes,
-      totalBytes,
-      layersDone,
-      layersTotal: plan.layers.length,
-    });
-  report("fetching");
-  return {
-    bytes(count) {
-      doneBytes = Math.min(totalBytes, doneBytes + count);
-      report("fetching");
-    },
-    layer() {
-      layersDone++;
-      report("fetching");
-    },
-    done: () => report("done"),
-  };
 }
 
 /** Lets `width` pieces of work run at a time; the others wait in line. */

@@ -28,13 +28,14 @@ export interface RegistrySession {
   /** A manifest or index by tag or digest, whole and bounded; by digest it is verified. */
   manifest(tagOrDigest: string, signal?: AbortSignal): Promise<ManifestAnswer>;
   /**
-   * A blob's bytes, not verified: the content store does that. The first `skip` endpoints are left
+   * A blob's bytes from `offset` on, not verified: the content store does that. The first `skip` endpoints are left
    * out, for when those have sent something else.
    */
   blob(
     wanted: { readonly digest: string; readonly size: number },
     signal?: AbortSignal,
     skip?: number,
+    offset?: number,
   ): AsyncGenerator<Uint8Array>;
   /** Hosts in the order in which they are asked. */
   hosts(): string[];
@@ -114,8 +115,8 @@ export function openSession(options: SessionOptions): RegistrySession {
         `${endpoints.find(mayResolve)?.host} does not say what ${tagOrDigest} is`,
       );
     },
-    blob: (wanted, signal, skip = 0) =>
-      blobFromAny(endpoints.filter(mayPull).slice(skip), wanted, request, wait, signal),
+    blob: (wanted, signal, skip = 0, offset = 0) =>
+      blobFromAny(endpoints.filter(mayPull).slice(skip), { ...wanted, offset }, request, wait, signal),
   };
 }
 
@@ -186,13 +187,13 @@ async function firstToSucceed<T>(
 /** A blob's bytes, each once, from as many connections and endpoints as it takes. */
 async function* blobFromAny(
   endpoints: readonly Endpoint[],
-  wanted: { readonly digest: string; readonly size: number },
+  wanted: { readonly digest: string; readonly size: number; readonly offset: number },
   request: SendTo,
   wait: Wait,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
   const failures: Failure[] = [];
-  let offset = 0;
+  let { offset } = wanted;
   for (const endpoint of endpoints) {
     if (isPointless(endpoint, failures)) continue;
     let sendsParts = true;
@@ -215,7 +216,7 @@ async function* blobFromAny(
           sendsParts = false;
           continue;
         }
-        if (tries === TRIES_LIMIT || !(isTransient(error) || isInterruption(error, offset))) {
+        if (tries === TRIES_LIMIT || !(isTransient(error) || isInterruption(error, offset > wanted.offset))) {
           failures.push({ endpoint, error });
           break;
         }
@@ -271,8 +272,8 @@ function isTransient(error: unknown): boolean {
 }
 
 /** In the middle of a blob a stall, or a server that restarts, is worth waiting for too. */
-function isInterruption(error: unknown, offset: number): boolean {
-  return error instanceof NoAnswerError && (error.how === "stalled" || offset > 0);
+function isInterruption(error: unknown, hasBegun: boolean): boolean {
+  return error instanceof NoAnswerError && (error.how === "stalled" || hasBegun);
 }
 
 /** One error for all endpoints: of the kind the registry itself caused, with what each of them said. */
