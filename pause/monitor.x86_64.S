@@ -47,7 +47,8 @@
 	.equ	F_SETFD, 2
 	.equ	FD_CLOEXEC, 1
 	.equ	SIG_SETMASK, 2
-	.equ	SIGCHLD_MASK, 1 << 16
+	.equ	SIGTERM, 15
+	.equ	AWAITED, 1 << (SIGTERM - 1) | 1 << 16	# and SIGCHLD
 	.equ	LAST_SIGNAL, 64
 	.equ	POLLIN, 1
 	.equ	POLLHUP_POLLNVAL, 0x30
@@ -61,6 +62,7 @@
 	.equ	PROT_READ_WRITE, 3
 	.equ	MAP_PRIVATE_FIXED_NOREPLACE, 0x100002
 	.equ	STAT_SIZE, 48
+	.equ	ECHILD, 10
 	.equ	ENOMEM, 12
 	.equ	EINVAL, 22
 	.equ	ENOSPC, 28
@@ -91,7 +93,8 @@
 	.equ	CONTROL_TYPE, CONTROL + 12
 	.equ	CONTROL_FDS, CONTROL + 16
 	.equ	CONTROL_SIZE, 16 + 90 * 4
-	.equ	FRAME_SIZE, CONTROL + CONTROL_SIZE
+	.equ	ENDING, CONTROL + CONTROL_SIZE	# u64, not 0 once SIGTERM has come
+	.equ	FRAME_SIZE, ENDING + 8
 
 	.macro	sys	number
 	mov	eax, \number
@@ -136,7 +139,7 @@ _start:
 	mov	edi, DOORBELL
 	call	close_on_exec
 
-	mov	qword ptr [rbp + REQUEST], SIGCHLD_MASK
+	mov	qword ptr [rbp + REQUEST], AWAITED
 	mov	rdi, -1
 	lea	rsi, [rbp + REQUEST]
 	mov	edx, 8
@@ -164,12 +167,15 @@ wait:
 	cmp	word ptr [rbp + POLL_SIGNALS + REVENTS], 0
 	je	request
 
-	# Children have ended. The signal is taken first: a child that ends from here on raises it again.
+	# Children have ended, or are to. The signal is taken first: a child that ends from here on raises it again.
 	mov	edi, SIGNALS
-	lea	rsi, [rbp + CONTROL]
+	lea	rsi, [rbp + CONTROL]		# struct signalfd_siginfo: u32 number first
 	mov	edx, 128
 	sys	SYS_read
-	xor	r13d, r13d
+	cmp	dword ptr [rbp + CONTROL], SIGTERM
+	jne	1f
+	mov	dword ptr [rbp + ENDING], 1
+1:	xor	r13d, r13d
 reap:
 	mov	rdi, -1
 	lea	rsi, [rbp + RECORD_STATUS]
@@ -214,12 +220,20 @@ write_record:
 	mov	rdx, r9
 	jmp	write_record
 reaped:
+	mov	ebx, eax
 	test	r13d, r13d
-	jz	request
+	jz	1f
 	mov	edi, DOORBELL
 	lea	rsi, [rbp + RECORD]
 	mov	edx, 1
 	sys	SYS_write
+	# Who ends everything, as a machine that is shut down, is not kept waiting by a monitor of nothing.
+1:	cmp	dword ptr [rbp + ENDING], 0
+	je	request
+	cmp	ebx, -ECHILD
+	jne	request
+	xor	edi, edi
+	sys	SYS_exit_group
 
 request:
 	movzx	eax, word ptr [rbp + POLL_SOCKET + REVENTS]

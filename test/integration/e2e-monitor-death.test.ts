@@ -16,9 +16,10 @@ import {
   sandboxInfo,
   sandboxStatus,
 } from "./harness/pods.ts";
-import { childrenOf, isAlive, parentOf } from "./harness/proc.ts";
+import { childrenOf, isAlive, parentOf, procText } from "./harness/proc.ts";
 
 const fixture = useDaemon();
+const SIGTERM = 15;
 
 /** A pod in the host's process namespace, so that nothing but podrt ends what its container started. */
 async function podOfTwoProcesses(daemon: Daemon, name: string) {
@@ -130,3 +131,33 @@ test("a pod whose monitor cannot be reached any more is not ready; it ends with 
     expect([...pids, monitor].map(isAlive)).toEqual([false, false, false, false]);
   }
 });
+
+test("SIGTERM to all of a pod, as a machine sends it that is shut down, leaves nothing to wait for, and loses no exit", async () => {
+  const { daemon } = fixture;
+  for (const isAway of [false, true]) {
+    const sandboxId = await runSandbox(daemon, `shut-down-${isAway}`);
+    const command = ["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.01; done"];
+    const containerId = await runContainer(daemon, sandboxId, { name: "app", command });
+    const [app, pause] = [await containerPid(daemon, containerId), await pausePid(daemon, sandboxId)];
+    const monitor = parentOf(pause);
+    await eventually("the application listens for the signal", () => catches(app, SIGTERM));
+    if (isAway) await daemon.kill();
+    // In the order that is worst: the monitor is to go on until it has heard of the others' ends.
+    for (const pid of [monitor, pause, app]) process.kill(pid, "SIGTERM");
+    await eventually("the pod's processes have ended, and its monitor with them", () => {
+      return ![app, pause, monitor].some(isAlive);
+    });
+    if (isAway) await daemon.start();
+    const { exitCode } = await exited(daemon, containerId);
+    // A daemon that is there ends the pod as soon as its pause has ended.
+    expect(isAway ? [7] : [7, 137]).toContain(exitCode);
+    expect((await sandboxStatus(daemon, sandboxId)).state).toBe(PodSandboxState.SANDBOX_NOTREADY);
+    await daemon.api.stopPodSandbox({ podSandboxId: sandboxId });
+    await daemon.api.removePodSandbox({ podSandboxId: sandboxId });
+  }
+});
+
+function catches(pid: number, signal: number): boolean {
+  const mask = /^SigCgt:\s+(\w+)$/m.exec(procText(`/proc/${pid}/status`))?.[1] ?? "0";
+  return ((BigInt(`0x${mask}`) >> BigInt(signal - 1)) & 1n) === 1n;
+}

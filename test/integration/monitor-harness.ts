@@ -138,6 +138,20 @@ export class TestMonitor implements Disposable {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
+  /** Resolves to its exit code, null where a signal killed it. */
+  get exited(): Promise<number | null> {
+    return Promise.race([
+      this.#child.exited.then(() => this.#child.exitCode),
+      Bun.sleep(REPLY_TIMEOUT_MS).then(() => Promise.reject(new Error("the monitor goes on"))),
+    ]);
+  }
+
+  /** Pids of its children that have not been reaped. */
+  children(): number[] {
+    const list = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, "utf8").trim();
+    return list === "" ? [] : list.split(" ").map(Number);
+  }
+
   /** Makes the monitor's socket useless, as nobody should. */
   shutDownSocket(): void {
     const SHUT_RDWR = 2;

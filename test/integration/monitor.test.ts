@@ -211,12 +211,35 @@ test("a reader of replies that is gone does the monitor no harm", () => {
   expect(monitor.run(image, table)).toEqual([{ who: 0, index: 1, result: 0 }]);
 });
 
-test("signals other than SIGKILL leave the monitor alone", async () => {
+test("signals other than SIGKILL and SIGTERM leave the monitor alone", async () => {
   using monitor = new TestMonitor();
-  for (const signal of [1, 2, 3, 10, 12, 13, 14, 15, 17, 20, 40]) process.kill(monitor.pid, signal);
+  for (const signal of [1, 2, 3, 10, 12, 13, 14, 17, 20, 40]) process.kill(monitor.pid, signal);
   const image = new Image();
   expect(monitor.run(image, image.table([{ call: "getpid" }]))).toHaveLength(1);
   expect(readFileSync(`/proc/${monitor.pid}/comm`, "utf8")).toBe("podrt-monitor\n");
+});
+
+test("SIGTERM ends a monitor without children, at once", async () => {
+  using monitor = new TestMonitor();
+  process.kill(monitor.pid, "SIGTERM");
+  expect(await monitor.exited).toBe(0);
+});
+
+test("SIGTERM ends a monitor once it has written the end of its last child, and it works until then", async () => {
+  using monitor = new TestMonitor();
+  const image = new Image();
+  const forever = image.table([{ call: "close", args: [FIRST_PASSED_FD + 1] }, { call: "pause" }]);
+  monitor.run(image, image.table([{ call: "clone3", args: image.forkArguments(forever) }]));
+  const [first] = monitor.children();
+  process.kill(monitor.pid, "SIGTERM");
+  monitor.run(image, image.table([{ call: "clone3", args: image.forkArguments(forever) }]));
+  process.kill(first!, "SIGKILL");
+  expect(await monitor.exitOf(first!)).toMatchObject({ status: 9 });
+  expect(monitor.isAlive).toBe(true);
+  const [second] = monitor.children();
+  process.kill(second!, "SIGKILL");
+  expect(await monitor.exited).toBe(0);
+  expect(monitor.records().at(-1)).toMatchObject({ pid: second, status: 9 });
 });
 
 test("an exit that finds the journal's file system full is written, whole, when there is room", async () => {
