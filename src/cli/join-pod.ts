@@ -9,7 +9,6 @@ import { sleep } from "../lib/deadline.ts";
 import { attachTo } from "./attach.ts";
 import { type Daemon, openDaemon, promptly } from "./client.ts";
 import { ExitCode } from "./exit-code.ts";
-import { followLogs } from "./follow-logs.ts";
 import {
   findContainer,
   findPod,
@@ -22,6 +21,7 @@ import {
   takeInventory,
 } from "./inventory.ts";
 import type { Io } from "./io.ts";
+import { followLogs } from "./logs/follow.ts";
 import type { Context } from "./program.ts";
 import { pullAsAsked } from "./pull.ts";
 import { type QuickOptions, quickPod } from "./quick-pod.ts";

@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import manifest from "../../package.json" with { type: "json" };
 import { type Paths, pathsFor } from "../paths.ts";
 import { declareExplaining } from "./declare-explaining.ts";
+import { declareSeeing } from "./declare-seeing.ts";
 import { ExitCode } from "./exit-code.ts";
 import { type Io, processIo, ReaderGoneError } from "./io.ts";
 import { addManual, COMMON_OPTIONS, commandOf, HELP_LAYOUT, HELP_OPTION } from "./manual/help.ts";
@@ -125,6 +126,7 @@ function buildProgram(
   declarePodCommands(command);
   declareContainerCommands(command);
   declareImageCommands(command);
+  declareSeeing(command);
   declareExplaining(command, outputOption);
   declareRegistryCommands(declare, program);
   declareVolumeCommands(declare, program);
@@ -259,15 +261,6 @@ function declareContainerCommands(command: Declare): void {
     .option("-a, --all", "also those that ended, and the pause of each pod")
     .addOption(listOption());
   command(
-    "logs <name>",
-    "print the logs of a container, or of all containers of a pod",
-    async () => (await import("./logs.ts")).logs,
-  )
-    .usage("[options] <container | pod>")
-    .option("-f, --follow", "go on until it ends")
-    .option("--tail <lines>", "begin with the last lines only", count)
-    .option("--timestamps", "show when each line was written");
-  command(
     "exec <container> <command...>",
     "run a command in a container",
     async () => (await import("./exec.ts")).exec,
@@ -342,10 +335,4 @@ function seconds(text: string): number {
   const value = Number(text);
   if (/^\d+$/.test(text) && value <= 86_400) return value;
   throw new InvalidArgumentError("expected whole seconds from 0 to 86400.");
-}
-
-function count(text: string): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value <= 1_000_000) return value;
-  throw new InvalidArgumentError("expected a number of lines from 0 to 1000000.");
 }

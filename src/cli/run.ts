@@ -5,7 +5,6 @@ import type { Container } from "../gen/runtime/v1/api_pb.ts";
 import { sleep } from "../lib/deadline.ts";
 import { endCronJob } from "./apply.ts";
 import { type Daemon, isAbsent, isNotFound, openDaemon } from "./client.ts";
-import { followLogs, type LogFollower } from "./follow-logs.ts";
 import {
   containerName,
   containersOf,
@@ -16,13 +15,14 @@ import {
 } from "./inventory.ts";
 import type { Io } from "./io.ts";
 import { type JoinOptions, podOfNet, runInPod } from "./join-pod.ts";
+import { followLogs, type LogFollower } from "./logs/follow.ts";
 import { isManifest, readManifests } from "./manifest-file.ts";
 import { permissionsOf } from "./permission-flags.ts";
 import { podRow } from "./pods.ts";
 import type { Context } from "./program.ts";
 import { type RunImageOptions, runImage } from "./run-image.ts";
 import { runPods } from "./run-pods.ts";
-import { painter } from "./table.ts";
+import { type Color, painter, sourceColors } from "./table.ts";
 import { UsageError } from "./usage-error.ts";
 
 interface Options extends RunImageOptions, JoinOptions {
@@ -223,10 +223,8 @@ function failureOf(pod: PodEntry): string {
   return `pod ${podTitle(pod)} failed${why}${culprit?.message ? ` (${culprit.message.trim()})` : ""}`;
 }
 
-const COLORS = ["cyan", "magenta", "green", "yellow", "blue"] as const;
-
-function colorFor(name: string): (typeof COLORS)[number] {
+function colorFor(name: string): Color {
   let sum = 0;
   for (const character of name) sum = (sum * 31 + character.charCodeAt(0)) % 997;
-  return COLORS[sum % COLORS.length]!;
+  return sourceColors[sum % sourceColors.length]!;
 }

@@ -22,8 +22,12 @@ function width(cell: string): number {
   return Bun.stringWidth(cell);
 }
 
+export type Color = keyof typeof CODES;
 /** Puts a text into a colour, or leaves it as it is. */
 export type Painter = (text: string, color: keyof typeof CODES) => string;
+
+/** Colours that tell sources of lines apart; red is for what is amiss. */
+export const sourceColors = ["cyan", "magenta", "green", "yellow", "blue"] as const;
 
 /** Colours when the reader is a terminal and NO_COLOR (no-color.org) is not set. */
 export function painter(io: {

@@ -93,6 +93,8 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
     examples: {
       "podrt logs web": "what all containers of a pod wrote",
       "podrt logs -f --tail 20 web/nginx": "follow one container, from its last lines on",
+      "podrt logs --since 10m --timestamps web": "of the last ten minutes, with the time of each line",
+      "podrt logs -p web/nginx": "what the container wrote that was there before a restart",
     },
   },
   exec: {

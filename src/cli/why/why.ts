@@ -14,7 +14,7 @@ import {
   podTitle,
   takeInventory,
 } from "../inventory.ts";
-import { linesOf } from "../log-file.ts";
+import { linesOf } from "../logs/log-file.ts";
 import type { Context } from "../program.ts";
 import { painter } from "../table.ts";
 import { type ContainerFacts, containerStory } from "./container-story.ts";
