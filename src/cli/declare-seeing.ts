@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import type { Declare } from "./program.ts";
-import { since } from "./since.ts";
+import { durationMs, since } from "./since.ts";
 
 /** The commands that show what pods and containers do. */
-export function declareSeeing(command: Declare): void {
+export function declareSeeing(command: Declare, outputOption: () => Option): void {
   command(
     "logs <name>",
     "print the logs of a container, or of all containers of a pod in the order of their times",
@@ -16,7 +16,27 @@ export function declareSeeing(command: Declare): void {
     .option("--tail <lines>", "begin with the last lines only, of each container", count)
     .option("-p, --previous", "of the containers before the present ones, which were started again")
     .option("--timestamps", "show when each line was written");
+  command(
+    "wait <name>",
+    "wait for the end of a pod or container and print its exit codes, or until it runs or is ready",
+    async () => (await import("./wait/wait.ts")).wait,
+  )
+    .usage("[options] <pod | container>")
+    .addOption(
+      new Option("--for <what>", "what to wait for").choices(["exit", "running", "ready"]).default("exit"),
+    )
+    .option("--timeout <duration>", "give up after so long: 30s, 5m", duration)
+    .addOption(outputOption());
 }
+
+function duration(text: string): number {
+  const ms = durationMs(text);
+  if (ms !== undefined && ms <= MAX_WAIT_MS) return ms;
+  throw new InvalidArgumentError("expected a duration of at most 24 days, as in 30s, 5m or 1h30m.");
+}
+
+/** What a timer can wait for. */
+const MAX_WAIT_MS = 2 ** 31 - 1;
 
 function count(text: string): number {
   const value = Number(text);

@@ -130,6 +130,11 @@ export function isRunning(container: Container): boolean {
   return container.state === ContainerState.CONTAINER_RUNNING;
 }
 
+/** It runs no more, and never again: a restart makes another. */
+export function hasEnded({ state }: Container): boolean {
+  return state === ContainerState.CONTAINER_EXITED || state === ContainerState.CONTAINER_UNKNOWN;
+}
+
 /** The container's name in its pod's manifest. */
 export function containerName(container: Container): string {
   return container.metadata?.name ?? "";

@@ -126,7 +126,7 @@ function buildProgram(
   declarePodCommands(command);
   declareContainerCommands(command);
   declareImageCommands(command);
-  declareSeeing(command);
+  declareSeeing(command, outputOption);
   declareExplaining(command, outputOption);
   declareRegistryCommands(declare, program);
   declareVolumeCommands(declare, program);

@@ -4,15 +4,9 @@ import type { PodName } from "../gen/podrt/v1/podrt_pb.ts";
 import type { Container } from "../gen/runtime/v1/api_pb.ts";
 import { sleep } from "../lib/deadline.ts";
 import { endCronJob } from "./apply.ts";
-import { type Daemon, isAbsent, isNotFound, openDaemon } from "./client.ts";
-import {
-  containerName,
-  containersOf,
-  type Inventory,
-  type PodEntry,
-  podTitle,
-  takeInventory,
-} from "./inventory.ts";
+import { type Daemon, isNotFound, openDaemon } from "./client.ts";
+import { ridingOutAbsence } from "./daemon-absence.ts";
+import { containerName, containersOf, type PodEntry, podTitle, takeInventory } from "./inventory.ts";
 import type { Io } from "./io.ts";
 import { type JoinOptions, podOfNet, runInPod } from "./join-pod.ts";
 import { followLogs, type LogFollower } from "./logs/follow.ts";
@@ -31,8 +25,6 @@ interface Options extends RunImageOptions, JoinOptions {
 }
 
 const LOOK_MS = 200;
-/** A daemon that restarts goes on with the pods, so its absence is waited out for so long. */
-const ABSENCE_MS = 30_000;
 
 /** Runs manifests, or a pod of an image, or an image in a pod that is there. */
 export async function run(context: Context, words: string[], options: Options): Promise<number> {
@@ -107,19 +99,11 @@ function podWatch(
   entitle: (pod: PodEntry, container: Container) => void,
 ): () => Promise<PodEntry[]> {
   const told = new Map<string, string>();
+  const look = ridingOutAbsence(() => takeInventory(daemon));
   let last: PodEntry[] = [];
-  let absentSinceMs: number | undefined;
   return async () => {
-    let inventory: Inventory;
-    try {
-      inventory = await takeInventory(daemon);
-    } catch (error) {
-      if (!isAbsent(error)) throw error;
-      absentSinceMs ??= performance.now();
-      if (performance.now() - absentSinceMs > ABSENCE_MS) throw error;
-      return last;
-    }
-    absentSinceMs = undefined;
+    const inventory = await look();
+    if (inventory === undefined) return last;
     last = inventory.pods.filter(isOurs);
     for (const pod of last) {
       for (const container of pod.containers) entitle(pod, container);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { FailedPreconditionError, NotFoundError } from "../../errors.ts";
-import { type Container, ContainerState } from "../../gen/runtime/v1/api_pb.ts";
+import type { Container } from "../../gen/runtime/v1/api_pb.ts";
 import { sleep } from "../../lib/deadline.ts";
 import { type Daemon, openDaemon, promptly } from "../client.ts";
 import {
@@ -8,6 +8,7 @@ import {
   containersOf,
   findContainer,
   findPod,
+  hasEnded,
   type Inventory,
   type PodEntry,
   podTitle,
@@ -138,10 +139,6 @@ async function requireLog(daemon: Daemon, { id, metadata }: Container): Promise<
   const { status } = await daemon.runtime.containerStatus({ containerId: id }, promptly());
   if (status?.logPath) return;
   throw new FailedPreconditionError(`container ${metadata?.name} was made without a log file`);
-}
-
-function hasEnded({ state }: Container): boolean {
-  return state === ContainerState.CONTAINER_EXITED || state === ContainerState.CONTAINER_UNKNOWN;
 }
 
 async function lookAtPod(daemon: Daemon, { uid }: PodEntry, options: Options): Promise<LogState> {

@@ -97,6 +97,15 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
       "podrt logs -p web/nginx": "what the container wrote that was there before a restart",
     },
   },
+  wait: {
+    group: "Containers:",
+    examples: {
+      "podrt wait job": "until a pod has ended; prints the exit code of each container",
+      "podrt wait web/nginx": "one container; prints its exit code alone",
+      "podrt wait --for ready --timeout 1m web":
+        "exits with 0 when it is, 3 when it cannot be any more, 124 after a minute",
+    },
+  },
   exec: {
     group: "Containers:",
     examples: {
