@@ -17,6 +17,19 @@ export function declareSeeing(command: Declare, outputOption: () => Option): voi
     .option("-p, --previous", "of the containers before the present ones, which were started again")
     .option("--timestamps", "show when each line was written");
   command(
+    "stats [names...]",
+    "print what running pods and containers use: CPU, memory, processes, network, block devices",
+    async () => (await import("./stats/stats.ts")).stats,
+  )
+    .usage("[options] [pod | container...]")
+    .option("-w, --watch", "again and again, until Ctrl-C")
+    .addOption(
+      new Option("--interval <duration>", "how long between two looks, with --watch")
+        .argParser(interval)
+        .default(2000, "2s"),
+    )
+    .addOption(outputOption());
+  command(
     "wait <name>",
     "wait for the end of a pod or container and print its exit codes, or until it runs or is ready",
     async () => (await import("./wait/wait.ts")).wait,
@@ -27,6 +40,12 @@ export function declareSeeing(command: Declare, outputOption: () => Option): voi
     )
     .option("--timeout <duration>", "give up after so long: 30s, 5m", duration)
     .addOption(outputOption());
+}
+
+function interval(text: string): number {
+  const ms = durationMs(text);
+  if (ms !== undefined && ms >= 200 && ms <= 3_600_000) return ms;
+  throw new InvalidArgumentError("expected a duration from 200ms to 1h, as in 2s.");
 }
 
 function duration(text: string): number {

@@ -23,13 +23,20 @@ export function timestamp(ns: bigint): string {
 
 /** Bytes with three digits: `999B`, `4.43MB`, `109MB`, in powers of 1000 as image sizes are told. */
 export function size(bytes: bigint | number): string {
-  let value = Number(bytes);
-  let unit = 0;
-  while (value >= 999.5 && unit < UNITS.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${unit === 0 ? value : Number(value.toPrecision(3))}${UNITS[unit]}`;
+  return scaled(Number(bytes), 1000, ["B", "kB", "MB", "GB", "TB", "PB"]);
 }
 
-const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"] as const;
+/** The same in powers of 1024, as memory is limited: `64MiB`. */
+export function memorySize(bytes: bigint | number): string {
+  return scaled(Number(bytes), 1024, ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]);
+}
+
+function scaled(bytes: number, base: number, units: readonly string[]): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= base - 0.5 && unit < units.length - 1) {
+    value /= base;
+    unit++;
+  }
+  return `${unit === 0 || value >= 1000 ? Math.round(value) : Number(value.toPrecision(3))}${units[unit]}`;
+}

@@ -86,7 +86,7 @@ export async function podRow(daemon: Daemon, pod: PodEntry): Promise<PodRow> {
 }
 
 /** The word that says most: what is amiss with the pod, else with one of its containers, else its phase. */
-function statusOf({ kept, sandbox }: PodEntry): string {
+export function statusOf({ kept, sandbox }: PodEntry): string {
   if (kept === undefined) return isReadySandbox(sandbox) ? "Ready" : "NotReady";
   if (kept.reason !== "") return kept.reason;
   if (kept.phase !== "Pending" && kept.phase !== "Running") return kept.phase;
@@ -121,7 +121,7 @@ async function addressOf(daemon: Daemon, podSandboxId: string): Promise<string> 
   }
 }
 
-function colorOf(status: string): "green" | "yellow" | "red" {
+export function colorOf(status: string): "green" | "yellow" | "red" {
   if (["Running", "Ready", "Succeeded"].includes(status)) return "green";
   return ["Pending", "ContainerCreating", "Stopping", "Stopped", "Deleting", "NotReady"].includes(status) ||
     /^Init:\d/.test(status)

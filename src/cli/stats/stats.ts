@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+import { FailedPreconditionError } from "../../errors.ts";
+import { sleep } from "../../lib/deadline.ts";
+import { openDaemon } from "../client.ts";
+import { ridingOutAbsence } from "../daemon-absence.ts";
+import { memorySize, size } from "../human.ts";
+import { findPod, type Inventory, requireContainer, takeInventory } from "../inventory.ts";
+import type { Context } from "../program.ts";
+import { formatTable } from "../table.ts";
+import { type Sample, takeSample } from "./sample.ts";
+import { memoryPercent, type Usage, usageOf } from "./usage.ts";
+
+interface Options {
+  readonly watch?: boolean;
+  /** Milliseconds. */
+  readonly interval: number;
+}
+
+/** What a rate is taken over where figures are wanted at once. */
+const ONCE_MS = 500;
+const CLEAR = "\u001b[H\u001b[2J\u001b[3J";
+
+/** Prints what running pods and containers use, once or again and again; without names, of all. */
+export async function stats(
+  { io, socketPath, output }: Context,
+  names: readonly string[],
+  { watch, interval }: Options,
+): Promise<number> {
+  using daemon = openDaemon(socketPath);
+  const inventory = await takeInventory(daemon);
+  for (const name of names) idOf(inventory, name);
+  const sample = ridingOutAbsence(() => takeSample(daemon));
+  let before = await sample();
+  await sleep(ONCE_MS, io.interrupted);
+  for (;;) {
+    const now = (await sample()) ?? before;
+    const { usages, idle } = now === undefined ? NOTHING : select(now, before, names);
+    if (!watch && idle !== undefined) {
+      throw new FailedPreconditionError(
+        `${idle} does not run, so there is nothing to measure; \`podrt why ${idle}\` says why`,
+      );
+    }
+    const isRedrawn = watch === true && io.isTerminal && output !== "json";
+    const text = output === "json" ? `${json(usages, watch === true)}\n` : table(usages);
+    await io.out(`${isRedrawn ? CLEAR : ""}${text}`);
+    if (!watch) return 0;
+    before = now;
+    await sleep(interval, io.interrupted);
+    if (!isRedrawn && output !== "json") await io.out("\n");
+  }
+}
+
+interface Selection {
+  readonly usages: readonly Usage[];
+  /** The first of the names of which there is nothing to measure. */
+  readonly idle: string | undefined;
+}
+
+const NOTHING: Selection = { usages: [], idle: undefined };
+
+/** A pod goes with its containers. Names are looked up anew: a pod that is started again has other ids. */
+function select(now: Sample, before: Sample | undefined, names: readonly string[]): Selection {
+  const wanted = names.map((name) => ({ name, id: idOf(now.inventory, name) }));
+  const ids = new Set(wanted.map(({ id }) => id));
+  const usages = usageOf(now, before)
+    .flatMap(({ own, containers }) => {
+      if (ids.size === 0 || ids.has(own.id)) return [own, ...containers];
+      return containers.filter(({ id }) => ids.has(id));
+    })
+    .filter(({ isMeasured }) => isMeasured);
+  const idle = wanted.find(({ id }) => !usages.some((usage) => usage.id === id));
+  return { usages, idle: idle?.name };
+}
+
+function idOf(inventory: Inventory, name: string): string {
+  const pod = findPod(inventory, name);
+  return pod === undefined ? requireContainer(inventory, name).id : (pod.sandbox?.id ?? "");
+}
+
+/** On one line where there are to be several. */
+function json(usages: readonly Usage[], isLine: boolean): string {
+  const objects = usages.map(({ isMeasured: _, container, ...usage }) => ({
+    ...usage,
+    container: container ?? null,
+    cpuPercent: rounded(usage.cpuPercent),
+    memoryPercent: rounded(memoryPercent(usage)),
+    receivedRate: rounded(usage.receivedRate),
+    sentRate: rounded(usage.sentRate),
+    readRate: rounded(usage.readRate),
+    writtenRate: rounded(usage.writtenRate),
+  }));
+  return isLine ? JSON.stringify(objects) : JSON.stringify(objects, null, 2);
+}
+
+function rounded(value: number | undefined): number | undefined {
+  return value === undefined ? undefined : Math.round(value * 100) / 100;
+}
+
+const HEADINGS = [
+  "NAME",
+  "CPU %",
+  "MEMORY",
+  "LIMIT",
+  "MEM %",
+  "PIDS",
+  "NET IN / OUT",
+  "BLOCK READ / WRITTEN",
+  "RESTARTS",
+];
+
+function table(usages: readonly Usage[]): string {
+  const rows = usages.map((usage) => [
+    usage.container === undefined ? usage.pod : `${usage.pod}/${usage.container}`,
+    percent(usage.cpuPercent),
+    shown(usage.memoryBytes, memorySize),
+    shown(usage.memoryLimitBytes, memorySize),
+    percent(memoryPercent(usage)),
+    shown(usage.processes, String),
+    pair(usage.received, usage.sent),
+    pair(usage.read, usage.written),
+    String(usage.restarts),
+  ]);
+  return formatTable(HEADINGS, rows);
+}
+
+export function percent(value: number | undefined): string {
+  return value === undefined ? "-" : value.toFixed(1);
+}
+
+/** `-` where nobody can tell. */
+export function shown(value: number | undefined, show: (value: number) => string): string {
+  return value === undefined ? "-" : show(value);
+}
+
+function pair(a: number | undefined, b: number | undefined): string {
+  return a === undefined && b === undefined ? "-" : `${shown(a, size)} / ${shown(b, size)}`;
+}
