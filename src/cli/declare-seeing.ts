@@ -23,12 +23,19 @@ export function declareSeeing(command: Declare, outputOption: () => Option): voi
   )
     .usage("[options] [pod | container...]")
     .option("-w, --watch", "again and again, until Ctrl-C")
-    .addOption(
-      new Option("--interval <duration>", "how long between two looks, with --watch")
-        .argParser(interval)
-        .default(2000, "2s"),
-    )
+    .addOption(intervalOption("how long between two looks, with --watch"))
     .addOption(outputOption());
+  command(
+    "top",
+    "show what pods and containers use on the whole terminal, until q; piped, once",
+    async () => (await import("./top/top.ts")).top,
+  )
+    .addOption(
+      new Option("--sort <what>", "what comes first; a key of its own changes it")
+        .choices(["cpu", "memory", "pids", "network", "block", "restarts", "name"])
+        .default("cpu"),
+    )
+    .addOption(intervalOption("how long between two looks"));
   command(
     "wait <name>",
     "wait for the end of a pod or container and print its exit codes, or until it runs or is ready",
@@ -40,6 +47,10 @@ export function declareSeeing(command: Declare, outputOption: () => Option): voi
     )
     .option("--timeout <duration>", "give up after so long: 30s, 5m", duration)
     .addOption(outputOption());
+}
+
+function intervalOption(description: string): Option {
+  return new Option("--interval <duration>", description).argParser(interval).default(2000, "2s");
 }
 
 function interval(text: string): number {

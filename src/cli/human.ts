@@ -40,3 +40,13 @@ function scaled(bytes: number, base: number, units: readonly string[]): string {
   }
   return `${unit === 0 || value >= 1000 ? Math.round(value) : Number(value.toPrecision(3))}${units[unit]}`;
 }
+
+/** With one digit; `-` where nobody can tell. */
+export function percent(value: number | undefined): string {
+  return value === undefined ? "-" : value.toFixed(1);
+}
+
+/** `-` where nobody can tell. */
+export function shown(value: number | undefined, show: (value: number) => string): string {
+  return value === undefined ? "-" : show(value);
+}

@@ -27,6 +27,7 @@ export interface Context {
 const FINISH_BY_THEMSELVES: ReadonlySet<string> = new Set([
   "run",
   "logs",
+  "top",
   "exec",
   "attach",
   "pull",

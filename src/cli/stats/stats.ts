@@ -3,7 +3,7 @@ import { FailedPreconditionError } from "../../errors.ts";
 import { sleep } from "../../lib/deadline.ts";
 import { openDaemon } from "../client.ts";
 import { ridingOutAbsence } from "../daemon-absence.ts";
-import { memorySize, size } from "../human.ts";
+import { memorySize, percent, shown, size } from "../human.ts";
 import { findPod, type Inventory, requireContainer, takeInventory } from "../inventory.ts";
 import type { Context } from "../program.ts";
 import { formatTable } from "../table.ts";
@@ -121,15 +121,6 @@ function table(usages: readonly Usage[]): string {
     String(usage.restarts),
   ]);
   return formatTable(HEADINGS, rows);
-}
-
-export function percent(value: number | undefined): string {
-  return value === undefined ? "-" : value.toFixed(1);
-}
-
-/** `-` where nobody can tell. */
-export function shown(value: number | undefined, show: (value: number) => string): string {
-  return value === undefined ? "-" : show(value);
 }
 
 function pair(a: number | undefined, b: number | undefined): string {
