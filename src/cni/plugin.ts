@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { DeadlineExceededError, FailedPreconditionError, InternalError, messageOf } from "../errors.ts";
-import { findExecutable } from "../lib/executable.ts";
+import { DEFAULT_PATH, findExecutable } from "../lib/executable.ts";
 import { oneLine } from "../lib/foreign-text.ts";
 import { runPlugin } from "./exec.ts";
 import { parseError } from "./result.ts";
@@ -25,7 +25,6 @@ export interface PluginCall {
   readonly parameters: Readonly<Record<string, string>>;
 }
 
-const PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** Of what is only asked, or looked after beside the pods: nobody should have to wait for it. */
 const QUICK_MS = 10_000;
 const QUOTE_LIMIT_CHARACTERS = 1000;
@@ -39,7 +38,7 @@ export async function callPlugin(place: PluginPlace, call: PluginCall): Promise<
   const what = `network ${network}: ${command} by plugin ${type}`;
   const program = findPlugin(place, network, type);
   const environment = {
-    PATH: PROGRAM_PATH,
+    PATH: DEFAULT_PATH,
     CNI_COMMAND: command,
     CNI_PATH: place.directories.join(":"),
     ...parameters,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { FailedPreconditionError, InvalidArgumentError } from "../errors.ts";
 import type { ContainerConfig, LinuxContainerSecurityContext } from "../gen/runtime/v1/api_pb.ts";
+import { DEFAULT_PATH } from "../lib/executable.ts";
 import {
   CAPABILITIES,
   type CapabilityName,
@@ -10,8 +11,6 @@ import {
 import type { ImageConfig } from "../oci/image-spec.ts";
 import type { RuntimeCapabilities, RuntimeProcess } from "../oci/runtime-spec.ts";
 import type { ResolvedUser } from "./user.ts";
-
-const DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** What a container runs, resolved from its own configuration and the image's. */
 export function processSpec(
@@ -54,7 +53,7 @@ function environment(
 ): string[] {
   const decoder = new TextDecoder();
   const entries = [
-    DEFAULT_PATH,
+    `PATH=${DEFAULT_PATH}`,
     `HOSTNAME=${hostname}`,
     `HOME=${user.home}`,
     ...(config.tty ? ["TERM=xterm"] : []),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { PAUSE_ELF } from "../gen/machine-code.ts";
+import { DEFAULT_PATH } from "../lib/executable.ts";
 import { digestOf } from "../oci/digest.ts";
 import { hostPlatform } from "../oci/manifest.ts";
 import type { ContentStore } from "./content-store.ts";
@@ -12,7 +13,6 @@ export const BUILT_IN_PAUSE = "localhost/podrt/pause:built-in";
 /** What tools that know of a pause image ask for; an image that was really pulled by such a name keeps it. */
 const KUBERNETES_NAMES = ["3.10", "3.10.1", "3.10.2"].map((tag) => `registry.k8s.io/pause:${tag}`);
 
-const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const USER = "65535:65535";
 
 /**
@@ -47,7 +47,7 @@ function pauseImage(): { layer: Uint8Array; config: Uint8Array; manifest: Uint8A
     created: "1970-01-01T00:00:00Z",
     architecture,
     os,
-    config: { User: USER, Env: [PATH], Entrypoint: ["/pause"], WorkingDir: "/" },
+    config: { User: USER, Env: [`PATH=${DEFAULT_PATH}`], Entrypoint: ["/pause"], WorkingDir: "/" },
     rootfs: { type: "layers", diff_ids: [digestOf(layer)] },
   });
   const describe = (mediaType: string, blob: Uint8Array) => ({

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { DEFAULT_PATH } from "../lib/executable.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDWR, O_WRONLY } from "../linux/abi/fcntl.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import type { Cgroup } from "../linux/cgroup/cgroup.ts";
@@ -126,7 +127,6 @@ function executeInPath(
   });
 }
 
-const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const MAX_PATH_ENTRIES = 64;
 
 function searchPath(environment: readonly string[]): string[] {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { DEFAULT_PATH } from "../lib/executable.ts";
 import { AT_FDCWD } from "../linux/abi/fcntl.ts";
 import { MNT_DETACH, MOVE_MOUNT_F_EMPTY_PATH, MS_REC, MS_SLAVE } from "../linux/abi/mount.ts";
 import { PR_SET_CHILD_SUBREAPER } from "../linux/abi/prctl.ts";
@@ -46,7 +47,7 @@ export interface OciCommand {
   readonly creates?: OciMounts | undefined;
 }
 
-const ENVIRONMENT = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
+const ENVIRONMENT = [`PATH=${DEFAULT_PATH}`];
 
 /**
  * Compiles a command of an OCI runtime: a child of the monitor's in a mount namespace of its own. What it leaves

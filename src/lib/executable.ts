@@ -2,6 +2,9 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 
+/** PATH of a program that is given none. */
+export const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 const ANY_EXECUTE = 0o111;
 
 /** Whether a file is at `path` that somebody may execute. */

@@ -7,9 +7,8 @@ import type { PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
 import type { ImageRecord } from "../image/images.ts";
 import type { Identity } from "../launch/identity.ts";
 import type { SandboxImageProcess } from "../launch/sandbox-image.ts";
+import { DEFAULT_PATH } from "../lib/executable.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
-
-const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** The image whose process is to be the pause of pods, pulled where it is not there; undefined for the embedded one. */
 export async function findSandboxImage(runtime: Runtime): Promise<ImageRecord | undefined> {
@@ -61,7 +60,12 @@ export function sandboxImageProcess(
     );
     if (mappings !== undefined) checkMapped(user, mappings, `sandbox ${record.name}`);
     return {
-      process: { root, command, environment: [PATH, ...(Env ?? [])], cwd: WorkingDir || "/" },
+      process: {
+        root,
+        command,
+        environment: [`PATH=${DEFAULT_PATH}`, ...(Env ?? [])],
+        cwd: WorkingDir || "/",
+      },
       identity: { ...pause, uid: user.uid, gid: user.gid, groups: user.groups },
     };
   } catch (error) {
