@@ -5,6 +5,7 @@ import { type Paths, pathsFor } from "../paths.ts";
 import { declareExplaining } from "./declare-explaining.ts";
 import { declareSeeing } from "./declare-seeing.ts";
 import { ExitCode } from "./exit-code.ts";
+import { declareReaching } from "./declare-reaching.ts";
 import { type Io, processIo, ReaderGoneError } from "./io.ts";
 import { addManual, COMMON_OPTIONS, commandOf, HELP_LAYOUT, HELP_OPTION } from "./manual/help.ts";
 import { documentOption, listOption, type Output } from "./output/format.ts";
@@ -32,6 +33,7 @@ const FINISH_BY_THEMSELVES: ReadonlySet<string> = new Set([
   "attach",
   "pull",
   "import",
+  "port-forward",
 ]);
 
 type Run = (context: Context, ...values: never[]) => Promise<number>;
@@ -129,6 +131,7 @@ function buildProgram(
   declareImageCommands(command);
   declareSeeing(command, outputOption);
   declareExplaining(command, outputOption);
+  declareReaching(command);
   declareRegistryCommands(declare, program);
   declareVolumeCommands(declare, program);
   command(

@@ -11,6 +11,7 @@ import { execStream } from "./exec.ts";
 import { explain } from "./explain.ts";
 import { importImages } from "./import.ts";
 import { listPods } from "./list-pods.ts";
+import { portForwardStream } from "./port-forward.ts";
 import { pullWithProgress } from "./pull.ts";
 import { runPod } from "./run-pod.ts";
 import { stopPod } from "./stop-pod.ts";
@@ -38,6 +39,7 @@ export function podrtRoutes(
       debugDump: () => debugDumpPieces(dump),
       explain: (request) => explain(runtime, request),
       attach: (requests, { signal }) => attachStream(runtime, requests, signal),
+      portForward: (requests) => portForwardStream(runtime, requests),
     });
   };
 }

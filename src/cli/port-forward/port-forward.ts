@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Socket } from "node:net";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { FailedPreconditionError } from "../../errors.ts";
+import type { PortForwardRequestSchema } from "../../gen/podrt/v1/podrt_pb.ts";
+import type { ByteStream } from "../../streaming/byte-stream.ts";
+import { streamOf } from "../../streaming/socket-stream.ts";
+import { openDaemon, sentenceOf } from "../client.ts";
+import { isReadySandbox, podTitle, requirePod, takeInventory } from "../inventory.ts";
+import type { Context } from "../program.ts";
+import { parseForwardedPort } from "./forwarded-port.ts";
+import { type LoopbackListener, listenOnLoopback } from "./loopback-listener.ts";
+
+/** Leads ports of this machine's loopback to ports of a pod's, until Ctrl-C. */
+export async function portForward(
+  { io, socketPath }: Context,
+  name: string,
+  words: readonly string[],
+): Promise<number> {
+  const ports = words.map(parseForwardedPort);
+  let sandbox = await findSandbox(socketPath, name);
+  using opened = new DisposableStack();
+  const over = new AbortController();
+  opened.defer(() => over.abort());
+  const target = {
+    socketPath,
+    sandbox: () => sandbox,
+    async renew() {
+      sandbox = await findSandbox(socketPath, name);
+    },
+    signal: over.signal,
+  };
+  const complain = (text: string) => void io.err(`podrt: ${text}\n`).catch(() => over.abort());
+  for (const { local, remote } of ports) {
+    const listener = await listenOnLoopback(local, (socket) => {
+      carry({ ...target, port: remote }, socket).catch((error: unknown) =>
+        complain(`port ${remote}: ${sentenceOf(error)}`),
+      );
+    });
+    opened.use(listener);
+    await io.out(announcement(listener, remote, sandbox.title));
+  }
+  if (io.isTerminal) await io.err("Ctrl-C ends it.\n");
+  await Promise.race([aborted(io.interrupted), aborted(over.signal)]);
+  return 0;
+}
+
+function announcement({ addresses }: LoopbackListener, remote: number, title: string): string {
+  return `${addresses.join(" and ")} lead${addresses.length === 1 ? "s" : ""} to port ${remote} of ${title}\n`;
+}
+
+/** The sandbox of a pod, which has another when the pod was made anew. */
+interface PodSandbox {
+  readonly title: string;
+  readonly id: string;
+}
+
+async function findSandbox(socketPath: string, name: string): Promise<PodSandbox> {
+  using daemon = openDaemon(socketPath);
+  const pod = requirePod(await takeInventory(daemon), name);
+  if (isReadySandbox(pod.sandbox)) return { title: podTitle(pod), id: pod.sandbox.id };
+  const advice = `\`podrt why ${podTitle(pod)}\` tells more`;
+  throw new FailedPreconditionError(`pod ${podTitle(pod)} does not run, so nothing listens there; ${advice}`);
+}
+
+interface Connection {
+  readonly socketPath: string;
+  /** The pod's sandbox as it was found last. */
+  readonly sandbox: () => PodSandbox;
+  /** Looks for it anew. */
+  readonly renew: () => Promise<void>;
+  readonly port: number;
+  readonly signal: AbortSignal;
+}
+
+/** What says that the sandbox is no more, rather than that nothing listens in it. */
+const GONE: ReadonlySet<Code> = new Set([Code.NotFound, Code.FailedPrecondition]);
+
+/** Passes on one connection; what fails before it stands is tried once more with the pod's newest sandbox. */
+async function carry(connection: Connection, socket: Socket): Promise<void> {
+  const stream = streamOf(socket);
+  const cut = () => stream.cancel();
+  connection.signal.addEventListener("abort", cut, { once: true });
+  try {
+    await exchange(connection, stream).catch(async (error: unknown) => {
+      if (!GONE.has(ConnectError.from(error).code)) throw error;
+      await connection.renew();
+      await exchange(connection, stream);
+    });
+  } catch (error) {
+    if (!connection.signal.aborted && !socket.destroyed) throw error;
+  } finally {
+    connection.signal.removeEventListener("abort", cut);
+    stream.cancel();
+  }
+}
+
+/** Each connection has one of its own to the daemon, so that one whose reader is slow holds up no other. */
+async function exchange(
+  { socketPath, sandbox, port, signal }: Connection,
+  stream: ByteStream,
+): Promise<void> {
+  using daemon = openDaemon(socketPath);
+  const connected = Promise.withResolvers<boolean>();
+  try {
+    const requests = requestsOf(sandbox().id, port, stream, connected.promise);
+    for await (const { message } of daemon.pods.portForward(requests, { signal })) {
+      if (message.case === "connected") connected.resolve(true);
+      else if (message.case === "data") await stream.write(message.value);
+      else if (message.case === "ended") await stream.end();
+    }
+  } finally {
+    connected.resolve(false);
+  }
+}
+
+/** Nothing of the stream is taken before the pod is connected, so that another attempt has all of it. */
+async function* requestsOf(
+  podSandboxId: string,
+  port: number,
+  { incoming }: ByteStream,
+  connected: Promise<boolean>,
+): AsyncGenerator<MessageInitShape<typeof PortForwardRequestSchema>> {
+  yield { message: { case: "start", value: { podSandboxId, port } } };
+  if (!(await connected)) return;
+  for await (const data of incoming) yield { message: { case: "data", value: data } };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
