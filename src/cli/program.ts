@@ -4,6 +4,7 @@ import manifest from "../../package.json" with { type: "json" };
 import { type Paths, pathsFor } from "../paths.ts";
 import { declareExplaining } from "./declare-explaining.ts";
 import { declareSeeing } from "./declare-seeing.ts";
+import { declareMap } from "./declare-map.ts";
 import { ExitCode } from "./exit-code.ts";
 import { declareReaching } from "./declare-reaching.ts";
 import { type Io, processIo, ReaderGoneError } from "./io.ts";
@@ -132,6 +133,7 @@ function buildProgram(
   declareSeeing(command, outputOption);
   declareExplaining(command, outputOption);
   declareReaching(command);
+  declareMap(command, outputOption);
   declareRegistryCommands(declare, program);
   declareVolumeCommands(declare, program);
   command(

@@ -68,7 +68,10 @@ function containerCandidates(
 }
 
 /** Nanosecond times are decimal strings: the longer, then the greater in text, is the later. */
-function newestFirst(a: { readonly createdAtNs: string }, b: { readonly createdAtNs: string }): number {
+export function newestFirst(
+  a: { readonly createdAtNs: string },
+  b: { readonly createdAtNs: string },
+): number {
   const [x, y] = [a.createdAtNs, b.createdAtNs];
   return y.length - x.length || (x < y ? 1 : x > y ? -1 : 0);
 }

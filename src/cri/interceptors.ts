@@ -152,7 +152,7 @@ function startCall({ method, signal, header, stream }: Asked): Call {
 function isPolled(method: DescMethod): boolean {
   return (
     method.methodKind === "server_streaming" ||
-    /^(List|Version|Status|ImageFsInfo|RuntimeConfig|ExecSync)|Stat(us|s)$/.test(method.name)
+    /^(List|Version|Status|ImageFsInfo|RuntimeConfig|ExecSync|MapPods)|Stat(us|s)$/.test(method.name)
   );
 }
 

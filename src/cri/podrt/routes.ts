@@ -12,6 +12,7 @@ import { explain } from "./explain.ts";
 import { importImages } from "./import.ts";
 import { listPods } from "./list-pods.ts";
 import { portForwardStream } from "./port-forward.ts";
+import { mapPods } from "./map-pods.ts";
 import { pullWithProgress } from "./pull.ts";
 import { runPod } from "./run-pod.ts";
 import { stopPod } from "./stop-pod.ts";
@@ -38,6 +39,7 @@ export function podrtRoutes(
       removeVolume: (request) => removeVolume(keeper, request),
       debugDump: () => debugDumpPieces(dump),
       explain: (request) => explain(runtime, request),
+      mapPods: () => mapPods(runtime),
       attach: (requests, { signal }) => attachStream(runtime, requests, signal),
       portForward: (requests) => portForwardStream(runtime, requests),
     });
