@@ -121,6 +121,7 @@ async function addressOf(daemon: Daemon, podSandboxId: string): Promise<string> 
   }
 }
 
+/** How well that is. */
 export function colorOf(status: string): "green" | "yellow" | "red" {
   if (["Running", "Ready", "Succeeded"].includes(status)) return "green";
   return ["Pending", "ContainerCreating", "Stopping", "Stopped", "Deleting", "NotReady"].includes(status) ||

@@ -3,10 +3,10 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import manifest from "../../package.json" with { type: "json" };
 import { type Paths, pathsFor } from "../paths.ts";
 import { declareExplaining } from "./declare-explaining.ts";
-import { declareSeeing } from "./declare-seeing.ts";
 import { declareMap } from "./declare-map.ts";
-import { ExitCode } from "./exit-code.ts";
 import { declareReaching } from "./declare-reaching.ts";
+import { declareSeeing } from "./declare-seeing.ts";
+import { ExitCode } from "./exit-code.ts";
 import { type Io, processIo, ReaderGoneError } from "./io.ts";
 import { addManual, COMMON_OPTIONS, commandOf, HELP_LAYOUT, HELP_OPTION } from "./manual/help.ts";
 import { documentOption, listOption, type Output } from "./output/format.ts";
@@ -35,6 +35,7 @@ const FINISH_BY_THEMSELVES: ReadonlySet<string> = new Set([
   "pull",
   "import",
   "port-forward",
+  "dashboard",
 ]);
 
 type Run = (context: Context, ...values: never[]) => Promise<number>;

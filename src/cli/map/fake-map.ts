@@ -29,14 +29,14 @@ export function fakeProcess(pid: number, inodes: Inodes) {
   };
 }
 
-export function fakeMapped(name: string, pid: number, inodes: Inodes): Plain<typeof MappedContainerSchema> {
-  return {
-    containerId: id("b"),
-    name,
-    image: `docker.io/library/${name}`,
-    state: "running",
-    process: fakeProcess(pid, inodes),
-  };
+export function fakeMapped(
+  name: string,
+  pid: number,
+  inodes: Inodes,
+  digit = "f",
+): Plain<typeof MappedContainerSchema> {
+  const image = `docker.io/library/${name}`;
+  return { containerId: id(digit), name, image, state: "running", process: fakeProcess(pid, inodes) };
 }
 
 /** A pod as they usually are: net, ipc and uts are the pause's, user and time the machine's. */
@@ -60,7 +60,7 @@ export const demoPod: FakePod = {
   addresses: ["10.85.0.2"],
   monitor: fakeProcess(4140, MACHINE as Inodes),
   pause: fakeProcess(4141, USUAL),
-  containers: [fakeMapped("app1", 4142, USUAL), fakeMapped("app2", 4143, USUAL)],
+  containers: [fakeMapped("app1", 4142, USUAL, "b"), fakeMapped("app2", 4143, USUAL)],
 };
 
 /** In the machine's network and with one process namespace for all. */
@@ -76,12 +76,17 @@ export const wildPod: FakePod = {
     pid: 4_026_532_304,
   }),
   containers: [
-    fakeMapped("etcd", 5142, {
-      ...USUAL,
-      net: MACHINE["net"]!,
-      uts: MACHINE["uts"]!,
-      ipc: 4_026_532_302,
-      pid: 4_026_532_304,
-    }),
+    fakeMapped(
+      "etcd",
+      5142,
+      {
+        ...USUAL,
+        net: MACHINE["net"]!,
+        uts: MACHINE["uts"]!,
+        ipc: 4_026_532_302,
+        pid: 4_026_532_304,
+      },
+      "e",
+    ),
   ],
 };

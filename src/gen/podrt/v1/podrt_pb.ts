@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file podrt/v1/podrt.proto.
  */
 export const file_podrt_v1_podrt: GenFile = /*@__PURE__*/
-  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEieQoNUnVuUG9kUmVxdWVzdBIQCghtYW5pZmVzdBgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSJQoFZmlsZXMYAyADKAsyFi5wb2RydC52MS5NYW5pZmVzdEZpbGUSDQoFYWxsb3cYBCADKAkSDQoFYXBwbHkYBSABKAgiKgoMTWFuaWZlc3RGaWxlEgwKBG5hbWUYASABKAkSDAoEdGV4dBgCIAEoCSKuAQoOUnVuUG9kUmVzcG9uc2USHwoEcG9kcxgBIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSDQoFbm90ZXMYAiADKAkSHQoFbmVlZHMYAyADKAsyDi5wb2RydC52MS5OZWVkEhAKCG91dGNvbWVzGAQgAygJEiQKCWNyb25fam9icxgFIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSFQoNY3Jvbl9vdXRjb21lcxgGIAMoCSI2CgROZWVkEhIKCnBlcm1pc3Npb24YASABKAkSDQoFcGxhY2UYAiABKAkSCwoDd2h5GAMgASgJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2QiwAIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lchINCgVvd25lchgLIAEoCRITCgtwZXJtaXNzaW9ucxgMIAMoCRIWCg5uZXh0X3RyeV9hdF9tcxgNIAEoAyLLAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIEhYKDm5leHRfdHJ5X2F0X21zGAsgASgDIl8KDlN0b3BQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyIRCg9TdG9wUG9kUmVzcG9uc2UiYQoQRGVsZXRlUG9kUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIaCg1ncmFjZV9zZWNvbmRzGAMgASgNSACIAQFCEAoOX2dyYWNlX3NlY29uZHMiEwoRRGVsZXRlUG9kUmVzcG9uc2UiKwoNSW1wb3J0UmVxdWVzdBIMCgRwYXRoGAEgASgJEgwKBG5hbWUYAiABKAkiIAoLUHVsbFJlcXVlc3QSEQoJcmVmZXJlbmNlGAEgASgJImwKDUltYWdlUHJvZ3Jlc3MSDAoEc3RlcBgBIAEoCRISCgpkb25lX2J5dGVzGAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEiQKBWltYWdlGAQgASgLMhUucG9kcnQudjEuSW1hZ2VSZXN1bHQiLAoLSW1hZ2VSZXN1bHQSCgoCaWQYASABKAkSEQoJcmVmZXJlbmNlGAIgASgJIi0KDFRlcm1pbmFsU2l6ZRINCgV3aWR0aBgBIAEoDRIOCgZoZWlnaHQYAiABKA0idAoJRXhlY1N0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIPCgdjb21tYW5kGAIgAygJEgsKA3R0eRgDIAEoCBINCgVzdGRpbhgEIAEoCBIkCgRzaXplGAUgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpEBCgtFeGVjUmVxdWVzdBIkCgVzdGFydBgBIAEoCzITLnBvZHJ0LnYxLkV4ZWNTdGFydEgAEg8KBXN0ZGluGAIgASgMSAASFgoMc3RkaW5fY2xvc2VkGAMgASgISAASKAoGcmVzaXplGAQgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplSABCCQoHbWVzc2FnZSJJCgtBdHRhY2hTdGFydBIUCgxjb250YWluZXJfaWQYASABKAkSJAoEc2l6ZRgCIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZSKVAQoNQXR0YWNoUmVxdWVzdBImCgVzdGFydBgBIAEoCzIVLnBvZHJ0LnYxLkF0dGFjaFN0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIhIKEERlYnVnRHVtcFJlcXVlc3QiHgoORGVidWdEdW1wUGllY2USDAoEdGV4dBgBIAEoCSJSCgxTdHJlYW1PdXRwdXQSEAoGc3Rkb3V0GAEgASgMSAASEAoGc3RkZXJyGAIgASgMSAASEwoJZXhpdF9jb2RlGAMgASgFSABCCQoHbWVzc2FnZSIUChJMaXN0Vm9sdW1lc1JlcXVlc3QiOAoTTGlzdFZvbHVtZXNSZXNwb25zZRIhCgd2b2x1bWVzGAEgAygLMhAucG9kcnQudjEuVm9sdW1lIlwKBlZvbHVtZRIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRwYXRoGAMgASgJEhUKDWNyZWF0ZWRfYXRfbnMYBCABKAMSDAoEcG9kcxgFIAMoCSI2ChNSZW1vdmVWb2x1bWVSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJIhYKFFJlbW92ZVZvbHVtZVJlc3BvbnNlIhUKE0xpc3RDcm9uSm9ic1JlcXVlc3QiPAoUTGlzdENyb25Kb2JzUmVzcG9uc2USJAoJY3Jvbl9qb2JzGAEgAygLMhEucG9kcnQudjEuQ3JvbkpvYiKcAQoHQ3JvbkpvYhIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRIQCghzY2hlZHVsZRgCIAEoCRIRCgl0aW1lX3pvbmUYAyABKAkSEQoJc3VzcGVuZGVkGAQgASgIEhMKC2xhc3RfcnVuX25zGAUgASgDEhMKC25leHRfcnVuX25zGAYgASgDEg4KBmFjdGl2ZRgHIAMoCSI3ChREZWxldGVDcm9uSm9iUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCSIXChVEZWxldGVDcm9uSm9iUmVzcG9uc2UiRgoORXhwbGFpblJlcXVlc3QSJQoFZmlsZXMYASADKAsyFi5wb2RydC52MS5NYW5pZmVzdEZpbGUSDQoFYWxsb3cYAiADKAkiHAoMRXhwbGFpblBpZWNlEgwKBHRleHQYASABKAkiOAoQUG9ydEZvcndhcmRTdGFydBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCRIMCgRwb3J0GAIgASgNIlwKElBvcnRGb3J3YXJkUmVxdWVzdBIrCgVzdGFydBgBIAEoCzIaLnBvZHJ0LnYxLlBvcnRGb3J3YXJkU3RhcnRIABIOCgRkYXRhGAIgASgMSABCCQoHbWVzc2FnZSJTChBQb3J0Rm9yd2FyZFJlcGx5Eg4KBGRhdGEYASABKAxIABIPCgVlbmRlZBgCIAEoCEgAEhMKCWNvbm5lY3RlZBgDIAEoCEgAQgkKB21lc3NhZ2UykQgKClBvZFNlcnZpY2USOwoGUnVuUG9kEhcucG9kcnQudjEuUnVuUG9kUmVxdWVzdBoYLnBvZHJ0LnYxLlJ1blBvZFJlc3BvbnNlEkEKCExpc3RQb2RzEhkucG9kcnQudjEuTGlzdFBvZHNSZXF1ZXN0GhoucG9kcnQudjEuTGlzdFBvZHNSZXNwb25zZRI+CgdTdG9wUG9kEhgucG9kcnQudjEuU3RvcFBvZFJlcXVlc3QaGS5wb2RydC52MS5TdG9wUG9kUmVzcG9uc2USRAoJRGVsZXRlUG9kEhoucG9kcnQudjEuRGVsZXRlUG9kUmVxdWVzdBobLnBvZHJ0LnYxLkRlbGV0ZVBvZFJlc3BvbnNlEjwKBkltcG9ydBIXLnBvZHJ0LnYxLkltcG9ydFJlcXVlc3QaFy5wb2RydC52MS5JbWFnZVByb2dyZXNzMAESOAoEUHVsbBIVLnBvZHJ0LnYxLlB1bGxSZXF1ZXN0GhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzczABEjkKBEV4ZWMSFS5wb2RydC52MS5FeGVjUmVxdWVzdBoWLnBvZHJ0LnYxLlN0cmVhbU91dHB1dCgBMAESPQoGQXR0YWNoEhcucG9kcnQudjEuQXR0YWNoUmVxdWVzdBoWLnBvZHJ0LnYxLlN0cmVhbU91dHB1dCgBMAESTQoMTGlzdENyb25Kb2JzEh0ucG9kcnQudjEuTGlzdENyb25Kb2JzUmVxdWVzdBoeLnBvZHJ0LnYxLkxpc3RDcm9uSm9ic1Jlc3BvbnNlElAKDURlbGV0ZUNyb25Kb2ISHi5wb2RydC52MS5EZWxldGVDcm9uSm9iUmVxdWVzdBofLnBvZHJ0LnYxLkRlbGV0ZUNyb25Kb2JSZXNwb25zZRJKCgtMaXN0Vm9sdW1lcxIcLnBvZHJ0LnYxLkxpc3RWb2x1bWVzUmVxdWVzdBodLnBvZHJ0LnYxLkxpc3RWb2x1bWVzUmVzcG9uc2USTQoMUmVtb3ZlVm9sdW1lEh0ucG9kcnQudjEuUmVtb3ZlVm9sdW1lUmVxdWVzdBoeLnBvZHJ0LnYxLlJlbW92ZVZvbHVtZVJlc3BvbnNlEkMKCURlYnVnRHVtcBIaLnBvZHJ0LnYxLkRlYnVnRHVtcFJlcXVlc3QaGC5wb2RydC52MS5EZWJ1Z0R1bXBQaWVjZTABEj0KB0V4cGxhaW4SGC5wb2RydC52MS5FeHBsYWluUmVxdWVzdBoWLnBvZHJ0LnYxLkV4cGxhaW5QaWVjZTABEksKC1BvcnRGb3J3YXJkEhwucG9kcnQudjEuUG9ydEZvcndhcmRSZXF1ZXN0GhoucG9kcnQudjEuUG9ydEZvcndhcmRSZXBseSgBMAFiBnByb3RvMw");
+  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEieQoNUnVuUG9kUmVxdWVzdBIQCghtYW5pZmVzdBgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSJQoFZmlsZXMYAyADKAsyFi5wb2RydC52MS5NYW5pZmVzdEZpbGUSDQoFYWxsb3cYBCADKAkSDQoFYXBwbHkYBSABKAgiKgoMTWFuaWZlc3RGaWxlEgwKBG5hbWUYASABKAkSDAoEdGV4dBgCIAEoCSKuAQoOUnVuUG9kUmVzcG9uc2USHwoEcG9kcxgBIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSDQoFbm90ZXMYAiADKAkSHQoFbmVlZHMYAyADKAsyDi5wb2RydC52MS5OZWVkEhAKCG91dGNvbWVzGAQgAygJEiQKCWNyb25fam9icxgFIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSFQoNY3Jvbl9vdXRjb21lcxgGIAMoCSI2CgROZWVkEhIKCnBlcm1pc3Npb24YASABKAkSDQoFcGxhY2UYAiABKAkSCwoDd2h5GAMgASgJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2QiwAIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lchINCgVvd25lchgLIAEoCRITCgtwZXJtaXNzaW9ucxgMIAMoCRIWCg5uZXh0X3RyeV9hdF9tcxgNIAEoAyLLAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIEhYKDm5leHRfdHJ5X2F0X21zGAsgASgDIl8KDlN0b3BQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyIRCg9TdG9wUG9kUmVzcG9uc2UiYQoQRGVsZXRlUG9kUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIaCg1ncmFjZV9zZWNvbmRzGAMgASgNSACIAQFCEAoOX2dyYWNlX3NlY29uZHMiEwoRRGVsZXRlUG9kUmVzcG9uc2UiKwoNSW1wb3J0UmVxdWVzdBIMCgRwYXRoGAEgASgJEgwKBG5hbWUYAiABKAkiIAoLUHVsbFJlcXVlc3QSEQoJcmVmZXJlbmNlGAEgASgJImwKDUltYWdlUHJvZ3Jlc3MSDAoEc3RlcBgBIAEoCRISCgpkb25lX2J5dGVzGAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEiQKBWltYWdlGAQgASgLMhUucG9kcnQudjEuSW1hZ2VSZXN1bHQiLAoLSW1hZ2VSZXN1bHQSCgoCaWQYASABKAkSEQoJcmVmZXJlbmNlGAIgASgJIi0KDFRlcm1pbmFsU2l6ZRINCgV3aWR0aBgBIAEoDRIOCgZoZWlnaHQYAiABKA0idAoJRXhlY1N0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIPCgdjb21tYW5kGAIgAygJEgsKA3R0eRgDIAEoCBINCgVzdGRpbhgEIAEoCBIkCgRzaXplGAUgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpEBCgtFeGVjUmVxdWVzdBIkCgVzdGFydBgBIAEoCzITLnBvZHJ0LnYxLkV4ZWNTdGFydEgAEg8KBXN0ZGluGAIgASgMSAASFgoMc3RkaW5fY2xvc2VkGAMgASgISAASKAoGcmVzaXplGAQgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplSABCCQoHbWVzc2FnZSJJCgtBdHRhY2hTdGFydBIUCgxjb250YWluZXJfaWQYASABKAkSJAoEc2l6ZRgCIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZSKVAQoNQXR0YWNoUmVxdWVzdBImCgVzdGFydBgBIAEoCzIVLnBvZHJ0LnYxLkF0dGFjaFN0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIhIKEERlYnVnRHVtcFJlcXVlc3QiHgoORGVidWdEdW1wUGllY2USDAoEdGV4dBgBIAEoCSJSCgxTdHJlYW1PdXRwdXQSEAoGc3Rkb3V0GAEgASgMSAASEAoGc3RkZXJyGAIgASgMSAASEwoJZXhpdF9jb2RlGAMgASgFSABCCQoHbWVzc2FnZSIUChJMaXN0Vm9sdW1lc1JlcXVlc3QiOAoTTGlzdFZvbHVtZXNSZXNwb25zZRIhCgd2b2x1bWVzGAEgAygLMhAucG9kcnQudjEuVm9sdW1lIlwKBlZvbHVtZRIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRwYXRoGAMgASgJEhUKDWNyZWF0ZWRfYXRfbnMYBCABKAMSDAoEcG9kcxgFIAMoCSI2ChNSZW1vdmVWb2x1bWVSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJIhYKFFJlbW92ZVZvbHVtZVJlc3BvbnNlIhUKE0xpc3RDcm9uSm9ic1JlcXVlc3QiPAoUTGlzdENyb25Kb2JzUmVzcG9uc2USJAoJY3Jvbl9qb2JzGAEgAygLMhEucG9kcnQudjEuQ3JvbkpvYiKcAQoHQ3JvbkpvYhIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRIQCghzY2hlZHVsZRgCIAEoCRIRCgl0aW1lX3pvbmUYAyABKAkSEQoJc3VzcGVuZGVkGAQgASgIEhMKC2xhc3RfcnVuX25zGAUgASgDEhMKC25leHRfcnVuX25zGAYgASgDEg4KBmFjdGl2ZRgHIAMoCSI3ChREZWxldGVDcm9uSm9iUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCSIXChVEZWxldGVDcm9uSm9iUmVzcG9uc2UiRgoORXhwbGFpblJlcXVlc3QSJQoFZmlsZXMYASADKAsyFi5wb2RydC52MS5NYW5pZmVzdEZpbGUSDQoFYWxsb3cYAiADKAkiHAoMRXhwbGFpblBpZWNlEgwKBHRleHQYASABKAkiOAoQUG9ydEZvcndhcmRTdGFydBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCRIMCgRwb3J0GAIgASgNIlwKElBvcnRGb3J3YXJkUmVxdWVzdBIrCgVzdGFydBgBIAEoCzIaLnBvZHJ0LnYxLlBvcnRGb3J3YXJkU3RhcnRIABIOCgRkYXRhGAIgASgMSABCCQoHbWVzc2FnZSJTChBQb3J0Rm9yd2FyZFJlcGx5Eg4KBGRhdGEYASABKAxIABIPCgVlbmRlZBgCIAEoCEgAEhMKCWNvbm5lY3RlZBgDIAEoCEgAQgkKB21lc3NhZ2UiEAoOTWFwUG9kc1JlcXVlc3QiXgoPTWFwUG9kc1Jlc3BvbnNlEigKB21hY2hpbmUYASABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzEiEKBHBvZHMYAiADKAsyEy5wb2RydC52MS5NYXBwZWRQb2Qi9AEKCU1hcHBlZFBvZBISCgpzYW5kYm94X2lkGAEgASgJEh8KBG5hbWUYAiABKAsyES5wb2RydC52MS5Qb2ROYW1lEg8KB2F0dGVtcHQYAyABKA0SDQoFcmVhZHkYBCABKAgSEQoJYWRkcmVzc2VzGAUgAygJEigKB21vbml0b3IYBiABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzEiYKBXBhdXNlGAcgASgLMhcucG9kcnQudjEuTWFwcGVkUHJvY2VzcxItCgpjb250YWluZXJzGAggAygLMhkucG9kcnQudjEuTWFwcGVkQ29udGFpbmVyIo4BCg9NYXBwZWRDb250YWluZXISFAoMY29udGFpbmVyX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSDwoHYXR0ZW1wdBgDIAEoDRINCgVpbWFnZRgEIAEoCRINCgVzdGF0ZRgFIAEoCRIoCgdwcm9jZXNzGAYgASgLMhcucG9kcnQudjEuTWFwcGVkUHJvY2VzcyJFCg1NYXBwZWRQcm9jZXNzEgsKA3BpZBgBIAEoDRInCgpuYW1lc3BhY2VzGAIgAygLMhMucG9kcnQudjEuTmFtZXNwYWNlIigKCU5hbWVzcGFjZRIMCgRraW5kGAEgASgJEg0KBWlub2RlGAIgASgEMtEICgpQb2RTZXJ2aWNlEjsKBlJ1blBvZBIXLnBvZHJ0LnYxLlJ1blBvZFJlcXVlc3QaGC5wb2RydC52MS5SdW5Qb2RSZXNwb25zZRJBCghMaXN0UG9kcxIZLnBvZHJ0LnYxLkxpc3RQb2RzUmVxdWVzdBoaLnBvZHJ0LnYxLkxpc3RQb2RzUmVzcG9uc2USPgoHU3RvcFBvZBIYLnBvZHJ0LnYxLlN0b3BQb2RSZXF1ZXN0GhkucG9kcnQudjEuU3RvcFBvZFJlc3BvbnNlEkQKCURlbGV0ZVBvZBIaLnBvZHJ0LnYxLkRlbGV0ZVBvZFJlcXVlc3QaGy5wb2RydC52MS5EZWxldGVQb2RSZXNwb25zZRI8CgZJbXBvcnQSFy5wb2RydC52MS5JbXBvcnRSZXF1ZXN0GhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzczABEjgKBFB1bGwSFS5wb2RydC52MS5QdWxsUmVxdWVzdBoXLnBvZHJ0LnYxLkltYWdlUHJvZ3Jlc3MwARI5CgRFeGVjEhUucG9kcnQudjEuRXhlY1JlcXVlc3QaFi5wb2RydC52MS5TdHJlYW1PdXRwdXQoATABEj0KBkF0dGFjaBIXLnBvZHJ0LnYxLkF0dGFjaFJlcXVlc3QaFi5wb2RydC52MS5TdHJlYW1PdXRwdXQoATABEk0KDExpc3RDcm9uSm9icxIdLnBvZHJ0LnYxLkxpc3RDcm9uSm9ic1JlcXVlc3QaHi5wb2RydC52MS5MaXN0Q3JvbkpvYnNSZXNwb25zZRJQCg1EZWxldGVDcm9uSm9iEh4ucG9kcnQudjEuRGVsZXRlQ3JvbkpvYlJlcXVlc3QaHy5wb2RydC52MS5EZWxldGVDcm9uSm9iUmVzcG9uc2USSgoLTGlzdFZvbHVtZXMSHC5wb2RydC52MS5MaXN0Vm9sdW1lc1JlcXVlc3QaHS5wb2RydC52MS5MaXN0Vm9sdW1lc1Jlc3BvbnNlEk0KDFJlbW92ZVZvbHVtZRIdLnBvZHJ0LnYxLlJlbW92ZVZvbHVtZVJlcXVlc3QaHi5wb2RydC52MS5SZW1vdmVWb2x1bWVSZXNwb25zZRJDCglEZWJ1Z0R1bXASGi5wb2RydC52MS5EZWJ1Z0R1bXBSZXF1ZXN0GhgucG9kcnQudjEuRGVidWdEdW1wUGllY2UwARI9CgdFeHBsYWluEhgucG9kcnQudjEuRXhwbGFpblJlcXVlc3QaFi5wb2RydC52MS5FeHBsYWluUGllY2UwARJLCgtQb3J0Rm9yd2FyZBIcLnBvZHJ0LnYxLlBvcnRGb3J3YXJkUmVxdWVzdBoaLnBvZHJ0LnYxLlBvcnRGb3J3YXJkUmVwbHkoATABEj4KB01hcFBvZHMSGC5wb2RydC52MS5NYXBQb2RzUmVxdWVzdBoZLnBvZHJ0LnYxLk1hcFBvZHNSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * @generated from message podrt.v1.RunPodRequest
@@ -1193,6 +1193,201 @@ export const PortForwardReplySchema: GenMessage<PortForwardReply> = /*@__PURE__*
   messageDesc(file_podrt_v1_podrt, 39);
 
 /**
+ * @generated from message podrt.v1.MapPodsRequest
+ */
+export type MapPodsRequest = Message<"podrt.v1.MapPodsRequest"> & {
+};
+
+/**
+ * Describes the message podrt.v1.MapPodsRequest.
+ * Use `create(MapPodsRequestSchema)` to create a new message.
+ */
+export const MapPodsRequestSchema: GenMessage<MapPodsRequest> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 40);
+
+/**
+ * @generated from message podrt.v1.MapPodsResponse
+ */
+export type MapPodsResponse = Message<"podrt.v1.MapPodsResponse"> & {
+  /**
+   * The daemon, whose namespaces are taken for the machine's.
+   *
+   * @generated from field: podrt.v1.MappedProcess machine = 1;
+   */
+  machine?: MappedProcess | undefined;
+
+  /**
+   * Of every sandbox, oldest first.
+   *
+   * @generated from field: repeated podrt.v1.MappedPod pods = 2;
+   */
+  pods: MappedPod[];
+};
+
+/**
+ * Describes the message podrt.v1.MapPodsResponse.
+ * Use `create(MapPodsResponseSchema)` to create a new message.
+ */
+export const MapPodsResponseSchema: GenMessage<MapPodsResponse> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 41);
+
+/**
+ * @generated from message podrt.v1.MappedPod
+ */
+export type MappedPod = Message<"podrt.v1.MappedPod"> & {
+  /**
+   * @generated from field: string sandbox_id = 1;
+   */
+  sandboxId: string;
+
+  /**
+   * @generated from field: podrt.v1.PodName name = 2;
+   */
+  name?: PodName | undefined;
+
+  /**
+   * @generated from field: uint32 attempt = 3;
+   */
+  attempt: number;
+
+  /**
+   * @generated from field: bool ready = 4;
+   */
+  ready: boolean;
+
+  /**
+   * While it is ready; none in the machine's network.
+   *
+   * @generated from field: repeated string addresses = 5;
+   */
+  addresses: string[];
+
+  /**
+   * Absent, as `pause` is, when it has ended.
+   *
+   * @generated from field: podrt.v1.MappedProcess monitor = 6;
+   */
+  monitor?: MappedProcess | undefined;
+
+  /**
+   * @generated from field: podrt.v1.MappedProcess pause = 7;
+   */
+  pause?: MappedProcess | undefined;
+
+  /**
+   * Oldest first.
+   *
+   * @generated from field: repeated podrt.v1.MappedContainer containers = 8;
+   */
+  containers: MappedContainer[];
+};
+
+/**
+ * Describes the message podrt.v1.MappedPod.
+ * Use `create(MappedPodSchema)` to create a new message.
+ */
+export const MappedPodSchema: GenMessage<MappedPod> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 42);
+
+/**
+ * @generated from message podrt.v1.MappedContainer
+ */
+export type MappedContainer = Message<"podrt.v1.MappedContainer"> & {
+  /**
+   * @generated from field: string container_id = 1;
+   */
+  containerId: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint32 attempt = 3;
+   */
+  attempt: number;
+
+  /**
+   * @generated from field: string image = 4;
+   */
+  image: string;
+
+  /**
+   * created, running or exited.
+   *
+   * @generated from field: string state = 5;
+   */
+  state: string;
+
+  /**
+   * Its first process; absent when there is none.
+   *
+   * @generated from field: podrt.v1.MappedProcess process = 6;
+   */
+  process?: MappedProcess | undefined;
+};
+
+/**
+ * Describes the message podrt.v1.MappedContainer.
+ * Use `create(MappedContainerSchema)` to create a new message.
+ */
+export const MappedContainerSchema: GenMessage<MappedContainer> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 43);
+
+/**
+ * @generated from message podrt.v1.MappedProcess
+ */
+export type MappedProcess = Message<"podrt.v1.MappedProcess"> & {
+  /**
+   * As the daemon sees it.
+   *
+   * @generated from field: uint32 pid = 1;
+   */
+  pid: number;
+
+  /**
+   * @generated from field: repeated podrt.v1.Namespace namespaces = 2;
+   */
+  namespaces: Namespace[];
+};
+
+/**
+ * Describes the message podrt.v1.MappedProcess.
+ * Use `create(MappedProcessSchema)` to create a new message.
+ */
+export const MappedProcessSchema: GenMessage<MappedProcess> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 44);
+
+/**
+ * A file of /proc/PID/ns.
+ *
+ * @generated from message podrt.v1.Namespace
+ */
+export type Namespace = Message<"podrt.v1.Namespace"> & {
+  /**
+   * net, ipc, uts, pid, mnt, cgroup, user or time.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * No other namespace has the number while this one exists.
+   *
+   * @generated from field: uint64 inode = 2;
+   */
+  inode: bigint;
+};
+
+/**
+ * Describes the message podrt.v1.Namespace.
+ * Use `create(NamespaceSchema)` to create a new message.
+ */
+export const NamespaceSchema: GenMessage<Namespace> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 45);
+
+/**
  * @generated from service podrt.v1.PodService
  */
 export const PodService: GenService<{
@@ -1348,6 +1543,16 @@ export const PodService: GenService<{
     methodKind: "bidi_streaming";
     input: typeof PortForwardRequestSchema;
     output: typeof PortForwardReplySchema;
+  },
+  /**
+   * The processes that pods are made of, with the namespaces that the kernel says they are in.
+   *
+   * @generated from rpc podrt.v1.PodService.MapPods
+   */
+  mapPods: {
+    methodKind: "unary";
+    input: typeof MapPodsRequestSchema;
+    output: typeof MapPodsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_podrt_v1_podrt, 0);
