@@ -12,7 +12,9 @@ async function main(): Promise<number> {
   const [role, ...rest] = words;
   if (basename(process.argv0) === "pause") return (await import("./cli/pause.ts")).execPause(words);
   const asksForHelp = rest.includes("--help") || rest.includes("-h");
-  if (role === "pause" && !asksForHelp) return (await import("./cli/pause.ts")).execPause(rest);
+  const writesImage = rest.some((word) => /^--(image|name)(=|$)/.test(word));
+  if (role === "pause" && !asksForHelp && !writesImage)
+    return (await import("./cli/pause.ts")).execPause(rest);
   if (role === "serve" && !asksForHelp) return serve(rest);
   const { runCli } = await import("./cli/program.ts");
   return runCli(words);

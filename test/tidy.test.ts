@@ -42,7 +42,7 @@ const formats = ["oci", "config", "paths", "telemetry", "systemd", ...kernel];
 const mechanisms = {
   state: formats,
   snapshot: ["state", ...formats],
-  image: ["gc", "snapshot", "state", "gen/machine-code", ...formats],
+  image: ["gc", "snapshot", "state", "gen/machine-code", "gen/machine-code-aarch64", ...formats],
   gc: foundations,
   cdi: formats,
   network: ["state", ...formats],

@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import manifest from "../../package.json" with { type: "json" };
 import { type Paths, pathsFor } from "../paths.ts";
 import { declareExplaining } from "./declare-explaining.ts";
+import { declareGetting } from "./declare-getting.ts";
 import { declareMap } from "./declare-map.ts";
 import { declareReaching } from "./declare-reaching.ts";
 import { declareSeeing } from "./declare-seeing.ts";
@@ -137,11 +138,7 @@ function buildProgram(
   declareMap(command, outputOption);
   declareRegistryCommands(declare, program);
   declareVolumeCommands(declare, program);
-  command(
-    "version",
-    "print the versions of this program and of the daemon",
-    async () => (await import("./version.ts")).version,
-  ).addOption(outputOption());
+  declareGetting(command, outputOption);
   const debug = program.command("debug").description("look into a node that misbehaves");
   declare(
     debug,
@@ -181,7 +178,12 @@ export function commandTree(): Command {
   );
 }
 
-export type Declare = (usage: string, description: string, load: () => Promise<Run>) => Command;
+export type Declare = (
+  usage: string,
+  description: string,
+  load: () => Promise<Run>,
+  addOptions?: (declared: Command) => void,
+) => Command;
 type DeclareBelow = (
   parent: Command,
   usage: string,
@@ -200,11 +202,6 @@ function declareDaemonCommands(program: Command): void {
     .description("run the daemon: the CRI and podrt's own commands on a unix socket")
     .option("--root <dir>", "keep everything of this instance below one directory")
     .option("--config <file>", "read the configuration from here (/etc/podrt/config.toml)")
-    .action(handledEarlier);
-  program
-    .command("pause")
-    .description("be the init of a sandbox: reap, and wait for a signal to end")
-    .option("-v", "print the version")
     .action(handledEarlier);
 }
 

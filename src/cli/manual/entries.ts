@@ -196,7 +196,11 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
   },
   pause: {
     group: "The machine:",
-    examples: { "podrt pause -v": "which pause this is" },
+    examples: {
+      "podrt pause -v": "which pause this is",
+      "podrt pause --image pause.tar --name registry.example/pause:1":
+        "an image that containerd and CRI-O can use as their sandbox image",
+    },
   },
   setup: { group: "The machine:", examples: {} },
   "setup crictl": {
@@ -209,7 +213,10 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
   "debug dump": { examples: { "podrt debug dump >dump.json": "what one needs at night, in one file" } },
   version: {
     group: "This program:",
-    examples: { "podrt version": "of this program and of the daemon" },
+    examples: {
+      "podrt version": "of this program and of the daemon",
+      "podrt version -o json": "with the commit that it was built from",
+    },
   },
   help: {
     group: "This program:",

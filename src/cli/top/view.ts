@@ -2,7 +2,7 @@
 import { memorySize, percent, shown, size } from "../human.ts";
 import { colorOf } from "../pods.ts";
 import { memoryPercent, type PodUsage, type Usage } from "../stats/usage.ts";
-import type { Paint } from "../table.ts";
+import type { Painter } from "../table.ts";
 
 /** What rows can be sorted by. */
 export type Sort = "cpu" | "memory" | "pids" | "network" | "block" | "restarts" | "name";
@@ -82,7 +82,7 @@ const GAP = "  ";
 const LEAST_NAME = 12;
 
 /** A table of at most `width` columns: its heading, and a line for each row. */
-export function tableLines(rows: readonly Usage[], view: Pick<View, "sort">, width: number, paint: Paint) {
+export function tableLines(rows: readonly Usage[], view: Pick<View, "sort">, width: number, paint: Painter) {
   const columns = chooseColumns(rows, width);
   const line = (cells: readonly string[]) => cells.join(GAP).trimEnd();
   const heading = line(
@@ -159,7 +159,7 @@ export interface Picture {
 }
 
 /** The lines of the whole screen, and the view with an offset that its rows have. */
-export function screenLines({ pods, view, size: { width, height }, note, time }: Picture, paint: Paint) {
+export function screenLines({ pods, view, size: { width, height }, note, time }: Picture, paint: Painter) {
   const rows = rowsOf(pods, view);
   const room = Math.max(1, height - 3);
   const offset = Math.max(0, Math.min(view.offset, rows.length - room));
