@@ -89,6 +89,7 @@ export async function runCommand(socketPath: string, argv: string[], test: TestI
     out: append("out"),
     err: append("err"),
     isTerminal: test.terminal !== undefined,
+    screen: test.terminal,
     stdin: test.stdin ?? (async function* () {})(),
     terminal: test.terminal,
     interrupted: test.interrupted ?? never,

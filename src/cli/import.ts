@@ -2,15 +2,17 @@
 import { resolve } from "node:path";
 import { openDaemon } from "./client.ts";
 import type { Context } from "./program.ts";
-import { showProgress } from "./progress.ts";
+import { showProgress } from "./progress/follow.ts";
+import { progressFormat } from "./progress/view.ts";
 
 /** The daemon reads the path itself, so it must be on its machine. */
 export async function importImage(
-  { io, socketPath }: Context,
+  { io, socketPath, output }: Context,
   path: string,
   { name }: { readonly name?: string },
 ): Promise<number> {
   using daemon = openDaemon(socketPath);
   const request = { path: resolve(path), name: name ?? "" };
-  return await showProgress(io, daemon.pods.import(request, { signal: io.interrupted }));
+  const messages = daemon.pods.import(request, { signal: io.interrupted });
+  return await showProgress(io, messages, progressFormat(output));
 }

@@ -10,6 +10,12 @@ export interface Terminal {
   setRaw(isRaw: boolean): void;
 }
 
+/** The terminal on standard error, where goes what is only for the moment. */
+export interface Screen {
+  /** Undefined where the terminal does not say. */
+  size(): { readonly width: number; readonly height: number } | undefined;
+}
+
 /** What a command reads and writes: the process's own streams, or a test's. */
 export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -18,6 +24,8 @@ export interface Io {
   err(text: string | Uint8Array): Promise<void>;
   /** Whether standard output is a terminal. */
   readonly isTerminal: boolean;
+  /** Undefined when standard error is no terminal. */
+  readonly screen: Screen | undefined;
   readonly stdin: AsyncIterable<Uint8Array>;
   /** Undefined when standard input is none. */
   readonly terminal: Terminal | undefined;
@@ -42,6 +50,7 @@ export function processIo(): Io {
     out: (text) => write(process.stdout, text),
     err: (text) => write(process.stderr, text),
     isTerminal: process.stdout.isTTY === true,
+    screen: process.stderr.isTTY ? { size: () => sizeOf(process.stderr) } : undefined,
     // Looked up late: merely touching it makes the process wait for input.
     get stdin() {
       return process.stdin;
@@ -56,16 +65,17 @@ export function processIo(): Io {
 
 function processTerminal(): Terminal {
   return {
-    size() {
-      const { columns: width, rows: height } = process.stdout;
-      return width > 0 && height > 0 ? { width, height } : undefined;
-    },
+    size: () => sizeOf(process.stdout),
     onResize(listener) {
       process.on("SIGWINCH", listener);
       return () => process.off("SIGWINCH", listener);
     },
     setRaw: (isRaw) => void process.stdin.setRawMode(isRaw),
   };
+}
+
+function sizeOf({ columns: width, rows: height }: NodeJS.WriteStream) {
+  return width > 0 && height > 0 ? { width, height } : undefined;
 }
 
 function write(stream: NodeJS.WriteStream, text: string | Uint8Array): Promise<void> {

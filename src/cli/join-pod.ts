@@ -23,6 +23,7 @@ import {
 import type { Io } from "./io.ts";
 import { followLogs } from "./logs/follow.ts";
 import type { Context } from "./program.ts";
+import { progressFormat } from "./progress/view.ts";
 import { pullAsAsked } from "./pull.ts";
 import { type QuickOptions, quickPod } from "./quick-pod.ts";
 import { UsageError } from "./usage-error.ts";
@@ -51,7 +52,7 @@ export function podOfNet(net: string | undefined): string | undefined {
  * among its processes where it shares them. It is gone with the pod, and nothing starts it again.
  */
 export async function runInPod(
-  { io, socketPath }: Context,
+  { io, socketPath, output }: Context,
   name: string,
   image: string,
   command: readonly string[],
@@ -68,7 +69,7 @@ export async function runInPod(
     throw new FailedPreconditionError(`pod ${podTitle(pod)} does not run, so there is nothing to join`);
   }
   const sandboxId = pod.sandbox.id;
-  await pullAsAsked(daemon, io, image, options.pull);
+  await pullAsAsked(daemon, io, image, options.pull, progressFormat(output));
   const config = await configFor(daemon, io, inventory, pod, sandboxId, image, command, options);
   const { containerId } = await daemon.runtime.createContainer({ podSandboxId: sandboxId, config });
   const remove = () => daemon.runtime.removeContainer({ containerId });

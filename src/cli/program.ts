@@ -12,6 +12,7 @@ import { type Io, processIo, ReaderGoneError } from "./io.ts";
 import { addManual, COMMON_OPTIONS, commandOf, HELP_LAYOUT, HELP_OPTION } from "./manual/help.ts";
 import { documentOption, listOption, type Output } from "./output/format.ts";
 import { addPermissionOptions } from "./permission-flags.ts";
+import { progressOption } from "./progress/option.ts";
 import { addRunOptions } from "./run-options.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -290,11 +291,19 @@ function declareContainerCommands(command: Declare): void {
 function declareImageCommands(command: Declare): void {
   command("images", "list images", async () => (await import("./images.ts")).images).addOption(listOption());
   command("pull <reference>", "pull an image", async () => (await import("./pull.ts")).pull);
+  command("images", "list images", async () => (await import("./images.ts")).images).addOption(
+    outputOption(),
+  );
+  command("pull <reference>", "pull an image", async () => (await import("./pull.ts")).pull).addOption(
+    progressOption("how to tell of it: for people, or as JSON, an object a line"),
+  );
   command(
     "import <path>",
     "import an OCI layout, an OCI archive or a docker archive",
     async () => (await import("./import.ts")).importImage,
-  ).option("--name <reference>", "call the image so");
+  )
+    .option("--name <reference>", "call the image so")
+    .addOption(progressOption("how to tell of it: for people, or as JSON, an object a line"));
 }
 
 function declareRegistryCommands(declare: DeclareBelow, program: Command): void {

@@ -9,6 +9,7 @@ import type { Io } from "./io.ts";
 import { followLogs } from "./logs/follow.ts";
 import { type PermissionOptions, permissionsOf } from "./permission-flags.ts";
 import type { Context } from "./program.ts";
+import { progressFormat, startedLine } from "./progress/view.ts";
 import { pullAsAsked } from "./pull.ts";
 import { type QuickOptions, quickPod } from "./quick-pod.ts";
 import { runPods } from "./run-pods.ts";
@@ -23,7 +24,7 @@ const LOOK_MS = 100;
 
 /** Runs a pod of one container and answers the exit code of that, as docker run does. */
 export async function runImage(
-  { io, socketPath }: Context,
+  { io, socketPath, output }: Context,
   image: string,
   command: readonly string[],
   options: RunImageOptions,
@@ -32,12 +33,13 @@ export async function runImage(
     throw new UsageError("--rm needs a pod that is waited for; leave out --detach");
   const { manifest, permissions } = quickPod(image, command, options, io.env);
   using daemon = openDaemon(socketPath);
-  await pullAsAsked(daemon, io, image, options.pull);
+  const format = progressFormat(output);
+  await pullAsAsked(daemon, io, image, options.pull, format, options.detach ? io.out : io.err);
   const files = [{ name: "command line", text: manifest }];
   const allow = [...permissions, ...permissionsOf(options)];
   const pod = (await runPods(daemon, io, { files, allow })).pods[0]!;
   if (options.detach) {
-    await io.out(`${podTitle(pod)}\n`);
+    await io.out(`${startedLine("pod", pod, format)}\n`);
     return 0;
   }
   try {

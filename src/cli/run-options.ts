@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Command, Option } from "commander";
 import { addPermissionOptions } from "./permission-flags.ts";
+import { progressOption } from "./progress/option.ts";
 
 /** The options of `run`: for all, for manifests, for an image, and what may be allowed. */
 export function addRunOptions(command: Command, seconds: (text: string) => number): Command {
@@ -14,6 +15,11 @@ export function addRunOptions(command: Command, seconds: (text: string) => numbe
   command
     .option("-d, --detach", "leave what runs and return")
     .option("--wait <seconds>", "with --detach, of manifests: return once every container runs", seconds)
+    .addOption(
+      progressOption(
+        "how to tell of pulls: for people, or as JSON lines, on standard error unless with --detach",
+      ),
+    )
     .optionsGroup("Of an image:")
     .option("--name <pod>", "call the pod so; otherwise its name is made from the image's")
     .option("--rm", "remove the pod when it has ended")

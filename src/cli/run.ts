@@ -14,6 +14,8 @@ import { isManifest, readManifests } from "./manifest-file.ts";
 import { permissionsOf } from "./permission-flags.ts";
 import { podRow } from "./pods.ts";
 import type { Context } from "./program.ts";
+import { type PullWatch, watchPulls } from "./progress/pull-watch.ts";
+import { progressFormat, startedLine } from "./progress/view.ts";
 import { type RunImageOptions, runImage } from "./run-image.ts";
 import { runPods } from "./run-pods.ts";
 import { type Color, painter, sourceColors } from "./table.ts";
@@ -38,7 +40,7 @@ export async function run(context: Context, words: string[], options: Options): 
 }
 
 async function runManifests(
-  { io, socketPath }: Context,
+  { io, socketPath, output }: Context,
   names: readonly string[],
   options: Options,
 ): Promise<number> {
@@ -46,20 +48,23 @@ async function runManifests(
   const files = await readManifests(names, io);
   using daemon = openDaemon(socketPath);
   const { pods, cronJobs } = await runPods(daemon, io, { files, allow: permissionsOf(options) });
-  if (!options.detach) return await stay(daemon, io, pods, cronJobs);
-  for (const pod of pods) await io.out(`${podTitle(pod)}\n`);
-  for (const job of cronJobs) await io.out(`cronjob ${podTitle(job)}\n`);
-  if (options.wait !== undefined) await waitUntilRunning(daemon, io, pods, options.wait);
+  const format = progressFormat(output);
+  await using pulls = watchPulls(daemon, io, format, options.detach ? io.out : io.err);
+  if (!options.detach) return await stay(daemon, pulls, pods, cronJobs);
+  for (const pod of pods) await io.out(`${startedLine("pod", pod, format)}\n`);
+  for (const job of cronJobs) await io.out(`${startedLine("cronjob", job, format)}\n`);
+  if (options.wait !== undefined) await waitUntilRunning(daemon, pulls, pods, options.wait);
   return 0;
 }
 
 /** Shows logs and troubles until Ctrl-C or until all pods are done, which CronJobs never are, then removes them. */
 async function stay(
   daemon: Daemon,
-  io: Io,
+  pulls: PullWatch,
   names: readonly PodName[],
   cronJobs: readonly PodName[],
 ): Promise<number> {
+  const { io } = pulls;
   const paint = painter(io);
   const titles = new Map<string, string>();
   const prefixOf = (container: Container) => titles.get(container.id) ?? `${containerName(container)} | `;
@@ -68,7 +73,7 @@ async function stay(
   const uids = new Set(names.map(({ uid }) => uid));
   const isOurs = ({ uid, namespace, kept }: PodEntry) =>
     uids.has(uid) || owners.has(`${namespace}/${kept?.owner}`);
-  const watch = podWatch(daemon, io, isOurs, follower, (pod, container) => {
+  const watch = podWatch(daemon, pulls, isOurs, follower, (pod, container) => {
     const name =
       names.length === 1 && cronJobs.length === 0
         ? containerName(container)
@@ -93,7 +98,7 @@ async function stay(
 /** A function that looks at the pods once: prints what is new of their logs and of what ails them. */
 function podWatch(
   daemon: Daemon,
-  io: Io,
+  { io, look }: PullWatch,
   isOurs: (pod: PodEntry) => boolean,
   follower: LogFollower,
   entitle: (pod: PodEntry, container: Container) => void,
@@ -114,6 +119,7 @@ function podWatch(
       }
     }
     await follower.advance(last.flatMap(({ containers }) => containers).toReversed());
+    await look(last);
     return last;
   };
 }
@@ -166,7 +172,7 @@ async function removeAll(
 
 async function waitUntilRunning(
   daemon: Daemon,
-  io: Io,
+  { io, look }: PullWatch,
   names: readonly PodName[],
   seconds: number,
 ): Promise<void> {
@@ -178,6 +184,7 @@ async function waitUntilRunning(
     if (failed.length > 0) throw new FailedPreconditionError(failed.map(failureOf).join("\n"));
     const late = pods.filter((pod) => !isRunningWhole(pod));
     if (late.length === 0) return;
+    await look(late);
     if (performance.now() >= endMs || io.interrupted.aborted) {
       const rows = await Promise.all(late.map((pod) => podRow(daemon, pod)));
       const lines = rows.map(({ name, status, message }) =>

@@ -15,7 +15,7 @@ import type { ContentStore } from "./content-store.ts";
 import { type ImageNames, type ImageRecord, openImageRecords } from "./image-records.ts";
 import { createPuller } from "./pull.ts";
 import { abortError, imageError } from "./pull-error.ts";
-import type { PullProgress } from "./pull-progress.ts";
+import type { ProgressTracker, PullProgress } from "./pull-progress.ts";
 import { credentialsFor, fingerprintOf, type RegistryAuth } from "./registry-auth.ts";
 import { type FlightContext, SingleFlight } from "./single-flight.ts";
 import { takeOutDamage, takeOutLayers } from "./take-out-damage.ts";
@@ -29,6 +29,9 @@ export interface PullOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: PullProgress) => void) | undefined;
 }
+
+/** Who follows the layers of an image that is committed. */
+export type UnpackProgress = Pick<ProgressTracker, "unpacking" | "unpacked">;
 
 export interface Images {
   /**
@@ -56,7 +59,7 @@ export interface Images {
    * Records an image whose blobs are all in the content store under `names`, unpacking its layers; the
    * part for this platform where `manifestDigest` is an index.
    */
-  commit(manifestDigest: string, names: ImageNames): Promise<ImageRecord>;
+  commit(manifestDigest: string, names: ImageNames, progress?: UnpackProgress): Promise<ImageRecord>;
   /** Runs `work` (an import) while nothing is collected: what it ingests belongs to no image yet. */
   hold<T>(work: () => Promise<T>): Promise<T>;
   /** What blobs and layers take on disk; from memory. */
@@ -184,7 +187,7 @@ export function openImages(deps: ImagesDeps): Images {
       }
       await collector.sweepSoon(SWEEP_WAIT_MS);
     },
-    commit: (manifestDigest, names) =>
+    commit: (manifestDigest, names, progress) =>
       collector.leased(async (lease) => {
         const recorded = normalNames(names);
         await lease.hold([nodeOf("blob", manifestDigest)]);
@@ -195,8 +198,9 @@ export function openImages(deps: ImagesDeps): Images {
         await takeOutLayers(plan.layers, snapshotter);
         let below: Promise<void> | undefined;
         const start = (position: number) => {
+          progress?.unpacking(position);
           below = unpackLayer(deps, plan.layers, position, undefined, below);
-          return below;
+          return below.then(() => progress?.unpacked(position));
         };
         await unpackInOrder(plan.layers.length, async () => {}, start);
         const record = put(plan, recorded);

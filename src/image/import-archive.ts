@@ -22,16 +22,20 @@ const MAX_LINKS = 8;
 
 /**
  * A tar archive, plain or compressed with gzip or zstd, read without unpacking it: its members are found
- * by their headers. A compressed one is first inflated to an unnamed file in `temporaryDir`.
+ * by their headers. A compressed one is first inflated to an unnamed file in `temporaryDir`; `onInflated` hears to how
+ * many bytes so far.
  */
 export async function openArchiveSource(
   path: string,
   temporaryDir: string,
+  onInflated: (bytes: number) => void,
   signal?: AbortSignal,
 ): Promise<ImageSource> {
   const compression = detectFileCompression(path);
   const handle =
-    compression === "none" ? await open(path, "r") : await inflate(path, compression, temporaryDir, signal);
+    compression === "none"
+      ? await open(path, "r")
+      : await inflate(path, compression, temporaryDir, onInflated, signal);
   try {
     const members = await listMembers(handle, signal);
     return createSource({
@@ -49,6 +53,7 @@ async function inflate(
   path: string,
   compression: Compression,
   temporaryDir: string,
+  onInflated: (bytes: number) => void,
   signal: AbortSignal | undefined,
 ): Promise<FileHandle> {
   const limitBytes = limitFor((await stat(path)).size);
@@ -66,6 +71,7 @@ async function inflate(
       }
       await writeAt(handle, chunk, bytes);
       bytes += chunk.length;
+      onInflated(bytes);
     }
     return handle;
   } catch (error) {

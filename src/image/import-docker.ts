@@ -6,8 +6,8 @@ import { CONFIG_LIMIT_BYTES, LAYERS_LIMIT, parseImageSpec } from "../oci/image-s
 import { MANIFEST_LIMIT_BYTES, MANIFEST_TYPES } from "../oci/manifest.ts";
 import type { ContentStore } from "./content-store.ts";
 import { detectCompression } from "./decompress.ts";
-import { type ImportableImage, readDocument } from "./import-layout.ts";
-import type { ImageSource } from "./import-source.ts";
+import { type FollowLayers, type ImportableImage, readDocument } from "./import-layout.ts";
+import { counting, type ImageSource } from "./import-source.ts";
 
 const MANIFEST_FILE = "manifest.json";
 const CONFIG_TYPE = "application/vnd.oci.image.config.v1+json";
@@ -53,7 +53,7 @@ export async function readDockerArchive(
   return images.map((image) => ({
     names: { references: image.RepoTags ?? [] },
     hasRegistryDigest: false,
-    ingest: (signal) => ingestImage(source, content, image, signal),
+    ingest: (signal, follow) => ingestImage(source, content, image, signal, follow),
   }));
 }
 
@@ -63,6 +63,7 @@ async function ingestImage(
   content: ContentStore,
   image: DockerImage,
   signal: AbortSignal | undefined,
+  follow: FollowLayers,
 ): Promise<string> {
   const configBytes = await source.read(image.Config, CONFIG_LIMIT_BYTES + 1);
   if (configBytes.length > CONFIG_LIMIT_BYTES) {
@@ -76,9 +77,14 @@ async function ingestImage(
     );
   }
   const config = await ingestBytes(content, CONFIG_TYPE, configBytes, digestInName(image.Config), signal);
+  const sizes = await Promise.all(names.map((name) => source.sizeBytes(name)));
+  // Their digests are not known before they have been read.
+  const progress = follow(sizes.map((size = 0, position) => ({ digest: diffIds[position] as string, size })));
   const layers: Blob[] = [];
   for (const [position, name] of names.entries()) {
-    layers.push(await ingestLayer(source, content, name, diffIds[position] as string, signal));
+    const onBytes = (doneBytes: number) => progress.bytes(position, { doneBytes, keptBytes: 0 });
+    layers.push(await ingestLayer(source, content, name, diffIds[position] as string, signal, onBytes));
+    progress.fetched(position);
   }
   const manifest = { schemaVersion: 2, mediaType: MANIFEST_TYPES[0], config, layers };
   const bytes = new TextEncoder().encode(JSON.stringify(manifest));
@@ -91,6 +97,7 @@ async function ingestLayer(
   name: string,
   diffId: string,
   signal: AbortSignal | undefined,
+  onBytes: (doneBytes: number) => void,
 ): Promise<Blob> {
   const compression = detectCompression(await source.read(name, MAGIC_BYTES));
   const mediaType = LAYER_TYPES[compression];
@@ -101,7 +108,7 @@ async function ingestLayer(
     return { mediaType, digest, size };
   }
   const expected = digest === undefined ? { sizeBytes: size } : { digest, sizeBytes: size };
-  const ingested = await content.ingest(source.stream(name), expected, signal);
+  const ingested = await content.ingest(counting(source.stream(name), onBytes), expected, signal);
   return { mediaType, digest: ingested.digest, size };
 }
 

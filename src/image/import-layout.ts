@@ -14,7 +14,8 @@ import {
 import { checkSize, planImage } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
 import type { StatedNames } from "./import-names.ts";
-import type { ImageSource } from "./import-source.ts";
+import { counting, type ImageSource } from "./import-source.ts";
+import type { ProgressTracker } from "./pull-progress.ts";
 
 /** An image of an archive, not yet taken in. */
 export interface ImportableImage {
@@ -22,8 +23,13 @@ export interface ImportableImage {
   /** True when its digest is one that a registry would show too. */
   readonly hasRegistryDigest: boolean;
   /** Puts all its blobs into the content store; answers the digest of its manifest or index. */
-  ingest(signal?: AbortSignal): Promise<string>;
+  ingest(signal: AbortSignal | undefined, follow: FollowLayers): Promise<string>;
 }
+
+/** Called once the layers are known; what it answers is told of each. */
+export type FollowLayers = (
+  layers: readonly { readonly digest: string; readonly size: number }[],
+) => ProgressTracker;
 
 const INDEX_FILE = "index.json";
 const LAYOUT_FILE = "oci-layout";
@@ -75,7 +81,7 @@ export async function readLayout(source: ImageSource, content: ContentStore): Pr
     return {
       names: namesIn(listed.annotations),
       hasRegistryDigest: true,
-      ingest: (signal) => ingestImage(source, content, listed, signal),
+      ingest: (signal, follow) => ingestImage(source, content, listed, signal, follow),
     };
   });
 }
@@ -103,13 +109,20 @@ async function ingestImage(
   content: ContentStore,
   descriptor: LayoutDescriptor,
   signal: AbortSignal | undefined,
+  follow: FollowLayers,
 ): Promise<string> {
   const ensure = (blob: { readonly digest: string; readonly size: number }) =>
     ingestBlob(source, content, blob, signal);
   await ensure(descriptor);
   const { digest, mediaType } = descriptor;
   const plan = await planImage(content, { digest, mediaType }, hostPlatform(), ensure);
-  for (const layer of plan.layerBlobs) await ensure(layer);
+  const progress = follow(plan.layerBlobs);
+  for (const [position, layer] of plan.layerBlobs.entries()) {
+    await ingestBlob(source, content, layer, signal, (doneBytes) =>
+      progress.bytes(position, { doneBytes, keptBytes: 0 }),
+    );
+    progress.fetched(position);
+  }
   return digest;
 }
 
@@ -118,6 +131,7 @@ async function ingestBlob(
   content: ContentStore,
   { digest, size }: { readonly digest: string; readonly size: number },
   signal: AbortSignal | undefined,
+  onBytes: (doneBytes: number) => void = () => {},
 ): Promise<void> {
   if (content.has(digest)) {
     checkSize(digest, content.sizeBytes(digest), size);
@@ -125,7 +139,7 @@ async function ingestBlob(
   }
   const name = `blobs/${digest.replace(":", "/")}`;
   if ((await source.sizeBytes(name)) === undefined) throw new NotFoundError(`blob ${name} is missing in it`);
-  await content.ingest(source.stream(name), { digest, sizeBytes: size }, signal);
+  await content.ingest(counting(source.stream(name), onBytes), { digest, sizeBytes: size }, signal);
 }
 
 /** A JSON file of the archive, checked; FailedPreconditionError names it and what is wrong. */

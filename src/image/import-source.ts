@@ -101,3 +101,16 @@ async function* readRange(handle: FileHandle, offset: number, sizeBytes: number)
     done += bytesRead;
   }
 }
+
+/** The same pieces; `onBytes` hears how many bytes have passed. */
+export async function* counting(
+  pieces: AsyncIterable<Uint8Array>,
+  onBytes: (bytes: number) => void,
+): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const piece of pieces) {
+    bytes += piece.length;
+    onBytes(bytes);
+    yield piece;
+  }
+}

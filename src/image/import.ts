@@ -11,6 +11,7 @@ import { isDockerArchive, readDockerArchive } from "./import-docker.ts";
 import { type ImportableImage, isLayout, readLayout } from "./import-layout.ts";
 import { chooseNames } from "./import-names.ts";
 import { type ImageSource, openDirectorySource } from "./import-source.ts";
+import { nothingYet, type ProgressTracker, type PullProgress, trackProgress } from "./pull-progress.ts";
 
 export interface ImportDeps {
   readonly content: ContentStore;
@@ -22,6 +23,8 @@ export interface ImportOptions {
   /** What to call the image, or, without a tag, the repository of all images in the archive. */
   readonly name?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Hears of one image after the other. */
+  readonly onProgress?: ((progress: PullProgress) => void) | undefined;
 }
 
 /**
@@ -34,9 +37,9 @@ export async function importImage(
   path: string,
   options: ImportOptions = {},
 ): Promise<ImageRecord[]> {
-  const { signal } = options;
+  const { signal, onProgress = () => {} } = options;
   try {
-    await using source = await openSource(path, deps.paths.ingestDir, signal);
+    await using source = await openSource(path, deps.paths.ingestDir, signal, onProgress);
     const importable = await readImages(source, deps.content);
     const names = chooseNames(
       importable.map((image) => image.names),
@@ -44,7 +47,7 @@ export async function importImage(
     );
     const records: ImageRecord[] = [];
     for (const [position, image] of importable.entries()) {
-      records.push(await importOne(deps, image, names[position] as string[], signal));
+      records.push(await importOne(deps, image, names[position] as string[], signal, onProgress));
     }
     return records;
   } catch (error) {
@@ -55,17 +58,26 @@ export async function importImage(
 
 /** Held against the collector, since nothing refers to the blobs until they are an image. */
 function importOne(
-  { images }: ImportDeps,
+  { images, content }: ImportDeps,
   image: ImportableImage,
   repoTags: readonly string[],
   signal: AbortSignal | undefined,
+  report: (progress: PullProgress) => void,
 ): Promise<ImageRecord> {
   return images.hold(async () => {
-    const digest = await image.ingest(signal);
+    let progress: ProgressTracker | undefined;
+    const digest = await image.ingest(signal, (layers) => {
+      const stateOf = (position: number) =>
+        content.has(layers[position]!.digest) ? "downloaded" : "waiting";
+      progress = trackProgress({ reference: repoTags[0] ?? "", phase: "copying" }, layers, stateOf, report);
+      return progress;
+    });
     signal?.throwIfAborted();
     const repositories = new Set(repoTags.map((tag) => repositoryOf(parseReference(tag))));
     const repoDigests = image.hasRegistryDigest ? [...repositories].map((name) => `${name}@${digest}`) : [];
-    return images.commit(digest, { repoTags, repoDigests });
+    const record = await images.commit(digest, { repoTags, repoDigests }, progress);
+    progress?.done();
+    return record;
   });
 }
 
@@ -73,10 +85,12 @@ async function openSource(
   path: string,
   temporaryDir: string,
   signal: AbortSignal | undefined,
+  report: (progress: PullProgress) => void,
 ): Promise<ImageSource> {
   const status = await stat(path);
   if (status.isDirectory()) return openDirectorySource(path);
-  if (status.isFile()) return openArchiveSource(path, temporaryDir, signal);
+  const onInflated = (bytes: number) => report(nothingYet("", "reading", bytes));
+  if (status.isFile()) return openArchiveSource(path, temporaryDir, onInflated, signal);
   throw new FailedPreconditionError("it is neither a directory nor a file");
 }
 

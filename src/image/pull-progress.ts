@@ -20,7 +20,8 @@ export interface LayerProgress {
 /** How far a pull or import has come. Layers that were there already count as done, and their bytes are not counted. */
 export interface PullProgress {
   readonly reference: string;
-  readonly phase: "resolving" | "fetching" | "done";
+  /** An import is `reading` while an archive is inflated, of unknown size, and `copying` after that. */
+  readonly phase: "resolving" | "fetching" | "reading" | "copying" | "done";
   readonly doneBytes: number;
   readonly totalBytes: number;
   /** Unpacked, that is. */
@@ -49,12 +50,12 @@ export interface ProgressTracker {
 /** What a person cannot follow is not told: bytes are reported at this distance, changes of state at once. */
 const INTERVAL_MS = 50;
 
-/** The first report of a pull, whose image is not known yet. */
-export function nothingYet(reference: string): PullProgress {
+/** A report of a pull or import whose image is not known yet. */
+export function nothingYet(reference: string, phase: "resolving" | "reading", doneBytes = 0): PullProgress {
   return {
     reference,
-    phase: "resolving",
-    doneBytes: 0,
+    phase,
+    doneBytes,
     totalBytes: 0,
     layersDone: 0,
     layersTotal: 0,
@@ -64,12 +65,12 @@ export function nothingYet(reference: string): PullProgress {
 
 /** Follows the layers of one image and reports what becomes of them. */
 export function trackProgress(
-  reference: string,
+  { reference, phase: begun }: Pick<PullProgress, "reference" | "phase">,
   blobs: readonly Pick<Descriptor, "digest" | "size">[],
   stateOf: (position: number) => Extract<LayerState, "present" | "downloaded" | "waiting">,
   report: (progress: PullProgress) => void,
 ): ProgressTracker {
-  let phase: PullProgress["phase"] = "fetching";
+  let phase = begun;
   let reportedAtMs = Number.NEGATIVE_INFINITY;
   const layers = blobs.map(({ digest, size }, position): LayerProgress => {
     const state = stateOf(position);

@@ -141,7 +141,12 @@ export function createPuller(deps: PullerDeps): Puller {
       if (!content.has(digest)) return "waiting";
       return deps.snapshotter.hasLayer(chainId) ? "present" : "downloaded";
     };
-    const progress = trackProgress(request.name, plan.layerBlobs, stateOf, request.report);
+    const progress = trackProgress(
+      { reference: request.name, phase: "fetching" },
+      plan.layerBlobs,
+      stateOf,
+      request.report,
+    );
     const gate = createGate(config.image.max_concurrent_downloads);
     const failure = new AbortController();
     const signal = AbortSignal.any([request.signal, failure.signal]);
@@ -203,7 +208,7 @@ export function createPuller(deps: PullerDeps): Puller {
         if (role === "manifest") await fetchManifest(content, session, blob, signal);
         else await fetchBlob(reference.host, session, blob, signal, () => {});
       };
-      request.report(nothingYet(request.name));
+      request.report(nothingYet(request.name, "resolving"));
       return {
         resolve() {
           enterPhase("resolve");

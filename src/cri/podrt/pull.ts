@@ -2,6 +2,7 @@
 import type { Runtime } from "../../container/runtime.ts";
 import type { ImageProgress, PullRequest } from "../../gen/podrt/v1/podrt_pb.ts";
 import { formatReference, parseReference } from "../../oci/reference.ts";
+import { imageProgress } from "./image-progress.ts";
 import { progressStream } from "./progress.ts";
 
 export function pullWithProgress(
@@ -12,12 +13,7 @@ export function pullWithProgress(
   return progressStream(async (report) => {
     const image = await runtime.images.pull(reference, {
       signal,
-      onProgress: ({ phase, doneBytes, totalBytes, layersDone, layersTotal }) =>
-        report({
-          step: layersTotal === 0 ? phase : `${phase} ${layersDone}/${layersTotal} layers`,
-          doneBytes: BigInt(doneBytes),
-          totalBytes: BigInt(totalBytes),
-        }),
+      onProgress: (progress) => report(imageProgress(progress)),
     });
     return [
       { step: "pulled", image: { id: image.id, reference: formatReference(parseReference(reference)) } },

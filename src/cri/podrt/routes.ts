@@ -9,6 +9,7 @@ import { debugDumpPieces } from "./debug-dump.ts";
 import { deletePod } from "./delete-pod.ts";
 import { execStream } from "./exec.ts";
 import { explain } from "./explain.ts";
+import { listPulls } from "./image-progress.ts";
 import { importImages } from "./import.ts";
 import { listPods } from "./list-pods.ts";
 import { mapPods } from "./map-pods.ts";
@@ -32,6 +33,7 @@ export function podrtRoutes(
       deletePod: (request) => deletePod(keeper, request),
       import: (request, { signal }) => importImages(runtime, request, signal),
       pull: (request, { signal }) => pullWithProgress(runtime, request, signal),
+      listPulls: () => listPulls(runtime),
       exec: (requests, { signal }) => execStream(runtime, requests, signal),
       listCronJobs: () => listCronJobs(keeper),
       deleteCronJob: (request) => deleteCronJob(keeper, request),

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file podrt/v1/podrt.proto.
  */
 export const file_podrt_v1_podrt: GenFile = /*@__PURE__*/
-  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEieQoNUnVuUG9kUmVxdWVzdBIQCghtYW5pZmVzdBgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSJQoFZmlsZXMYAyADKAsyFi5wb2RydC52MS5NYW5pZmVzdEZpbGUSDQoFYWxsb3cYBCADKAkSDQoFYXBwbHkYBSABKAgiKgoMTWFuaWZlc3RGaWxlEgwKBG5hbWUYASABKAkSDAoEdGV4dBgCIAEoCSKuAQoOUnVuUG9kUmVzcG9uc2USHwoEcG9kcxgBIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSDQoFbm90ZXMYAiADKAkSHQoFbmVlZHMYAyADKAsyDi5wb2RydC52MS5OZWVkEhAKCG91dGNvbWVzGAQgAygJEiQKCWNyb25fam9icxgFIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSFQoNY3Jvbl9vdXRjb21lcxgGIAMoCSI2CgROZWVkEhIKCnBlcm1pc3Npb24YASABKAkSDQoFcGxhY2UYAiABKAkSCwoDd2h5GAMgASgJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2QiwAIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lchINCgVvd25lchgLIAEoCRITCgtwZXJtaXNzaW9ucxgMIAMoCRIWCg5uZXh0X3RyeV9hdF9tcxgNIAEoAyLLAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIEhYKDm5leHRfdHJ5X2F0X21zGAsgASgDIl8KDlN0b3BQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyIRCg9TdG9wUG9kUmVzcG9uc2UiYQoQRGVsZXRlUG9kUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIaCg1ncmFjZV9zZWNvbmRzGAMgASgNSACIAQFCEAoOX2dyYWNlX3NlY29uZHMiEwoRRGVsZXRlUG9kUmVzcG9uc2UiKwoNSW1wb3J0UmVxdWVzdBIMCgRwYXRoGAEgASgJEgwKBG5hbWUYAiABKAkiIAoLUHVsbFJlcXVlc3QSEQoJcmVmZXJlbmNlGAEgASgJImwKDUltYWdlUHJvZ3Jlc3MSDAoEc3RlcBgBIAEoCRISCgpkb25lX2J5dGVzGAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEiQKBWltYWdlGAQgASgLMhUucG9kcnQudjEuSW1hZ2VSZXN1bHQiLAoLSW1hZ2VSZXN1bHQSCgoCaWQYASABKAkSEQoJcmVmZXJlbmNlGAIgASgJIi0KDFRlcm1pbmFsU2l6ZRINCgV3aWR0aBgBIAEoDRIOCgZoZWlnaHQYAiABKA0idAoJRXhlY1N0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIPCgdjb21tYW5kGAIgAygJEgsKA3R0eRgDIAEoCBINCgVzdGRpbhgEIAEoCBIkCgRzaXplGAUgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpEBCgtFeGVjUmVxdWVzdBIkCgVzdGFydBgBIAEoCzITLnBvZHJ0LnYxLkV4ZWNTdGFydEgAEg8KBXN0ZGluGAIgASgMSAASFgoMc3RkaW5fY2xvc2VkGAMgASgISAASKAoGcmVzaXplGAQgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplSABCCQoHbWVzc2FnZSJJCgtBdHRhY2hTdGFydBIUCgxjb250YWluZXJfaWQYASABKAkSJAoEc2l6ZRgCIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZSKVAQoNQXR0YWNoUmVxdWVzdBImCgVzdGFydBgBIAEoCzIVLnBvZHJ0LnYxLkF0dGFjaFN0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIhIKEERlYnVnRHVtcFJlcXVlc3QiHgoORGVidWdEdW1wUGllY2USDAoEdGV4dBgBIAEoCSJSCgxTdHJlYW1PdXRwdXQSEAoGc3Rkb3V0GAEgASgMSAASEAoGc3RkZXJyGAIgASgMSAASEwoJZXhpdF9jb2RlGAMgASgFSABCCQoHbWVzc2FnZSIUChJMaXN0Vm9sdW1lc1JlcXVlc3QiOAoTTGlzdFZvbHVtZXNSZXNwb25zZRIhCgd2b2x1bWVzGAEgAygLMhAucG9kcnQudjEuVm9sdW1lIlwKBlZvbHVtZRIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRwYXRoGAMgASgJEhUKDWNyZWF0ZWRfYXRfbnMYBCABKAMSDAoEcG9kcxgFIAMoCSI2ChNSZW1vdmVWb2x1bWVSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJIhYKFFJlbW92ZVZvbHVtZVJlc3BvbnNlIhUKE0xpc3RDcm9uSm9ic1JlcXVlc3QiPAoUTGlzdENyb25Kb2JzUmVzcG9uc2USJAoJY3Jvbl9qb2JzGAEgAygLMhEucG9kcnQudjEuQ3JvbkpvYiKcAQoHQ3JvbkpvYhIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRIQCghzY2hlZHVsZRgCIAEoCRIRCgl0aW1lX3pvbmUYAyABKAkSEQoJc3VzcGVuZGVkGAQgASgIEhMKC2xhc3RfcnVuX25zGAUgASgDEhMKC25leHRfcnVuX25zGAYgASgDEg4KBmFjdGl2ZRgHIAMoCSI3ChREZWxldGVDcm9uSm9iUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCSIXChVEZWxldGVDcm9uSm9iUmVzcG9uc2UiRgoORXhwbGFpblJlcXVlc3QSJQoFZmlsZXMYASADKAsyFi5wb2RydC52MS5NYW5pZmVzdEZpbGUSDQoFYWxsb3cYAiADKAkiHAoMRXhwbGFpblBpZWNlEgwKBHRleHQYASABKAkiOAoQUG9ydEZvcndhcmRTdGFydBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCRIMCgRwb3J0GAIgASgNIlwKElBvcnRGb3J3YXJkUmVxdWVzdBIrCgVzdGFydBgBIAEoCzIaLnBvZHJ0LnYxLlBvcnRGb3J3YXJkU3RhcnRIABIOCgRkYXRhGAIgASgMSABCCQoHbWVzc2FnZSJTChBQb3J0Rm9yd2FyZFJlcGx5Eg4KBGRhdGEYASABKAxIABIPCgVlbmRlZBgCIAEoCEgAEhMKCWNvbm5lY3RlZBgDIAEoCEgAQgkKB21lc3NhZ2UiEAoOTWFwUG9kc1JlcXVlc3QiXgoPTWFwUG9kc1Jlc3BvbnNlEigKB21hY2hpbmUYASABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzEiEKBHBvZHMYAiADKAsyEy5wb2RydC52MS5NYXBwZWRQb2Qi9AEKCU1hcHBlZFBvZBISCgpzYW5kYm94X2lkGAEgASgJEh8KBG5hbWUYAiABKAsyES5wb2RydC52MS5Qb2ROYW1lEg8KB2F0dGVtcHQYAyABKA0SDQoFcmVhZHkYBCABKAgSEQoJYWRkcmVzc2VzGAUgAygJEigKB21vbml0b3IYBiABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzEiYKBXBhdXNlGAcgASgLMhcucG9kcnQudjEuTWFwcGVkUHJvY2VzcxItCgpjb250YWluZXJzGAggAygLMhkucG9kcnQudjEuTWFwcGVkQ29udGFpbmVyIo4BCg9NYXBwZWRDb250YWluZXISFAoMY29udGFpbmVyX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSDwoHYXR0ZW1wdBgDIAEoDRINCgVpbWFnZRgEIAEoCRINCgVzdGF0ZRgFIAEoCRIoCgdwcm9jZXNzGAYgASgLMhcucG9kcnQudjEuTWFwcGVkUHJvY2VzcyJFCg1NYXBwZWRQcm9jZXNzEgsKA3BpZBgBIAEoDRInCgpuYW1lc3BhY2VzGAIgAygLMhMucG9kcnQudjEuTmFtZXNwYWNlIigKCU5hbWVzcGFjZRIMCgRraW5kGAEgASgJEg0KBWlub2RlGAIgASgEMtEICgpQb2RTZXJ2aWNlEjsKBlJ1blBvZBIXLnBvZHJ0LnYxLlJ1blBvZFJlcXVlc3QaGC5wb2RydC52MS5SdW5Qb2RSZXNwb25zZRJBCghMaXN0UG9kcxIZLnBvZHJ0LnYxLkxpc3RQb2RzUmVxdWVzdBoaLnBvZHJ0LnYxLkxpc3RQb2RzUmVzcG9uc2USPgoHU3RvcFBvZBIYLnBvZHJ0LnYxLlN0b3BQb2RSZXF1ZXN0GhkucG9kcnQudjEuU3RvcFBvZFJlc3BvbnNlEkQKCURlbGV0ZVBvZBIaLnBvZHJ0LnYxLkRlbGV0ZVBvZFJlcXVlc3QaGy5wb2RydC52MS5EZWxldGVQb2RSZXNwb25zZRI8CgZJbXBvcnQSFy5wb2RydC52MS5JbXBvcnRSZXF1ZXN0GhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzczABEjgKBFB1bGwSFS5wb2RydC52MS5QdWxsUmVxdWVzdBoXLnBvZHJ0LnYxLkltYWdlUHJvZ3Jlc3MwARI5CgRFeGVjEhUucG9kcnQudjEuRXhlY1JlcXVlc3QaFi5wb2RydC52MS5TdHJlYW1PdXRwdXQoATABEj0KBkF0dGFjaBIXLnBvZHJ0LnYxLkF0dGFjaFJlcXVlc3QaFi5wb2RydC52MS5TdHJlYW1PdXRwdXQoATABEk0KDExpc3RDcm9uSm9icxIdLnBvZHJ0LnYxLkxpc3RDcm9uSm9ic1JlcXVlc3QaHi5wb2RydC52MS5MaXN0Q3JvbkpvYnNSZXNwb25zZRJQCg1EZWxldGVDcm9uSm9iEh4ucG9kcnQudjEuRGVsZXRlQ3JvbkpvYlJlcXVlc3QaHy5wb2RydC52MS5EZWxldGVDcm9uSm9iUmVzcG9uc2USSgoLTGlzdFZvbHVtZXMSHC5wb2RydC52MS5MaXN0Vm9sdW1lc1JlcXVlc3QaHS5wb2RydC52MS5MaXN0Vm9sdW1lc1Jlc3BvbnNlEk0KDFJlbW92ZVZvbHVtZRIdLnBvZHJ0LnYxLlJlbW92ZVZvbHVtZVJlcXVlc3QaHi5wb2RydC52MS5SZW1vdmVWb2x1bWVSZXNwb25zZRJDCglEZWJ1Z0R1bXASGi5wb2RydC52MS5EZWJ1Z0R1bXBSZXF1ZXN0GhgucG9kcnQudjEuRGVidWdEdW1wUGllY2UwARI9CgdFeHBsYWluEhgucG9kcnQudjEuRXhwbGFpblJlcXVlc3QaFi5wb2RydC52MS5FeHBsYWluUGllY2UwARJLCgtQb3J0Rm9yd2FyZBIcLnBvZHJ0LnYxLlBvcnRGb3J3YXJkUmVxdWVzdBoaLnBvZHJ0LnYxLlBvcnRGb3J3YXJkUmVwbHkoATABEj4KB01hcFBvZHMSGC5wb2RydC52MS5NYXBQb2RzUmVxdWVzdBoZLnBvZHJ0LnYxLk1hcFBvZHNSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEieQoNUnVuUG9kUmVxdWVzdBIQCghtYW5pZmVzdBgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSJQoFZmlsZXMYAyADKAsyFi5wb2RydC52MS5NYW5pZmVzdEZpbGUSDQoFYWxsb3cYBCADKAkSDQoFYXBwbHkYBSABKAgiKgoMTWFuaWZlc3RGaWxlEgwKBG5hbWUYASABKAkSDAoEdGV4dBgCIAEoCSKuAQoOUnVuUG9kUmVzcG9uc2USHwoEcG9kcxgBIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSDQoFbm90ZXMYAiADKAkSHQoFbmVlZHMYAyADKAsyDi5wb2RydC52MS5OZWVkEhAKCG91dGNvbWVzGAQgAygJEiQKCWNyb25fam9icxgFIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSFQoNY3Jvbl9vdXRjb21lcxgGIAMoCSI2CgROZWVkEhIKCnBlcm1pc3Npb24YASABKAkSDQoFcGxhY2UYAiABKAkSCwoDd2h5GAMgASgJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2QiwAIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lchINCgVvd25lchgLIAEoCRITCgtwZXJtaXNzaW9ucxgMIAMoCRIWCg5uZXh0X3RyeV9hdF9tcxgNIAEoAyLLAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIEhYKDm5leHRfdHJ5X2F0X21zGAsgASgDIl8KDlN0b3BQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyIRCg9TdG9wUG9kUmVzcG9uc2UiYQoQRGVsZXRlUG9kUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIaCg1ncmFjZV9zZWNvbmRzGAMgASgNSACIAQFCEAoOX2dyYWNlX3NlY29uZHMiEwoRRGVsZXRlUG9kUmVzcG9uc2UiKwoNSW1wb3J0UmVxdWVzdBIMCgRwYXRoGAEgASgJEgwKBG5hbWUYAiABKAkiIAoLUHVsbFJlcXVlc3QSEQoJcmVmZXJlbmNlGAEgASgJIrcBCg1JbWFnZVByb2dyZXNzEgwKBHN0ZXAYASABKAkSEgoKZG9uZV9ieXRlcxgCIAEoBBITCgt0b3RhbF9ieXRlcxgDIAEoBBIkCgVpbWFnZRgEIAEoCzIVLnBvZHJ0LnYxLkltYWdlUmVzdWx0EhEKCXJlZmVyZW5jZRgFIAEoCRINCgVwaGFzZRgGIAEoCRInCgZsYXllcnMYByADKAsyFy5wb2RydC52MS5MYXllclByb2dyZXNzImsKDUxheWVyUHJvZ3Jlc3MSDgoGZGlnZXN0GAEgASgJEg0KBXN0YXRlGAIgASgJEhIKCmRvbmVfYnl0ZXMYAyABKAQSEgoKa2VwdF9ieXRlcxgEIAEoBBITCgt0b3RhbF9ieXRlcxgFIAEoBCISChBMaXN0UHVsbHNSZXF1ZXN0IjsKEUxpc3RQdWxsc1Jlc3BvbnNlEiYKBXB1bGxzGAEgAygLMhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzcyIsCgtJbWFnZVJlc3VsdBIKCgJpZBgBIAEoCRIRCglyZWZlcmVuY2UYAiABKAkiLQoMVGVybWluYWxTaXplEg0KBXdpZHRoGAEgASgNEg4KBmhlaWdodBgCIAEoDSJ0CglFeGVjU3RhcnQSFAoMY29udGFpbmVyX2lkGAEgASgJEg8KB2NvbW1hbmQYAiADKAkSCwoDdHR5GAMgASgIEg0KBXN0ZGluGAQgASgIEiQKBHNpemUYBSABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemUikQEKC0V4ZWNSZXF1ZXN0EiQKBXN0YXJ0GAEgASgLMhMucG9kcnQudjEuRXhlY1N0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIkkKC0F0dGFjaFN0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIkCgRzaXplGAIgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpUBCg1BdHRhY2hSZXF1ZXN0EiYKBXN0YXJ0GAEgASgLMhUucG9kcnQudjEuQXR0YWNoU3RhcnRIABIPCgVzdGRpbhgCIAEoDEgAEhYKDHN0ZGluX2Nsb3NlZBgDIAEoCEgAEigKBnJlc2l6ZRgEIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZUgAQgkKB21lc3NhZ2UiEgoQRGVidWdEdW1wUmVxdWVzdCIeCg5EZWJ1Z0R1bXBQaWVjZRIMCgR0ZXh0GAEgASgJIlIKDFN0cmVhbU91dHB1dBIQCgZzdGRvdXQYASABKAxIABIQCgZzdGRlcnIYAiABKAxIABITCglleGl0X2NvZGUYAyABKAVIAEIJCgdtZXNzYWdlIhQKEkxpc3RWb2x1bWVzUmVxdWVzdCI4ChNMaXN0Vm9sdW1lc1Jlc3BvbnNlEiEKB3ZvbHVtZXMYASADKAsyEC5wb2RydC52MS5Wb2x1bWUiXAoGVm9sdW1lEhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHBhdGgYAyABKAkSFQoNY3JlYXRlZF9hdF9ucxgEIAEoAxIMCgRwb2RzGAUgAygJIjYKE1JlbW92ZVZvbHVtZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkiFgoUUmVtb3ZlVm9sdW1lUmVzcG9uc2UiFQoTTGlzdENyb25Kb2JzUmVxdWVzdCI8ChRMaXN0Q3JvbkpvYnNSZXNwb25zZRIkCgljcm9uX2pvYnMYASADKAsyES5wb2RydC52MS5Dcm9uSm9iIpwBCgdDcm9uSm9iEh8KBG5hbWUYASABKAsyES5wb2RydC52MS5Qb2ROYW1lEhAKCHNjaGVkdWxlGAIgASgJEhEKCXRpbWVfem9uZRgDIAEoCRIRCglzdXNwZW5kZWQYBCABKAgSEwoLbGFzdF9ydW5fbnMYBSABKAMSEwoLbmV4dF9ydW5fbnMYBiABKAMSDgoGYWN0aXZlGAcgAygJIjcKFERlbGV0ZUNyb25Kb2JSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJIhcKFURlbGV0ZUNyb25Kb2JSZXNwb25zZSJGCg5FeHBsYWluUmVxdWVzdBIlCgVmaWxlcxgBIAMoCzIWLnBvZHJ0LnYxLk1hbmlmZXN0RmlsZRINCgVhbGxvdxgCIAMoCSIcCgxFeHBsYWluUGllY2USDAoEdGV4dBgBIAEoCSI4ChBQb3J0Rm9yd2FyZFN0YXJ0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEgwKBHBvcnQYAiABKA0iXAoSUG9ydEZvcndhcmRSZXF1ZXN0EisKBXN0YXJ0GAEgASgLMhoucG9kcnQudjEuUG9ydEZvcndhcmRTdGFydEgAEg4KBGRhdGEYAiABKAxIAEIJCgdtZXNzYWdlIlMKEFBvcnRGb3J3YXJkUmVwbHkSDgoEZGF0YRgBIAEoDEgAEg8KBWVuZGVkGAIgASgISAASEwoJY29ubmVjdGVkGAMgASgISABCCQoHbWVzc2FnZSIQCg5NYXBQb2RzUmVxdWVzdCJeCg9NYXBQb2RzUmVzcG9uc2USKAoHbWFjaGluZRgBIAEoCzIXLnBvZHJ0LnYxLk1hcHBlZFByb2Nlc3MSIQoEcG9kcxgCIAMoCzITLnBvZHJ0LnYxLk1hcHBlZFBvZCL0AQoJTWFwcGVkUG9kEhIKCnNhbmRib3hfaWQYASABKAkSHwoEbmFtZRgCIAEoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSDwoHYXR0ZW1wdBgDIAEoDRINCgVyZWFkeRgEIAEoCBIRCglhZGRyZXNzZXMYBSADKAkSKAoHbW9uaXRvchgGIAEoCzIXLnBvZHJ0LnYxLk1hcHBlZFByb2Nlc3MSJgoFcGF1c2UYByABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzEi0KCmNvbnRhaW5lcnMYCCADKAsyGS5wb2RydC52MS5NYXBwZWRDb250YWluZXIijgEKD01hcHBlZENvbnRhaW5lchIUCgxjb250YWluZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEg0KBWltYWdlGAQgASgJEg0KBXN0YXRlGAUgASgJEigKB3Byb2Nlc3MYBiABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzIkUKDU1hcHBlZFByb2Nlc3MSCwoDcGlkGAEgASgNEicKCm5hbWVzcGFjZXMYAiADKAsyEy5wb2RydC52MS5OYW1lc3BhY2UiKAoJTmFtZXNwYWNlEgwKBGtpbmQYASABKAkSDQoFaW5vZGUYAiABKAQylwkKClBvZFNlcnZpY2USOwoGUnVuUG9kEhcucG9kcnQudjEuUnVuUG9kUmVxdWVzdBoYLnBvZHJ0LnYxLlJ1blBvZFJlc3BvbnNlEkEKCExpc3RQb2RzEhkucG9kcnQudjEuTGlzdFBvZHNSZXF1ZXN0GhoucG9kcnQudjEuTGlzdFBvZHNSZXNwb25zZRI+CgdTdG9wUG9kEhgucG9kcnQudjEuU3RvcFBvZFJlcXVlc3QaGS5wb2RydC52MS5TdG9wUG9kUmVzcG9uc2USRAoJRGVsZXRlUG9kEhoucG9kcnQudjEuRGVsZXRlUG9kUmVxdWVzdBobLnBvZHJ0LnYxLkRlbGV0ZVBvZFJlc3BvbnNlEjwKBkltcG9ydBIXLnBvZHJ0LnYxLkltcG9ydFJlcXVlc3QaFy5wb2RydC52MS5JbWFnZVByb2dyZXNzMAESOAoEUHVsbBIVLnBvZHJ0LnYxLlB1bGxSZXF1ZXN0GhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzczABEjkKBEV4ZWMSFS5wb2RydC52MS5FeGVjUmVxdWVzdBoWLnBvZHJ0LnYxLlN0cmVhbU91dHB1dCgBMAESPQoGQXR0YWNoEhcucG9kcnQudjEuQXR0YWNoUmVxdWVzdBoWLnBvZHJ0LnYxLlN0cmVhbU91dHB1dCgBMAESTQoMTGlzdENyb25Kb2JzEh0ucG9kcnQudjEuTGlzdENyb25Kb2JzUmVxdWVzdBoeLnBvZHJ0LnYxLkxpc3RDcm9uSm9ic1Jlc3BvbnNlElAKDURlbGV0ZUNyb25Kb2ISHi5wb2RydC52MS5EZWxldGVDcm9uSm9iUmVxdWVzdBofLnBvZHJ0LnYxLkRlbGV0ZUNyb25Kb2JSZXNwb25zZRJKCgtMaXN0Vm9sdW1lcxIcLnBvZHJ0LnYxLkxpc3RWb2x1bWVzUmVxdWVzdBodLnBvZHJ0LnYxLkxpc3RWb2x1bWVzUmVzcG9uc2USTQoMUmVtb3ZlVm9sdW1lEh0ucG9kcnQudjEuUmVtb3ZlVm9sdW1lUmVxdWVzdBoeLnBvZHJ0LnYxLlJlbW92ZVZvbHVtZVJlc3BvbnNlEkMKCURlYnVnRHVtcBIaLnBvZHJ0LnYxLkRlYnVnRHVtcFJlcXVlc3QaGC5wb2RydC52MS5EZWJ1Z0R1bXBQaWVjZTABEj0KB0V4cGxhaW4SGC5wb2RydC52MS5FeHBsYWluUmVxdWVzdBoWLnBvZHJ0LnYxLkV4cGxhaW5QaWVjZTABEksKC1BvcnRGb3J3YXJkEhwucG9kcnQudjEuUG9ydEZvcndhcmRSZXF1ZXN0GhoucG9kcnQudjEuUG9ydEZvcndhcmRSZXBseSgBMAESPgoHTWFwUG9kcxIYLnBvZHJ0LnYxLk1hcFBvZHNSZXF1ZXN0GhkucG9kcnQudjEuTWFwUG9kc1Jlc3BvbnNlEkQKCUxpc3RQdWxscxIaLnBvZHJ0LnYxLkxpc3RQdWxsc1JlcXVlc3QaGy5wb2RydC52MS5MaXN0UHVsbHNSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * @generated from message podrt.v1.RunPodRequest
@@ -560,6 +560,27 @@ export type ImageProgress = Message<"podrt.v1.ImageProgress"> & {
    * @generated from field: podrt.v1.ImageResult image = 4;
    */
   image?: ImageResult | undefined;
+
+  /**
+   * Empty in those messages, and where an archive's image has no name.
+   *
+   * @generated from field: string reference = 5;
+   */
+  reference: string;
+
+  /**
+   * resolving, reading (an archive is inflated), fetching, copying (out of an archive) or done.
+   *
+   * @generated from field: string phase = 6;
+   */
+  phase: string;
+
+  /**
+   * Bottom first; empty while the image is not known yet.
+   *
+   * @generated from field: repeated podrt.v1.LayerProgress layers = 7;
+   */
+  layers: LayerProgress[];
 };
 
 /**
@@ -568,6 +589,77 @@ export type ImageProgress = Message<"podrt.v1.ImageProgress"> & {
  */
 export const ImageProgressSchema: GenMessage<ImageProgress> = /*@__PURE__*/
   messageDesc(file_podrt_v1_podrt, 15);
+
+/**
+ * @generated from message podrt.v1.LayerProgress
+ */
+export type LayerProgress = Message<"podrt.v1.LayerProgress"> & {
+  /**
+   * @generated from field: string digest = 1;
+   */
+  digest: string;
+
+  /**
+   * present (before this began), waiting, downloading, downloaded, unpacking or done.
+   *
+   * @generated from field: string state = 2;
+   */
+  state: string;
+
+  /**
+   * @generated from field: uint64 done_bytes = 3;
+   */
+  doneBytes: bigint;
+
+  /**
+   * Of `done_bytes`, what an earlier attempt had received.
+   *
+   * @generated from field: uint64 kept_bytes = 4;
+   */
+  keptBytes: bigint;
+
+  /**
+   * @generated from field: uint64 total_bytes = 5;
+   */
+  totalBytes: bigint;
+};
+
+/**
+ * Describes the message podrt.v1.LayerProgress.
+ * Use `create(LayerProgressSchema)` to create a new message.
+ */
+export const LayerProgressSchema: GenMessage<LayerProgress> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 16);
+
+/**
+ * @generated from message podrt.v1.ListPullsRequest
+ */
+export type ListPullsRequest = Message<"podrt.v1.ListPullsRequest"> & {
+};
+
+/**
+ * Describes the message podrt.v1.ListPullsRequest.
+ * Use `create(ListPullsRequestSchema)` to create a new message.
+ */
+export const ListPullsRequestSchema: GenMessage<ListPullsRequest> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 17);
+
+/**
+ * @generated from message podrt.v1.ListPullsResponse
+ */
+export type ListPullsResponse = Message<"podrt.v1.ListPullsResponse"> & {
+  /**
+   * @generated from field: repeated podrt.v1.ImageProgress pulls = 1;
+   */
+  pulls: ImageProgress[];
+};
+
+/**
+ * Describes the message podrt.v1.ListPullsResponse.
+ * Use `create(ListPullsResponseSchema)` to create a new message.
+ */
+export const ListPullsResponseSchema: GenMessage<ListPullsResponse> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 18);
 
 /**
  * @generated from message podrt.v1.ImageResult
@@ -589,7 +681,7 @@ export type ImageResult = Message<"podrt.v1.ImageResult"> & {
  * Use `create(ImageResultSchema)` to create a new message.
  */
 export const ImageResultSchema: GenMessage<ImageResult> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 16);
+  messageDesc(file_podrt_v1_podrt, 19);
 
 /**
  * @generated from message podrt.v1.TerminalSize
@@ -611,7 +703,7 @@ export type TerminalSize = Message<"podrt.v1.TerminalSize"> & {
  * Use `create(TerminalSizeSchema)` to create a new message.
  */
 export const TerminalSizeSchema: GenMessage<TerminalSize> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 17);
+  messageDesc(file_podrt_v1_podrt, 20);
 
 /**
  * @generated from message podrt.v1.ExecStart
@@ -652,7 +744,7 @@ export type ExecStart = Message<"podrt.v1.ExecStart"> & {
  * Use `create(ExecStartSchema)` to create a new message.
  */
 export const ExecStartSchema: GenMessage<ExecStart> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 18);
+  messageDesc(file_podrt_v1_podrt, 21);
 
 /**
  * @generated from message podrt.v1.ExecRequest
@@ -695,7 +787,7 @@ export type ExecRequest = Message<"podrt.v1.ExecRequest"> & {
  * Use `create(ExecRequestSchema)` to create a new message.
  */
 export const ExecRequestSchema: GenMessage<ExecRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 19);
+  messageDesc(file_podrt_v1_podrt, 22);
 
 /**
  * @generated from message podrt.v1.AttachStart
@@ -719,7 +811,7 @@ export type AttachStart = Message<"podrt.v1.AttachStart"> & {
  * Use `create(AttachStartSchema)` to create a new message.
  */
 export const AttachStartSchema: GenMessage<AttachStart> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 20);
+  messageDesc(file_podrt_v1_podrt, 23);
 
 /**
  * @generated from message podrt.v1.AttachRequest
@@ -762,7 +854,7 @@ export type AttachRequest = Message<"podrt.v1.AttachRequest"> & {
  * Use `create(AttachRequestSchema)` to create a new message.
  */
 export const AttachRequestSchema: GenMessage<AttachRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 21);
+  messageDesc(file_podrt_v1_podrt, 24);
 
 /**
  * @generated from message podrt.v1.DebugDumpRequest
@@ -775,7 +867,7 @@ export type DebugDumpRequest = Message<"podrt.v1.DebugDumpRequest"> & {
  * Use `create(DebugDumpRequestSchema)` to create a new message.
  */
 export const DebugDumpRequestSchema: GenMessage<DebugDumpRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 22);
+  messageDesc(file_podrt_v1_podrt, 25);
 
 /**
  * @generated from message podrt.v1.DebugDumpPiece
@@ -792,7 +884,7 @@ export type DebugDumpPiece = Message<"podrt.v1.DebugDumpPiece"> & {
  * Use `create(DebugDumpPieceSchema)` to create a new message.
  */
 export const DebugDumpPieceSchema: GenMessage<DebugDumpPiece> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 23);
+  messageDesc(file_podrt_v1_podrt, 26);
 
 /**
  * @generated from message podrt.v1.StreamOutput
@@ -829,7 +921,7 @@ export type StreamOutput = Message<"podrt.v1.StreamOutput"> & {
  * Use `create(StreamOutputSchema)` to create a new message.
  */
 export const StreamOutputSchema: GenMessage<StreamOutput> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 24);
+  messageDesc(file_podrt_v1_podrt, 27);
 
 /**
  * @generated from message podrt.v1.ListVolumesRequest
@@ -842,7 +934,7 @@ export type ListVolumesRequest = Message<"podrt.v1.ListVolumesRequest"> & {
  * Use `create(ListVolumesRequestSchema)` to create a new message.
  */
 export const ListVolumesRequestSchema: GenMessage<ListVolumesRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 25);
+  messageDesc(file_podrt_v1_podrt, 28);
 
 /**
  * @generated from message podrt.v1.ListVolumesResponse
@@ -859,7 +951,7 @@ export type ListVolumesResponse = Message<"podrt.v1.ListVolumesResponse"> & {
  * Use `create(ListVolumesResponseSchema)` to create a new message.
  */
 export const ListVolumesResponseSchema: GenMessage<ListVolumesResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 26);
+  messageDesc(file_podrt_v1_podrt, 29);
 
 /**
  * @generated from message podrt.v1.Volume
@@ -900,7 +992,7 @@ export type Volume = Message<"podrt.v1.Volume"> & {
  * Use `create(VolumeSchema)` to create a new message.
  */
 export const VolumeSchema: GenMessage<Volume> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 27);
+  messageDesc(file_podrt_v1_podrt, 30);
 
 /**
  * @generated from message podrt.v1.RemoveVolumeRequest
@@ -922,7 +1014,7 @@ export type RemoveVolumeRequest = Message<"podrt.v1.RemoveVolumeRequest"> & {
  * Use `create(RemoveVolumeRequestSchema)` to create a new message.
  */
 export const RemoveVolumeRequestSchema: GenMessage<RemoveVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 28);
+  messageDesc(file_podrt_v1_podrt, 31);
 
 /**
  * @generated from message podrt.v1.RemoveVolumeResponse
@@ -935,7 +1027,7 @@ export type RemoveVolumeResponse = Message<"podrt.v1.RemoveVolumeResponse"> & {
  * Use `create(RemoveVolumeResponseSchema)` to create a new message.
  */
 export const RemoveVolumeResponseSchema: GenMessage<RemoveVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 29);
+  messageDesc(file_podrt_v1_podrt, 32);
 
 /**
  * @generated from message podrt.v1.ListCronJobsRequest
@@ -948,7 +1040,7 @@ export type ListCronJobsRequest = Message<"podrt.v1.ListCronJobsRequest"> & {
  * Use `create(ListCronJobsRequestSchema)` to create a new message.
  */
 export const ListCronJobsRequestSchema: GenMessage<ListCronJobsRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 30);
+  messageDesc(file_podrt_v1_podrt, 33);
 
 /**
  * @generated from message podrt.v1.ListCronJobsResponse
@@ -965,7 +1057,7 @@ export type ListCronJobsResponse = Message<"podrt.v1.ListCronJobsResponse"> & {
  * Use `create(ListCronJobsResponseSchema)` to create a new message.
  */
 export const ListCronJobsResponseSchema: GenMessage<ListCronJobsResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 31);
+  messageDesc(file_podrt_v1_podrt, 34);
 
 /**
  * @generated from message podrt.v1.CronJob
@@ -1020,7 +1112,7 @@ export type CronJob = Message<"podrt.v1.CronJob"> & {
  * Use `create(CronJobSchema)` to create a new message.
  */
 export const CronJobSchema: GenMessage<CronJob> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 32);
+  messageDesc(file_podrt_v1_podrt, 35);
 
 /**
  * @generated from message podrt.v1.DeleteCronJobRequest
@@ -1042,7 +1134,7 @@ export type DeleteCronJobRequest = Message<"podrt.v1.DeleteCronJobRequest"> & {
  * Use `create(DeleteCronJobRequestSchema)` to create a new message.
  */
 export const DeleteCronJobRequestSchema: GenMessage<DeleteCronJobRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 33);
+  messageDesc(file_podrt_v1_podrt, 36);
 
 /**
  * @generated from message podrt.v1.DeleteCronJobResponse
@@ -1055,7 +1147,7 @@ export type DeleteCronJobResponse = Message<"podrt.v1.DeleteCronJobResponse"> & 
  * Use `create(DeleteCronJobResponseSchema)` to create a new message.
  */
 export const DeleteCronJobResponseSchema: GenMessage<DeleteCronJobResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 34);
+  messageDesc(file_podrt_v1_podrt, 37);
 
 /**
  * @generated from message podrt.v1.ExplainRequest
@@ -1079,7 +1171,7 @@ export type ExplainRequest = Message<"podrt.v1.ExplainRequest"> & {
  * Use `create(ExplainRequestSchema)` to create a new message.
  */
 export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 35);
+  messageDesc(file_podrt_v1_podrt, 38);
 
 /**
  * @generated from message podrt.v1.ExplainPiece
@@ -1096,7 +1188,7 @@ export type ExplainPiece = Message<"podrt.v1.ExplainPiece"> & {
  * Use `create(ExplainPieceSchema)` to create a new message.
  */
 export const ExplainPieceSchema: GenMessage<ExplainPiece> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 36);
+  messageDesc(file_podrt_v1_podrt, 39);
 
 /**
  * @generated from message podrt.v1.PortForwardStart
@@ -1122,7 +1214,7 @@ export type PortForwardStart = Message<"podrt.v1.PortForwardStart"> & {
  * Use `create(PortForwardStartSchema)` to create a new message.
  */
 export const PortForwardStartSchema: GenMessage<PortForwardStart> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 37);
+  messageDesc(file_podrt_v1_podrt, 40);
 
 /**
  * @generated from message podrt.v1.PortForwardRequest
@@ -1151,7 +1243,7 @@ export type PortForwardRequest = Message<"podrt.v1.PortForwardRequest"> & {
  * Use `create(PortForwardRequestSchema)` to create a new message.
  */
 export const PortForwardRequestSchema: GenMessage<PortForwardRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 38);
+  messageDesc(file_podrt_v1_podrt, 41);
 
 /**
  * @generated from message podrt.v1.PortForwardReply
@@ -1190,7 +1282,7 @@ export type PortForwardReply = Message<"podrt.v1.PortForwardReply"> & {
  * Use `create(PortForwardReplySchema)` to create a new message.
  */
 export const PortForwardReplySchema: GenMessage<PortForwardReply> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 39);
+  messageDesc(file_podrt_v1_podrt, 42);
 
 /**
  * @generated from message podrt.v1.MapPodsRequest
@@ -1203,7 +1295,7 @@ export type MapPodsRequest = Message<"podrt.v1.MapPodsRequest"> & {
  * Use `create(MapPodsRequestSchema)` to create a new message.
  */
 export const MapPodsRequestSchema: GenMessage<MapPodsRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 40);
+  messageDesc(file_podrt_v1_podrt, 43);
 
 /**
  * @generated from message podrt.v1.MapPodsResponse
@@ -1229,7 +1321,7 @@ export type MapPodsResponse = Message<"podrt.v1.MapPodsResponse"> & {
  * Use `create(MapPodsResponseSchema)` to create a new message.
  */
 export const MapPodsResponseSchema: GenMessage<MapPodsResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 41);
+  messageDesc(file_podrt_v1_podrt, 44);
 
 /**
  * @generated from message podrt.v1.MappedPod
@@ -1287,7 +1379,7 @@ export type MappedPod = Message<"podrt.v1.MappedPod"> & {
  * Use `create(MappedPodSchema)` to create a new message.
  */
 export const MappedPodSchema: GenMessage<MappedPod> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 42);
+  messageDesc(file_podrt_v1_podrt, 45);
 
 /**
  * @generated from message podrt.v1.MappedContainer
@@ -1333,7 +1425,7 @@ export type MappedContainer = Message<"podrt.v1.MappedContainer"> & {
  * Use `create(MappedContainerSchema)` to create a new message.
  */
 export const MappedContainerSchema: GenMessage<MappedContainer> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 43);
+  messageDesc(file_podrt_v1_podrt, 46);
 
 /**
  * @generated from message podrt.v1.MappedProcess
@@ -1357,7 +1449,7 @@ export type MappedProcess = Message<"podrt.v1.MappedProcess"> & {
  * Use `create(MappedProcessSchema)` to create a new message.
  */
 export const MappedProcessSchema: GenMessage<MappedProcess> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 44);
+  messageDesc(file_podrt_v1_podrt, 47);
 
 /**
  * A file of /proc/PID/ns.
@@ -1385,7 +1477,7 @@ export type Namespace = Message<"podrt.v1.Namespace"> & {
  * Use `create(NamespaceSchema)` to create a new message.
  */
 export const NamespaceSchema: GenMessage<Namespace> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 45);
+  messageDesc(file_podrt_v1_podrt, 48);
 
 /**
  * @generated from service podrt.v1.PodService
@@ -1553,6 +1645,16 @@ export const PodService: GenService<{
     methodKind: "unary";
     input: typeof MapPodsRequestSchema;
     output: typeof MapPodsResponseSchema;
+  },
+  /**
+   * The pulls that are under way, whoever asked for them, and how far each has come.
+   *
+   * @generated from rpc podrt.v1.PodService.ListPulls
+   */
+  listPulls: {
+    methodKind: "unary";
+    input: typeof ListPullsRequestSchema;
+    output: typeof ListPullsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_podrt_v1_podrt, 0);
