@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import manifest from "../../package.json" with { type: "json" };
-import { type Paths, pathsFor } from "../paths.ts";
+import type { Paths } from "../paths.ts";
 import { declareExplaining } from "./declare-explaining.ts";
 import { declareGetting } from "./declare-getting.ts";
 import { declareMap } from "./declare-map.ts";
 import { declareReaching } from "./declare-reaching.ts";
 import { declareSeeing } from "./declare-seeing.ts";
+import { declareManual } from "./declare-manual.ts";
 import { ExitCode } from "./exit-code.ts";
+import { addInstanceOptions, daemonOf } from "./instance.ts";
 import { type Io, processIo, ReaderGoneError } from "./io.ts";
-import { addManual, COMMON_OPTIONS, commandOf, HELP_LAYOUT, HELP_OPTION } from "./manual/help.ts";
+import { addManual, HELP_LAYOUT, HELP_OPTION } from "./manual/help.ts";
 import { documentOption, listOption, type Output } from "./output/format.ts";
 import { addPermissionOptions } from "./permission-flags.ts";
 import { progressOption } from "./progress/option.ts";
@@ -25,6 +27,8 @@ export interface Context {
   /** Where the instance has its files; undefined where only a socket was named. */
   readonly paths: Paths | undefined;
   readonly output: Output;
+  /** All commands, for those that speak of them. */
+  readonly program: Command;
 }
 
 /** Commands that have something to do when they are interrupted; the others just end. */
@@ -114,14 +118,15 @@ function buildProgram(
 
   /** Declares a command of `parent`'s; its module is loaded when it runs. */
   const declare: DeclareBelow = (parent, usage, description, load, addOptions = addInstanceOptions) => {
-    const declared = parent.command(usage).description(description);
+    const isHidden = usage.startsWith("__");
+    const declared = parent.command(usage, { hidden: isHidden }).description(description);
     addOptions(declared);
     declared.action(async (...values: unknown[]) => {
       const self = values.pop() as Command;
       const options = self.optsWithGlobals() as { root?: string; socket?: string; output?: Output };
       await execute(self.name(), async (io) => {
         const { root, output = "table" } = options;
-        const context: Context = { io, root, ...daemonOf(options, io.env), output };
+        const context: Context = { io, root, ...daemonOf(options, io.env), output, program };
         const run = (await load()) as (context: Context, ...values: unknown[]) => Promise<number>;
         return await run(context, ...values);
       });
@@ -161,11 +166,7 @@ function buildProgram(
   )
     .option("--path <file>", "write it here", "/etc/crictl.yaml")
     .option("--force", "replace a file that says something else");
-  program
-    .command("help [words...]")
-    .description("explain a command")
-    .usage("[command...]")
-    .action((words: string[]) => commandOf(program, words).outputHelp());
+  declareManual(declare, program);
   addManual(program);
   return program;
 }
@@ -186,6 +187,8 @@ export type Declare = (
   addOptions?: (declared: Command) => void,
 ) => Command;
 type DeclareBelow = (
+export type Declare = (usage: string, description: string, load: () => Promise<Run>) => Command;
+export type DeclareBelow = (
   parent: Command,
   usage: string,
   description: string,
@@ -258,7 +261,7 @@ function declareVolumeCommands(declare: DeclareBelow, program: Command): void {
     "rm <volumes...>",
     "delete volumes that no pod has, with all that is in them",
     async () => (await import("./volumes.ts")).removeVolumes,
-  ).usage("[options] <name | namespace/name...>");
+  ).usage("[options] <volume | namespace/volume...>");
 }
 
 function declareContainerCommands(command: Declare): void {
@@ -321,27 +324,8 @@ function declareRegistryCommands(declare: DeclareBelow, program: Command): void 
     .addOption(outputOption());
 }
 
-function addInstanceOptions(command: Command): void {
-  for (const option of [
-    new Option("--root <dir>", "use the daemon of the instance below this directory"),
-    new Option("--socket <path>", "use the daemon at this socket (PODRT_SOCKET)"),
-  ])
-    command.addOption(option.helpGroup(COMMON_OPTIONS));
-}
-
 function outputOption(): Option {
   return new Option("-o, --output <format>", "how to print it").choices(["table", "json"]).default("table");
-}
-
-/** Which daemon a command speaks to. */
-function daemonOf(
-  { root, socket }: { readonly root?: string; readonly socket?: string },
-  env: Io["env"],
-): Pick<Context, "socketPath" | "paths"> {
-  const named = socket ?? (root === undefined ? env["PODRT_SOCKET"] : undefined);
-  if (named !== undefined && named !== "") return { socketPath: named, paths: undefined };
-  const paths = pathsFor(root);
-  return { socketPath: paths.socket, paths };
 }
 
 function seconds(text: string): number {

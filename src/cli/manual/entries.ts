@@ -218,6 +218,16 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
       "podrt version -o json": "with the commit that it was built from",
     },
   },
+  completion: {
+    group: "This program:",
+    examples: {
+      "source <(podrt completion bash)": "for this bash; in ~/.bashrc for each",
+      "podrt completion bash >/etc/bash_completion.d/podrt":
+        "for everybody's, where bash-completion is installed",
+      "podrt completion zsh >/usr/local/share/zsh/site-functions/_podrt": "for everybody's zsh",
+      "podrt completion fish >~/.config/fish/completions/podrt.fish": "for one's own fish",
+    },
+  },
   help: {
     group: "This program:",
     examples: { "podrt help run": "explain a command", "podrt help volume rm": "one below another" },

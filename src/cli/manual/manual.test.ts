@@ -103,7 +103,8 @@ describe("help", () => {
 
 /** The words of an example after `podrt`, as a shell would split them. */
 function argvOf(line: string): string[] {
-  const [command] = line.split(/ (?:>|\||&& )/) as [string];
+  const own = line.startsWith("podrt ") ? line : (/\((podrt [^)]*)\)/.exec(line)?.[1] ?? line);
+  const [command] = own.split(/ (?:>|\||&& )/) as [string];
   const words = command
     .replace(/\$\([^)]*\)/g, "web")
     .match(/'[^']*'|"[^"]*"|[^\s'"]+/g)!

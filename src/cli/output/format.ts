@@ -34,7 +34,7 @@ export function documentOption(): Option {
 
 function option(words: readonly string[], fallback: Output): Option {
   const choices = `${words.join(", ")} or template=TEXT`;
-  return new Option("-o, --output <format>", `how to print it: ${choices}`)
+  const output = new Option("-o, --output <format>", "how to print it")
     .default(fallback)
     .argParser((text) => {
       if (words.includes(text)) return text;
@@ -46,6 +46,8 @@ function option(words: readonly string[], fallback: Output): Option {
       }
       return text;
     });
+  // For help and completion alone: a template has any text.
+  return Object.assign(output, { argChoices: [...words, TEMPLATE] });
 }
 
 /** The text of a template; empty for any other format. */
