@@ -23,6 +23,13 @@ export function declareManual(declare: DeclareBelow, program: Command): void {
   ).addArgument(new Argument("<shell>").choices(SHELLS));
   declare(
     program,
+    "man <dir>",
+    "write the manual page of each command into a directory",
+    async () => (await import("./manual/man.ts")).man,
+    noOptions,
+  );
+  declare(
+    program,
     "__complete [words...]",
     "answer a shell that completes",
     async () => (await import("./completion/completion.ts")).answerShell,

@@ -228,6 +228,13 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
       "podrt completion fish >~/.config/fish/completions/podrt.fish": "for one's own fish",
     },
   },
+  man: {
+    group: "This program:",
+    examples: {
+      "podrt man /usr/local/share/man/man1": "for everybody's man",
+      "podrt man ./pages": "to look at them with man -l ./pages/podrt-run.1",
+    },
+  },
   help: {
     group: "This program:",
     examples: { "podrt help run": "explain a command", "podrt help volume rm": "one below another" },

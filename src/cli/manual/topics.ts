@@ -34,19 +34,28 @@ export const TOPICS: readonly Topic[] = [
     items: FORMATS,
   },
   {
-    title: "Exit codes",
-    text: ["These do not change from one version to another."],
-    items: [
-      ...EXIT_CODES.map(([code, meaning]) => [String(code), meaning] as const),
-      ["any other", "of `exec`, `attach` and `run` of an image: the code of the program that they ran"],
-    ],
-  },
-  {
     title: "Environment",
     text: [],
     items: [
       ["PODRT_SOCKET", "the daemon's socket, where neither `--socket` nor `--root` names one"],
       ["NO_COLOR", "no colours, whatever it says; https://no-color.org"],
+    ],
+  },
+  {
+    title: "Files",
+    text: ["With `--root DIR` they are DIR/config.toml, DIR/run/podrt.sock and DIR/lib."],
+    items: [
+      ["/etc/podrt/config.toml", "the daemon's configuration"],
+      ["/run/podrt/podrt.sock", "the daemon's socket"],
+      ["/var/lib/podrt", "images, containers, claims and records"],
+    ],
+  },
+  {
+    title: "Exit status",
+    text: ["These do not change from one version to another."],
+    items: [
+      ...EXIT_CODES.map(([code, meaning]) => [String(code), meaning] as const),
+      ["any other", "of `exec`, `attach` and `run` of an image: the code of the program that they ran"],
     ],
   },
 ];
