@@ -4,10 +4,10 @@ import manifest from "../../package.json" with { type: "json" };
 import type { Paths } from "../paths.ts";
 import { declareExplaining } from "./declare-explaining.ts";
 import { declareGetting } from "./declare-getting.ts";
+import { declareManual } from "./declare-manual.ts";
 import { declareMap } from "./declare-map.ts";
 import { declareReaching } from "./declare-reaching.ts";
 import { declareSeeing } from "./declare-seeing.ts";
-import { declareManual } from "./declare-manual.ts";
 import { ExitCode } from "./exit-code.ts";
 import { addInstanceOptions, daemonOf } from "./instance.ts";
 import { type Io, processIo, ReaderGoneError } from "./io.ts";
@@ -186,8 +186,6 @@ export type Declare = (
   load: () => Promise<Run>,
   addOptions?: (declared: Command) => void,
 ) => Command;
-type DeclareBelow = (
-export type Declare = (usage: string, description: string, load: () => Promise<Run>) => Command;
 export type DeclareBelow = (
   parent: Command,
   usage: string,
@@ -293,10 +291,6 @@ function declareContainerCommands(command: Declare): void {
 
 function declareImageCommands(command: Declare): void {
   command("images", "list images", async () => (await import("./images.ts")).images).addOption(listOption());
-  command("pull <reference>", "pull an image", async () => (await import("./pull.ts")).pull);
-  command("images", "list images", async () => (await import("./images.ts")).images).addOption(
-    outputOption(),
-  );
   command("pull <reference>", "pull an image", async () => (await import("./pull.ts")).pull).addOption(
     progressOption("how to tell of it: for people, or as JSON, an object a line"),
   );

@@ -104,10 +104,10 @@ function podWatch(
   entitle: (pod: PodEntry, container: Container) => void,
 ): () => Promise<PodEntry[]> {
   const told = new Map<string, string>();
-  const look = ridingOutAbsence(() => takeInventory(daemon));
+  const takeStock = ridingOutAbsence(() => takeInventory(daemon));
   let last: PodEntry[] = [];
   return async () => {
-    const inventory = await look();
+    const inventory = await takeStock();
     if (inventory === undefined) return last;
     last = inventory.pods.filter(isOurs);
     for (const pod of last) {

@@ -16,7 +16,7 @@ async function offered(...words: string[]): Promise<string[]> {
 
 describe("completion offers", () => {
   test.each([
-    ["commands", ["po"], ["pods", "policy"]],
+    ["commands", ["po"], ["pods", "port-forward", "policy"]],
     ["commands after options of the program", ["--root", "/x", "vers"], ["version"]],
     ["what is below a command", ["volume", ""], ["ls", "rm"]],
     ["nothing for what there is not", ["frobnicate"], []],

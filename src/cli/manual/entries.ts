@@ -97,6 +97,41 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
       "podrt logs -p web/nginx": "what the container wrote that was there before a restart",
     },
   },
+  stats: {
+    group: "Pods:",
+    examples: {
+      "podrt stats": "what all running pods and containers use",
+      "podrt stats -w web": "those of one pod, again and again",
+    },
+  },
+  top: {
+    group: "Pods:",
+    examples: {
+      "podrt top": "on the whole terminal, until q",
+      "podrt top --sort memory": "who has the most memory first",
+    },
+  },
+  map: {
+    group: "Pods:",
+    examples: {
+      "podrt map": "every pod with its pause, and which namespace is shared by whom",
+      "podrt map --svg map.svg web": "one pod as a picture",
+    },
+  },
+  dashboard: {
+    group: "Pods:",
+    examples: {
+      "podrt dashboard": "print the address of a page that shows the map as it changes",
+      "podrt dashboard --port 8123": "at a port of one's choice",
+    },
+  },
+  "port-forward": {
+    group: "Pods:",
+    examples: {
+      "podrt port-forward web 8080:80": "127.0.0.1:8080 and [::1]:8080 lead to port 80 of the pod",
+      "podrt port-forward web 80 :5432": "port 80 is the same here; for 5432 any free one is taken",
+    },
+  },
   wait: {
     group: "Containers:",
     examples: {
