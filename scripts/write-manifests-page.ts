@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FIELDS } from "../src/kube/manifest/fields.ts";
 import type { Field } from "../src/kube/manifest/schema.ts";
+import { SERVICE_FIELDS } from "../src/kube/manifest/service-fields.ts";
 import { WORKLOAD_FIELDS } from "../src/kube/manifest/workload-fields.ts";
 
 /** Writes docs/manifests.md, the fields of a Pod manifest, from the table that the reader of manifests follows. */
@@ -24,6 +25,7 @@ A manifest is one file or several, a directory, an address or standard input, wi
   as \`NAME-MINUTE\`; \`podrt cronjobs\` lists them.
 - \`ConfigMap\` and \`Secret\`: there is no store of them; a pod takes along what it refers to and its manifest has. \`podrt apply\`
   gives a pod that runs the contents that the manifest has now: its volumes show them, its variables after its next start.
+- \`Service\`: a name that leads to the pods of the manifest that it selects and that are ready, at the ports on which they listen.
 - \`PersistentVolumeClaim\`: a directory below \`/var/lib/podrt/claims/NAMESPACE/NAME\`, made for the first pod that uses it and
   kept when that is gone; \`podrt volume\` lists and removes them. How much is asked for is not enforced.
 
@@ -52,15 +54,18 @@ Where podrt differs from a kubelet:
 - \`host\` of an HTTP or TCP action is an IP address, reached from the machine; without it the pod's address is
   asked from within the pod's network namespace.
 - \`activeDeadlineSeconds\` counts from \`podrt run\`.
+- Names of pods resolve without a Service: \`NAME\` within a namespace, \`NAME.NAMESPACE\` from another.
 `;
 
 export function manifestsPage(): string {
-  const sections = Object.entries({ ...FIELDS, ...WORKLOAD_FIELDS }).map(([name, { shape }]) => {
-    const rows = Object.entries(shape as Readonly<Record<string, Field>>).map(
-      ([field, rule]) => `| ${field} | ${verdict(rule)} |`,
-    );
-    return [`## ${name}`, "", "| field | |", "|---|---|", ...rows, ""].join("\n");
-  });
+  const sections = Object.entries({ ...FIELDS, ...SERVICE_FIELDS, ...WORKLOAD_FIELDS }).map(
+    ([name, { shape }]) => {
+      const rows = Object.entries(shape as Readonly<Record<string, Field>>).map(
+        ([field, rule]) => `| ${field} | ${verdict(rule)} |`,
+      );
+      return [`## ${name}`, "", "| field | |", "|---|---|", ...rows, ""].join("\n");
+    },
+  );
   return [INTRODUCTION, ...sections].join("\n");
 }
 

@@ -117,6 +117,19 @@ test("pods have one subnet, or a list of one of each family; a cluster's where n
   }
 });
 
+test("names of pods are answered unless that is turned off, others by the servers that are given", () => {
+  const dns = (text: string) => parseConfig(`[dns]\n${text}`, "", "config.toml").dns;
+  expect(dns("")).toEqual({ enabled: true });
+  expect(dns("enabled = false").enabled).toBeFalse();
+  const upstreams = ["192.0.2.1", "192.0.2.1:5353", "[2001:db8::1]:53"];
+  expect(dns('upstreams = ["2001:db8::1"]').upstreams).toEqual(["2001:db8::1"]);
+  expect(dns(`upstreams = ${JSON.stringify(upstreams)}`).upstreams).toEqual(upstreams);
+  for (const bad of ["dns.example", "192.0.2.1:0", "192.0.2.1:70000", "[192.0.2.1]:53", "fe80::1%eth0", ""]) {
+    expect(() => dns(`upstreams = ["${bad}"]`)).toThrow("dns.upstreams.0: is no address as in 192.0.2.1");
+  }
+  expect(() => dns(`upstreams = ${JSON.stringify([...upstreams, "192.0.2.2"])}`)).toThrow("dns.upstreams: ");
+});
+
 test("each cgroup driver has its own place for pods without a parent, and takes no other's", () => {
   const cgroup = (text: string, instance = "") =>
     parseConfig(`[cgroup]\n${text}`, instance, "config.toml").cgroup;

@@ -29,6 +29,7 @@ export interface Config {
     readonly cniPluginDirs: readonly string[];
     readonly cniTimeoutMs: number;
   };
+  readonly dns: { readonly enabled: boolean; readonly upstreams?: readonly string[] | undefined };
   readonly registries: Readonly<
     Record<string, { readonly mirrors: readonly string[]; readonly plain_http: boolean }>
   >;
@@ -99,6 +100,7 @@ export function parseConfig(text: string, instance: string, file: string, direct
   }
   const {
     network,
+    dns,
     registries,
     image,
     runtimes,
@@ -138,6 +140,7 @@ export function parseConfig(text: string, instance: string, file: string, direct
       cniPluginDirs: network.cni_plugin_dirs,
       cniTimeoutMs: network.cni_timeout_ms,
     },
+    dns,
     registries,
     image: {
       ...image,

@@ -46,6 +46,7 @@ const mechanisms = {
   gc: foundations,
   cdi: formats,
   network: ["state", ...formats],
+  dns: formats,
   cni: ["network", "launch", "state", ...formats],
   launch: ["gen/machine-code", ...formats],
 };

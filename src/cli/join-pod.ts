@@ -122,6 +122,7 @@ async function configFor(
     hostAddresses: () => [],
     hostResolvConf: () => "",
     hostHosts: () => "",
+    nameServer: () => undefined,
   };
   const name = `${container.name}-${randomBytes(2).toString("hex")}`;
   const found = { id: image, reference: image };

@@ -6,6 +6,8 @@ import { selectNetwork } from "../cni/selected-network.ts";
 import type { Config } from "../config.ts";
 import { newEvents } from "../container/events.ts";
 import { imagesInUse, type Runtime } from "../container/runtime.ts";
+import { DNS_PORT, NO_NAME_SERVER, openNameServer } from "../dns/name-server.ts";
+import { upstreamsOf } from "../dns/upstream.ts";
 import { FailedPreconditionError } from "../errors.ts";
 import { openContentStore } from "../image/content-store.ts";
 import { type ImageRecord, openImages } from "../image/images.ts";
@@ -66,6 +68,10 @@ export function openRuntime(
   });
   const systemd = openSystemd(process.env["DBUS_SYSTEM_BUS_ADDRESS"]);
   const leases = openTable<LeaseRecord>(database, "leases", { schema: leaseSchema, putAside });
+  const network = selectNetwork(
+    openBridgeNetwork({ config: config.network, leases, settings, log: logger }),
+    cni,
+  );
   const runtime: Runtime = {
     paths,
     config,
@@ -74,7 +80,17 @@ export function openRuntime(
     images,
     content,
     snapshotter,
-    network: selectNetwork(openBridgeNetwork({ config: config.network, leases, settings, log: logger }), cni),
+    network,
+    nameServer: config.dns.enabled
+      ? openNameServer({
+          gateways: () => network.own.gatewayAddresses(),
+          isUsed: () => network.own.isUsed(),
+          isClient: (address) => network.own.hasAddress(address),
+          upstreams: () => upstreamsOf(config.dns.upstreams),
+          port: DNS_PORT,
+          log: logger,
+        })
+      : NO_NAME_SERVER,
     cgroups: cgroupsFor(config),
     systemd,
     events: newEvents((err) => logger.error({ err }, "a listener of events failed")),
@@ -92,6 +108,7 @@ export function openRuntime(
     log: logger,
   };
   const close = async () => {
+    runtime.nameServer.close();
     await unpacker.close();
     await snapshotter.close();
     systemd.close();

@@ -48,6 +48,11 @@ export function selectNetwork(own: BridgeNetwork, cni: CniNetwork): PodNetwork {
       cni.reconcile(liveSandboxIds);
       await own.reconcile(liveSandboxIds);
     },
+    own: {
+      gatewayAddresses: () => own.gatewayAddresses(),
+      hasAddress: (address) => own.hasAddress(address),
+      isUsed: () => !cni.isConfigured(),
+    },
     describe: () => cni.describe(),
     resultOf: (sandboxId) => cni.resultOf(sandboxId),
   };

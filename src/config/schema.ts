@@ -2,6 +2,7 @@
 import { isIPv4 } from "node:net";
 import * as v from "valibot";
 import { messageOf } from "../errors.ts";
+import { parseAddress } from "../lib/address.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "../lib/logger.ts";
 import { formatReference, parseReference } from "../oci/reference.ts";
 import { isSliceName } from "../systemd/unit-name.ts";
@@ -117,6 +118,27 @@ const network = section("The pods' own network, or that of CNI plugins.", {
     ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"],
   ),
   cni_timeout_ms: v.optional(setting(milliseconds(100), "A plugin that takes longer is killed."), 60_000),
+});
+
+const isUpstream = (text: string) => parseAddress(text, 53) !== undefined;
+
+const dns = section("Names, for pods from manifests in podrt's own network.", {
+  enabled: v.optional(setting(v.boolean(), "Answer the names of pods, and pass on those of others."), true),
+  upstreams: v.optional(
+    setting(
+      v.pipe(
+        v.array(
+          v.pipe(
+            v.string(),
+            v.check(isUpstream, "is no address as in 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:53"),
+          ),
+        ),
+        v.maxLength(3),
+      ),
+      "Who is asked for all other names, one after the other.",
+      { takes: "a list of three addresses at most, each perhaps with a port", unset: "the servers of `/etc/resolv.conf`" },
+    ),
+  ),
 });
 
 const registries = v.optional(
@@ -340,6 +362,7 @@ const cgroup = section("The control groups of pods.", {
 
 export const configSchema = v.strictObject({
   network: v.optional(network, {}),
+  dns: v.optional(dns, {}),
   registries,
   image: v.optional(image, {}),
   runtimes,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Config } from "../config.ts";
+import type { NameServer } from "../dns/name-server.ts";
 import { NotFoundError } from "../errors.ts";
 import type { ContentStore } from "../image/content-store.ts";
 import type { Images } from "../image/images.ts";
@@ -36,6 +37,8 @@ export interface Runtime {
   readonly snapshotter: Snapshotter;
   /** What gives pods addresses and host ports. */
   readonly network: PodNetwork;
+  /** What tells pods from manifests the names of each other. */
+  readonly nameServer: NameServer;
   readonly cgroups: CgroupHost;
   /** Makes and ends the scopes of pods, where their cgroups are such. */
   readonly systemd: Systemd;

@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { PodSpec } from "./manifest/fields.ts";
-
-export interface DnsSettings {
-  readonly servers: readonly string[];
-  readonly searches: readonly string[];
-  readonly options: readonly string[];
-}
+import { type DnsSettings, parseResolvConf } from "../dns/resolv-conf.ts";
+import { CLUSTER_DOMAIN } from "../dns/zone.ts";
+import type { Pod } from "./pod.ts";
 
 /**
- * The resolver settings of a pod, or undefined where it has the host's unchanged. Without a cluster
- * there is no cluster DNS, so every policy but None begins with the host's resolv.conf.
+ * The resolver settings of a pod, or undefined where it has the host's unchanged. With `nameServer`, which knows the
+ * names of pods, ClusterFirst, the default, asks that and looks for short names among the pods first, as in a
+ * cluster. Every other policy but None begins with the host's resolv.conf, and so does a pod in the host's network.
  */
-export function dnsSettings(spec: PodSpec, hostResolvConf: string): DnsSettings | undefined {
-  if (spec.dnsPolicy !== "None" && spec.dnsConfig === undefined) return undefined;
-  const base = spec.dnsPolicy === "None" ? parseResolvConf("") : parseResolvConf(hostResolvConf);
-  const { nameservers, searches, options } = spec.dnsConfig ?? {};
+export function dnsSettings(
+  { namespace, spec }: Pick<Pod, "namespace" | "spec">,
+  hostResolvConf: string,
+  nameServer: string | undefined,
+): DnsSettings | undefined {
+  const { dnsPolicy = "ClusterFirst", dnsConfig, hostNetwork } = spec;
+  const server = dnsPolicy === "ClusterFirst" && !hostNetwork ? nameServer : undefined;
+  if (dnsPolicy !== "None" && dnsConfig === undefined && server === undefined) return undefined;
+  const base =
+    server !== undefined
+      ? clusterSettings(namespace, server, parseResolvConf(hostResolvConf))
+      : parseResolvConf(dnsPolicy === "None" ? "" : hostResolvConf);
+  const { nameservers, searches, options } = dnsConfig ?? {};
   const own = (options ?? []).map(({ name, value }) => (value === undefined ? name : `${name}:${value}`));
   const overridden = new Set(own.map(optionName));
   return {
@@ -24,18 +30,10 @@ export function dnsSettings(spec: PodSpec, hostResolvConf: string): DnsSettings 
   };
 }
 
-/** resolv.conf(5): the last search line counts, options add up. */
-function parseResolvConf(text: string): DnsSettings {
-  const servers: string[] = [];
-  let searches: string[] = [];
-  let options: string[] = [];
-  for (const line of text.split("\n")) {
-    const [keyword, ...values] = line.trim().split(/\s+/);
-    if (keyword === "nameserver" && values[0] !== undefined) servers.push(values[0]);
-    if (keyword === "search") searches = values;
-    if (keyword === "options") options = [...options, ...values];
-  }
-  return { servers, searches, options };
+/** As a kubelet writes them: a name with fewer than five dots is looked for in the domains first. */
+function clusterSettings(namespace: string, server: string, host: DnsSettings): DnsSettings {
+  const domains = [`${namespace}.svc.${CLUSTER_DOMAIN}`, `svc.${CLUSTER_DOMAIN}`, CLUSTER_DOMAIN];
+  return { servers: [server], searches: [...domains, ...host.searches], options: ["ndots:5"] };
 }
 
 function optionName(option: string): string {

@@ -12,6 +12,7 @@ const home: PodHome = {
   hostAddresses: () => ["192.0.2.9", "2001:db8::9"],
   hostResolvConf: () => "",
   hostHosts: () => "",
+  nameServer: () => undefined,
 };
 
 const OBJECTS = `

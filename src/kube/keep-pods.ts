@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from "node:util";
+import type { Names } from "../dns/zone.ts";
 import { AlreadyExistsError, messageOf, NotFoundError, ResourceExhaustedError } from "../errors.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import type { Table } from "../state/table.ts";
@@ -7,6 +8,7 @@ import { type Claim, listClaims, removeClaim } from "./claims.ts";
 import type { Clock, Lifecycle } from "./lifecycle.ts";
 import { NO_OBJECTS } from "./manifest/objects.ts";
 import { graceSecondsOf, type Pod, type PodHome, podKey } from "./pod.ts";
+import { podNames } from "./pod-names.ts";
 import type { PodRecord } from "./pod-record.ts";
 import { type PodStatus, podStatus } from "./pod-status.ts";
 import { type PodWorker, startPodWorker } from "./pod-worker.ts";
@@ -35,6 +37,8 @@ export interface Keeper {
   sync(): Promise<void>;
   /** Newest first. */
   list(): PodStatus[];
+  /** The names of the pods. */
+  readonly names: Names;
   /** Stops a pod for good and leaves it listed; resolves when it has stopped. Unknown: NotFoundError. */
   stop(namespace: string, name: string, graceSeconds?: number): Promise<void>;
   /** Stops and removes a pod; resolves when nothing of it is left. Unknown: NotFoundError. */
@@ -65,12 +69,29 @@ export function keepPods(deps: KeeperDeps): Keeper {
   const { lifecycle, table, clock } = deps;
   const workers = new Map<string, PodWorker>();
 
+  const statusOf = (worker: PodWorker) => podStatus(worker.record(), worker.troubles(), lifecycle);
+  const names = podNames({
+    pods: () => podsOf(workers),
+    addressesOf: (pod) =>
+      lifecycle
+        .sandboxesOf(pod)
+        .filter(({ isReady }) => isReady)
+        .flatMap(({ addresses }) => addresses),
+    isReady(pod) {
+      const worker = workers.get(podKey(pod));
+      const containers = worker === undefined ? [] : statusOf(worker).containers;
+      return containers.length > 0 && containers.every(({ ready }) => ready);
+    },
+  });
+
   const start = (record: PodRecord) => {
     const key = podKey(record.pod);
-    workers.set(
-      key,
-      startPodWorker(record, deps, () => workers.delete(key)),
-    );
+    const onGone = () => {
+      workers.delete(key);
+      names.forget();
+    };
+    workers.set(key, startPodWorker(record, deps, onGone));
+    names.forget();
   };
   const find = (namespace: string, name: string): PodWorker => {
     const worker = workers.get(podKey({ namespace, name }));
@@ -134,6 +155,7 @@ export function keepPods(deps: KeeperDeps): Keeper {
     }
     if (isDeepStrictEqual(plain(record.pod), plain(wanted))) return { pod: record.pod, outcome: "unchanged" };
     worker.update(wanted.objects ?? NO_OBJECTS);
+    names.forget();
     return { pod: wanted, outcome: "updated" };
   };
 
@@ -141,9 +163,10 @@ export function keepPods(deps: KeeperDeps): Keeper {
     run,
     apply: (pods) => Promise.all(pods.map(apply)),
     sync: table.sync,
+    names,
     list: () =>
       [...workers.values()]
-        .map((worker) => podStatus(worker.record(), worker.troubles(), lifecycle))
+        .map(statusOf)
         .toSorted((a, b) => Number(BigInt(b.createdAtNs) - BigInt(a.createdAtNs))),
     stop: async (namespace, name, graceSeconds) => end(find(namespace, name), graceSeconds, false),
     delete: async (namespace, name, graceSeconds) => end(find(namespace, name), graceSeconds, true),

@@ -55,6 +55,7 @@ export function useKeeper(): KeeperHarness {
       hostAddresses: () => ["192.0.2.9"],
       hostResolvConf: () => "nameserver 192.0.2.1\n",
       hostHosts: () => "127.0.0.1 localhost\n",
+      nameServer: () => undefined,
     };
     open();
   });

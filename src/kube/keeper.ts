@@ -33,7 +33,11 @@ export interface Keeper extends PodKeeper {
 }
 
 /** This machine as its pods are told of it. */
-export function podHome({ paths, config }: Pick<Runtime, "paths" | "config">): PodHome {
+export function podHome({
+  paths,
+  config,
+  nameServer,
+}: Pick<Runtime, "paths" | "config" | "nameServer">): PodHome {
   return {
     stateDir: paths.stateDir,
     machineMemoryBytes: totalmem(),
@@ -42,6 +46,7 @@ export function podHome({ paths, config }: Pick<Runtime, "paths" | "config">): P
     hostAddresses: () => hostAddresses(networkInterfaces(), config.network.bridge),
     hostResolvConf: () => readOrEmpty("/etc/resolv.conf"),
     hostHosts: () => readOrEmpty("/etc/hosts"),
+    nameServer: () => nameServer.address(),
   };
 }
 
@@ -56,6 +61,7 @@ export function startKeeper(runtime: Runtime, table: Table<PodRecord>, cronTable
     backOff: { firstMs, maxMs },
     log: (message, pod) => runtime.log.info({ pod: podKey(pod) }, message),
   });
+  runtime.nameServer.answerFor(keeper.names);
   const cronJobs = keepCronJobs({
     table: cronTable,
     keeper,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
+import { CLUSTER_DOMAIN } from "../dns/zone.ts";
 import type { PodSpec } from "./manifest/fields.ts";
 import type { PodObjects } from "./manifest/objects.ts";
 
@@ -58,6 +59,8 @@ export interface PodHome {
   /** Text of the host's /etc/resolv.conf and /etc/hosts, read each time a sandbox is made. */
   readonly hostResolvConf: () => string;
   readonly hostHosts: () => string;
+  /** Where a pod that is made now asks for names, of other pods too; undefined for the host's servers. */
+  readonly nameServer: () => string | undefined;
 }
 
 /** How a pod is addressed and recorded: `namespace/name`. */
@@ -97,9 +100,6 @@ export function claimsDir(home: Pick<PodHome, "stateDir">): string {
 export function podLogsDir(home: Pick<PodHome, "stateDir">, pod: Pod): string {
   return join(home.stateDir, "logs", `${pod.namespace}_${pod.name}_${pod.uid}`);
 }
-
-/** The domain that names of pods with a subdomain end in, as in most clusters. */
-const CLUSTER_DOMAIN = "cluster.local";
 
 /** The names of a pod in its /etc/hosts: with a subdomain the full one first; at most 63 characters for the short one. */
 export function podHostnames(pod: Pod): string[] {

@@ -21,6 +21,7 @@ const home: PodHome = {
   hostResolvConf: () =>
     "nameserver 192.0.2.1\nsearch old.example\nsearch example.com\noptions ndots:2 rotate\n",
   hostHosts: () => "",
+  nameServer: () => undefined,
 };
 
 function pod(spec: string, metadata = "{name: p, uid: u}"): Pod {
@@ -106,6 +107,40 @@ describe("a sandbox", () => {
       searches: ["x.y"],
       options: ["ndots:5", "edns0"],
     });
+  });
+
+  test("asks the name server of its network, where there is one, for names of pods first", () => {
+    const dns = (fields: string, server: string | undefined) =>
+      sandboxConfig(
+        pod(`{${fields} containers: [{name: a, image: b}]}`, "{name: p, namespace: n, uid: u}"),
+        0,
+        {
+          ...home,
+          nameServer: () => server,
+        },
+      ).dnsConfig;
+    const own = {
+      servers: ["10.85.0.1"],
+      searches: ["n.svc.cluster.local", "svc.cluster.local", "cluster.local", "example.com"],
+      options: ["ndots:5"],
+    };
+    expect(dns("", "10.85.0.1")).toMatchObject(own);
+    expect(dns("dnsPolicy: ClusterFirst,", "10.85.0.1")).toMatchObject(own);
+    expect(
+      dns("dnsConfig: {options: [{name: ndots, value: '1'}], searches: [x.y]},", "10.85.0.1"),
+    ).toMatchObject({
+      ...own,
+      searches: [...own.searches, "x.y"],
+      options: ["ndots:1"],
+    });
+    for (const fields of [
+      "hostNetwork: true,",
+      "dnsPolicy: Default,",
+      "dnsPolicy: ClusterFirstWithHostNet,",
+    ]) {
+      expect(dns(fields, "10.85.0.1")).toBeUndefined();
+    }
+    expect(dns("", undefined)).toBeUndefined();
   });
 
   test("has the sysctls with dots and the users of the pod", () => {

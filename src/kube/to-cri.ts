@@ -29,7 +29,7 @@ import { volumeMounts } from "./volume-mounts.ts";
 /** The sandbox of a pod as a kubelet would ask for it. */
 export function sandboxConfig(pod: Pod, attempt: number, home: PodHome): PodSandboxConfig {
   const { spec } = pod;
-  const dns = dnsSettings(spec, home.hostResolvConf());
+  const dns = dnsSettings(pod, home.hostResolvConf(), home.nameServer());
   return create(PodSandboxConfigSchema, {
     metadata: { name: pod.name, namespace: pod.namespace, uid: pod.uid, attempt },
     hostname: spec.hostNetwork ? "" : podHostname(pod),

@@ -27,6 +27,7 @@ beforeEach(() => {
     hostAddresses: () => ["192.0.2.9"],
     hostResolvConf: () => "",
     hostHosts: () => "127.0.0.1 localhost here\n",
+    nameServer: () => undefined,
   };
 });
 afterEach(() => rmSync(home.stateDir, { recursive: true }));

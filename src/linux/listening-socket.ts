@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ERRNO } from "./abi/errno.ts";
-import { F_GETFL, F_SETFD, F_SETFL, F_SETOWN, FD_CLOEXEC, O_ASYNC } from "./abi/fcntl.ts";
 import {
   AF_UNIX,
   SO_ACCEPTCONN,
@@ -10,12 +9,13 @@ import {
   SOCK_STREAM,
   SOL_SOCKET,
 } from "./abi/socket.ts";
-import { Fd, setNonBlocking } from "./fd.ts";
+import { Fd } from "./fd.ts";
+import { watchInput } from "./input-signal.ts";
 import { syscall, trySyscall } from "./syscall.ts";
 
 /*
  * A listening socket that somebody else has made and passed on: Bun listens at addresses only, so what it would do is
- * done here. SIGIO tells of connections (fcntl(2), F_SETOWN and O_ASYNC), and costs nothing while there are none.
+ * done here.
  */
 
 /** After what goes by, such as no descriptor being left, it is tried again. */
@@ -60,20 +60,11 @@ export function acceptConnections(socket: Fd, onConnection: (connection: Fd) => 
       }
     }
   };
-  // Never taken back: SIGIO ends a process by default.
-  process.on("SIGIO", acceptAll);
-  syscall("fcntl", number, F_SETFD, FD_CLOEXEC);
-  setNonBlocking(number, true);
-  syscall("fcntl", number, F_SETOWN, process.pid);
-  const flags = syscall("fcntl", number, F_GETFL, 0);
-  syscall("fcntl", number, F_SETFL, flags | O_ASYNC);
-  // Those that came before.
-  setImmediate(acceptAll);
+  const watch = watchInput(socket, acceptAll);
   return {
     [Symbol.dispose]() {
       clearTimeout(retry);
-      // The flag is the socket's, which others still have.
-      trySyscall("fcntl", number, F_SETFL, flags & ~O_ASYNC);
+      watch[Symbol.dispose]();
       socket.close();
     },
   };

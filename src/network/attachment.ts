@@ -49,6 +49,16 @@ export interface NetworkStatus {
   readonly message: string;
 }
 
+/** podrt's own network, which may be without pods, or not in use. */
+export interface OwnNetwork {
+  /** The machine's addresses in it, of each family one, the primary first. */
+  gatewayAddresses(): readonly string[];
+  /** Whether an address is in it, a pod's or not. */
+  hasAddress(address: string): boolean;
+  /** Whether the next pod comes into it. */
+  isUsed(): boolean;
+}
+
 /** What attaches sandboxes: plugins where a network is configured for them, podrt's own bridge elsewhere. */
 export interface PodNetwork {
   status(): Promise<NetworkStatus>;
@@ -75,6 +85,8 @@ export interface PodNetwork {
   usePodCidrs(cidrs: readonly string[]): Promise<void>;
   /** Makes the machine agree with the attachments of `liveSandboxIds`, and gives back what belongs to no other. */
   reconcile(liveSandboxIds: ReadonlySet<string>): Promise<void>;
+  /** podrt's own network, as the name server in it needs to know it. */
+  readonly own: OwnNetwork;
   /** What is configured and what is wrong with it, for a person. */
   describe(): object;
   /** What the plugins answered for a sandbox; undefined for one in podrt's own network. */

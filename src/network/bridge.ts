@@ -21,7 +21,7 @@ import { closeHostPorts, openHostPorts } from "./nat-table.ts";
 import { chooseAddresses, noteAddresses, subnetsForPod } from "./pod-addresses.ts";
 import { usableCidrs } from "./pod-subnets.ts";
 import { newReleases, type Releases } from "./releases.ts";
-import { parseSubnets } from "./subnet.ts";
+import { contains, parseSubnets } from "./subnet.ts";
 
 /** How long the kernel may take to remove a link after its namespace has died. */
 const LINK_REMOVAL_TIMEOUT_MS = 5000;
@@ -63,6 +63,8 @@ export interface BridgeNetwork {
   usePodCidrs(cidrs: readonly string[]): Promise<void>;
   /** The machine's addresses in the pods' network, of each family one, the primary first. */
   gatewayAddresses(): string[];
+  /** Whether an address is one of the pods' subnets. */
+  hasAddress(address: string): boolean;
   reconcile(liveSandboxIds: ReadonlySet<string>): Promise<void>;
   /** What the network holds on the machine now. */
   owned(): Promise<{ links: string[]; leases: string[] }>;
@@ -134,6 +136,10 @@ class Bridge implements BridgeNetwork {
 
   gatewayAddresses(): string[] {
     return this.#machine.settings.subnets.map(({ gateway }) => gateway);
+  }
+
+  hasAddress(address: string): boolean {
+    return this.#machine.settings.subnets.some((subnet) => contains(subnet, address));
   }
 
   async owned(): Promise<{ links: string[]; leases: string[] }> {

@@ -9,6 +9,7 @@ import type { Problems } from "./problems.ts";
 import { ManifestReader } from "./reader.ts";
 import type { ObjectKind } from "./references.ts";
 import { describe, type Schema } from "./schema.ts";
+import { SERVICE_FIELDS } from "./service-fields.ts";
 import { WORKLOAD_FIELDS } from "./workload-fields.ts";
 import {
   podOf,
@@ -51,6 +52,11 @@ const KINDS: Readonly<
     read(FIELDS.PersistentVolumeClaim, root, reader, report, ({ metadata }) =>
       addObject("PersistentVolumeClaim", metadata, {}, objects, report),
     ),
+  Service: (root, reader, objects, report) =>
+    read(SERVICE_FIELDS.Service, root, reader, report, (manifest) => {
+      objects.services.add(manifest, report, (path, message) => reader.noteAt(path, message));
+      return [];
+    }),
 };
 
 /** Reads one document: its objects go into `objects`, undefined where it is empty or of no known kind. */

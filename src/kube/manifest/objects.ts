@@ -4,6 +4,7 @@ import type { PodSpec } from "./fields.ts";
 import { nearMiss } from "./near-miss.ts";
 import type { ConfigMapManifest, SecretManifest } from "./object-fields.ts";
 import { type Reference, referencesOf } from "./references.ts";
+import { type ServiceName, ServiceSet } from "./services.ts";
 
 /** The contents of a ConfigMap or Secret: each value by its key, in base64. */
 export type Contents = Readonly<Record<string, string>>;
@@ -14,6 +15,8 @@ export interface PodObjects {
   readonly secrets: Readonly<Record<string, Contents>>;
   /** Names of the claims, whose directories outlive the pod. */
   readonly claims: readonly string[];
+  /** The Services that lead to the pod; absent for a pod that an earlier podrt kept. */
+  readonly services?: readonly ServiceName[];
 }
 
 export const NO_OBJECTS: PodObjects = { configMaps: {}, secrets: {}, claims: [] };
@@ -68,6 +71,7 @@ function mapValues(
 /** The objects of a manifest, by kind and name, each in its namespace. */
 export class ObjectSet {
   readonly #objects = new Map<string, Contents>();
+  readonly services = new ServiceSet();
 
   /** False where there is one of this kind and name already. */
   add(kind: Reference["kind"], namespace: string, name: string, contents: Contents): boolean {
@@ -78,7 +82,7 @@ export class ObjectSet {
   }
 
   size(): number {
-    return this.#objects.size;
+    return this.#objects.size + this.services.size();
   }
 
   /** What a pod with this spec takes along; what it asks for in vain is reported. */

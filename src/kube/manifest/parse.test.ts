@@ -239,8 +239,8 @@ describe("a mistake is told with file, line, column, field and a suggestion", ()
   });
 
   test("no pod when another document is wrong", () => {
-    expect(refusal(`${DEMO}---\nkind: Service\napiVersion: v1\n`)).toStartWith(
-      "pod.yaml:18:7: kind: Service is not supported yet; only Pod, Deployment",
+    expect(refusal(`${DEMO}---\nkind: Ingress\napiVersion: v1\n`)).toStartWith(
+      "pod.yaml:18:7: kind: Ingress is not supported yet; only Pod, Deployment",
     );
   });
 

@@ -59,6 +59,7 @@ export function parseManifest(files: readonly ManifestFile[]): ParsedManifest {
   });
   // Only when every object has been seen: a pod may stand before what it refers to.
   const pods = read.flatMap((document) => (document === undefined ? [] : podsOf(document, objects)));
+  objects.services.tellOfEmpty();
   reportRepeatedPods(pods);
   const [first = new Problems("manifest", new LineCounter())] = all;
   if (files.length > MAX_FILES) first.addWhole(`is one of more than ${MAX_FILES} files`);
@@ -89,7 +90,8 @@ interface NamedPod {
 }
 
 function podsOf({ wanted, report, place }: ReadDocument, objects: ObjectSet): NamedPod[] {
-  return wanted.map(({ manifest: { metadata, spec }, owner, job, cron, prefix }, index) => {
+  return wanted.map(({ manifest, owner, job, cron, prefix }, index) => {
+    const { metadata, spec } = manifest;
     const namespace = metadata.namespace ?? "default";
     // The pods of one template lack the same: that is told once.
     const told: Report = index === 0 ? (path, message) => report(prefix + path, message) : () => {};
@@ -104,7 +106,7 @@ function podsOf({ wanted, report, place }: ReadDocument, objects: ObjectSet): Na
       labels: metadata.labels ?? {},
       annotations: metadata.annotations ?? {},
       spec,
-      objects: given,
+      objects: { ...given, services: objects.services.of(manifest, namespace) },
       ...(owner === undefined ? {} : { owner }),
       ...(job === undefined ? {} : { job }),
     };

@@ -27,6 +27,11 @@ export class ManifestReader implements Reader {
     this.#problems.note(this.#offset(node), path, message);
   }
 
+  /** As `note`, once the document has been read. */
+  noteAt(path: string, message: string): void {
+    this.#problems.note(this.offsetOf(path), path, message);
+  }
+
   seen(node: Node, path: string): void {
     this.#offsets.set(path, this.#offset(node));
   }

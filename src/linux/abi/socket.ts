@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Constants and structures of include/linux/socket.h, include/uapi/linux/{un,in,in6}.h and socket(7) (x86-64 layout).
+// Constants and structures of include/linux/socket.h, include/uapi/linux/{un,in,in6}.h, socket(7), ip(7) and ipv6(7) (x86-64 layout).
 
 export const AF_UNIX = 1;
 export const AF_INET = 2;
@@ -9,6 +9,12 @@ export const SOCK_DGRAM = 2;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOL_SOCKET = 1;
+export const SOL_IP = 0;
+export const SOL_IPV6 = 41;
+export const IP_FREEBIND = 15;
+export const IPV6_V6ONLY = 26;
+export const IPV6_FREEBIND = 78;
+export const SO_REUSEADDR = 2;
 export const SO_TYPE = 3;
 export const SO_ERROR = 4;
 export const SO_ACCEPTCONN = 30;
