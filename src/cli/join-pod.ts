@@ -123,6 +123,7 @@ async function configFor(
     hostResolvConf: () => "",
     hostHosts: () => "",
     nameServer: () => undefined,
+    takenIds: () => [],
   };
   const name = `${container.name}-${randomBytes(2).toString("hex")}`;
   const found = { id: image, reference: image };

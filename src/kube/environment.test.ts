@@ -13,6 +13,7 @@ const home: PodHome = {
   hostResolvConf: () => "",
   hostHosts: () => "",
   nameServer: () => undefined,
+  takenIds: () => [],
 };
 
 const OBJECTS = `

@@ -5,6 +5,7 @@ import { AlreadyExistsError, messageOf, NotFoundError, ResourceExhaustedError } 
 import { withDeadline } from "../lib/deadline.ts";
 import type { Table } from "../state/table.ts";
 import { type Claim, listClaims, removeClaim } from "./claims.ts";
+import { freeHostIds, hostIdsOf } from "./host-ids.ts";
 import type { Clock, Lifecycle } from "./lifecycle.ts";
 import { NO_OBJECTS } from "./manifest/objects.ts";
 import { graceSecondsOf, type Pod, type PodHome, podKey } from "./pod.ts";
@@ -119,6 +120,17 @@ export function keepPods(deps: KeeperDeps): Keeper {
   const unsubscribe = lifecycle.onEvent(pokeOwner);
   cancelResync = clock.after(RESYNC_MS, resync);
 
+  /** The record that says who has which ids is there before they are used, and goes after that. */
+  const withHostIds = (pods: readonly Pod[]): Pod[] => {
+    if (pods.every(({ spec }) => spec.hostUsers !== false)) return [...pods];
+    const taken = [...deps.home.takenIds(), ...podsOf(workers).flatMap(hostIdsOf)];
+    return pods.map((pod) => {
+      if (pod.spec.hostUsers !== false) return pod;
+      const given = { ...pod, hostIds: freeHostIds(taken) };
+      taken.push(...hostIdsOf(given));
+      return given;
+    });
+  };
   const run = (pods: readonly Pod[]) => {
     for (const pod of pods) {
       if (!workers.has(podKey(pod))) continue;
@@ -136,7 +148,12 @@ export function keepPods(deps: KeeperDeps): Keeper {
       throw new ResourceExhaustedError(`no more than ${MAX_PODS} pods are kept; remove some first`);
     }
     const createdAtNs = String(BigInt(Math.trunc(clock.wallMs())) * 1_000_000n);
-    const records = pods.map((pod) => ({ pod, createdAtNs, nextSandboxAttempt: 0, containers: {} }));
+    const records = withHostIds(pods).map((pod) => ({
+      pod,
+      createdAtNs,
+      nextSandboxAttempt: 0,
+      containers: {},
+    }));
     for (const record of records) table.put(podKey(record.pod), record);
     for (const record of records) start(record);
   };
@@ -147,7 +164,8 @@ export function keepPods(deps: KeeperDeps): Keeper {
       return { pod, outcome: "created" };
     }
     const record = worker.record();
-    const wanted = { ...pod, uid: record.pod.uid };
+    const { uid, hostIds } = record.pod;
+    const wanted = { ...pod, uid, ...(hostIds === undefined ? {} : { hostIds }) };
     if (record.ending !== undefined || !isDeepStrictEqual(specPart(record.pod), specPart(wanted))) {
       await end(worker, undefined, true);
       run([pod]);

@@ -56,6 +56,7 @@ export function useKeeper(): KeeperHarness {
       hostResolvConf: () => "nameserver 192.0.2.1\n",
       hostHosts: () => "127.0.0.1 localhost\n",
       nameServer: () => undefined,
+      takenIds: () => [],
     };
     open();
   });

@@ -5,11 +5,13 @@ import { createContainer } from "../container/create.ts";
 import { execSync } from "../container/exec-sync.ts";
 import { reopenLog } from "../container/log-reopen.ts";
 import { netnsPathOf } from "../container/network-namespace.ts";
+import { sandboxConfig } from "../container/records.ts";
 import { removeContainer } from "../container/remove.ts";
 import { containersOf, type Runtime } from "../container/runtime.ts";
 import { startContainer } from "../container/start.ts";
 import { containerState } from "../container/status.ts";
 import { stopContainer } from "../container/stop.ts";
+import { podIdMappings } from "../container/user-namespace.ts";
 import { sleep } from "../lib/deadline.ts";
 import { runOperation } from "../lib/operation.ts";
 import { connectTcp } from "../linux/tcp.ts";
@@ -21,6 +23,7 @@ import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import type { Table } from "../state/table.ts";
 import { type CronJobs, type CronRecord, keepCronJobs } from "./cron-jobs.ts";
 import { hostAddresses } from "./host-addresses.ts";
+import { mappedRanges, subordinateRanges } from "./host-ids.ts";
 import { keepPods, type Keeper as PodKeeper } from "./keep-pods.ts";
 import { type ContainerView, type Lifecycle, type SandboxView, systemClock } from "./lifecycle.ts";
 import { keepManifestDirectory } from "./manifest-directory.ts";
@@ -37,7 +40,8 @@ export function podHome({
   paths,
   config,
   nameServer,
-}: Pick<Runtime, "paths" | "config" | "nameServer">): PodHome {
+  sandboxes,
+}: Pick<Runtime, "paths" | "config" | "nameServer" | "sandboxes">): PodHome {
   return {
     stateDir: paths.stateDir,
     machineMemoryBytes: totalmem(),
@@ -47,6 +51,13 @@ export function podHome({
     hostResolvConf: () => readOrEmpty("/etc/resolv.conf"),
     hostHosts: () => readOrEmpty("/etc/hosts"),
     nameServer: () => nameServer.address(),
+    takenIds: () => [
+      ...["/etc/subuid", "/etc/subgid"].flatMap((path) => subordinateRanges(readOrEmpty(path))),
+      ...sandboxes.list().flatMap((record) => {
+        const mappings = podIdMappings(sandboxConfig(record));
+        return mappings === undefined ? [] : mappedRanges(mappings);
+      }),
+    ],
   };
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
 import { CLUSTER_DOMAIN } from "../dns/zone.ts";
+import type { IdRange } from "./host-ids.ts";
 import type { PodSpec } from "./manifest/fields.ts";
 import type { PodObjects } from "./manifest/objects.ts";
 
@@ -21,6 +22,8 @@ export interface Pod {
   readonly file?: string;
   /** What it may have of the host, as permissions.ts has them; absent where it was not asked for. */
   readonly permissions?: readonly string[];
+  /** The first of the machine's ids that its user namespace maps, given when it is kept; absent where it has the machine's. */
+  readonly hostIds?: number;
 }
 
 /** When a CronJob runs its pod, by the fields of its spec (batch/v1) with their defaults. */
@@ -61,6 +64,8 @@ export interface PodHome {
   readonly hostHosts: () => string;
   /** Where a pod that is made now asks for names, of other pods too; undefined for the host's servers. */
   readonly nameServer: () => string | undefined;
+  /** Ids of the machine that are somebody's: subordinate ones, and those that sandboxes map. */
+  readonly takenIds: () => readonly IdRange[];
 }
 
 /** How a pod is addressed and recorded: `namespace/name`. */

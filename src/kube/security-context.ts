@@ -10,17 +10,17 @@ import {
   SupplementalGroupsPolicy,
 } from "../gen/runtime/v1/api_pb.ts";
 import { allContainers } from "./container-order.ts";
+import { podMapping } from "./host-ids.ts";
 import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { PodSpec } from "./manifest/fields.ts";
 import type { SecurityContextSpec } from "./manifest/security-fields.ts";
 import type { Pod, PodHome } from "./pod.ts";
 
 /** The security context of a pod's sandbox. */
-export function sandboxSecurityContext(
-  spec: PodSpec,
-): MessageInitShape<typeof LinuxSandboxSecurityContextSchema> {
+export function sandboxSecurityContext(pod: Pod): MessageInitShape<typeof LinuxSandboxSecurityContextSchema> {
+  const { spec } = pod;
   return {
-    namespaceOptions: namespaceOptions(spec),
+    namespaceOptions: namespaceOptions(pod),
     ...userFields(spec.securityContext),
     ...groupFields(spec),
     ...selinuxFields(spec.securityContext),
@@ -44,7 +44,7 @@ export function securityContext(
       dropCapabilities: [...(context.capabilities?.drop ?? [])],
     },
     privileged,
-    namespaceOptions: namespaceOptions(pod.spec),
+    namespaceOptions: namespaceOptions(pod),
     ...userFields({ ...podContext, ...context }),
     ...groupFields(pod.spec),
     readonlyRootfs: context.readOnlyRootFilesystem ?? false,
@@ -57,12 +57,15 @@ export function securityContext(
   };
 }
 
-function namespaceOptions(spec: PodSpec) {
+function namespaceOptions(pod: Pod) {
+  const { spec } = pod;
+  const ids = podMapping(pod);
   const pid = spec.shareProcessNamespace ? NamespaceMode.POD : NamespaceMode.CONTAINER;
   return {
     network: spec.hostNetwork ? NamespaceMode.NODE : NamespaceMode.POD,
     ipc: spec.hostIPC ? NamespaceMode.NODE : NamespaceMode.POD,
     pid: spec.hostPID ? NamespaceMode.NODE : pid,
+    ...(ids.length === 0 ? {} : { usernsOptions: { mode: NamespaceMode.POD, uids: ids, gids: ids } }),
   };
 }
 

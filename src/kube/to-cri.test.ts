@@ -22,6 +22,7 @@ const home: PodHome = {
     "nameserver 192.0.2.1\nsearch old.example\nsearch example.com\noptions ndots:2 rotate\n",
   hostHosts: () => "",
   nameServer: () => undefined,
+  takenIds: () => [],
 };
 
 function pod(spec: string, metadata = "{name: p, uid: u}"): Pod {

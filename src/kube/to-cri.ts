@@ -16,6 +16,7 @@ import { allContainers, sidecarsOf } from "./container-order.ts";
 import { dnsSettings } from "./dns.ts";
 import { containerEnvironment } from "./environment.ts";
 import { expand } from "./expand.ts";
+import { podMapping } from "./host-ids.ts";
 import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { PodSpec } from "./manifest/fields.ts";
 import { SIGNALS } from "./manifest/signals.ts";
@@ -41,7 +42,7 @@ export function sandboxConfig(pod: Pod, attempt: number, home: PodHome): PodSand
     labels: { ...pod.labels, ...identityLabels(pod) },
     annotations: { ...pod.annotations },
     linux: {
-      securityContext: sandboxSecurityContext(spec),
+      securityContext: sandboxSecurityContext(pod),
       sysctls: Object.fromEntries(
         (spec.securityContext?.sysctls ?? []).map(({ name, value }) => [name.replaceAll("/", "."), value]),
       ),
@@ -132,7 +133,10 @@ function mounts(
     },
   ];
   const taken = new Set(result.map(({ containerPath }) => containerPath?.replace(/\/+$/, "")));
-  return [...result, ...own.filter(({ containerPath }) => !taken.has(containerPath))];
+  const all = [...result, ...own.filter(({ containerPath }) => !taken.has(containerPath))];
+  // Volumes have the ids that the pod sees, whatever range it was given: a claim outlives it.
+  const ids = podMapping(pod);
+  return ids.length === 0 ? all : all.map((mount) => ({ ...mount, uidMappings: ids, gidMappings: ids }));
 }
 
 function resourceFields(resources: Resources): MessageInitShape<typeof LinuxContainerResourcesSchema> {

@@ -28,6 +28,7 @@ beforeEach(() => {
     hostResolvConf: () => "",
     hostHosts: () => "127.0.0.1 localhost here\n",
     nameServer: () => undefined,
+    takenIds: () => [],
   };
 });
 afterEach(() => rmSync(home.stateDir, { recursive: true }));

@@ -3,6 +3,7 @@ import { allContainers, isSidecar } from "../container-order.ts";
 import type { ContainerSpec } from "./container-fields.ts";
 import type { PodManifest } from "./fields.ts";
 import type { SecurityContextSpec } from "./security-fields.ts";
+import { checkUserNamespace } from "./user-namespace-checks.ts";
 import { checkEnvironment } from "./value-checks.ts";
 import { checkVolume } from "./volume-checks.ts";
 
@@ -45,6 +46,7 @@ const POD_CHECKS: readonly Check[] = [
       report("spec.shareProcessNamespace", "cannot be combined with hostPID");
     }
   },
+  ({ spec }, report) => checkUserNamespace(spec, report),
   ({ spec }, report) => {
     if (spec.dnsPolicy === "None" && (spec.dnsConfig?.nameservers ?? []).length === 0) {
       report("spec.dnsConfig.nameservers", "needs at least one server when dnsPolicy is None");

@@ -43,7 +43,7 @@ export const PodSpec = record({
   hostNetwork: boolean(),
   hostPID: boolean(),
   hostIPC: boolean(),
-  hostUsers: only(true),
+  hostUsers: boolean(),
   shareProcessNamespace: boolean(),
   hostAliases: list(HostAlias, 1024),
   dnsPolicy: oneOf("Default", "ClusterFirst", "ClusterFirstWithHostNet", "None"),
@@ -51,7 +51,7 @@ export const PodSpec = record({
   securityContext: PodSecurityContext,
   imagePullSecrets: list(record({ name: required(string(names.dnsSubdomain)) }), 64),
   runtimeClassName: string(names.dnsSubdomain),
-  automountServiceAccountToken: only(false),
+  automountServiceAccountToken: meaningless(NO_API_SERVER),
   // Without a cluster there is no service to link, so either value does what Kubernetes would.
   enableServiceLinks: boolean(),
   os: record({ name: required(only("linux")) }),

@@ -128,8 +128,8 @@ describe("a mistake is told with file, line, column, field and a suggestion", ()
     ],
     [
       "a value that is only a default",
-      "  hostUsers: false\n",
-      "pod.yaml:7:14: spec.hostUsers: false is not supported yet, only true",
+      "  os: {name: windows}\n",
+      'pod.yaml:7:14: spec.os.name: "windows" is not supported yet, only linux',
     ],
     [
       "a name that an init container has too",
