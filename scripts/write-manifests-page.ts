@@ -54,6 +54,8 @@ Where podrt differs from a kubelet:
 - \`host\` of an HTTP or TCP action is an IP address, reached from the machine; without it the pod's address is
   asked from within the pod's network namespace.
 - \`activeDeadlineSeconds\` counts from \`podrt run\`.
+- With \`hostUsers: false\` a pod is mapped to 65,536 ids of the machine from 1879048192 on that nobody has, neither another pod nor
+  \`/etc/subuid\` or \`/etc/subgid\`. Its volumes are shown through the mapping, so what is in them keeps the ids that the pod sees.
 - Names of pods resolve without a Service: \`NAME\` within a namespace, \`NAME.NAMESPACE\` from another.
 `;
 

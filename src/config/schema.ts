@@ -136,7 +136,10 @@ const dns = section("Names, for pods from manifests in podrt's own network.", {
         v.maxLength(3),
       ),
       "Who is asked for all other names, one after the other.",
-      { takes: "a list of three addresses at most, each perhaps with a port", unset: "the servers of `/etc/resolv.conf`" },
+      {
+        takes: "a list of three addresses at most, each perhaps with a port",
+        unset: "the servers of `/etc/resolv.conf`",
+      },
     ),
   ),
 });

@@ -55,7 +55,7 @@ spec:
 
 /** What a command in the pod client prints. */
 async function inClient(...command: string[]): Promise<string> {
-  const { code, stdout, stderr } = await fixture.daemon.podrt("exec", "client", "--", ...command);
+  const { code, stdout, stderr } = await fixture.daemon.podrt("exec", "client/sh", "--", ...command);
   if (code !== 0) throw new Error(`${command.join(" ")} exited with ${code}: ${stdout}${stderr}`);
   return stdout;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { eventually } from "./harness/eventually.ts";
@@ -321,4 +321,42 @@ spec:
   expect(again.stderr).toContain("CronJob default/yearly exists; change it with `podrt apply`");
   expect((await daemon.podrtWith({ stdin: manifest }, "down", "-")).stdout).toBe("cronjob yearly\n");
   expect(JSON.parse((await daemon.podrt("cronjobs", "-o", "json")).stdout)).toEqual([]);
+});
+
+test("a pod with a user namespace of its own is nobody on the machine, and its claim is the next one's", async () => {
+  const volumes =
+    "{name: disk, persistentVolumeClaim: {claimName: disk}}, {name: memory, emptyDir: {medium: Memory}}, {name: map, configMap: {name: settings}}";
+  const mounts =
+    "{name: disk, mountPath: /disk}, {name: memory, mountPath: /memory}, {name: map, mountPath: /map}";
+  const script =
+    "cat /proc/self/uid_map; id -u; echo hello >>/disk/owned; chown 33:33 /disk/owned; echo x >/memory/x; stat -c %u /disk/owned /memory/x /map/mode /etc/hosts; echo bye >/dev/termination-log";
+  const withUsers = (name: string) =>
+    (OBJECTS + podOf(name, script, mounts, volumes)).replace(
+      "restartPolicy:",
+      "hostUsers: false\n  restartPolicy:",
+    );
+  const firsts: string[] = [];
+  const { daemon } = fixture;
+  for (const name of ["mapped", "again"]) {
+    const ran = await daemon.podrtWith({ stdin: withUsers(name) }, "run", "--detach", "-");
+    expect(ran).toMatchObject({ code: 0 });
+    const ended = await eventually(`${name} has succeeded`, async () => {
+      const pod = await keptPod(daemon, name);
+      if (pod.phase !== "Succeeded") throw new Error(`${pod.phase} ${pod.message}`);
+      return pod;
+    });
+    expect(ended.containers[0]!.message).toContain("bye");
+    const [map, ...rest] = (await daemon.podrt("logs", `${name}/app`)).stdout.trim().split("\n");
+    const [inside, first, length] = map!.trim().split(/ +/);
+    expect([inside, length]).toEqual(["0", "65536"]);
+    firsts.push(first!);
+    expect(rest).toEqual(["0", "33", "0", "0", "0"]);
+  }
+  // Both are kept, so the second has other ids; what is in the claim has none of either.
+  expect(new Set(firsts).size).toBe(2);
+  const file = join(daemon.root, "lib/claims/default/disk/owned");
+  expect(statSync(file).uid).toBe(33);
+  expect(readFileSync(file, "utf8")).toBe("hello\nhello\n");
+  for (const name of ["mapped", "again"]) expect((await daemon.podrt("rm", "-f", name)).code).toBe(0);
+  expect((await daemon.podrt("volume", "rm", "disk")).code).toBe(0);
 });
