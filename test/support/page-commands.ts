@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** A command of a page, with what the page shows of its output. */
+export interface PageCommand {
+  /** Of the line in the page; the first is 1. */
+  readonly line: number;
+  /** As a shell takes it; several lines where it is continued. */
+  readonly text: string;
+  /** What the page shows beneath it: undefined in a block of commands alone. */
+  readonly output: string | undefined;
+  /** The block is marked to be run. */
+  readonly isRun: boolean;
+  /** Its effect may come a moment later: it is repeated until it is as shown. */
+  readonly isEventual: boolean;
+}
+
+const BLOCK = /^```(sh|console)\b(.*)\n([\s\S]*?)^```$/gm;
+
+/**
+ * The commands of a Markdown page: each line of a block `sh`, and each line behind `$ ` of a block `console`, whose other
+ * lines are output. The words `run` and `eventually` may stand behind the language, which a reader does not see.
+ */
+export function commandsOf(page: string): PageCommand[] {
+  return [...page.matchAll(BLOCK)].flatMap(({ index, 1: language, 2: words, 3: body }) => {
+    const marks = (words ?? "").trim().split(/\s+/);
+    const marked = { isRun: marks.includes("run"), isEventual: marks.includes("eventually") };
+    const firstLine = page.slice(0, index).split("\n").length + 1;
+    const commands = language === "sh" ? linesOf(body!) : transcriptOf(body!);
+    return commands.map(({ line, ...rest }) => ({ line: firstLine + line, ...rest, ...marked }));
+  });
+}
+
+interface Command {
+  readonly line: number;
+  readonly text: string;
+  readonly output: string | undefined;
+}
+
+function linesOf(body: string): Command[] {
+  const commands: Command[] = [];
+  let continued = "";
+  for (const [line, text] of body.trimEnd().split("\n").entries()) {
+    const whole = continued === "" ? text : `${continued}\n${text}`;
+    const lines = whole.split("\n").length;
+    continued = text.endsWith("\\") ? whole : "";
+    if (continued === "" && !/^\s*(#|$)/.test(whole))
+      commands.push({ line: line - lines + 1, text: whole, output: undefined });
+  }
+  return commands;
+}
+
+function transcriptOf(body: string): Command[] {
+  const commands: { line: number; text: string; output: string }[] = [];
+  for (const [line, text] of body.trimEnd().split("\n").entries()) {
+    const last = commands.at(-1);
+    if (text.startsWith("$ ")) commands.push({ line, text: text.slice(2), output: "" });
+    else if (last !== undefined && last.output === "" && last.text.endsWith("\\")) last.text += `\n${text}`;
+    else if (last !== undefined) last.output += `${text}\n`;
+  }
+  return commands;
+}
+
+/**
+ * Whether a command has written what a page shows: `…` stands for anything in a line, a line of it alone for any
+ * lines, and blanks are as many as there are.
+ */
+export function isAsShown(shown: string, written: string): boolean {
+  const pattern = shown
+    .trim()
+    .split("\n")
+    .map((line) => (line.trim() === "…" ? "(?:.*\n)*?" : `${lineOf(line)}\n`))
+    .join("");
+  return new RegExp(`^${pattern}$`).test(`${normal(written)}\n`);
+}
+
+function normal(text: string): string {
+  const lines = text.split("\n").map((line) => line.trim().replaceAll(/\s+/g, " "));
+  return lines.join("\n").trim();
+}
+
+function lineOf(line: string): string {
+  return normal(line)
+    .split("…")
+    .map((part) => part.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&"))
+    .join(".*?");
+}
