@@ -44,6 +44,7 @@ const notRun: readonly NotRun[] = [
     why: "needs a terminal; e2e-run-image.test.ts",
   },
   { page: "README.md", command: "podrt exec -it", why: "needs a terminal; e2e-exec.test.ts" },
+  { page: "README.md", command: "podrt port-forward", why: "goes on until Ctrl-C" },
   { page: "docs/kubernetes.md", command: "make install", why: "writes into /usr/local" },
   { page: "docs/kubernetes.md", command: "systemctl", why: "needs systemd; make test-vm PART=systemd" },
   {
@@ -52,6 +53,7 @@ const notRun: readonly NotRun[] = [
     why: "writes into /etc; setup-crictl.test.ts",
   },
   { page: "docs/kubernetes.md", command: "kubeadm", why: "make kubelet KUBEADM=1 runs it" },
+  { page: "docs/map.md", command: "podrt map", why: "the numbers in its picture are an example's" },
   { page: "docs/reference.md", why: "each command has an end-to-end test of its own" },
   { page: "docs/install.md", why: "changes the machine that it installs on" },
 ];

@@ -26,6 +26,12 @@ test("commands are lines of a block, or what stands behind a dollar sign with it
     "```sh",
     "six",
     "```",
+    "```",
+    "$ seven",
+    "```",
+    "```",
+    "a picture",
+    "```",
   ].join("\n");
   expect(commandsOf(page)).toEqual([
     { line: 5, text: "one --with this   # why", output: undefined, isRun: true, isEventual: false },
@@ -33,6 +39,7 @@ test("commands are lines of a block, or what stands behind a dollar sign with it
     { line: 11, text: "three", output: "a  b\n…\n", isRun: true, isEventual: true },
     { line: 14, text: "four \\\n  more", output: "", isRun: true, isEventual: true },
     { line: 21, text: "six", output: undefined, isRun: false, isEventual: false },
+    { line: 24, text: "seven", output: "", isRun: false, isEventual: false },
   ]);
 });
 

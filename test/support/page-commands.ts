@@ -14,18 +14,20 @@ export interface PageCommand {
   readonly isEventual: boolean;
 }
 
-const BLOCK = /^```(sh|console)\b(.*)\n([\s\S]*?)^```$/gm;
+const BLOCK = /^```(.*)\n([\s\S]*?)^```$/gm;
 
 /**
  * The commands of a Markdown page: each line of a block `sh`, and each line behind `$ ` of a block `console`, whose other
- * lines are output. The words `run` and `eventually` may stand behind the language, which a reader does not see.
+ * lines are output, or of a block of no language that begins so. The words `run` and `eventually` may stand behind the language, which a reader does not see.
  */
 export function commandsOf(page: string): PageCommand[] {
-  return [...page.matchAll(BLOCK)].flatMap(({ index, 1: language, 2: words, 3: body }) => {
-    const marks = (words ?? "").trim().split(/\s+/);
+  return [...page.matchAll(BLOCK)].flatMap(({ index, 1: words, 2: body }) => {
+    const [language, ...marks] = words!.trim().split(/\s+/);
+    const isTranscript = language === "console" || (language === "" && body!.startsWith("$ "));
+    if (language !== "sh" && !isTranscript) return [];
     const marked = { isRun: marks.includes("run"), isEventual: marks.includes("eventually") };
     const firstLine = page.slice(0, index).split("\n").length + 1;
-    const commands = language === "sh" ? linesOf(body!) : transcriptOf(body!);
+    const commands = isTranscript ? transcriptOf(body!) : linesOf(body!);
     return commands.map(({ line, ...rest }) => ({ line: firstLine + line, ...rest, ...marked }));
   });
 }
