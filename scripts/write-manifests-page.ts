@@ -20,8 +20,9 @@ is ignored silently. Defaults are Kubernetes's.
 
 A manifest is one file or several, a directory, an address or standard input, with any number of documents of these kinds:
 
-- \`Pod\`; \`Deployment\`, which gives its replicas as \`NAME-0\`, \`NAME-1\` and so on; \`DaemonSet\` and \`Job\`, which give one
-  pod of their own name each. A Job that fails is tried again up to its \`backoffLimit\`. \`CronJob\`: its pod is run at its times,
+- \`Pod\`; \`Deployment\`, which gives its replicas as \`NAME-0\`, \`NAME-1\` and so on; \`DaemonSet\`, which gives
+  one of its own name. \`Job\`: one pod of its own name, or with several completions, or Indexed, \`NAME-0\`, \`NAME-1\` and so on, as many at
+  once as its \`parallelism\` says. What fails is run anew up to its \`backoffLimit\`, and then the whole Job has failed. \`CronJob\`: its pod is run at its times,
   as \`NAME-MINUTE\`; \`podrt cronjobs\` lists them.
 - \`ConfigMap\` and \`Secret\`: there is no store of them; a pod takes along what it refers to and its manifest has. \`podrt apply\`
   gives a pod that runs the contents that the manifest has now: its volumes show them, its variables after its next start.

@@ -72,3 +72,17 @@ test("one that succeeds is left alone", async () => {
   await until(() => k.status().phase === "Succeeded", "it succeeds");
   expect(k.records.values().next().value?.retries).toBeUndefined();
 });
+
+test("a sidecar that is ended with the others fails nothing", async () => {
+  const text = `apiVersion: batch/v1\nkind: Job\nmetadata: {name: p}\nspec: {template: {spec: {restartPolicy: Never, initContainers: [{name: side, image: "nginx:1", restartPolicy: Always}], containers: [{name: app, image: "nginx:1"}]}}}\n`;
+  k.keeper.run(parseManifest([{ name: "job.yaml", text }]).pods);
+  await until(() => k.app().state === "running", "both run");
+  k.runtime.exit(k.app().containerId, 0);
+  await until(
+    () => k.records.get("default/p")?.containers["side"]?.lastExit?.exitCode === 143,
+    "the sidecar is stopped",
+  );
+  await quiet();
+  expect(k.status().phase).toBe("Succeeded");
+  expect(k.records.get("default/p")?.retries).toBeUndefined();
+});

@@ -1,35 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
-import { allContainers, isOver } from "./container-order.ts";
+import { allContainers, isOver, stepsOf } from "./container-order.ts";
 import type { ContainerMemory, PodRecord } from "./pod-record.ts";
 import { type BackOff, failureDelayMs, NEVER_RAN } from "./restart.ts";
+
+/*
+ * A Job of several pods is pods that know of each other: each is kept by its own worker, which looks at the records
+ * of the others. Nothing of the whole Job is written down that a daemon would have to make agree with them.
+ */
 
 /** Between the attempts of a Job (batch/v1): 10 seconds, doubling to 6 minutes. */
 const RETRY_BACK_OFF: BackOff = { firstMs: 10_000, maxMs: 360_000 };
 
 /** What a Job makes of how its pod stands; undefined where it leaves the pod alone. */
 export type JobStep =
-  | { readonly kind: "give up"; readonly message: string }
+  | { readonly kind: "give up"; readonly reason: string; readonly message: string }
   /** The pod is to run anew, as it was at first, but not before `atMs` of the record's clock. */
   | { readonly kind: "retry"; readonly atMs: number; readonly retries: number };
 
 /**
- * What follows from the failures of a Job's pod. With restartPolicy OnFailure its containers are started
- * again as any, and are counted; with Never the whole pod is run once more.
+ * What follows from the failures of a Job's pod and of the `others` of the same Job. With restartPolicy OnFailure its
+ * containers are started again as any, and are counted; with Never the whole pod is run once more.
  */
-export function jobStep(record: PodRecord, nowMs: number): JobStep | undefined {
+export function jobStep(
+  record: PodRecord,
+  nowMs: number,
+  others: readonly PodRecord[] = [],
+): JobStep | undefined {
   const { pod } = record;
   if (pod.job === undefined || record.failure !== undefined) return undefined;
+  const end = hasSucceeded(record) ? undefined : endOfAll(record, others);
+  if (end !== undefined) return end;
+  const counted = pod.job.isLimitPerIndex ? [] : others;
+  const failures = [record, ...counted].map(failuresOf).reduce((sum, count) => sum + count, 0);
   const { backoffLimit } = pod.job;
-  const memoryOf = (name: string) => record.containers[name] ?? NEVER_RAN;
-  if (pod.spec.restartPolicy === "OnFailure") {
-    const failures = allContainers(pod.spec)
-      .map(({ name }) => failuresOf(memoryOf(name)))
-      .reduce((sum, count) => sum + count, 0);
-    return failures > backoffLimit ? giveUp(failures, backoffLimit) : undefined;
-  }
-  if (!isOver(pod.spec, memoryOf) || !hasFailed(record)) return undefined;
+  const hasEndedBadly =
+    pod.spec.restartPolicy !== "OnFailure" && isOver(pod.spec, memoryIn(record)) && hasFailed(record);
+  if (failures > backoffLimit && !hasSucceeded(record))
+    return giveUp(failures, backoffLimit, counted.length > 0);
+  // Of pods that take from a queue, one that succeeds has seen the end of it.
+  if (!hasEndedBadly || (pod.job.isQueue && others.some(hasSucceeded))) return undefined;
   const { retries = 0, retryAtMs } = record;
-  if (retries >= backoffLimit) return giveUp(retries + 1, backoffLimit);
   return {
     kind: "retry",
     retries: retries + 1,
@@ -45,17 +55,89 @@ export function begunAnew(record: PodRecord, retries: number): Partial<PodRecord
   return { containers: Object.fromEntries(containers), retries, retryAtMs: undefined };
 }
 
-function giveUp(failures: number, backoffLimit: number): JobStep {
-  const times = failures === 1 ? "once" : `${failures} times`;
-  return { kind: "give up", message: `the Job failed ${times}; its backoffLimit is ${backoffLimit}` };
+/** Why a pod of a Job is not to begin yet; undefined where it may. */
+export function reasonToWait(record: PodRecord, others: readonly PodRecord[]): string | undefined {
+  const { job } = record.pod;
+  if (job === undefined) return undefined;
+  if (job.suspend) return "the Job is suspended";
+  const { parallelism = 1, index = 0 } = job;
+  if (parallelism === 0) return "the Job's parallelism is 0";
+  // By their numbers, so that one that has begun never has to wait for one that has not.
+  const all = [record, ...others];
+  const before = others.filter((other) => {
+    const rest = all.filter((one) => one !== other);
+    return (other.pod.job?.index ?? 0) < index && !isDone(other, rest);
+  });
+  return before.length < parallelism
+    ? undefined
+    : `${parallelism === 1 ? "another pod of the Job runs" : `${parallelism} other pods of the Job run`} before it`;
 }
 
-function failuresOf({ nextAttempt, lastExit }: ContainerMemory): number {
+/** Whether nothing more comes of a Job's pod. */
+export function isDone(record: PodRecord, others: readonly PodRecord[]): boolean {
+  if (record.failure !== undefined || record.ending !== undefined) return true;
+  return isOver(record.pod.spec, memoryIn(record)) && jobStep(record, 0, others) === undefined;
+}
+
+/** When a Job's pod is removed, on the record's clock; undefined while the Job is not finished, or is to stay. */
+export function expiryMs(record: PodRecord, others: readonly PodRecord[]): number | undefined {
+  const seconds = record.pod.job?.ttlSecondsAfterFinished;
+  const ends = [record, ...others].map(({ finishedAtMs }) => finishedAtMs);
+  if (seconds === undefined || ends.some((ms) => ms === undefined)) return undefined;
+  return Math.max(...ends.map(Number)) + seconds * 1000;
+}
+
+/** A Job that was given up takes its pods along; one that stays within its limits does not. */
+function endOfAll({ pod }: PodRecord, others: readonly PodRecord[]): JobStep | undefined {
+  const { isLimitPerIndex, maxFailedIndexes } = pod.job!;
+  const failed = others.filter(({ failure }) => failure !== undefined);
+  if (isLimitPerIndex) {
+    if (maxFailedIndexes === undefined || failed.length <= maxFailedIndexes) return undefined;
+    const message = `${failed.length} pods of the Job have failed; its maxFailedIndexes is ${maxFailedIndexes}`;
+    return { kind: "give up", reason: "MaxFailedIndexesExceeded", message };
+  }
+  const [first] = failed;
+  if (first === undefined) return undefined;
+  const message = `the Job was given up with its pod ${first.pod.name}: ${first.failure!.message}`;
+  return { kind: "give up", reason: first.failure!.reason, message };
+}
+
+function giveUp(failures: number, backoffLimit: number, areSeveral: boolean): JobStep {
+  const times = failures === 1 ? "once" : `${failures} times`;
+  const who = areSeveral ? "pods of the Job" : "the Job";
+  const message = `${who} failed ${times}; its backoffLimit is ${backoffLimit}`;
+  return { kind: "give up", reason: "BackoffLimitExceeded", message };
+}
+
+/** How often the pod, or with OnFailure its containers, have failed so far. */
+function failuresOf(record: PodRecord): number {
+  const { pod, retries = 0 } = record;
+  if (pod.spec.restartPolicy !== "OnFailure") {
+    return retries + (isOver(pod.spec, memoryIn(record)) && hasFailed(record) ? 1 : 0);
+  }
+  return allContainers(pod.spec)
+    .map(({ name }) => failuresOfContainer(memoryIn(record)(name)))
+    .reduce((sum, count) => sum + count, 0);
+}
+
+function failuresOfContainer({ nextAttempt, lastExit }: ContainerMemory): number {
   // Each attempt but the last was followed by another since it had failed.
   const isLast = lastExit !== undefined && lastExit.attempt === nextAttempt - 1;
   return Math.max(0, nextAttempt - 1) + (isLast && lastExit.exitCode !== 0 ? 1 : 0);
 }
 
-function hasFailed({ containers }: PodRecord): boolean {
-  return Object.values(containers).some(({ lastExit }) => lastExit !== undefined && lastExit.exitCode !== 0);
+/** A sidecar is ended when the others are done, and fails nothing by what it makes of that. */
+function hasFailed(record: PodRecord): boolean {
+  const { spec } = record.pod;
+  return [...stepsOf(spec), ...spec.containers].some(
+    ({ name }) => (memoryIn(record)(name).lastExit?.exitCode ?? 0) !== 0,
+  );
+}
+
+function hasSucceeded(record: PodRecord): boolean {
+  return isOver(record.pod.spec, memoryIn(record)) && !hasFailed(record);
+}
+
+function memoryIn(record: PodRecord): (name: string) => ContainerMemory {
+  return (name) => record.containers[name] ?? NEVER_RAN;
 }

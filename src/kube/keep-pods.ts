@@ -70,7 +70,8 @@ export function keepPods(deps: KeeperDeps): Keeper {
   const { lifecycle, table, clock } = deps;
   const workers = new Map<string, PodWorker>();
 
-  const statusOf = (worker: PodWorker) => podStatus(worker.record(), worker.troubles(), lifecycle);
+  const statusOf = (worker: PodWorker) =>
+    podStatus(worker.record(), worker.troubles(), lifecycle, othersOfJob(worker.record().pod));
   const names = podNames({
     pods: () => podsOf(workers),
     addressesOf: (pod) =>
@@ -85,13 +86,25 @@ export function keepPods(deps: KeeperDeps): Keeper {
     },
   });
 
+  const othersInJob = ({ namespace, owner, uid, job }: Pod): PodWorker[] =>
+    job?.index === undefined
+      ? []
+      : [...workers.values()].filter((worker) => {
+          const { pod } = worker.record();
+          return pod.namespace === namespace && pod.owner === owner && pod.uid !== uid;
+        });
+  const othersOfJob = (pod: Pod) => othersInJob(pod).map((worker) => worker.record());
+  const pokeOthersOfJob = (pod: Pod) => {
+    for (const worker of othersInJob(pod)) worker.poke();
+  };
+
   const start = (record: PodRecord) => {
     const key = podKey(record.pod);
     const onGone = () => {
       workers.delete(key);
       names.forget();
     };
-    workers.set(key, startPodWorker(record, deps, onGone));
+    workers.set(key, startPodWorker(record, { ...deps, othersOfJob, pokeOthersOfJob }, onGone));
     names.forget();
   };
   const find = (namespace: string, name: string): PodWorker => {

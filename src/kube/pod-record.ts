@@ -54,6 +54,8 @@ export interface PodRecord {
   /** How often the whole pod was run anew, as a Job's is; and when, on Clock.nowMs(), it is next. */
   readonly retries?: number;
   readonly retryAtMs?: number | undefined;
+  /** When nothing more came of a Job's pod, on Clock.nowMs(). */
+  readonly finishedAtMs?: number;
   /** Set once the pod is to stop, or to go. */
   readonly ending?: { readonly graceSeconds: number; readonly remove: boolean };
 }

@@ -51,6 +51,8 @@ export function podStatus(
   record: PodRecord,
   troubles: ReadonlyMap<string, Trouble>,
   lifecycle: Pick<Lifecycle, "sandboxesOf" | "containersOf">,
+  /** The other pods of the same Job. */
+  others: readonly PodRecord[] = [],
 ): PodStatus {
   const { pod } = record;
   const sandbox = lifecycle.sandboxesOf(pod).toSorted((a, b) => b.attempt - a.attempt)[0];
@@ -62,7 +64,7 @@ export function podStatus(
   const trouble = troubles.get(POD);
   return {
     pod,
-    phase: phaseOf(record, containers, initContainers, sandbox?.isReady ?? false),
+    phase: phaseOf(record, { containers, initContainers, isReady: sandbox?.isReady ?? false, others }),
     reason: trouble?.reason ?? record.failure?.reason ?? "",
     message: trouble?.message ?? record.failure?.message ?? endMessage(record, sandbox),
     sandboxId: sandbox?.id ?? "",
@@ -137,9 +139,15 @@ function containerStatus(
 
 function phaseOf(
   record: PodRecord,
-  containers: readonly ContainerStatus[],
-  initContainers: readonly ContainerStatus[],
-  isReady: boolean,
+  {
+    containers,
+    initContainers,
+    isReady,
+    others,
+  }: Pick<PodStatus, "containers" | "initContainers"> & {
+    readonly isReady: boolean;
+    readonly others: readonly PodRecord[];
+  },
 ): PodPhase {
   if (record.ending?.remove) return "Deleting";
   if (record.ending !== undefined) return isReady ? "Stopping" : "Stopped";
@@ -149,7 +157,7 @@ function phaseOf(
   // The ends of its containers are known once the sandbox is stopped.
   if (isStill && record.failure !== undefined && !isReady) return "Failed";
   // A Job's pod that is run once more has not failed yet.
-  if (isStill && jobStep(record, 0)?.kind === "retry") return "Pending";
+  if (isStill && jobStep(record, 0, others)?.kind === "retry") return "Pending";
   if (isStill && isOver(spec, memoryIn(record))) {
     return memories.every(({ lastExit }) => lastExit?.exitCode === 0) ? "Succeeded" : "Failed";
   }

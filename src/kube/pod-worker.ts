@@ -4,13 +4,13 @@ import type { Table } from "../state/table.ts";
 import { containerKeeper } from "./container-keeper.ts";
 import { dueContainers, isOver, stepsOf } from "./container-order.ts";
 import { newHooks } from "./hooks.ts";
-import { begunAnew, jobStep } from "./job.ts";
 import type { Clock, Lifecycle, SandboxView } from "./lifecycle.ts";
 import { rotateLog } from "./log-rotation.ts";
 import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { PodObjects } from "./manifest/objects.ts";
 import { graceSecondsOf, type Pod, type PodHome } from "./pod.ts";
 import { podImages } from "./pod-images.ts";
+import { podJob } from "./pod-job.ts";
 import { podMemory } from "./pod-memory.ts";
 import { podProbes, readinessOf } from "./pod-probes.ts";
 import type { PodRecord } from "./pod-record.ts";
@@ -30,6 +30,9 @@ export interface WorkerDeps {
   readonly backOff: BackOff;
   /** Hears of what a person who looks for a reason may want to know. */
   readonly log: (message: string, pod: Pod) => void;
+  /** The records of the other pods of the same Job, and how to let them look at this one. */
+  readonly othersOfJob: (pod: Pod) => readonly PodRecord[];
+  readonly pokeOthersOfJob: (pod: Pod) => void;
 }
 
 /** Keeps one pod as its manifest wants it, one pass at a time. */
@@ -82,6 +85,22 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     isWaiting,
     wakeBy,
     log: (message) => deps.log(message, pod),
+  });
+  const job = podJob({
+    pod,
+    memory,
+    clock,
+    others: deps.othersOfJob,
+    pokeOthers: deps.pokeOthersOfJob,
+    discard: async ({ id }) => {
+      await stopOnce(id);
+      await lifecycle.removeSandbox(id);
+    },
+    fail,
+    remove: () => void end(0, true),
+    isEnding,
+    wakeBy,
+    poke,
   });
   let running: Promise<void> | undefined;
   let isDue = false;
@@ -163,7 +182,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     }
     noteDeadline();
     await noteVolumes();
-    if (await beginsAnew(found)) return;
+    if (await job.see(found)) return;
     if (isFinished(current)) {
       // The newest sandbox stays listed, stopped, so that its containers' ends and logs can be read.
       if (current !== undefined) {
@@ -177,7 +196,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       return;
     }
     for (const sandbox of dead) await replace(sandbox);
-    const sandbox = current ?? (await makeSandbox());
+    const sandbox = current ?? (job.waiting() === undefined ? await makeSandbox() : undefined);
     if (sandbox === undefined || isEnding()) return;
     const views = lifecycle.containersOf(sandbox.id);
     probes.keepOnly(new Set(views.filter(({ state }) => state === "running").map(({ id }) => id)));
@@ -220,6 +239,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     const { activeDeadlineSeconds: seconds } = pod.spec;
     if (seconds === undefined || memory.record().failure !== undefined || isOver(pod.spec, memory.container))
       return;
+    if (pod.job?.suspend) return;
     const ageMs = clock.wallMs() - Number(BigInt(memory.record().createdAtNs) / 1_000_000n);
     if (ageMs < seconds * 1000) {
       wakeBy(clock.nowMs() + seconds * 1000 - ageMs);
@@ -242,28 +262,6 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   function fail(reason: string, message: string): void {
     memory.save({ failure: { reason, message } });
     deps.log(message, pod);
-  }
-
-  /** A Job's pod that has failed is run anew when it is time, or given up. */
-  async function beginsAnew(found: readonly SandboxView[]): Promise<boolean> {
-    const step = jobStep(memory.record(), clock.nowMs());
-    if (step === undefined || isEnding()) return false;
-    if (step.kind === "give up") {
-      fail("BackoffLimitExceeded", step.message);
-      return false;
-    }
-    if (step.atMs > clock.nowMs()) {
-      if (memory.record().retryAtMs === undefined) memory.save({ retryAtMs: step.atMs });
-      wakeBy(step.atMs);
-      return false;
-    }
-    for (const { id } of found) {
-      await stopOnce(id);
-      await lifecycle.removeSandbox(id);
-    }
-    memory.save(begunAnew(memory.record(), step.retries));
-    poke();
-    return true;
   }
 
   function isFinished(current: SandboxView | undefined): boolean {
@@ -377,5 +375,9 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   }
 
   poke();
-  return { record: memory.record, troubles: troubles.all, update, poke, end, close };
+  const allTroubles = () => {
+    const waiting = job.waiting();
+    return waiting === undefined ? troubles.all() : new Map([...troubles.all(), [POD, waiting]]);
+  };
+  return { record: memory.record, troubles: allTroubles, update, poke, end, close };
 }

@@ -44,10 +44,22 @@ export interface CronJob {
   readonly pod: Pod;
 }
 
-/** How a Job's pod is tried again. */
+/** What a Job's pod knows of the Job, by the fields of its spec (batch/v1). */
 export interface JobPolicy {
-  /** So many failures are followed by another attempt; the next one is the pod's. */
+  /** So many failures, of all pods of the Job, are followed by another attempt; the next one is the Job's. */
   readonly backoffLimit: number;
+  /** Which of several pods it is, from 0; absent where it is the only one. */
+  readonly index?: number;
+  /** How many run at once; 1 unless told. */
+  readonly parallelism?: number;
+  /** No number of completions was asked for: one pod that succeeds is enough, once all have ended. */
+  readonly isQueue?: boolean;
+  /** `backoffLimit` is each pod's own (backoffLimitPerIndex), and so many pods may fail before the Job is given up. */
+  readonly isLimitPerIndex?: boolean;
+  readonly maxFailedIndexes?: number;
+  readonly suspend?: boolean;
+  /** The pods are removed so long after the last has ended. */
+  readonly ttlSecondsAfterFinished?: number;
 }
 
 /** The machine and the directories in which pods are kept. */

@@ -360,3 +360,30 @@ test("a pod with a user namespace of its own is nobody on the machine, and its c
   for (const name of ["mapped", "again"]) expect((await daemon.podrt("rm", "-f", name)).code).toBe(0);
   expect((await daemon.podrt("volume", "rm", "disk")).code).toBe(0);
 });
+
+test("an Indexed Job runs so many pods at once, each of which knows its number, and its pods go when it is over", async () => {
+  const job = `apiVersion: batch/v1
+kind: Job
+metadata: {name: parts}
+spec:
+  completions: 3
+  parallelism: 2
+  completionMode: Indexed
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: app, image: busybox, command: [sh, -c, "echo part $JOB_COMPLETION_INDEX of $(hostname)"]}]
+`;
+  const { daemon } = fixture;
+  expect((await printed(job)).toSorted()).toEqual(
+    [0, 1, 2].map((index) => `part ${index} of parts-${index}`),
+  );
+  const passing = job.replace("spec:", "spec:\n  ttlSecondsAfterFinished: 0");
+  const ran = await daemon.podrtWith({ stdin: passing }, "run", "--detach", "-");
+  expect(ran).toMatchObject({ code: 0 });
+  await eventually("the pods are gone", async () => {
+    const kept = (await daemon.pods.listPods({})).pods.filter(({ owner }) => owner === "Job/parts");
+    if (kept.length > 0) throw new Error(kept.map(({ phase, message }) => `${phase} ${message}`).join("; "));
+    return true;
+  });
+});

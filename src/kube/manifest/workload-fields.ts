@@ -53,23 +53,21 @@ const DaemonSet = record({
   status: unsupported(WRITTEN),
 });
 
-const ONE_POD = integer(1, 1);
-
 const JobSpec = record({
   template: required(PodTemplateSpec),
-  parallelism: ONE_POD,
-  completions: ONE_POD,
-  completionMode: oneOf("NonIndexed"),
+  parallelism: integer(0, 100),
+  completions: integer(1, 100),
+  completionMode: oneOf("NonIndexed", "Indexed"),
   backoffLimit: integer(0, 1000),
   activeDeadlineSeconds: integer(1, 2_147_483_647),
-  suspend: only(false),
-  ttlSecondsAfterFinished: unsupported(),
-  backoffLimitPerIndex: unsupported(),
-  maxFailedIndexes: unsupported(),
-  managedBy: unsupported(),
-  manualSelector: unsupported(),
+  suspend: boolean(),
+  ttlSecondsAfterFinished: integer(0, 2_147_483_647),
+  backoffLimitPerIndex: integer(0, 1000),
+  maxFailedIndexes: integer(0, 100),
+  managedBy: unsupported("is not supported: podrt itself manages what it runs"),
+  manualSelector: only(false),
   podFailurePolicy: unsupported(),
-  podReplacementPolicy: unsupported(),
+  podReplacementPolicy: meaningless("has no effect: a pod is run anew only once it has ended"),
   selector: unsupported("is set by Kubernetes, leave it out"),
   successPolicy: unsupported(),
 });

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+import { begunAnew, expiryMs, isDone, jobStep, reasonToWait } from "./job.ts";
+import type { Clock, SandboxView } from "./lifecycle.ts";
+import type { Pod } from "./pod.ts";
+import type { PodMemory } from "./pod-memory.ts";
+import type { PodRecord } from "./pod-record.ts";
+import type { Trouble } from "./troubles.ts";
+
+/** What being of a Job means for a pod; nothing for one that is of none. */
+export interface PodJob {
+  /** Does what the Job asks for now; true where nothing else is to be done with the pod in this pass. */
+  see(sandboxes: readonly SandboxView[]): Promise<boolean>;
+  /** What the pod waits for before it begins, as its status shows it. */
+  waiting(): Trouble | undefined;
+}
+
+export interface JobDeps {
+  readonly pod: Pod;
+  readonly memory: Pick<PodMemory, "record" | "save">;
+  readonly clock: Clock;
+  readonly others: (pod: Pod) => readonly PodRecord[];
+  readonly pokeOthers: (pod: Pod) => void;
+  /** Takes a sandbox away, of which nothing is kept. */
+  readonly discard: (sandbox: SandboxView) => Promise<void>;
+  readonly fail: (reason: string, message: string) => void;
+  /** Removes the pod. */
+  readonly remove: () => void;
+  readonly isEnding: () => boolean;
+  readonly wakeBy: (ms: number) => void;
+  readonly poke: () => void;
+}
+
+const NO_JOB: PodJob = { see: async () => false, waiting: () => undefined };
+
+export function podJob(deps: JobDeps): PodJob {
+  const { pod, memory, clock, fail, isEnding } = deps;
+  if (pod.job === undefined) return NO_JOB;
+  const others = () => deps.others(pod);
+
+  /** A pod that has failed is run anew when it is time, or given up, with all others. */
+  async function beginsAnew(sandboxes: readonly SandboxView[]): Promise<boolean> {
+    const step = jobStep(memory.record(), clock.nowMs(), others());
+    if (step === undefined || isEnding()) return false;
+    if (step.kind === "give up") {
+      fail(step.reason, step.message);
+      return false;
+    }
+    if (step.atMs > clock.nowMs()) {
+      if (memory.record().retryAtMs === undefined) memory.save({ retryAtMs: step.atMs });
+      deps.wakeBy(step.atMs);
+      return false;
+    }
+    for (const sandbox of sandboxes) await deps.discard(sandbox);
+    memory.save(begunAnew(memory.record(), step.retries));
+    deps.poke();
+    return true;
+  }
+
+  function noteEnd(): void {
+    if (memory.record().finishedAtMs === undefined && isDone(memory.record(), others())) {
+      memory.save({ finishedAtMs: clock.nowMs() });
+      deps.pokeOthers(pod);
+    }
+    const atMs = expiryMs(memory.record(), others());
+    if (atMs === undefined || isEnding()) return;
+    if (atMs <= clock.nowMs()) deps.remove();
+    else deps.wakeBy(atMs);
+  }
+
+  return {
+    async see(sandboxes) {
+      if (await beginsAnew(sandboxes)) return true;
+      noteEnd();
+      return false;
+    },
+    waiting() {
+      const message = reasonToWait(memory.record(), others());
+      if (message === undefined || hasBegun(memory.record()) || isEnding()) return undefined;
+      return { reason: "Waiting", message, failures: 0, notBeforeMs: 0 };
+    },
+  };
+}
+
+/** One that has begun goes on; what it waits for is somebody else then. */
+function hasBegun({ nextSandboxAttempt, failure }: PodRecord): boolean {
+  return nextSandboxAttempt > 0 || failure !== undefined;
+}
