@@ -89,10 +89,8 @@ gen: $(MODULES) ## Generate src/gen and the generated pages of docs again from t
 fmt: $(MODULES) ## Format the sources
 	node_modules/.bin/biome check --write .
 
-$(BINARY): $(MODULES) $(SOURCES)
-	@mkdir -p $(@D)
-	$(BUN) build --compile --bytecode --format=esm src/main.ts src/image/unpack-worker.ts src/snapshot/tree-worker.ts \
-	  src/checkpoint/archive-worker.ts --outfile $@
+$(BINARY): $(MODULES) $(SOURCES) scripts/build-binary.sh
+	scripts/build-binary.sh $@
 
 # The dependencies pinned by package-lock.json. Without npm, a Bun that is already there reads the same file.
 $(MODULES): package.json package-lock.json

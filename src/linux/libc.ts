@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { CFunction, dlopen, FFIType, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
+import { refuseOtherMachines } from "./architecture.ts";
+
+refuseOtherMachines(process.arch);
 
 /**
  * The only file that imports bun:ffi: libc by name, and a raw system-call gate.

@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { projectDir } from "../fixtures/images/packages.ts";
@@ -66,6 +75,26 @@ test("one file is all that is needed, from any directory and without anything el
     expect(help.stdout).toMatch(new RegExp(`^ +${command}\\b`, "m"));
   }
   expect(await runCommand(copy, ["--version"], options)).toMatchObject({ code: 0, stdout: `${version}\n` });
+});
+
+test("a directory that it is started in names no code to run and no settings", async () => {
+  const cwd = join(dir, "of-somebody-else");
+  mkdirSync(cwd);
+  writeFileSync(join(cwd, "bunfig.toml"), 'preload = ["./first.ts"]\n');
+  writeFileSync(join(cwd, "first.ts"), 'console.log("taken over");\n');
+  writeFileSync(join(cwd, ".env"), "PODRT_SOCKET=/named/by/env.sock\n");
+  const { code, stdout, stderr } = await runCommand(copy, ["version"], { cwd });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).not.toContain("taken over");
+  expect(stdout).not.toContain("/named/by/env.sock");
+});
+
+test("it says what it was built from, and names no directory of where that was", async () => {
+  const { stdout } = await runCommand(copy, ["version", "-o", "json"]);
+  const { commit, build } = JSON.parse(stdout);
+  expect(build).toMatchObject({ bun: Bun.version, os: "linux" });
+  if (existsSync(join(projectDir, ".git"))) expect(commit).toMatch(/^[0-9a-f]{40}(-dirty)?$/);
+  expect(readFileSync(copy).includes(`${projectDir}/`)).toBe(false);
 });
 
 test("podrt pause -v and a link named pause print the version", async () => {
