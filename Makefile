@@ -14,7 +14,7 @@ MODULES := node_modules/.stamp
 PACKAGES := .build/packages/stamp
 SOURCES := $(shell find src \( -name '*.ts' -o -name '*.js' -o -name '*.css' \) ! -name '*.test.ts' 2>/dev/null)
 
-.PHONY: help build demo test test-vm soak conformance kubelet check bench install clean gen fmt crictl
+.PHONY: help build demo test test-vm soak conformance kubelet check bench install uninstall dist clean gen fmt crictl
 
 help: ## Print this help
 	@echo 'podrt: a container runtime for Kubernetes pods in one file'
@@ -67,11 +67,16 @@ bench: $(BINARY) $(PACKAGES) ## Measure beside containerd, runc, crun and podman
 	@scripts/build-crio.sh .build/peers .build/bin
 	@$(BUN) test/bench/run.ts
 
-install: $(BINARY) ## Copy dist/podrt to DESTDIR/PREFIX/bin and its systemd units (PREFIX is /usr/local)
-	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/podrt
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|/usr/local/bin|$(PREFIX)/bin|' systemd/podrt.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/podrt.service
-	install -m 0644 systemd/podrt.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/podrt.socket
+install: $(BINARY) ## Copy dist/podrt, its units and what goes with it below DESTDIR/PREFIX (PREFIX is /usr/local)
+	DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install.sh $(BINARY)
+
+uninstall: ## Remove what make install made; DESTDIR and PREFIX as there
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/uninstall.sh
+
+dist: $(MODULES) ## Make dist/packages: .deb, .rpm and a tarball for x86-64, the image of the pause, a bill of materials
+	@scripts/require.sh readelf:binutils
+	@scripts/require.sh dpkg-deb:dpkg rpmbuild:rpm || :
+	@$(BUN) scripts/release/make-release.ts
 
 clean: ## Remove what was built, downloaded and generated for tests
 	rm -rf dist .build node_modules

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig, parseConfig } from "./config.ts";
@@ -161,4 +161,24 @@ test("a configuration is a file of a megabyte at most; without one everything is
   } finally {
     rmSync(dir, { recursive: true });
   }
+});
+
+test("the example of the configuration changes nothing, and each of its lines says what holds without it", () => {
+  const { configFile, instance } = pathsFor();
+  const parse = (text: string) => parseConfig(text, instance, configFile);
+  const example = readFileSync(join(import.meta.dir, "../packaging/config.toml"), "utf8");
+  expect(parse(example)).toEqual(parse(""));
+  // A line is a setting or a table in a comment; what stands below "# Example" up to an empty line is none of it.
+  const withoutExamples = example.replace(/^# Example.*\n(# .*\n)+/gm, "");
+  const settings = withoutExamples.replace(/^# (?=[a-z_]+ = |\[)/gm, "");
+  expect(settings.match(/^[a-z_]+ = /gm)!.length).toBeGreaterThan(25);
+  const said = parse(settings);
+  const { followsPodCidr, ...network } = parse("").network;
+  expect({ ...said, network: { ...said.network, followsPodCidr } }).toEqual({
+    ...parse(""),
+    network: { ...network, followsPodCidr, cniConfDir: "/etc/cni/net.d" },
+  });
+  const examples = example.replace(/^# (?=[a-z_]+ = |\[)/gm, "");
+  expect(parse(examples).metrics.port).toBe(9327);
+  expect(Object.keys(parse(examples).registries)).toEqual(["docker.io", "registry.local:5000"]);
 });
