@@ -68,6 +68,7 @@ interface Configuration extends PeerOptions {
 /** Its configuration, certs.d and CNI configuration; answers the path of the first, which 1.6 and 2.x read. */
 function writeConfiguration(options: Configuration): string {
   const { dir, socket, runtime, runtimePath, mirror, registries } = options;
+  const sandboxImage = options.sandboxImage ?? "registry.k8s.io/pause:3.9";
   const network = writeNetwork(dir, `cd-${runtime}`, subnets[runtime]);
   for (const [host, address] of Object.entries({ _default: mirror, ...registries })) {
     const content = `[host."http://${address}"]\ncapabilities = ["pull", "resolve"]\n`;
@@ -87,7 +88,7 @@ disabled_plugins = ${JSON.stringify(disabled)}
 [grpc]
 address = ${JSON.stringify(socket)}
 [plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "registry.k8s.io/pause:3.9"
+sandbox_image = ${JSON.stringify(sandboxImage)}
 netns_mounts_under_state_dir = true
 # Without it no pod starts where root has no CAP_SYS_RESOURCE.
 restrict_oom_score_adj = true

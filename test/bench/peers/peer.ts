@@ -35,6 +35,8 @@ export interface PeerOptions {
   readonly mirror: string;
   /** Registries that are reached at a place of their own, by the host in the names of their images. */
   readonly registries: Readonly<Record<string, string>>;
+  /** What its pods begin with; registry.k8s.io/pause:3.9 unless told. */
+  readonly sandboxImage?: string;
 }
 
 /** The type by its short name, as the kubelet sends it: CRI-O hangs up on whoever calls it otherwise. */
