@@ -3,8 +3,8 @@
 #
 # usage: DESTDIR=DIR PREFIX=DIR install.sh PROGRAM
 #
-# Copies the program, its units for systemd, an example of its configuration and, where the program writes them,
-# completions and man pages below DESTDIR/PREFIX. What is made is written down first, in share/podrt/installed, for
+# Copies the program, its units for systemd, an example of its configuration, and the completions and man pages that
+# it writes, below DESTDIR/PREFIX. What is made is written down first, in share/podrt/installed, for
 # uninstall.sh; paths there are without DESTDIR, and those of directories end in a slash.
 
 set -eu
@@ -15,7 +15,8 @@ dest=${DESTDIR-}
 prefix=${PREFIX:-/usr/local}
 case $prefix in /*) ;; *) echo "install: PREFIX is $prefix, which is no absolute path" >&2 && exit 2 ;; esac
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT INT TERM
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' HUP INT TERM
 
 record_dir=$prefix/share/podrt
 record=$dest$record_dir/installed
@@ -59,15 +60,14 @@ put 0644 packaging/config.toml "$prefix/share/doc/podrt/examples/config.toml"
 
 # completion SHELL PATH
 completion() {
-  "$program" completion "$1" >"$scratch/$1" 2>/dev/null || return 0
+  "$program" completion "$1" >"$scratch/$1"
   put 0644 "$scratch/$1" "$prefix/share/$2"
 }
 completion bash bash-completion/completions/podrt
 completion zsh zsh/site-functions/_podrt
 completion fish fish/vendor_completions.d/podrt.fish
 
-if "$program" man "$scratch/man" >/dev/null 2>&1; then
-  for page in "$scratch"/man/*.[1-9]; do
-    put 0644 "$page" "$prefix/share/man/man${page##*.}/${page##*/}"
-  done
-fi
+"$program" man "$scratch/man" >/dev/null
+for page in "$scratch"/man/*.1; do
+  put 0644 "$page" "$prefix/share/man/man1/${page##*/}"
+done

@@ -8,6 +8,6 @@ import { UnimplementedError } from "../errors.ts";
 export function refuseOtherMachines(architecture: string): void {
   if (architecture === "x64") return;
   throw new UnimplementedError(
-    `podrt runs pods on x86-64 only, and this machine is ${architecture}: its launch engine and its monitor are x86-64 machine code; only the pause is there for aarch64, in the image that \`podrt pause --image FILE\` writes`,
+    `pods run on x86-64 only, and this machine is ${architecture}: podrt's launch engine and its monitor are x86-64 machine code; only the pause is there for aarch64, in the image that \`podrt pause --image FILE\` writes`,
   );
 }

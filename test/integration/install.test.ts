@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import {
   existsSync,
   mkdirSync,
@@ -13,8 +13,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { projectDir } from "../fixtures/images/packages.ts";
 import { listTree } from "../fixtures/tree-listing.ts";
+import { patience } from "../support/patience.ts";
 import { outputOf, runCommand } from "./harness/command.ts";
 import { binary } from "./harness/daemon.ts";
+
+setDefaultTimeout(60_000 * patience);
 
 let destination: string;
 const at = (path: string) => join(destination, path);
@@ -56,16 +59,14 @@ test("what is installed runs, names its own place, and goes away again without a
   expect(textAt("usr/lib/systemd/system/podrt.service")).toContain("\nExecStart=/usr/bin/podrt serve\n");
   expect(textAt("usr/lib/systemd/system/podrt.socket")).toContain("ListenStream=/run/podrt/podrt.sock");
   expect(textAt("usr/share/doc/podrt/examples/config.toml")).toContain("[network]");
-  const help = await outputOf(binary, ["--help"]);
-  if (/^ +completion\b/m.test(help)) {
-    for (const file of [
-      "bash-completion/completions/podrt",
-      "zsh/site-functions/_podrt",
-      "fish/vendor_completions.d/podrt.fish",
-    ])
-      expect(textAt(`usr/share/${file}`)).toContain("podrt");
-  }
-  if (/^ +man\b/m.test(help)) expect(textAt("usr/share/man/man1/podrt.1")).toContain("podrt");
+  for (const file of [
+    "bash-completion/completions/podrt",
+    "zsh/site-functions/_podrt",
+    "fish/vendor_completions.d/podrt.fish",
+    "man/man1/podrt.1",
+    "man/man1/podrt-run.1",
+  ])
+    expect(textAt(`usr/share/${file}`)).toContain("podrt");
 
   // Once more, as for an upgrade: what is written down stays whole.
   const installed = tree();
