@@ -114,15 +114,16 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
   map: {
     group: "Pods:",
     examples: {
-      "podrt map": "every pod with its pause, and which namespace is shared by whom",
-      "podrt map --svg map.svg web": "one pod as a picture",
+      "podrt map": "every pod, its pause, its containers, and which namespace is shared by whom",
+      "podrt map web --svg web.svg": "a picture of one, for a browser or a page",
+      "podrt map -o json": "the same for a program",
     },
   },
   dashboard: {
     group: "Pods:",
     examples: {
-      "podrt dashboard": "print the address of a page that shows the map as it changes",
-      "podrt dashboard --port 8123": "at a port of one's choice",
+      "podrt dashboard": "a page that shows the pods as they are; open the address that it prints",
+      "podrt dashboard --port 8888": "at a port of one's own, as for ssh -L 8888:127.0.0.1:8888",
     },
   },
   "port-forward": {
