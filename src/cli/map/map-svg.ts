@@ -14,7 +14,9 @@ import {
 /* Places and sizes are in the picture's own unit, a pixel where it is not scaled. */
 const MARGIN = 16;
 const PADDING = 20;
-const LABEL_WIDTH = 190;
+const LABEL_WIDTH = 236;
+/** Where the words beside a kind begin. */
+const CONTENTS_LEFT = 66;
 const COLUMN_WIDTH = 150;
 const COLUMN_GAP = 14;
 const CARD = { top: 48, height: 58 } as const;
@@ -24,8 +26,8 @@ const BAR_HEIGHT = 24;
 const LEGEND_HEIGHT = 26;
 const EMPTY_WIDTH = 520;
 /** What a card has room for, in letters of usual width. */
-const CARD_LETTERS = 17;
-const SMALL_LETTERS = 22;
+const CARD_LETTERS = 15;
+const SMALL_LETTERS = 19;
 
 /** What each kind of namespace has of its own; namespaces(7). */
 const CONTENTS: Readonly<Record<string, string>> = {
@@ -59,6 +61,8 @@ export const MAP_STYLE = `
 .podrt-map text.on-process { fill: #0a3069; }
 .podrt-map .machine { fill: #fff8c5; stroke: #9a6700; stroke-dasharray: 5 3; }
 .podrt-map text.on-machine { fill: #633c01; }
+.podrt-map .link { stroke: none; }
+.podrt-map .machine.link { fill: #9a6700; }
 @media (prefers-color-scheme: dark) {
   .podrt-map text { fill: #f0f6fc; }
   .podrt-map .paper { fill: #0d1117; }
@@ -73,6 +77,7 @@ export const MAP_STYLE = `
   .podrt-map text.on-process { fill: #a5d6ff; }
   .podrt-map .machine { fill: #2b2111; stroke: #d29922; }
   .podrt-map text.on-machine { fill: #f2cc60; }
+  .podrt-map .machine.link { fill: #d29922; }
 }
 `;
 
@@ -167,7 +172,7 @@ ${isPause ? sign : undefined}<text class="strong" x="${left + (isPause ? 34 : 12
 }
 
 function drawRow(pod: PodMap, kind: string, lane: readonly NamespaceGroup[], top: number): Markup {
-  const label = markup`<text class="strong" x="${PADDING}" y="${top + 17}">${kind}</text><text class="small faint" x="${PADDING + 52}" y="${top + 17}">${CONTENTS[kind]}</text>`;
+  const label = markup`<text class="strong" x="${PADDING}" y="${top + 17}">${kind}</text><text class="small faint" x="${PADDING + CONTENTS_LEFT}" y="${top + 17}">${CONTENTS[kind]}</text>`;
   return markup`${kind === "" ? undefined : label}
 ${lane.map((group) => drawGroup(pod, group, top))}`;
 }
@@ -181,7 +186,7 @@ function drawGroup({ processes }: PodMap, group: NamespaceGroup, top: number): M
   const names = listed(members.map((place) => processes[place]!.name));
   const others = otherPods.length === 0 ? "" : `, also of pod ${listed(otherPods)}`;
   const middle = top + BAR_HEIGHT / 2;
-  const line = markup`<rect class="${owner}" x="${columnMiddle(first)}" y="${middle - 3}" width="${columnMiddle(last) - columnMiddle(first)}" height="6"/>`;
+  const line = markup`<rect class="${owner} link" x="${columnMiddle(first)}" y="${middle - 3}" width="${columnMiddle(last) - columnMiddle(first)}" height="6"/>`;
   const bars = isWhole ? [[first, last] as const] : members.map((place) => [place, place] as const);
   return markup`<g><title>${kind} namespace ${inode}: ${names}, ${whose}${others}</title>${isWhole ? undefined : line}${bars.map(
     ([from, to]) =>
@@ -204,12 +209,12 @@ function bar(
 
 function legend(top: number): Markup {
   const entries = [
-    ["pod", "shared in the pod"],
+    ["pod", "shared"],
     ["process", "its own"],
     ["machine", "the machine's"],
   ] as const;
   const drawn = entries.map(([owner, words], index) => {
-    const left = MARGIN + PADDING + index * 170;
+    const left = MARGIN + PADDING + index * 120;
     return markup`<rect class="${owner}" x="${left}" y="${top}" width="28" height="12" rx="6"/><text class="small" x="${left + 36}" y="${top + 11}">${words}</text>`;
   });
   return markup`<g>${drawn}</g>`;
@@ -219,7 +224,7 @@ function pidTitle({ pid, state }: MapProcess): string {
   return pid === 0 ? state : `pid ${pid}`;
 }
 
-/** The last part of a reference, which tells most in a small place. */
+/** The last part of a reference and a tag that says something, which tells most in a small place. */
 function imageTitle({ image }: MapProcess): string {
   return (
     image

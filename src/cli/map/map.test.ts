@@ -100,6 +100,13 @@ describe("which pods", () => {
     expect(exitCode).toBe(1);
   });
 
+  test("have their containers by name, whichever was there first", async () => {
+    const containers = ["app10", "app9", "app1"].map((name, index) => fakeMapped(name, 4150 + index, USUAL));
+    const { out } = await mapOf(["-o", "json"], {}, [{ ...demoPod, containers }]);
+    const { pods } = JSON.parse(out) as { pods: { processes: { name: string }[] }[] };
+    expect(pods[0]!.processes.map(({ name }) => name)).toEqual(["pause", "app1", "app9", "app10"]);
+  });
+
   test("of a sandbox that was made anew, and of a container that was started again, the newest counts", async () => {
     const older = { ...demoPod, sandboxId: "0".repeat(64), ready: false };
     const again = { ...fakeMapped("app1", 4199, USUAL), attempt: 1 };
@@ -146,8 +153,8 @@ describe("as SVG", () => {
     expect(out).not.toContain("<script");
     expect(out.match(/https?:|url\(|href/g)).toEqual(["http:"]);
     expect(out).toContain("@media (prefers-color-scheme: dark)");
-    expect(out).toContain("net namespace 4026532201: pause, app1, app2 and &quot;&gt;&lt;script&gt;");
-    expect(out).toMatch(/<desc id="desc">Pod demo, ready: pause \(pid 4141\), app1 \(pid 4142\)/);
+    expect(out).toContain("net namespace 4026532201: pause, &quot;&gt;&lt;script&gt;");
+    expect(out).toMatch(/<desc id="desc">Pod demo, ready: pause \(pid 4141\), &quot;&gt;&lt;script/);
     // Well-formed: each element that is opened is closed, in order.
     const open: string[] = [];
     for (const [, closing, tag, own] of out.matchAll(/<(\/?)([a-z]+)[^>]*?(\/?)>/g)) {

@@ -27,7 +27,7 @@ export interface PodMap {
   readonly addresses: readonly string[];
   /** The parent of all of them; undefined when it has ended. */
   readonly monitor: MapProcess | undefined;
-  /** The pause first, then the containers, oldest first, of each the newest attempt. */
+  /** The pause first, then the newest attempt of each container, by name: so they keep their places when they are restarted. */
   readonly processes: readonly MapProcess[];
 }
 
@@ -85,7 +85,7 @@ function podMap(pod: MappedPod): PodMap {
     monitor: pod.monitor && mapProcess("monitor", "monitor", pod.monitor),
     processes: [
       mapProcess("pause", "pause", pod.pause),
-      ...[...newest.values()].map(({ containerId: id, process: running, ...told }) => ({
+      ...[...newest.values()].toSorted(byName).map(({ containerId: id, process: running, ...told }) => ({
         ...mapProcess("container", told.name, running),
         id,
         image: printable(told.image, MAX_NAME_CHARACTERS),
@@ -93,6 +93,10 @@ function podMap(pod: MappedPod): PodMap {
       })),
     ],
   };
+}
+
+function byName(a: { readonly name: string }, b: { readonly name: string }): number {
+  return a.name.localeCompare(b.name, "en", { numeric: true });
 }
 
 function mapProcess(role: MapProcess["role"], name: string, told: MappedProcess | undefined): MapProcess {
