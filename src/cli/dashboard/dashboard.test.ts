@@ -139,7 +139,7 @@ describe("the page", () => {
       expect(response.headers.get("cache-control")).toBe("no-store");
       expect(response.headers.get("referrer-policy")).toBe("no-referrer");
       expect(html).toContain("2 pods, 2 running containers");
-      expect(html).toContain("net namespace 4026532201: pause, app1, app2");
+      expect(html).toContain("app1 and app2, shared</title>");
       expect(html).toContain('ErrImagePull</span> <span class="message">app2: no such image');
       expect(html).toMatch(/app1<\/span><\/th>.*12\.5 %.*1\.07GB/);
       expect(html).toMatch(/2MB.*3kB/);

@@ -3,10 +3,13 @@ import { type ContainerEventResponse, ContainerEventType } from "../../gen/runti
 import { sleep } from "../../lib/deadline.ts";
 import { printable } from "../../lib/foreign-text.ts";
 import type { Daemon } from "../client.ts";
+import { shortId } from "../human.ts";
 import { podTitle } from "../inventory.ts";
 
 const MAX_NAME_CHARACTERS = 300;
 const AGAIN_AFTER_MS = 2_000;
+/** So many containers are known by name; of others the id is shown. */
+const MAX_NAMES = 1_000;
 
 /** Something that happened to a sandbox or a container. */
 export interface EventLine {
@@ -36,10 +39,12 @@ export async function watchEvents(
   onEvent: (event: EventLine) => void,
 ): Promise<void> {
   let count = 0;
+  const names = new Map<string, string>();
   while (!signal.aborted) {
     try {
       for await (const event of daemon.runtime.getContainerEvents({}, { signal })) {
-        onEvent(eventLine(event, ++count));
+        remember(names, event);
+        onEvent(eventLine(event, ++count, names));
       }
     } catch {
       // That it does not answer is told by those who ask for the state.
@@ -48,7 +53,23 @@ export async function watchEvents(
   }
 }
 
-function eventLine(event: ContainerEventResponse, number: number): EventLine {
+/** A container that is removed is not among its pod's any more. */
+function remember(names: Map<string, string>, { containersStatuses }: ContainerEventResponse): void {
+  for (const { id, metadata } of containersStatuses) {
+    names.delete(id);
+    names.set(id, metadata?.name ?? "");
+  }
+  for (const oldest of names.keys()) {
+    if (names.size <= MAX_NAMES) return;
+    names.delete(oldest);
+  }
+}
+
+function eventLine(
+  event: ContainerEventResponse,
+  number: number,
+  names: ReadonlyMap<string, string>,
+): EventLine {
   const { containerId, containerEventType, createdAt, podSandboxStatus, containersStatuses } = event;
   const { name = "", namespace = "" } = podSandboxStatus?.metadata ?? {};
   const container = containersStatuses.find(({ id }) => id === containerId);
@@ -62,7 +83,7 @@ function eventLine(event: ContainerEventResponse, number: number): EventLine {
     pod: printable(podTitle({ name, namespace }), MAX_NAME_CHARACTERS),
     container: isSandbox
       ? undefined
-      : printable(container?.metadata?.name ?? containerId, MAX_NAME_CHARACTERS),
+      : printable(names.get(containerId) ?? shortId(containerId), MAX_NAME_CHARACTERS),
     detail: ending ? [container.reason, `exit code ${container.exitCode}`].filter(Boolean).join(", ") : "",
   };
 }

@@ -126,7 +126,18 @@ function table(
   return markup`<table role="table"><caption class="unseen">${caption}</caption><thead role="rowgroup"><tr role="row">${head}</tr></thead><tbody role="rowgroup">${rows.map(row)}</tbody></table>`;
 }
 
-const POD_HEADINGS = ["Pod", "Status", "Ready", "Restarts", "Address", "CPU", "Memory", "In", "Out", "Age"];
+const POD_HEADINGS = [
+  "Pod",
+  "Status",
+  "Ready",
+  "Restarts",
+  "Address",
+  "CPU",
+  "Memory",
+  "Received",
+  "Sent",
+  "Age",
+];
 
 function podTable(pods: readonly PodLine[]): Markup {
   if (pods.length === 0) return nothing("There are no pods; podrt run makes some.");

@@ -228,7 +228,7 @@ function pidTitle({ pid, state }: MapProcess): string {
 function imageTitle({ image }: MapProcess): string {
   return (
     image
-      .replace(/@sha256:.*$/, "")
+      .replace(/(:latest)?(@sha256:.*)?$/, "")
       .split("/")
       .at(-1) ?? ""
   );

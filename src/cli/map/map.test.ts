@@ -147,8 +147,17 @@ describe("as SVG", () => {
   test("it stands for itself, has words for those who do not see it, and escapes names", async () => {
     const name = '"><script>alert(1)</script>';
     const { out } = await mapOf(["--svg"], {}, [
-      { ...demoPod, containers: [...demoPod.containers!, fakeMapped(name, 4144, { ...USUAL, ipc: 7 })] },
+      {
+        ...demoPod,
+        containers: [
+          { ...demoPod.containers![0]!, image: "docker.io/library/nginx:latest" },
+          { ...demoPod.containers![1]!, image: "r.example/busybox:1" },
+          fakeMapped(name, 4144, { ...USUAL, ipc: 7 }),
+        ],
+      },
     ]);
+    expect(out).toContain(">pid 4142 · nginx<");
+    expect(out).toContain(">pid 4143 · busybox…<");
     expect(out).toStartWith('<svg xmlns="http://www.w3.org/2000/svg"');
     expect(out).not.toContain("<script");
     expect(out.match(/https?:|url\(|href/g)).toEqual(["http:"]);
