@@ -55,6 +55,7 @@ const lifecycles = {
   container: belowLifecycles,
   stats: ["container", ...belowLifecycles],
   streaming: ["container", ...belowLifecycles],
+  copy: ["streaming", "container", ...belowLifecycles],
   sandbox: ["container", ...belowLifecycles],
   checkpoint: ["sandbox", "container", ...belowLifecycles],
   recover: ["checkpoint", "sandbox", "container", ...belowLifecycles],

@@ -41,6 +41,7 @@ const FINISH_BY_THEMSELVES: ReadonlySet<string> = new Set([
   "pull",
   "import",
   "port-forward",
+  "cp",
   "dashboard",
 ]);
 

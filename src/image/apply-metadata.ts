@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW } from "../linux/abi/fcntl.ts";
+import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from "../linux/abi/fcntl.ts";
 import type { FileStatus } from "../linux/path.ts";
 import { syscall } from "../linux/syscall.ts";
 import type { Place } from "./apply-place.ts";
@@ -34,6 +34,13 @@ export function applyUnopened({ directoryFd, name }: Place, entry: TarEntry): vo
   // Links have no mode of their own, and fchmodat(2) would follow them.
   if (entry.type !== "symlink") syscall("fchmodat", directoryFd, name, entry.mode);
   syscall("utimensat", directoryFd, name, timespecs(entry), AT_SYMLINK_NOFOLLOW);
+}
+
+/** The same by a handle on it (O_PATH): for a directory in which others replace names meanwhile. */
+export function applyByHandle(fd: number, entry: TarEntry): void {
+  syscall("fchownat", fd, "", entry.uid, entry.gid, AT_EMPTY_PATH);
+  if (entry.type !== "symlink") syscall("fchmodat", AT_FDCWD, `/proc/self/fd/${fd}`, entry.mode);
+  syscall("utimensat", fd, "", timespecs(entry), AT_EMPTY_PATH);
 }
 
 /** Gives an open directory the owner and mode of another. */

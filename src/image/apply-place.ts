@@ -15,9 +15,9 @@ export interface Place {
 
 /**
  * A name of the archive relative to the layer's root, without `.`, `..` and doubled slashes; empty for
- * the root itself. Absolute names count from the root. InvalidArgumentError for one that climbs out.
+ * the root itself. Absolute names count from the root. InvalidArgumentError for one that climbs out of `root`.
  */
-export function cleanPath(path: string): string {
+export function cleanPath(path: string, root = "the layer's root"): string {
   // Nearly every name is clean but for a leading `./` or a trailing slash.
   const trimmed = path.startsWith("./") ? path.slice(2) : path;
   const candidate = trimmed.endsWith("/") ? trimmed.slice(0, -1) : trimmed;
@@ -27,7 +27,7 @@ export function cleanPath(path: string): string {
     if (part === "" || part === ".") continue;
     if (part !== "..") kept.push(part);
     else if (kept.pop() === undefined) {
-      throw new InvalidArgumentError("", `entry ${quoteName(path)} leaves the layer's root`);
+      throw new InvalidArgumentError("", `entry ${quoteName(path)} leaves ${root}`);
     }
   }
   return kept.join("/");

@@ -3,30 +3,20 @@ import { FailedPreconditionError, ResourceExhaustedError } from "../errors.ts";
 import { hearAbort } from "../lib/worker-pool.ts";
 import { ERRNO } from "../linux/abi/errno.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY } from "../linux/abi/fcntl.ts";
-import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "../linux/abi/stat.ts";
 import { Fd, writeAll } from "../linux/fd.ts";
-import { type FileStatus, readLink, statFd, tryOpenWithoutLinks } from "../linux/path.ts";
+import { type FileStatus, statFd, tryOpenWithoutLinks } from "../linux/path.ts";
 import { SyscallError, syscall } from "../linux/syscall.ts";
-import { listDirectory } from "../linux/tree.ts";
 import { cBytes } from "./apply-place.ts";
 import { isWhiteout } from "./lower-layers.ts";
-import { quoteName, TAR_LIMITS, type TarEntry, type TarEntryType } from "./tar-entry.ts";
+import { quoteName, TAR_LIMITS, type TarEntry } from "./tar-entry.ts";
+import { memberDetails, memberOf, namesIn, tarTypeOf } from "./tar-file.ts";
 import { TAR_END, tarHeader, tarPadding } from "./tar-writer.ts";
 import { UNPACK_LIMITS } from "./unpack-layer.ts";
 import { isOpaque, readXattrs } from "./xattr.ts";
 
-const TYPES: Readonly<Record<number, TarEntryType>> = {
-  [S_IFREG]: "file",
-  [S_IFLNK]: "symlink",
-  [S_IFCHR]: "char",
-  [S_IFBLK]: "block",
-  [S_IFDIR]: "directory",
-  [S_IFIFO]: "fifo",
-};
 const CHUNK_BYTES = 1 << 20;
 const WHITEOUT_PREFIX = ".wh.";
 const OPAQUE_NAME = ".wh..wh..opq";
-const MODE_MASK = 0o7777;
 
 /**
  * Writes the upper directory of an overlay to `outputFd` as a layer's tar (image-spec layer.md): what the
@@ -38,27 +28,27 @@ export async function writeLayer(directory: string, outputFd: number, signal?: A
   using top = new Fd(syscall("openat", -1, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   const output = layerOutput(outputFd, signal);
   const links = new Map<string, string>();
-  const pending: string[] = namesIn(top, "");
+  const pending = [...namesIn(top, "")];
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
     using file = openEntry(top, path, O_PATH);
     const status = statFd(file.number);
-    const type = TYPES[status.mode & S_IFMT];
+    const type = tarTypeOf(status);
     if (type === undefined) continue;
     if (isWhiteout(status)) {
-      output.member({ ...plain(status, whiteoutOf(path)), type: "file", mode: 0 });
+      output.member({ ...memberOf(status, whiteoutOf(path)), type: "file", mode: 0 });
       continue;
     }
     checkName(path);
     const identity = `${status.dev} ${status.ino}`;
     const first = type === "directory" || status.nlink < 2 ? undefined : links.get(identity);
     if (first !== undefined) {
-      output.member({ ...plain(status, path), type: "hardlink", linkPath: first });
+      output.member({ ...memberOf(status, path), type: "hardlink", linkPath: first });
       continue;
     }
     if (type !== "directory" && status.nlink > 1) links.set(identity, path);
     if (type === "file") await writeFile(top, path, status, output);
     else if (type === "directory") pending.push(...writeDirectory(top, path, status, output));
-    else output.member({ ...plain(status, path), type, ...details(type, status, file) });
+    else output.member({ ...memberOf(status, path), type, ...memberDetails(type, status, file) });
   }
   output.bytes(TAR_END);
 }
@@ -97,7 +87,7 @@ function layerOutput(fd: number, signal: AbortSignal | undefined): LayerOutput {
 async function writeFile(top: Fd, path: string, status: FileStatus, output: LayerOutput): Promise<void> {
   using file = openEntry(top, path, O_RDONLY | O_NONBLOCK);
   output.member({
-    ...plain(status, path),
+    ...memberOf(status, path),
     type: "file",
     sizeBytes: status.size,
     xattrs: readXattrs(file.number),
@@ -117,39 +107,10 @@ async function writeFile(top: Fd, path: string, status: FileStatus, output: Laye
 function writeDirectory(top: Fd, path: string, status: FileStatus, output: LayerOutput): string[] {
   using directory = openEntry(top, path, O_RDONLY | O_DIRECTORY);
   const xattrs = readXattrs(directory.number);
-  output.member({ ...plain(status, `${path}/`), type: "directory", xattrs });
+  output.member({ ...memberOf(status, `${path}/`), type: "directory", xattrs });
   if (isOpaque(directory.number))
-    output.member({ ...plain(status, `${path}/${OPAQUE_NAME}`), type: "file", mode: 0 });
-  return namesIn(directory, `${path}/`);
-}
-
-function details(type: TarEntryType, { rdev }: FileStatus, file: Fd): Partial<TarEntry> {
-  if (type === "symlink") return { linkPath: Buffer.from(readLink(file.number)).toString("latin1") };
-  const [deviceMajor = 0, deviceMinor = 0] = rdev.split(":").map(Number);
-  return type === "fifo" ? {} : { deviceMajor, deviceMinor };
-}
-
-function plain(status: FileStatus, path: string): TarEntry {
-  return {
-    path,
-    type: "file",
-    linkPath: "",
-    mode: status.mode & MODE_MASK,
-    uid: status.uid,
-    gid: status.gid,
-    sizeBytes: 0,
-    mtimeSeconds: Number(status.mtimeSeconds),
-    mtimeNanoseconds: status.mtimeNanoseconds,
-    deviceMajor: 0,
-    deviceMinor: 0,
-    xattrs: new Map(),
-  };
-}
-
-function namesIn(directory: Fd, prefix: string): string[] {
-  return [...listDirectory(directory)].map(
-    (name) => `${prefix}${Buffer.from(name.subarray(0, -1)).toString("latin1")}`,
-  );
+    output.member({ ...memberOf(status, `${path}/${OPAQUE_NAME}`), type: "file", mode: 0 });
+  return [...namesIn(directory, `${path}/`)];
 }
 
 /** Each path is opened from the top anew: a tree may be deeper than a process may have files open. */

@@ -153,6 +153,14 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
     group: "Containers:",
     examples: { "podrt attach web/shell": "join its terminal; Ctrl-P Ctrl-Q leaves it running" },
   },
+  cp: {
+    group: "Containers:",
+    examples: {
+      "podrt cp web/nginx:/etc/nginx .": "a directory out of a container, as ./nginx",
+      "podrt cp site/. web:/usr/share/nginx/html": "what is in a directory into the container of a pod",
+      "podrt cp web:/var/log - | tar -t": "as a tar archive",
+    },
+  },
   inspect: {
     group: "Containers:",
     examples: {

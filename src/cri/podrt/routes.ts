@@ -4,6 +4,7 @@ import type { Runtime } from "../../container/runtime.ts";
 import { PodService } from "../../gen/podrt/v1/podrt_pb.ts";
 import type { Keeper } from "../../kube/keeper.ts";
 import { attachStream } from "./attach.ts";
+import { copyFrom, copyTo } from "./copy.ts";
 import { deleteCronJob, listCronJobs } from "./cron-jobs.ts";
 import { debugDumpPieces } from "./debug-dump.ts";
 import { deletePod } from "./delete-pod.ts";
@@ -44,6 +45,8 @@ export function podrtRoutes(
       mapPods: () => mapPods(runtime),
       attach: (requests, { signal }) => attachStream(runtime, requests, signal),
       portForward: (requests) => portForwardStream(runtime, requests),
+      copyFrom: (request, { signal }) => copyFrom(runtime, request, signal),
+      copyTo: (requests, { signal }) => copyTo(runtime, requests, signal),
     });
   };
 }

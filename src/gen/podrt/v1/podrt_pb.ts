@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file podrt/v1/podrt.proto.
  */
 export const file_podrt_v1_podrt: GenFile = /*@__PURE__*/
-  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEieQoNUnVuUG9kUmVxdWVzdBIQCghtYW5pZmVzdBgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSJQoFZmlsZXMYAyADKAsyFi5wb2RydC52MS5NYW5pZmVzdEZpbGUSDQoFYWxsb3cYBCADKAkSDQoFYXBwbHkYBSABKAgiKgoMTWFuaWZlc3RGaWxlEgwKBG5hbWUYASABKAkSDAoEdGV4dBgCIAEoCSKuAQoOUnVuUG9kUmVzcG9uc2USHwoEcG9kcxgBIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSDQoFbm90ZXMYAiADKAkSHQoFbmVlZHMYAyADKAsyDi5wb2RydC52MS5OZWVkEhAKCG91dGNvbWVzGAQgAygJEiQKCWNyb25fam9icxgFIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSFQoNY3Jvbl9vdXRjb21lcxgGIAMoCSI2CgROZWVkEhIKCnBlcm1pc3Npb24YASABKAkSDQoFcGxhY2UYAiABKAkSCwoDd2h5GAMgASgJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2QiwAIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lchINCgVvd25lchgLIAEoCRITCgtwZXJtaXNzaW9ucxgMIAMoCRIWCg5uZXh0X3RyeV9hdF9tcxgNIAEoAyLLAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIEhYKDm5leHRfdHJ5X2F0X21zGAsgASgDIl8KDlN0b3BQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyIRCg9TdG9wUG9kUmVzcG9uc2UiYQoQRGVsZXRlUG9kUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIaCg1ncmFjZV9zZWNvbmRzGAMgASgNSACIAQFCEAoOX2dyYWNlX3NlY29uZHMiEwoRRGVsZXRlUG9kUmVzcG9uc2UiKwoNSW1wb3J0UmVxdWVzdBIMCgRwYXRoGAEgASgJEgwKBG5hbWUYAiABKAkiIAoLUHVsbFJlcXVlc3QSEQoJcmVmZXJlbmNlGAEgASgJIrcBCg1JbWFnZVByb2dyZXNzEgwKBHN0ZXAYASABKAkSEgoKZG9uZV9ieXRlcxgCIAEoBBITCgt0b3RhbF9ieXRlcxgDIAEoBBIkCgVpbWFnZRgEIAEoCzIVLnBvZHJ0LnYxLkltYWdlUmVzdWx0EhEKCXJlZmVyZW5jZRgFIAEoCRINCgVwaGFzZRgGIAEoCRInCgZsYXllcnMYByADKAsyFy5wb2RydC52MS5MYXllclByb2dyZXNzImsKDUxheWVyUHJvZ3Jlc3MSDgoGZGlnZXN0GAEgASgJEg0KBXN0YXRlGAIgASgJEhIKCmRvbmVfYnl0ZXMYAyABKAQSEgoKa2VwdF9ieXRlcxgEIAEoBBITCgt0b3RhbF9ieXRlcxgFIAEoBCISChBMaXN0UHVsbHNSZXF1ZXN0IjsKEUxpc3RQdWxsc1Jlc3BvbnNlEiYKBXB1bGxzGAEgAygLMhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzcyIsCgtJbWFnZVJlc3VsdBIKCgJpZBgBIAEoCRIRCglyZWZlcmVuY2UYAiABKAkiLQoMVGVybWluYWxTaXplEg0KBXdpZHRoGAEgASgNEg4KBmhlaWdodBgCIAEoDSJ0CglFeGVjU3RhcnQSFAoMY29udGFpbmVyX2lkGAEgASgJEg8KB2NvbW1hbmQYAiADKAkSCwoDdHR5GAMgASgIEg0KBXN0ZGluGAQgASgIEiQKBHNpemUYBSABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemUikQEKC0V4ZWNSZXF1ZXN0EiQKBXN0YXJ0GAEgASgLMhMucG9kcnQudjEuRXhlY1N0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIkkKC0F0dGFjaFN0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIkCgRzaXplGAIgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpUBCg1BdHRhY2hSZXF1ZXN0EiYKBXN0YXJ0GAEgASgLMhUucG9kcnQudjEuQXR0YWNoU3RhcnRIABIPCgVzdGRpbhgCIAEoDEgAEhYKDHN0ZGluX2Nsb3NlZBgDIAEoCEgAEigKBnJlc2l6ZRgEIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZUgAQgkKB21lc3NhZ2UiEgoQRGVidWdEdW1wUmVxdWVzdCIeCg5EZWJ1Z0R1bXBQaWVjZRIMCgR0ZXh0GAEgASgJIlIKDFN0cmVhbU91dHB1dBIQCgZzdGRvdXQYASABKAxIABIQCgZzdGRlcnIYAiABKAxIABITCglleGl0X2NvZGUYAyABKAVIAEIJCgdtZXNzYWdlIhQKEkxpc3RWb2x1bWVzUmVxdWVzdCI4ChNMaXN0Vm9sdW1lc1Jlc3BvbnNlEiEKB3ZvbHVtZXMYASADKAsyEC5wb2RydC52MS5Wb2x1bWUiXAoGVm9sdW1lEhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHBhdGgYAyABKAkSFQoNY3JlYXRlZF9hdF9ucxgEIAEoAxIMCgRwb2RzGAUgAygJIjYKE1JlbW92ZVZvbHVtZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkiFgoUUmVtb3ZlVm9sdW1lUmVzcG9uc2UiFQoTTGlzdENyb25Kb2JzUmVxdWVzdCI8ChRMaXN0Q3JvbkpvYnNSZXNwb25zZRIkCgljcm9uX2pvYnMYASADKAsyES5wb2RydC52MS5Dcm9uSm9iIpwBCgdDcm9uSm9iEh8KBG5hbWUYASABKAsyES5wb2RydC52MS5Qb2ROYW1lEhAKCHNjaGVkdWxlGAIgASgJEhEKCXRpbWVfem9uZRgDIAEoCRIRCglzdXNwZW5kZWQYBCABKAgSEwoLbGFzdF9ydW5fbnMYBSABKAMSEwoLbmV4dF9ydW5fbnMYBiABKAMSDgoGYWN0aXZlGAcgAygJIjcKFERlbGV0ZUNyb25Kb2JSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJIhcKFURlbGV0ZUNyb25Kb2JSZXNwb25zZSJGCg5FeHBsYWluUmVxdWVzdBIlCgVmaWxlcxgBIAMoCzIWLnBvZHJ0LnYxLk1hbmlmZXN0RmlsZRINCgVhbGxvdxgCIAMoCSIcCgxFeHBsYWluUGllY2USDAoEdGV4dBgBIAEoCSI4ChBQb3J0Rm9yd2FyZFN0YXJ0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEgwKBHBvcnQYAiABKA0iXAoSUG9ydEZvcndhcmRSZXF1ZXN0EisKBXN0YXJ0GAEgASgLMhoucG9kcnQudjEuUG9ydEZvcndhcmRTdGFydEgAEg4KBGRhdGEYAiABKAxIAEIJCgdtZXNzYWdlIlMKEFBvcnRGb3J3YXJkUmVwbHkSDgoEZGF0YRgBIAEoDEgAEg8KBWVuZGVkGAIgASgISAASEwoJY29ubmVjdGVkGAMgASgISABCCQoHbWVzc2FnZSIQCg5NYXBQb2RzUmVxdWVzdCJeCg9NYXBQb2RzUmVzcG9uc2USKAoHbWFjaGluZRgBIAEoCzIXLnBvZHJ0LnYxLk1hcHBlZFByb2Nlc3MSIQoEcG9kcxgCIAMoCzITLnBvZHJ0LnYxLk1hcHBlZFBvZCL0AQoJTWFwcGVkUG9kEhIKCnNhbmRib3hfaWQYASABKAkSHwoEbmFtZRgCIAEoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSDwoHYXR0ZW1wdBgDIAEoDRINCgVyZWFkeRgEIAEoCBIRCglhZGRyZXNzZXMYBSADKAkSKAoHbW9uaXRvchgGIAEoCzIXLnBvZHJ0LnYxLk1hcHBlZFByb2Nlc3MSJgoFcGF1c2UYByABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzEi0KCmNvbnRhaW5lcnMYCCADKAsyGS5wb2RydC52MS5NYXBwZWRDb250YWluZXIijgEKD01hcHBlZENvbnRhaW5lchIUCgxjb250YWluZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEg0KBWltYWdlGAQgASgJEg0KBXN0YXRlGAUgASgJEigKB3Byb2Nlc3MYBiABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzIkUKDU1hcHBlZFByb2Nlc3MSCwoDcGlkGAEgASgNEicKCm5hbWVzcGFjZXMYAiADKAsyEy5wb2RydC52MS5OYW1lc3BhY2UiKAoJTmFtZXNwYWNlEgwKBGtpbmQYASABKAkSDQoFaW5vZGUYAiABKAQylwkKClBvZFNlcnZpY2USOwoGUnVuUG9kEhcucG9kcnQudjEuUnVuUG9kUmVxdWVzdBoYLnBvZHJ0LnYxLlJ1blBvZFJlc3BvbnNlEkEKCExpc3RQb2RzEhkucG9kcnQudjEuTGlzdFBvZHNSZXF1ZXN0GhoucG9kcnQudjEuTGlzdFBvZHNSZXNwb25zZRI+CgdTdG9wUG9kEhgucG9kcnQudjEuU3RvcFBvZFJlcXVlc3QaGS5wb2RydC52MS5TdG9wUG9kUmVzcG9uc2USRAoJRGVsZXRlUG9kEhoucG9kcnQudjEuRGVsZXRlUG9kUmVxdWVzdBobLnBvZHJ0LnYxLkRlbGV0ZVBvZFJlc3BvbnNlEjwKBkltcG9ydBIXLnBvZHJ0LnYxLkltcG9ydFJlcXVlc3QaFy5wb2RydC52MS5JbWFnZVByb2dyZXNzMAESOAoEUHVsbBIVLnBvZHJ0LnYxLlB1bGxSZXF1ZXN0GhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzczABEjkKBEV4ZWMSFS5wb2RydC52MS5FeGVjUmVxdWVzdBoWLnBvZHJ0LnYxLlN0cmVhbU91dHB1dCgBMAESPQoGQXR0YWNoEhcucG9kcnQudjEuQXR0YWNoUmVxdWVzdBoWLnBvZHJ0LnYxLlN0cmVhbU91dHB1dCgBMAESTQoMTGlzdENyb25Kb2JzEh0ucG9kcnQudjEuTGlzdENyb25Kb2JzUmVxdWVzdBoeLnBvZHJ0LnYxLkxpc3RDcm9uSm9ic1Jlc3BvbnNlElAKDURlbGV0ZUNyb25Kb2ISHi5wb2RydC52MS5EZWxldGVDcm9uSm9iUmVxdWVzdBofLnBvZHJ0LnYxLkRlbGV0ZUNyb25Kb2JSZXNwb25zZRJKCgtMaXN0Vm9sdW1lcxIcLnBvZHJ0LnYxLkxpc3RWb2x1bWVzUmVxdWVzdBodLnBvZHJ0LnYxLkxpc3RWb2x1bWVzUmVzcG9uc2USTQoMUmVtb3ZlVm9sdW1lEh0ucG9kcnQudjEuUmVtb3ZlVm9sdW1lUmVxdWVzdBoeLnBvZHJ0LnYxLlJlbW92ZVZvbHVtZVJlc3BvbnNlEkMKCURlYnVnRHVtcBIaLnBvZHJ0LnYxLkRlYnVnRHVtcFJlcXVlc3QaGC5wb2RydC52MS5EZWJ1Z0R1bXBQaWVjZTABEj0KB0V4cGxhaW4SGC5wb2RydC52MS5FeHBsYWluUmVxdWVzdBoWLnBvZHJ0LnYxLkV4cGxhaW5QaWVjZTABEksKC1BvcnRGb3J3YXJkEhwucG9kcnQudjEuUG9ydEZvcndhcmRSZXF1ZXN0GhoucG9kcnQudjEuUG9ydEZvcndhcmRSZXBseSgBMAESPgoHTWFwUG9kcxIYLnBvZHJ0LnYxLk1hcFBvZHNSZXF1ZXN0GhkucG9kcnQudjEuTWFwUG9kc1Jlc3BvbnNlEkQKCUxpc3RQdWxscxIaLnBvZHJ0LnYxLkxpc3RQdWxsc1JlcXVlc3QaGy5wb2RydC52MS5MaXN0UHVsbHNSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEieQoNUnVuUG9kUmVxdWVzdBIQCghtYW5pZmVzdBgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSJQoFZmlsZXMYAyADKAsyFi5wb2RydC52MS5NYW5pZmVzdEZpbGUSDQoFYWxsb3cYBCADKAkSDQoFYXBwbHkYBSABKAgiKgoMTWFuaWZlc3RGaWxlEgwKBG5hbWUYASABKAkSDAoEdGV4dBgCIAEoCSKuAQoOUnVuUG9kUmVzcG9uc2USHwoEcG9kcxgBIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSDQoFbm90ZXMYAiADKAkSHQoFbmVlZHMYAyADKAsyDi5wb2RydC52MS5OZWVkEhAKCG91dGNvbWVzGAQgAygJEiQKCWNyb25fam9icxgFIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSFQoNY3Jvbl9vdXRjb21lcxgGIAMoCSI2CgROZWVkEhIKCnBlcm1pc3Npb24YASABKAkSDQoFcGxhY2UYAiABKAkSCwoDd2h5GAMgASgJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2QiwAIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lchINCgVvd25lchgLIAEoCRITCgtwZXJtaXNzaW9ucxgMIAMoCRIWCg5uZXh0X3RyeV9hdF9tcxgNIAEoAyLLAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIEhYKDm5leHRfdHJ5X2F0X21zGAsgASgDIl8KDlN0b3BQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyIRCg9TdG9wUG9kUmVzcG9uc2UiYQoQRGVsZXRlUG9kUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIaCg1ncmFjZV9zZWNvbmRzGAMgASgNSACIAQFCEAoOX2dyYWNlX3NlY29uZHMiEwoRRGVsZXRlUG9kUmVzcG9uc2UiKwoNSW1wb3J0UmVxdWVzdBIMCgRwYXRoGAEgASgJEgwKBG5hbWUYAiABKAkiIAoLUHVsbFJlcXVlc3QSEQoJcmVmZXJlbmNlGAEgASgJIrcBCg1JbWFnZVByb2dyZXNzEgwKBHN0ZXAYASABKAkSEgoKZG9uZV9ieXRlcxgCIAEoBBITCgt0b3RhbF9ieXRlcxgDIAEoBBIkCgVpbWFnZRgEIAEoCzIVLnBvZHJ0LnYxLkltYWdlUmVzdWx0EhEKCXJlZmVyZW5jZRgFIAEoCRINCgVwaGFzZRgGIAEoCRInCgZsYXllcnMYByADKAsyFy5wb2RydC52MS5MYXllclByb2dyZXNzImsKDUxheWVyUHJvZ3Jlc3MSDgoGZGlnZXN0GAEgASgJEg0KBXN0YXRlGAIgASgJEhIKCmRvbmVfYnl0ZXMYAyABKAQSEgoKa2VwdF9ieXRlcxgEIAEoBBITCgt0b3RhbF9ieXRlcxgFIAEoBCISChBMaXN0UHVsbHNSZXF1ZXN0IjsKEUxpc3RQdWxsc1Jlc3BvbnNlEiYKBXB1bGxzGAEgAygLMhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzcyIsCgtJbWFnZVJlc3VsdBIKCgJpZBgBIAEoCRIRCglyZWZlcmVuY2UYAiABKAkiLQoMVGVybWluYWxTaXplEg0KBXdpZHRoGAEgASgNEg4KBmhlaWdodBgCIAEoDSJ0CglFeGVjU3RhcnQSFAoMY29udGFpbmVyX2lkGAEgASgJEg8KB2NvbW1hbmQYAiADKAkSCwoDdHR5GAMgASgIEg0KBXN0ZGluGAQgASgIEiQKBHNpemUYBSABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemUikQEKC0V4ZWNSZXF1ZXN0EiQKBXN0YXJ0GAEgASgLMhMucG9kcnQudjEuRXhlY1N0YXJ0SAASDwoFc3RkaW4YAiABKAxIABIWCgxzdGRpbl9jbG9zZWQYAyABKAhIABIoCgZyZXNpemUYBCABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemVIAEIJCgdtZXNzYWdlIkkKC0F0dGFjaFN0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIkCgRzaXplGAIgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplIpUBCg1BdHRhY2hSZXF1ZXN0EiYKBXN0YXJ0GAEgASgLMhUucG9kcnQudjEuQXR0YWNoU3RhcnRIABIPCgVzdGRpbhgCIAEoDEgAEhYKDHN0ZGluX2Nsb3NlZBgDIAEoCEgAEigKBnJlc2l6ZRgEIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZUgAQgkKB21lc3NhZ2UiEgoQRGVidWdEdW1wUmVxdWVzdCIeCg5EZWJ1Z0R1bXBQaWVjZRIMCgR0ZXh0GAEgASgJIlIKDFN0cmVhbU91dHB1dBIQCgZzdGRvdXQYASABKAxIABIQCgZzdGRlcnIYAiABKAxIABITCglleGl0X2NvZGUYAyABKAVIAEIJCgdtZXNzYWdlIhQKEkxpc3RWb2x1bWVzUmVxdWVzdCI4ChNMaXN0Vm9sdW1lc1Jlc3BvbnNlEiEKB3ZvbHVtZXMYASADKAsyEC5wb2RydC52MS5Wb2x1bWUiXAoGVm9sdW1lEhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHBhdGgYAyABKAkSFQoNY3JlYXRlZF9hdF9ucxgEIAEoAxIMCgRwb2RzGAUgAygJIjYKE1JlbW92ZVZvbHVtZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkiFgoUUmVtb3ZlVm9sdW1lUmVzcG9uc2UiFQoTTGlzdENyb25Kb2JzUmVxdWVzdCI8ChRMaXN0Q3JvbkpvYnNSZXNwb25zZRIkCgljcm9uX2pvYnMYASADKAsyES5wb2RydC52MS5Dcm9uSm9iIpwBCgdDcm9uSm9iEh8KBG5hbWUYASABKAsyES5wb2RydC52MS5Qb2ROYW1lEhAKCHNjaGVkdWxlGAIgASgJEhEKCXRpbWVfem9uZRgDIAEoCRIRCglzdXNwZW5kZWQYBCABKAgSEwoLbGFzdF9ydW5fbnMYBSABKAMSEwoLbmV4dF9ydW5fbnMYBiABKAMSDgoGYWN0aXZlGAcgAygJIjcKFERlbGV0ZUNyb25Kb2JSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJIhcKFURlbGV0ZUNyb25Kb2JSZXNwb25zZSJGCg5FeHBsYWluUmVxdWVzdBIlCgVmaWxlcxgBIAMoCzIWLnBvZHJ0LnYxLk1hbmlmZXN0RmlsZRINCgVhbGxvdxgCIAMoCSIcCgxFeHBsYWluUGllY2USDAoEdGV4dBgBIAEoCSI4ChBQb3J0Rm9yd2FyZFN0YXJ0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEgwKBHBvcnQYAiABKA0iXAoSUG9ydEZvcndhcmRSZXF1ZXN0EisKBXN0YXJ0GAEgASgLMhoucG9kcnQudjEuUG9ydEZvcndhcmRTdGFydEgAEg4KBGRhdGEYAiABKAxIAEIJCgdtZXNzYWdlIlMKEFBvcnRGb3J3YXJkUmVwbHkSDgoEZGF0YRgBIAEoDEgAEg8KBWVuZGVkGAIgASgISAASEwoJY29ubmVjdGVkGAMgASgISABCCQoHbWVzc2FnZSIQCg5NYXBQb2RzUmVxdWVzdCJeCg9NYXBQb2RzUmVzcG9uc2USKAoHbWFjaGluZRgBIAEoCzIXLnBvZHJ0LnYxLk1hcHBlZFByb2Nlc3MSIQoEcG9kcxgCIAMoCzITLnBvZHJ0LnYxLk1hcHBlZFBvZCL0AQoJTWFwcGVkUG9kEhIKCnNhbmRib3hfaWQYASABKAkSHwoEbmFtZRgCIAEoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSDwoHYXR0ZW1wdBgDIAEoDRINCgVyZWFkeRgEIAEoCBIRCglhZGRyZXNzZXMYBSADKAkSKAoHbW9uaXRvchgGIAEoCzIXLnBvZHJ0LnYxLk1hcHBlZFByb2Nlc3MSJgoFcGF1c2UYByABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzEi0KCmNvbnRhaW5lcnMYCCADKAsyGS5wb2RydC52MS5NYXBwZWRDb250YWluZXIijgEKD01hcHBlZENvbnRhaW5lchIUCgxjb250YWluZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEg0KBWltYWdlGAQgASgJEg0KBXN0YXRlGAUgASgJEigKB3Byb2Nlc3MYBiABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzIkUKDU1hcHBlZFByb2Nlc3MSCwoDcGlkGAEgASgNEicKCm5hbWVzcGFjZXMYAiADKAsyEy5wb2RydC52MS5OYW1lc3BhY2UiKAoJTmFtZXNwYWNlEgwKBGtpbmQYASABKAkSDQoFaW5vZGUYAiABKAQiSgoPQ29weUZyb21SZXF1ZXN0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIMCgRwYXRoGAIgASgJEhMKC2ZvbGxvd19saW5rGAMgASgIIlQKDUNvcHlGcm9tUmVwbHkSEQoHYXJjaGl2ZRgBIAEoDEgAEiUKBGRvbmUYAiABKAsyFS5wb2RydC52MS5Db3B5U3VtbWFyeUgAQgkKB21lc3NhZ2UiPQoLQ29weVN1bW1hcnkSDQoFZmlsZXMYASABKAQSDQoFYnl0ZXMYAiABKAQSEAoIbGVmdF9vdXQYAyABKAQiQwoLQ29weVRvU3RhcnQSFAoMY29udGFpbmVyX2lkGAEgASgJEgwKBHBhdGgYAiABKAkSEAoIdG9wX25hbWUYAyABKAkiVQoNQ29weVRvUmVxdWVzdBImCgVzdGFydBgBIAEoCzIVLnBvZHJ0LnYxLkNvcHlUb1N0YXJ0SAASEQoHYXJjaGl2ZRgCIAEoDEgAQgkKB21lc3NhZ2UiNQoOQ29weVRvUmVzcG9uc2USIwoEZG9uZRgBIAEoCzIVLnBvZHJ0LnYxLkNvcHlTdW1tYXJ5MpgKCgpQb2RTZXJ2aWNlEjsKBlJ1blBvZBIXLnBvZHJ0LnYxLlJ1blBvZFJlcXVlc3QaGC5wb2RydC52MS5SdW5Qb2RSZXNwb25zZRJBCghMaXN0UG9kcxIZLnBvZHJ0LnYxLkxpc3RQb2RzUmVxdWVzdBoaLnBvZHJ0LnYxLkxpc3RQb2RzUmVzcG9uc2USPgoHU3RvcFBvZBIYLnBvZHJ0LnYxLlN0b3BQb2RSZXF1ZXN0GhkucG9kcnQudjEuU3RvcFBvZFJlc3BvbnNlEkQKCURlbGV0ZVBvZBIaLnBvZHJ0LnYxLkRlbGV0ZVBvZFJlcXVlc3QaGy5wb2RydC52MS5EZWxldGVQb2RSZXNwb25zZRI8CgZJbXBvcnQSFy5wb2RydC52MS5JbXBvcnRSZXF1ZXN0GhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzczABEjgKBFB1bGwSFS5wb2RydC52MS5QdWxsUmVxdWVzdBoXLnBvZHJ0LnYxLkltYWdlUHJvZ3Jlc3MwARI5CgRFeGVjEhUucG9kcnQudjEuRXhlY1JlcXVlc3QaFi5wb2RydC52MS5TdHJlYW1PdXRwdXQoATABEj0KBkF0dGFjaBIXLnBvZHJ0LnYxLkF0dGFjaFJlcXVlc3QaFi5wb2RydC52MS5TdHJlYW1PdXRwdXQoATABEk0KDExpc3RDcm9uSm9icxIdLnBvZHJ0LnYxLkxpc3RDcm9uSm9ic1JlcXVlc3QaHi5wb2RydC52MS5MaXN0Q3JvbkpvYnNSZXNwb25zZRJQCg1EZWxldGVDcm9uSm9iEh4ucG9kcnQudjEuRGVsZXRlQ3JvbkpvYlJlcXVlc3QaHy5wb2RydC52MS5EZWxldGVDcm9uSm9iUmVzcG9uc2USSgoLTGlzdFZvbHVtZXMSHC5wb2RydC52MS5MaXN0Vm9sdW1lc1JlcXVlc3QaHS5wb2RydC52MS5MaXN0Vm9sdW1lc1Jlc3BvbnNlEk0KDFJlbW92ZVZvbHVtZRIdLnBvZHJ0LnYxLlJlbW92ZVZvbHVtZVJlcXVlc3QaHi5wb2RydC52MS5SZW1vdmVWb2x1bWVSZXNwb25zZRJDCglEZWJ1Z0R1bXASGi5wb2RydC52MS5EZWJ1Z0R1bXBSZXF1ZXN0GhgucG9kcnQudjEuRGVidWdEdW1wUGllY2UwARI9CgdFeHBsYWluEhgucG9kcnQudjEuRXhwbGFpblJlcXVlc3QaFi5wb2RydC52MS5FeHBsYWluUGllY2UwARJLCgtQb3J0Rm9yd2FyZBIcLnBvZHJ0LnYxLlBvcnRGb3J3YXJkUmVxdWVzdBoaLnBvZHJ0LnYxLlBvcnRGb3J3YXJkUmVwbHkoATABEj4KB01hcFBvZHMSGC5wb2RydC52MS5NYXBQb2RzUmVxdWVzdBoZLnBvZHJ0LnYxLk1hcFBvZHNSZXNwb25zZRJECglMaXN0UHVsbHMSGi5wb2RydC52MS5MaXN0UHVsbHNSZXF1ZXN0GhsucG9kcnQudjEuTGlzdFB1bGxzUmVzcG9uc2USQAoIQ29weUZyb20SGS5wb2RydC52MS5Db3B5RnJvbVJlcXVlc3QaFy5wb2RydC52MS5Db3B5RnJvbVJlcGx5MAESPQoGQ29weVRvEhcucG9kcnQudjEuQ29weVRvUmVxdWVzdBoYLnBvZHJ0LnYxLkNvcHlUb1Jlc3BvbnNlKAFiBnByb3RvMw");
 
 /**
  * @generated from message podrt.v1.RunPodRequest
@@ -1480,6 +1480,177 @@ export const NamespaceSchema: GenMessage<Namespace> = /*@__PURE__*/
   messageDesc(file_podrt_v1_podrt, 48);
 
 /**
+ * @generated from message podrt.v1.CopyFromRequest
+ */
+export type CopyFromRequest = Message<"podrt.v1.CopyFromRequest"> & {
+  /**
+   * A whole id or a unique prefix.
+   *
+   * @generated from field: string container_id = 1;
+   */
+  containerId: string;
+
+  /**
+   * From the container's root. `/.` at its end leaves the directory's own name out of the archive.
+   *
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * A symbolic link at the end of the path is followed.
+   *
+   * @generated from field: bool follow_link = 3;
+   */
+  followLink: boolean;
+};
+
+/**
+ * Describes the message podrt.v1.CopyFromRequest.
+ * Use `create(CopyFromRequestSchema)` to create a new message.
+ */
+export const CopyFromRequestSchema: GenMessage<CopyFromRequest> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 49);
+
+/**
+ * @generated from message podrt.v1.CopyFromReply
+ */
+export type CopyFromReply = Message<"podrt.v1.CopyFromReply"> & {
+  /**
+   * @generated from oneof podrt.v1.CopyFromReply.message
+   */
+  message: {
+    /**
+     * @generated from field: bytes archive = 1;
+     */
+    value: Uint8Array;
+    case: "archive";
+  } | {
+    /**
+     * @generated from field: podrt.v1.CopySummary done = 2;
+     */
+    value: CopySummary;
+    case: "done";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message podrt.v1.CopyFromReply.
+ * Use `create(CopyFromReplySchema)` to create a new message.
+ */
+export const CopyFromReplySchema: GenMessage<CopyFromReply> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 50);
+
+/**
+ * @generated from message podrt.v1.CopySummary
+ */
+export type CopySummary = Message<"podrt.v1.CopySummary"> & {
+  /**
+   * @generated from field: uint64 files = 1;
+   */
+  files: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 2;
+   */
+  bytes: bigint;
+
+  /**
+   * Files that were not copied: sockets, devices on their way in, what vanished meanwhile, what the kernel makes up.
+   *
+   * @generated from field: uint64 left_out = 3;
+   */
+  leftOut: bigint;
+};
+
+/**
+ * Describes the message podrt.v1.CopySummary.
+ * Use `create(CopySummarySchema)` to create a new message.
+ */
+export const CopySummarySchema: GenMessage<CopySummary> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 51);
+
+/**
+ * @generated from message podrt.v1.CopyToStart
+ */
+export type CopyToStart = Message<"podrt.v1.CopyToStart"> & {
+  /**
+   * A whole id or a unique prefix.
+   *
+   * @generated from field: string container_id = 1;
+   */
+  containerId: string;
+
+  /**
+   * From the container's root: a directory that is copied into, or the name of the copy.
+   *
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * What the archive calls its top, `.` for the content of a directory. Empty for an archive with any names, which
+   * wants a directory.
+   *
+   * @generated from field: string top_name = 3;
+   */
+  topName: string;
+};
+
+/**
+ * Describes the message podrt.v1.CopyToStart.
+ * Use `create(CopyToStartSchema)` to create a new message.
+ */
+export const CopyToStartSchema: GenMessage<CopyToStart> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 52);
+
+/**
+ * @generated from message podrt.v1.CopyToRequest
+ */
+export type CopyToRequest = Message<"podrt.v1.CopyToRequest"> & {
+  /**
+   * @generated from oneof podrt.v1.CopyToRequest.message
+   */
+  message: {
+    /**
+     * @generated from field: podrt.v1.CopyToStart start = 1;
+     */
+    value: CopyToStart;
+    case: "start";
+  } | {
+    /**
+     * @generated from field: bytes archive = 2;
+     */
+    value: Uint8Array;
+    case: "archive";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message podrt.v1.CopyToRequest.
+ * Use `create(CopyToRequestSchema)` to create a new message.
+ */
+export const CopyToRequestSchema: GenMessage<CopyToRequest> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 53);
+
+/**
+ * @generated from message podrt.v1.CopyToResponse
+ */
+export type CopyToResponse = Message<"podrt.v1.CopyToResponse"> & {
+  /**
+   * @generated from field: podrt.v1.CopySummary done = 1;
+   */
+  done?: CopySummary | undefined;
+};
+
+/**
+ * Describes the message podrt.v1.CopyToResponse.
+ * Use `create(CopyToResponseSchema)` to create a new message.
+ */
+export const CopyToResponseSchema: GenMessage<CopyToResponse> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 54);
+
+/**
  * @generated from service podrt.v1.PodService
  */
 export const PodService: GenService<{
@@ -1655,6 +1826,27 @@ export const PodService: GenService<{
     methodKind: "unary";
     input: typeof ListPullsRequestSchema;
     output: typeof ListPullsResponseSchema;
+  },
+  /**
+   * A file of a container as the container sees it, or a directory with all that is below it, as a tar archive in
+   * pieces; the last reply is `done`. Of a container that has ended, as it left its root, without its mounts.
+   *
+   * @generated from rpc podrt.v1.PodService.CopyFrom
+   */
+  copyFrom: {
+    methodKind: "server_streaming";
+    input: typeof CopyFromRequestSchema;
+    output: typeof CopyFromReplySchema;
+  },
+  /**
+   * Makes files in a running container of the members of a tar archive. The first message is `start`.
+   *
+   * @generated from rpc podrt.v1.PodService.CopyTo
+   */
+  copyTo: {
+    methodKind: "client_streaming";
+    input: typeof CopyToRequestSchema;
+    output: typeof CopyToResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_podrt_v1_podrt, 0);
