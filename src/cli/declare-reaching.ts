@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Command } from "commander";
 import type { Declare } from "./program.ts";
 
-/** The commands that lead into a pod from outside: its ports, its files. */
+/** The commands that lead into a pod from outside: its ports, its files, its processes. */
 export function declareReaching(command: Declare): void {
   command(
     "port-forward <pod> <ports...>",
@@ -19,4 +20,18 @@ export function declareReaching(command: Declare): void {
       "after",
       "\nA directory goes with all that is in it, into the target where that is there, else as the target; DIR/. is its content. Owners (where root copies), modes, times, links and attributes are kept.",
     );
+}
+
+/** `debug`, which is also what commands about a whole node are below. */
+export function declareDebug(command: Declare): Command {
+  return command(
+    "debug [name] [command...]",
+    "run a container with tools in a pod, among the processes of one of its containers",
+    async () => (await import("./debug.ts")).debug,
+  )
+    .usage("[options] <pod | container> [-- command...]")
+    .option("--image <image>", "the image with the tools (PODRT_DEBUG_IMAGE); busybox unless told")
+    .option("-i, --stdin", "pass standard input on, as without a command")
+    .option("-t, --tty", "give it a terminal, as without a command on one")
+    .addHelpText("after", "\nThe files of a process that it sees are below /proc/PID/root.");
 }

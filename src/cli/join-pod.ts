@@ -143,6 +143,7 @@ async function configFor(
   namespaces.network = shared.network;
   namespaces.ipc = shared.ipc;
   namespaces.pid = shared.pid;
+  if (shared.users !== undefined) namespaces.usernsOptions = shared.users;
   if (options.target !== undefined) {
     const name = options.target.includes("/")
       ? options.target
@@ -155,11 +156,12 @@ async function configFor(
 
 async function sharedNamespaces(daemon: Daemon, podSandboxId: string) {
   const { status } = await daemon.runtime.podSandboxStatus({ podSandboxId }, promptly());
-  const { network, ipc, pid } = status?.linux?.namespaces?.options ?? {};
+  const { network, ipc, pid, usernsOptions } = status?.linux?.namespaces?.options ?? {};
   return {
     network: network ?? NamespaceMode.POD,
     ipc: ipc ?? NamespaceMode.POD,
     pid: pid ?? NamespaceMode.CONTAINER,
+    users: usernsOptions,
   };
 }
 

@@ -6,7 +6,7 @@ import { declareExplaining } from "./declare-explaining.ts";
 import { declareGetting } from "./declare-getting.ts";
 import { declareManual } from "./declare-manual.ts";
 import { declareMap } from "./declare-map.ts";
-import { declareReaching } from "./declare-reaching.ts";
+import { declareDebug, declareReaching } from "./declare-reaching.ts";
 import { declareSeeing } from "./declare-seeing.ts";
 import { ExitCode } from "./exit-code.ts";
 import { addInstanceOptions, daemonOf } from "./instance.ts";
@@ -42,6 +42,7 @@ const FINISH_BY_THEMSELVES: ReadonlySet<string> = new Set([
   "import",
   "port-forward",
   "cp",
+  "debug",
   "dashboard",
 ]);
 
@@ -146,7 +147,7 @@ function buildProgram(
   declareRegistryCommands(declare, program);
   declareVolumeCommands(declare, program);
   declareGetting(command, outputOption);
-  const debug = program.command("debug").description("look into a node that misbehaves");
+  const debug = declareDebug(command);
   declare(
     debug,
     "dump",
@@ -158,7 +159,7 @@ function buildProgram(
       .default(10),
   );
   const setup = program.command("setup").description("make other programs use this runtime");
-  for (const group of [debug, setup]) addInstanceOptions(group);
+  addInstanceOptions(setup);
   declare(
     setup,
     "crictl",

@@ -22,6 +22,7 @@ import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { keptPod, runningPod } from "./harness/manifests.ts";
 import { exited, runContainer, runSandbox, shellIn } from "./harness/pods.ts";
+import { hasTmux, openTmux } from "./harness/tmux.ts";
 import { runMapped, runMappedSandbox } from "./harness/user-namespace.ts";
 
 const fixture = useDaemon({ config: "[pods]\nrestart_backoff_ms = 20\nrestart_backoff_max_ms = 50\n" });
@@ -225,6 +226,10 @@ test("cp keeps the container's own owners where its user namespace maps them", a
   expect([statSync(file).uid, statSync(file).gid]).toEqual([5, 6]);
   expect((await podrt("cp", file, `${id}:/tmp/again`)).stderr).toBe("");
   expect(await shellIn(daemon, id, "stat -c %u:%g /tmp/again; id -u")).toBe("5:6\n0");
+  const tools = await podrt("debug", id, "--", "cat", "/proc/self/uid_map");
+  expect({ ...tools, stdout: tools.stdout.trim().split(/\s+/) }).toMatchObject({
+    stdout: ["0", "1000", "100000"],
+  });
   await daemon.api.stopPodSandbox({ podSandboxId: sandbox });
   await exited(daemon, id);
   const ended = join(directory, "mapped-ended");
@@ -317,3 +322,45 @@ test("a large copy costs the daemon no memory, and one that is broken off leaves
 function memoryOf(pid: number): number {
   return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024;
 }
+
+test("debug sees the processes and files of a container in its network, and goes", async () => {
+  await startWeb();
+  const script =
+    "cat /proc/1/comm; wc -c < /proc/1/root/etc/nginx/nginx.conf; wget -qO- http://127.0.0.1/ | head -c 5; exit 3";
+  const seen = await podrt("debug", "web/nginx", "--", "sh", "-c", script);
+  expect(seen).toMatchObject({ code: 3 });
+  expect(seen.stdout).toMatch(/^nginx\n[1-9]\d*\n<!DOC|^nginx\n[1-9]\d*\n<html/);
+  const pod = await podrt("debug", "web", "--", "hostname");
+  expect(pod).toMatchObject({ code: 0, stdout: "web\n" });
+  expect(pod.stderr).toMatch(/name it: web\/(shell, web\/nginx|nginx, web\/shell)\n$/);
+  expect((await podrt("debug", "none")).stderr).toContain("there is no container none");
+  expect(Object.keys(JSON.parse((await podrt("debug", "dump")).stdout) as object).length).toBeGreaterThan(3);
+  const { containers } = await fixture.daemon.api.listContainers({});
+  expect(
+    containers.map(({ metadata }) => metadata?.name).filter((name) => name?.startsWith("busybox")),
+  ).toEqual([]);
+});
+
+test.skipIf(!hasTmux)("debug is a shell on a terminal", async () => {
+  await startWeb();
+  await using screen = await openTmux();
+  await screen.type(`${binary} debug --root ${fixture.daemon.root} web/shell; echo ended $?`);
+  await screen.until("the prompt of the tools", (rows) => rows.some((row) => row === "/ #"));
+  await screen.type("echo $((6*7)); ls /proc/1/root/data; tty");
+  const rows = await screen.until("what was typed and its answer", (shown) => shown.includes("/dev/pts/0"));
+  expect(rows).toContain("42");
+  await screen.type("exit 4");
+  await screen.until("the exit code", (shown) => shown.some((row) => row.endsWith("ended 4")));
+});
+
+test.skipIf(!hasTmux)("port-forward says on a terminal what it listens on, and Ctrl-C ends it", async () => {
+  await startWeb();
+  await using screen = await openTmux();
+  await screen.type(`${binary} port-forward --root ${fixture.daemon.root} web :80; echo ended $?`);
+  await screen.until("how to end it", (rows) => rows.includes("Ctrl-C ends it."));
+  const [line] = (await screen.rows()).filter((row) => row.includes(" to port 80 of web"));
+  const port = /127\.0\.0\.1:(\d+)/.exec(line ?? "")?.[1];
+  expect((await fetch(`http://127.0.0.1:${port}/`)).ok).toBe(true);
+  await screen.key("C-c");
+  await screen.until("its end", (rows) => rows.some((row) => row.endsWith("ended 0")));
+});

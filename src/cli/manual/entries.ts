@@ -253,7 +253,14 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
       "podrt setup crictl --path crictl.yaml": "write the file elsewhere",
     },
   },
-  debug: { group: "The machine:", examples: {} },
+  debug: {
+    group: "Containers:",
+    examples: {
+      "podrt debug web": "a shell beside what a pod runs, in its network",
+      "podrt debug web/nginx -- cat /proc/1/root/etc/hosts": "one command among the processes of a container",
+      "podrt debug --image nicolaka/netshoot web": "with the tools of another image",
+    },
+  },
   "debug dump": { examples: { "podrt debug dump >dump.json": "what one needs at night, in one file" } },
   version: {
     group: "This program:",
