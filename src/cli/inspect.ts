@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type DescMessage, type MessageShape, toJson } from "@bufbuild/protobuf";
-import { NotFoundError } from "../errors.ts";
 import { PodSchema } from "../gen/podrt/v1/podrt_pb.ts";
 import { ContainerStatusSchema, ImageSchema, PodSandboxStatusSchema } from "../gen/runtime/v1/api_pb.ts";
 import { type Daemon, openDaemon, promptly } from "./client.ts";
-import { findContainer, findPod, takeInventory } from "./inventory.ts";
+import { imageNames } from "./image-names.ts";
+import { containerNames, findContainer, findPod, podNames, takeInventory } from "./inventory.ts";
+import { noSuch } from "./no-such.ts";
 import { printDocument } from "./output/print.ts";
 import type { Context } from "./program.ts";
 
@@ -22,7 +23,11 @@ export async function inspect({ io, socketPath, output }: Context, name: string)
     };
   } else if (container !== undefined) found = await containerDetails(daemon, container.id);
   else found = await imageDetails(daemon, name);
-  if (found === undefined) throw new NotFoundError(`there is no pod, container or image ${name}`);
+  if (found === undefined) {
+    const { images } = await daemon.images.listImages({}, promptly());
+    const names = [...podNames(inventory), ...containerNames(inventory), ...images.flatMap(imageNames)];
+    throw noSuch("pod, container or image", name, names, "`podrt ps -a` and `podrt images` list them");
+  }
   await printDocument({ io, output }, found);
   return 0;
 }

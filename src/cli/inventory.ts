@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { InvalidArgumentError, NotFoundError } from "../errors.ts";
+import { FailedPreconditionError, InvalidArgumentError, type NotFoundError } from "../errors.ts";
 import type { Pod } from "../gen/podrt/v1/podrt_pb.ts";
 import {
   type Container,
@@ -9,6 +9,7 @@ import {
 } from "../gen/runtime/v1/api_pb.ts";
 import { type Daemon, promptly } from "./client.ts";
 import { shortId } from "./human.ts";
+import { noSuch } from "./no-such.ts";
 
 /** A pod as a person sees it: kept by podrt, or a sandbox that a kubelet or crictl made. */
 export interface PodEntry {
@@ -94,8 +95,30 @@ export function findPod(inventory: Inventory, text: string): PodEntry | undefine
 
 export function requirePod(inventory: Inventory, text: string): PodEntry {
   const pod = findPod(inventory, text);
-  if (pod === undefined) throw new NotFoundError(`there is no pod ${text}; \`podrt pods\` lists them`);
+  if (pod === undefined) throw noSuch("pod", text, podNames(inventory), "`podrt pods` lists them");
   return pod;
+}
+
+/** The names by which pods are meant. */
+export function podNames({ pods }: Inventory): string[] {
+  return pods.flatMap((pod) => [pod.name, `${pod.namespace}/${pod.name}`]);
+}
+
+/** The names by which containers are meant. */
+export function containerNames({ pods }: Inventory): string[] {
+  return pods.flatMap((pod) =>
+    pod.containers.flatMap((container) => [
+      containerName(container),
+      `${pod.name}/${containerName(container)}`,
+      `${pod.namespace}/${pod.name}/${containerName(container)}`,
+    ]),
+  );
+}
+
+/** That neither a pod nor a container goes by this name. */
+export function noPodOrContainer(inventory: Inventory, text: string): NotFoundError {
+  const names = [...podNames(inventory), ...containerNames(inventory)];
+  return noSuch("pod or container", text, names, "`podrt ps -a` lists them");
 }
 
 /**
@@ -120,10 +143,25 @@ export function findContainer(inventory: Inventory, text: string): Container | u
   return onlyOne(byId, text, ({ id }) => shortId(id));
 }
 
+/** As `findContainer`; a pod stands for its container where it has but one, or but one that runs. */
 export function requireContainer(inventory: Inventory, text: string): Container {
-  const container = findContainer(inventory, text);
+  const container = findContainer(inventory, text) ?? containerOfPod(inventory, text);
   if (container !== undefined) return container;
-  throw new NotFoundError(`there is no container ${text}; \`podrt ps -a\` lists them`);
+  throw noSuch("container", text, containerNames(inventory), "`podrt ps -a` lists them");
+}
+
+function containerOfPod(inventory: Inventory, text: string): Container | undefined {
+  const pod = findPod(inventory, text);
+  if (pod === undefined) return undefined;
+  const title = podTitle(pod);
+  if (pod.containers.length === 0) {
+    throw new FailedPreconditionError(`pod ${title} has no container yet; ask \`podrt why ${title}\``);
+  }
+  const running = pod.containers.filter(isRunning);
+  const names = new Set((running.length > 0 ? running : pod.containers).map(containerName));
+  if (names.size === 1) return pod.containers.find((one) => names.has(containerName(one)));
+  const titles = [...names].map((name) => `${title}/${name}`).join(", ");
+  throw new InvalidArgumentError("", `pod ${title} has several containers; say which: ${titles}`);
 }
 
 export function isRunning(container: Container): boolean {

@@ -15,6 +15,7 @@ import {
   type Inventory,
   isReadySandbox,
   isRunning,
+  noPodOrContainer,
   type PodEntry,
   podTitle,
   requireContainer,
@@ -96,7 +97,7 @@ function podNamed(inventory: Inventory, name: string): PodEntry {
   const container = findContainer(inventory, name);
   const owner = inventory.pods.find(({ containers }) => containers.some(({ id }) => id === container?.id));
   if (owner !== undefined) return owner;
-  throw new UsageError(`there is no pod or container ${name} to join; \`podrt ps\` lists them`);
+  throw noPodOrContainer(inventory, name);
 }
 
 /** As the container of a pod from a manifest would be, with the files and namespaces of the pod that it joins. */

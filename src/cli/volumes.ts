@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Volume } from "../gen/podrt/v1/podrt_pb.ts";
-import { openDaemon, promptly } from "./client.ts";
+import { type Daemon, isNotFound, openDaemon, promptly } from "./client.ts";
 import { age, timestamp } from "./human.ts";
 import { podTitle } from "./inventory.ts";
+import { noSuch } from "./no-such.ts";
 import { type Listing, printRows } from "./output/print.ts";
 import type { Context } from "./program.ts";
 
@@ -34,8 +35,18 @@ export async function removeVolumes({ io, socketPath }: Context, names: readonly
     const slash = text.indexOf("/");
     const namespace = slash < 0 ? "default" : text.slice(0, slash);
     const name = text.slice(slash + 1);
-    await daemon.pods.removeVolume({ namespace, name });
+    await removeOne(daemon, { namespace, name });
     await io.out(`${podTitle({ namespace, name })}\n`);
   }
   return 0;
+}
+
+async function removeOne(daemon: Daemon, volume: { readonly namespace: string; readonly name: string }) {
+  try {
+    await daemon.pods.removeVolume(volume);
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    const { volumes: all } = await daemon.pods.listVolumes({}, promptly());
+    throw noSuch("volume", podTitle(volume), all.map(podTitle), "`podrt volume ls` lists them");
+  }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Daemon, openDaemon, promptly } from "../client.ts";
 import { shortId } from "../human.ts";
+import { imageNames } from "../image-names.ts";
 import { containerName, isReadySandbox, isRunning, podTitle, takeInventory } from "../inventory.ts";
 import type { Candidate } from "./complete.ts";
 import type { Kind } from "./placeholders.ts";
@@ -49,11 +50,11 @@ const LISTS: Readonly<Partial<Record<Kind, (daemon: Daemon, prefix: string) => P
     });
   },
   image: async (daemon, prefix) =>
-    (await daemon.images.listImages({}, promptly())).images.flatMap(({ id, repoTags }) => {
-      const [first = "image"] = repoTags;
+    (await daemon.images.listImages({}, promptly())).images.flatMap((image) => {
+      const [first = "image"] = image.repoTags;
       return [
-        ...repoTags.flatMap(namesOfTag).map((value) => ({ value, text: "image" })),
-        ...idsOf(id, prefix, first),
+        ...imageNames(image).map((value) => ({ value, text: "image" })),
+        ...idsOf(image.id.replace("sha256:", ""), prefix, first),
       ];
     }),
   volume: async (daemon) =>
@@ -62,12 +63,6 @@ const LISTS: Readonly<Partial<Record<Kind, (daemon: Daemon, prefix: string) => P
       text: volume.pods.length === 0 ? "volume, not used" : `volume of ${volume.pods.join(", ")}`,
     })),
 };
-
-/** As it is stored and as one types it: docker.io is where names without a registry are looked for. */
-function namesOfTag(tag: string): string[] {
-  const short = tag.replace(/^docker\.io\/(library\/)?/, "").replace(/:latest$/, "");
-  return short === tag ? [tag] : [short, tag];
-}
 
 function idsOf(id: string | undefined, prefix: string, text: string): Candidate[] {
   return id !== undefined && /^[0-9a-f]{2,}$/.test(prefix) ? [{ value: shortId(id), text }] : [];

@@ -16,8 +16,9 @@ export const TOPICS: readonly Topic[] = [
     title: "Names",
     text: [
       "A pod is meant by its name, by `NAMESPACE/NAME`, or by the beginning of its sandbox's id; a container by `POD/CONTAINER`, " +
-        "by its name where only one pod has such a one, or by the beginning of its id. Where that could be several, the command " +
-        "does nothing and lists them.",
+        "by its name where only one pod has such a one, by the name of a pod that has no other, or by the beginning of its id; " +
+        "an image by its name as one would pull it, or by the beginning of its id.",
+      "Where that could be several, the command does nothing and lists them. Where there is none, it names what was probably meant.",
     ],
   },
   {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
-import { FailedPreconditionError, NotFoundError } from "../../errors.ts";
+import { FailedPreconditionError } from "../../errors.ts";
 import {
   type Container,
   type PodSandboxConfig,
@@ -11,6 +11,7 @@ import {
   containerName,
   findContainer,
   findPod,
+  noPodOrContainer,
   type PodEntry,
   podTitle,
   takeInventory,
@@ -28,9 +29,7 @@ export async function policy({ io, socketPath, output }: Context, name: string):
   const container = whole === undefined ? findContainer(inventory, name) : undefined;
   const pod =
     whole ?? inventory.pods.find(({ containers }) => containers.some(({ id }) => id === container?.id));
-  if (pod === undefined) {
-    throw new NotFoundError(`there is no pod or container ${name}; \`podrt ps -a\` lists them`);
-  }
+  if (pod === undefined) throw noPodOrContainer(inventory, name);
   const wanted = container === undefined ? newest(pod) : [container];
   if (wanted.length === 0)
     throw new FailedPreconditionError(`pod ${name} has no container yet; ask podrt why ${name}`);

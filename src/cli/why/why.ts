@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { NotFoundError } from "../../errors.ts";
 import type { Container as KeptContainer } from "../../gen/podrt/v1/podrt_pb.ts";
 import type { Container, ContainerStatus } from "../../gen/runtime/v1/api_pb.ts";
 import { fileTail } from "../../lib/file-tail.ts";
@@ -10,6 +9,7 @@ import {
   findContainer,
   findPod,
   type Inventory,
+  noPodOrContainer,
   type PodEntry,
   podTitle,
   takeInventory,
@@ -49,9 +49,7 @@ async function storiesOf(daemon: Daemon, inventory: Inventory, name: string): Pr
     kept?.pod ?? inventory.pods.find(({ containers }) => containers.some((c) => c.id === container?.id));
   const wanted = kept?.container.name ?? (container === undefined ? undefined : containerName(container));
   if (owner === undefined || wanted === undefined) {
-    throw new NotFoundError(
-      `there is no pod or container ${name}; \`podrt pods\` and \`podrt ps -a\` list them`,
-    );
+    throw noPodOrContainer(inventory, name);
   }
   return [await storyOfContainer(daemon, owner, wanted, await sandboxInfo(daemon, owner), container)];
 }
