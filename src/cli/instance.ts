@@ -12,6 +12,15 @@ export function addInstanceOptions(command: Command): void {
     new Option("--socket <path>", "use the daemon at this socket (PODRT_SOCKET)"),
   ])
     command.addOption(option.helpGroup(COMMON_OPTIONS));
+  addColorOption(command);
+}
+
+export function addColorOption(command: Command): Command {
+  const option = new Option(
+    "--color <when>",
+    "colours in what is shown; auto: on terminals, unless NO_COLOR is set",
+  );
+  return command.addOption(option.choices(["auto", "always", "never"]).helpGroup(COMMON_OPTIONS));
 }
 
 /** Which daemon a command speaks to. */

@@ -16,6 +16,8 @@ export interface Screen {
   size(): { readonly width: number; readonly height: number } | undefined;
 }
 
+export type ColorChoice = "auto" | "always" | "never";
+
 /** What a command reads and writes: the process's own streams, or a test's. */
 export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -26,6 +28,8 @@ export interface Io {
   readonly isTerminal: boolean;
   /** Undefined when standard error is no terminal. */
   readonly screen: Screen | undefined;
+  /** What `--color` says of colours; undefined where it was left out. */
+  readonly color?: ColorChoice;
   readonly stdin: AsyncIterable<Uint8Array>;
   /** Undefined when standard input is none. */
   readonly terminal: Terminal | undefined;
@@ -61,6 +65,28 @@ export function processIo(): Io {
     interrupted: interrupt.signal,
     insisted: insistence.signal,
   };
+}
+
+/** The same streams with another choice of colours. */
+export function withColor(io: Io, color: ColorChoice): Io {
+  // Copying its properties would touch standard input.
+  return Object.create(io, { color: { value: color, enumerable: true } }) as Io;
+}
+
+/**
+ * Whether standard output gets colours: as `--color` says, then NO_COLOR (no-color.org), then CLICOLOR_FORCE and CLICOLOR
+ * (bixense.com/clicolors), and else where it is a terminal that knows them.
+ */
+export function hasColors({
+  color = "auto",
+  env,
+  isTerminal,
+}: Pick<Io, "color" | "env" | "isTerminal">): boolean {
+  const isSet = (name: string) => (env[name] ?? "") !== "";
+  if (color !== "auto") return color === "always";
+  if (isSet("NO_COLOR")) return false;
+  if (isSet("CLICOLOR_FORCE") && env["CLICOLOR_FORCE"] !== "0") return true;
+  return isTerminal && env["CLICOLOR"] !== "0" && env["TERM"] !== "dumb";
 }
 
 function processTerminal(): Terminal {

@@ -73,6 +73,40 @@ describe("lists", () => {
     const plain = await runCommand(daemon.socketPath, ["pods"], { terminal, env: { NO_COLOR: "1" } });
     expect(plain.out).not.toContain("\u001b");
   });
+
+  test.each([
+    [{}, [], false],
+    [{ CLICOLOR_FORCE: "1" }, [], true],
+    [{ CLICOLOR_FORCE: "0" }, [], false],
+    [{ CLICOLOR_FORCE: "1", NO_COLOR: "1" }, [], false],
+    [{ NO_COLOR: "1" }, ["--color", "always"], true],
+    [{ CLICOLOR_FORCE: "1" }, ["--color=never"], false],
+    [{ CLICOLOR_FORCE: "1" }, ["--color=auto"], true],
+  ])("colours elsewhere: %p %p", async (env, options, expected) => {
+    await using daemon = await startFakeDaemon({ runtime: statuses });
+    populate(daemon);
+    for (const argv of [
+      ["pods", ...options],
+      [...options, "pods"],
+    ]) {
+      const { out, err } = await runCommand(daemon.socketPath, argv, { env });
+      expect({ err, colored: out.includes("\u001b") }).toEqual({ err: "", colored: expected });
+    }
+  });
+
+  test.each([
+    [{ TERM: "xterm" }, true],
+    [{ TERM: "dumb" }, false],
+    [{ CLICOLOR: "0" }, false],
+    [{ NO_COLOR: "" }, true],
+  ])("colours on a terminal: %p", async (env, expected) => {
+    await using daemon = await startFakeDaemon({ runtime: statuses });
+    populate(daemon);
+    const terminal = { size: () => undefined, onResize: () => () => {}, setRaw: () => {} };
+    expect((await runCommand(daemon.socketPath, ["pods"], { terminal, env })).out.includes("\u001b")).toBe(
+      expected,
+    );
+  });
 });
 
 describe("names", () => {

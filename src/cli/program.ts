@@ -9,8 +9,8 @@ import { declareMap } from "./declare-map.ts";
 import { declareDebug, declareReaching } from "./declare-reaching.ts";
 import { declareSeeing } from "./declare-seeing.ts";
 import { ExitCode } from "./exit-code.ts";
-import { addInstanceOptions, daemonOf } from "./instance.ts";
-import { type Io, processIo, ReaderGoneError } from "./io.ts";
+import { addColorOption, addInstanceOptions, daemonOf } from "./instance.ts";
+import { type ColorChoice, type Io, processIo, ReaderGoneError, withColor } from "./io.ts";
 import { addManual, HELP_LAYOUT, HELP_OPTION } from "./manual/help.ts";
 import { documentOption, listOption, type Output } from "./output/format.ts";
 import { addPermissionOptions } from "./permission-flags.ts";
@@ -125,9 +125,15 @@ function buildProgram(
     addOptions(declared);
     declared.action(async (...values: unknown[]) => {
       const self = values.pop() as Command;
-      const options = self.optsWithGlobals() as { root?: string; socket?: string; output?: Output };
-      await execute(self.name(), async (io) => {
-        const { root, output = "table" } = options;
+      const options = self.optsWithGlobals() as {
+        readonly root?: string;
+        readonly socket?: string;
+        readonly output?: Output;
+        readonly color?: ColorChoice;
+      };
+      await execute(self.name(), async (plain) => {
+        const { root, output = "table", color } = options;
+        const io = color === undefined ? plain : withColor(plain, color);
         const context: Context = { io, root, ...daemonOf(options, io.env), output, program };
         const run = (await load()) as (context: Context, ...values: unknown[]) => Promise<number>;
         return await run(context, ...values);
@@ -314,7 +320,9 @@ function declareRegistryCommands(declare: DeclareBelow, program: Command): void 
     async () => (await import("./registry-check.ts")).registryCheck,
     // No daemon is asked, only its configuration read.
     (declared) =>
-      declared.option("--root <dir>", "use the configuration of the instance below this directory"),
+      addColorOption(
+        declared.option("--root <dir>", "use the configuration of the instance below this directory"),
+      ),
   )
     .option("--config <file>", "the configuration that the daemon was started with (/etc/podrt/config.toml)")
     .addOption(outputOption());

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { hasColors, type Io } from "./io.ts";
 
 const GAP = "   ";
 
@@ -29,12 +30,9 @@ export type Painter = (text: string, color: keyof typeof CODES) => string;
 /** Colours that tell sources of lines apart; red is for what is amiss. */
 export const sourceColors = ["cyan", "magenta", "green", "yellow", "blue"] as const;
 
-/** Colours when the reader is a terminal and NO_COLOR (no-color.org) is not set. */
-export function painter(io: {
-  readonly isTerminal: boolean;
-  readonly env: Readonly<Record<string, string | undefined>>;
-}): Painter {
-  if (!io.isTerminal || (io.env["NO_COLOR"] ?? "") !== "") return (text) => text;
+/** Colours where `hasColors` says so. */
+export function painter(io: Pick<Io, "color" | "env" | "isTerminal">): Painter {
+  if (!hasColors(io)) return (text) => text;
   return (text, color) => `\u001b[${CODES[color]}m${text}\u001b[39m`;
 }
 

@@ -39,7 +39,11 @@ export const TOPICS: readonly Topic[] = [
     text: [],
     items: [
       ["PODRT_SOCKET", "the daemon's socket, where neither `--socket` nor `--root` names one"],
-      ["NO_COLOR", "no colours, whatever it says; https://no-color.org"],
+      ["NO_COLOR", "no colours unless `--color` asks for them; https://no-color.org"],
+      ["CLICOLOR_FORCE", "colours also where standard output is no terminal; https://bixense.com/clicolors"],
+      ["CLICOLOR", "no colours where it is 0"],
+      ["TERM", "no colours where it is dumb"],
+      ["SOURCE_DATE_EPOCH", "the date of the pages that `podrt man` writes, in seconds since 1970"],
     ],
   },
   {
