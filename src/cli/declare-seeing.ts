@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError, Option } from "commander";
+import { listOption } from "./output/format.ts";
 import type { Declare } from "./program.ts";
 import { durationMs, since } from "./since.ts";
 
@@ -24,7 +25,7 @@ export function declareSeeing(command: Declare, outputOption: () => Option): voi
     .usage("[options] [pod | container...]")
     .option("-w, --watch", "again and again, until Ctrl-C")
     .addOption(intervalOption("how long between two looks, with --watch"))
-    .addOption(outputOption());
+    .addOption(listOption());
   command(
     "top",
     "show what pods and containers use on the whole terminal, until q; piped, once",

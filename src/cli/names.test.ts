@@ -30,6 +30,8 @@ describe("a name that is not there", () => {
     [["exec", "ap1", "ls"], "there is no container ap1; did you mean app1?"],
     [["attach", "demo/ap1"], "there is no container demo/ap1; did you mean demo/app1?"],
     [["exec", "none", "ls"], "there is no container none; `podrt ps -a` lists them"],
+    [["logs", "dmeo"], "there is no pod or container dmeo; did you mean demo?"],
+    [["wait", "demo/ap1"], "there is no pod or container demo/ap1; did you mean demo/app1?"],
     [["why", "dmeo"], "there is no pod or container dmeo; did you mean demo?"],
     [["policy", "etdc"], "there is no pod or container etdc; did you mean etcd?"],
     [["run", "--pod", "demp", "nginx"], "there is no pod or container demp; did you mean demo?"],

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { FailedPreconditionError, NotFoundError } from "../../errors.ts";
+import { FailedPreconditionError } from "../../errors.ts";
 import type { Container } from "../../gen/runtime/v1/api_pb.ts";
 import { sleep } from "../../lib/deadline.ts";
 import { type Daemon, openDaemon, promptly } from "../client.ts";
@@ -10,6 +10,7 @@ import {
   findPod,
   hasEnded,
   type Inventory,
+  noPodOrContainer,
   type PodEntry,
   podTitle,
   takeInventory,
@@ -72,7 +73,7 @@ function chooseTarget(
   if (pod !== undefined) return { pod };
   const container = findContainer(inventory, name);
   if (container === undefined) {
-    throw new NotFoundError(`there is no container or pod ${name}; \`podrt ps -a\` lists them`);
+    throw noPodOrContainer(inventory, name);
   }
   return { container: isPrevious ? previousOf(inventory, container) : container };
 }

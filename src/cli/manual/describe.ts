@@ -75,11 +75,12 @@ function headingOf({ helpGroupHeading }: Option): string {
   return helpGroupHeading ?? "Options:";
 }
 
-function describeOption({ flags, description, argChoices, defaultValue }: Option): OptionDescription {
+function describeOption(option: Option): OptionDescription {
+  const { flags, description, argChoices, defaultValue, defaultValueDescription } = option;
   return {
     flags,
     text: description,
     choices: argChoices ?? [],
-    fallback: defaultValue === undefined ? undefined : String(defaultValue),
+    fallback: defaultValue === undefined ? undefined : (defaultValueDescription ?? String(defaultValue)),
   };
 }

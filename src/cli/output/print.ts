@@ -43,7 +43,8 @@ export async function printRows<R>(
   await io.out(await rowsText(io, output, rows, listing));
 }
 
-async function rowsText<R>(
+/** Rows as `-o` says. */
+export async function rowsText<R>(
   io: Io,
   output: Output,
   rows: readonly R[],

@@ -5,8 +5,8 @@ import { openDaemon } from "../client.ts";
 import { ridingOutAbsence } from "../daemon-absence.ts";
 import { memorySize, percent, shown, size } from "../human.ts";
 import { findPod, type Inventory, requireContainer, takeInventory } from "../inventory.ts";
+import { type Listing, rowsText } from "../output/print.ts";
 import type { Context } from "../program.ts";
-import { formatTable } from "../table.ts";
 import { type Sample, takeSample } from "./sample.ts";
 import { memoryPercent, type Usage, usageOf } from "./usage.ts";
 
@@ -40,13 +40,18 @@ export async function stats(
         `${idle} does not run, so there is nothing to measure; \`podrt why ${idle}\` says why`,
       );
     }
-    const isRedrawn = watch === true && io.isTerminal && output !== "json";
-    const text = output === "json" ? `${json(usages, watch === true)}\n` : table(usages);
+    const isTable = output === "table" || output === "wide";
+    const isRedrawn = watch === true && io.isTerminal && isTable;
+    // What comes again and again is on a line each time.
+    const isLine = watch === true && output === "json";
+    const text = isLine
+      ? `${JSON.stringify(usages.map(LISTING.object))}\n`
+      : await rowsText(io, output, usages, LISTING);
     await io.out(`${isRedrawn ? CLEAR : ""}${text}`);
     if (!watch) return 0;
     before = now;
     await sleep(interval, io.interrupted);
-    if (!isRedrawn && output !== "json") await io.out("\n");
+    if (!isRedrawn && isTable) await io.out("\n");
   }
 }
 
@@ -77,9 +82,24 @@ function idOf(inventory: Inventory, name: string): string {
   return pod === undefined ? requireContainer(inventory, name).id : (pod.sandbox?.id ?? "");
 }
 
-/** On one line where there are to be several. */
-function json(usages: readonly Usage[], isLine: boolean): string {
-  const objects = usages.map(({ isMeasured: _, container, ...usage }) => ({
+function rounded(value: number | undefined): number | undefined {
+  return value === undefined ? undefined : Math.round(value * 100) / 100;
+}
+
+const LISTING: Listing<Usage> = {
+  columns: [
+    { heading: "NAME", cell: nameOf },
+    { heading: "CPU %", cell: ({ cpuPercent }) => percent(cpuPercent) },
+    { heading: "MEMORY", cell: ({ memoryBytes }) => shown(memoryBytes, memorySize) },
+    { heading: "LIMIT", cell: ({ memoryLimitBytes }) => shown(memoryLimitBytes, memorySize) },
+    { heading: "MEM %", cell: (usage) => percent(memoryPercent(usage)) },
+    { heading: "PIDS", cell: ({ processes }) => shown(processes, String) },
+    { heading: "NET IN / OUT", cell: ({ received, sent }) => pair(received, sent) },
+    { heading: "BLOCK READ / WRITTEN", cell: ({ read, written }) => pair(read, written) },
+    { heading: "RESTARTS", cell: ({ restarts }) => String(restarts) },
+    { heading: "ID", cell: ({ id }) => id, wide: true },
+  ],
+  object: ({ isMeasured: _, container, ...usage }) => ({
     ...usage,
     container: container ?? null,
     cpuPercent: rounded(usage.cpuPercent),
@@ -88,39 +108,12 @@ function json(usages: readonly Usage[], isLine: boolean): string {
     sentRate: rounded(usage.sentRate),
     readRate: rounded(usage.readRate),
     writtenRate: rounded(usage.writtenRate),
-  }));
-  return isLine ? JSON.stringify(objects) : JSON.stringify(objects, null, 2);
-}
+  }),
+  name: nameOf,
+};
 
-function rounded(value: number | undefined): number | undefined {
-  return value === undefined ? undefined : Math.round(value * 100) / 100;
-}
-
-const HEADINGS = [
-  "NAME",
-  "CPU %",
-  "MEMORY",
-  "LIMIT",
-  "MEM %",
-  "PIDS",
-  "NET IN / OUT",
-  "BLOCK READ / WRITTEN",
-  "RESTARTS",
-];
-
-function table(usages: readonly Usage[]): string {
-  const rows = usages.map((usage) => [
-    usage.container === undefined ? usage.pod : `${usage.pod}/${usage.container}`,
-    percent(usage.cpuPercent),
-    shown(usage.memoryBytes, memorySize),
-    shown(usage.memoryLimitBytes, memorySize),
-    percent(memoryPercent(usage)),
-    shown(usage.processes, String),
-    pair(usage.received, usage.sent),
-    pair(usage.read, usage.written),
-    String(usage.restarts),
-  ]);
-  return formatTable(HEADINGS, rows);
+function nameOf({ pod, container }: Usage): string {
+  return container === undefined ? pod : `${pod}/${container}`;
 }
 
 function pair(a: number | undefined, b: number | undefined): string {

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { NotFoundError } from "../../errors.ts";
 import type { Container } from "../../gen/runtime/v1/api_pb.ts";
 import { sleep } from "../../lib/deadline.ts";
 import { type Daemon, isNotFound, openDaemon, promptly } from "../client.ts";
@@ -12,6 +11,7 @@ import {
   findPod,
   hasEnded,
   type Inventory,
+  noPodOrContainer,
   type PodEntry,
   takeInventory,
 } from "../inventory.ts";
@@ -87,9 +87,7 @@ function chooseTarget(inventory: Inventory, name: string): Target {
     container === undefined
       ? inventory.pods.find((other) => plannedNames(other).includes(name))
       : inventory.pods.find(({ containers }) => containers.some(({ id }) => id === container.id));
-  if (owner === undefined) {
-    throw new NotFoundError(`there is no container or pod ${name}; \`podrt ps -a\` lists them`);
-  }
+  if (owner === undefined) throw noPodOrContainer(inventory, name);
   const wanted = container === undefined ? name.slice(name.lastIndexOf("/") + 1) : containerName(container);
   return containerTarget(owner, wanted, container);
 }
