@@ -341,6 +341,7 @@ test("debug sees the processes and files of a container in its network, and goes
   ).toEqual([]);
 });
 
+// Needs tmux, to be a person at a terminal.
 test.skipIf(!hasTmux)("debug is a shell on a terminal", async () => {
   await startWeb();
   await using screen = await openTmux();
@@ -353,6 +354,7 @@ test.skipIf(!hasTmux)("debug is a shell on a terminal", async () => {
   await screen.until("the exit code", (shown) => shown.some((row) => row.endsWith("ended 4")));
 });
 
+// Needs tmux, to be a person at a terminal.
 test.skipIf(!hasTmux)("port-forward says on a terminal what it listens on, and Ctrl-C ends it", async () => {
   await startWeb();
   await using screen = await openTmux();
