@@ -28,7 +28,10 @@ export function openDaemon(socketPath: string): Daemon {
     interceptors: [
       (next) => async (request) => {
         try {
-          return await next(request);
+          const response = await next(request);
+          return response.stream
+            ? { ...response, message: translated(response.message, socketPath) }
+            : response;
         } catch (error) {
           throw translate(error, socketPath);
         }
@@ -63,6 +66,14 @@ export function isAbsent(error: unknown): boolean {
   return ConnectError.from(error).cause instanceof UnavailableError;
 }
 
+async function* translated<T>(messages: AsyncIterable<T>, socketPath: string): AsyncGenerator<T> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw translate(error, socketPath);
+  }
+}
+
 function translate(error: unknown, socketPath: string): unknown {
   if (error instanceof PodrtError) return error;
   const { cause } = ConnectError.from(error);
@@ -73,8 +84,12 @@ function translate(error: unknown, socketPath: string): unknown {
   if (code === "EACCES" || code === "EPERM") {
     return new UnavailableError(`no permission to use ${socketPath}; run this as root`);
   }
-  if (code === "ECONNRESET" || code === "EPIPE") {
-    return new UnavailableError(`the daemon at ${socketPath} went away`);
+  // How HTTP/2 tells of a connection that ended; what the daemon ends has a status.
+  const isCutOff = ConnectError.from(error).rawMessage.startsWith("http/2 stream closed with error code");
+  if (code === "ECONNRESET" || code === "EPIPE" || isCutOff) {
+    return new UnavailableError(
+      `the daemon at ${socketPath} went away; see why in its log, and start it again with \`podrt serve\``,
+    );
   }
   return error;
 }

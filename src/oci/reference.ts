@@ -49,7 +49,7 @@ export function parseReference(text: string, field = "image"): Reference {
   if (badComponent !== undefined) {
     return fail(
       /[A-Z]/.test(badComponent)
-        ? "has capital letters in the repository name"
+        ? "has capital letters in the repository name; write it in lower case"
         : `has a malformed repository name${path === "" ? "" : ` (${quoted(badComponent, NAME_LIMIT_CHARACTERS)})`}`,
     );
   }

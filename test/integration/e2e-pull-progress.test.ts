@@ -102,7 +102,7 @@ test("a pull that is interrupted with Ctrl-C is gone on with, and says so in a p
   expect(stderr).toMatch(/: layer \w{13}: downloaded, 8\.\d+MB, [\d.]+MB of it by an earlier pull\n/);
 });
 
-// Needs tmux, to be a person at a terminal.
+// A terminal is what tmux gives.
 test.skipIf(!hasTmux)(
   "on a terminal layers are drawn with bytes, rate and time left, and go in the end",
   async () => {
@@ -132,7 +132,7 @@ test.skipIf(!hasTmux)(
   },
 );
 
-// Needs tmux, to be a person at a terminal.
+// A terminal is what tmux gives.
 test.skipIf(!hasTmux)("run shows how the images of a manifest's pods are pulled", async () => {
   const { daemon } = fixture;
   chunkWaitMs = 40;

@@ -2,6 +2,7 @@
 import { allContainers, isSidecar } from "../container-order.ts";
 import type { ContainerSpec } from "./container-fields.ts";
 import type { PodManifest } from "./fields.ts";
+import { nearMiss } from "./near-miss.ts";
 import type { SecurityContextSpec } from "./security-fields.ts";
 import { checkUserNamespace } from "./user-namespace-checks.ts";
 import { checkEnvironment } from "./value-checks.ts";
@@ -86,7 +87,12 @@ const CONTAINER_CHECKS: readonly ContainerCheck[] = [
     mounts.forEach((mount, index) => {
       const mountPath = `${path}.volumeMounts[${index}]`;
       if (!volumes.has(mount.name)) {
-        report(`${mountPath}.name`, `there is no volume ${JSON.stringify(mount.name)} in spec.volumes`);
+        const meant = nearMiss(mount.name, volumes);
+        const hint = meant === undefined ? "add it there" : `did you mean ${meant}?`;
+        report(
+          `${mountPath}.name`,
+          `there is no volume ${JSON.stringify(mount.name)} in spec.volumes; ${hint}`,
+        );
       }
       if (mount.subPath !== undefined && mount.subPathExpr !== undefined) {
         report(`${mountPath}.subPathExpr`, "cannot be combined with subPath");
@@ -194,7 +200,10 @@ function checkPortName(
   report: Report,
 ): void {
   if (typeof port !== "string" || container.ports?.some(({ name }) => name === port)) return;
-  report(path, `the container has no port of the name ${JSON.stringify(port)}`);
+  const names = (container.ports ?? []).flatMap(({ name }) => (name === undefined ? [] : [name]));
+  const meant = nearMiss(port, names);
+  const hint = meant === undefined ? "give its number, or name it in ports" : `did you mean ${meant}?`;
+  report(path, `the container has no port of the name ${JSON.stringify(port)}; ${hint}`);
 }
 
 function checkProfiles(
@@ -238,7 +247,7 @@ function eachContainer(pod: PodManifest, visit: (container: ContainerSpec, path:
 function reportRepeated(values: readonly string[], path: (index: number) => string, report: Report): void {
   const seen = new Set<string>();
   values.forEach((value, index) => {
-    if (seen.has(value)) report(path(index), `${JSON.stringify(value)} is given twice`);
+    if (seen.has(value)) report(path(index), `${JSON.stringify(value)} is given twice; choose another`);
     seen.add(value);
   });
 }

@@ -31,7 +31,7 @@ const ResourceRequirements = record({ limits: ResourceList, requests: ResourceLi
 
 const containerShape = {
   name: required(string(names.dnsLabel)),
-  image: required(imageReference),
+  image: required(imageReference, "name an image, as in nginx:latest"),
   imagePullPolicy: oneOf("Always", "IfNotPresent", "Never"),
   command: words,
   args: words,

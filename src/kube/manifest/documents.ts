@@ -2,6 +2,7 @@
 import { type Document, type LineCounter, parseAllDocuments } from "yaml";
 import { messageOf } from "../../errors.ts";
 import type { Problems } from "./problems.ts";
+import { yamlWords } from "./yaml-words.ts";
 
 const MAX_BYTES = 1024 * 1024;
 const MAX_DOCUMENTS = 100;
@@ -31,10 +32,9 @@ export function parseDocuments(
     return [];
   }
   for (const document of documents) {
-    for (const { pos, message } of [...document.errors, ...document.warnings]) {
-      const isTooDeep = message.startsWith("Maximum call stack");
-      problems.add(pos[0], "", isTooDeep ? "is nested too deeply" : message.split("\n")[0]!);
-    }
+    // What follows the first mistake of a document mostly follows from it.
+    const [first] = [...document.errors, ...document.warnings].sort((a, b) => a.pos[0] - b.pos[0]);
+    if (first !== undefined) problems.add(first.pos[0], "", yamlWords(first, text));
   }
   return problems.count() > 0 ? [] : documents;
 }

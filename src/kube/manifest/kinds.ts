@@ -108,6 +108,13 @@ function kindOf(root: Node, reader: ManifestReader): string | undefined {
     reader.problem(root, "", `expected a Pod, got ${describe(root)}`);
     return undefined;
   }
+  if (!root.has("kind") && !root.has("apiVersion")) {
+    const hint = root.has("services")
+      ? "it looks like a Compose file, which podrt does not read"
+      : "begin it with `apiVersion: v1` and `kind: Pod`";
+    reader.problem(root, "", `is no manifest of Kubernetes, having neither kind nor apiVersion; ${hint}`);
+    return undefined;
+  }
   const kind = root.get("kind", true) as Node | undefined;
   // What is no word is told of by the reader of a Pod.
   if (!isScalar(kind) || typeof kind.value !== "string") return "Pod";

@@ -4,19 +4,36 @@ import { CAPABILITIES } from "../../linux/capability.ts";
 import { nearMiss } from "./near-miss.ts";
 import { type Check, pattern } from "./scalars.ts";
 
+/** Adds what was probably meant, where `mend` and the ends alone lead to what is right. */
+function suggesting(check: Check, mend: (text: string) => string): Check {
+  return (text) => {
+    const wrong = check(text);
+    const meant = mend(text).replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, "");
+    return wrong === undefined || meant === "" || check(meant) !== undefined
+      ? wrong
+      : `${wrong}; did you mean ${meant}?`;
+  };
+}
+
 /** The forms of names that Kubernetes asks for (k8s.io/apimachinery, util/validation). */
 const LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 
-export const dnsLabel: Check = pattern(
-  new RegExp(`^${LABEL}$`),
-  "lower-case letters, digits and '-', beginning and ending with a letter or digit",
-  63,
+export const dnsLabel: Check = suggesting(
+  pattern(
+    new RegExp(`^${LABEL}$`),
+    "lower-case letters, digits and '-', beginning and ending with a letter or digit",
+    63,
+  ),
+  (text) => text.toLowerCase().replace(/[^a-z0-9-]+/g, "-"),
 );
 
-export const dnsSubdomain: Check = pattern(
-  new RegExp(`^${LABEL}(\\.${LABEL})*$`),
-  "lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit",
-  253,
+export const dnsSubdomain: Check = suggesting(
+  pattern(
+    new RegExp(`^${LABEL}(\\.${LABEL})*$`),
+    "lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit",
+    253,
+  ),
+  (text) => text.toLowerCase().replace(/[^a-z0-9.-]+/g, "-"),
 );
 
 /** `generateName` ends in a dash more often than not; five characters are added to it. */
@@ -37,10 +54,13 @@ export const portName: Check = pattern(
 
 export const environmentName: Check = pattern(/^[ -<>-~]+$/, "printable ASCII without '='", 4096);
 
-export const labelValue: Check = pattern(
-  /^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/,
-  "letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
-  63,
+export const labelValue: Check = suggesting(
+  pattern(
+    /^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/,
+    "letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
+    63,
+  ),
+  (text) => text.replace(/[^-A-Za-z0-9_.]+/g, "-"),
 );
 
 /** `name` or `dns.prefix/name`, the key of a label or annotation. */

@@ -2,7 +2,7 @@
 
 /**
  * The candidate that `word` was probably meant to be, or undefined when none is close: equal but for
- * case, or within one edit for each three characters, at most three.
+ * case, or within one edit for each three characters, at most three; or the one that begins with it.
  */
 export function nearMiss(word: string, candidates: Iterable<string>): string | undefined {
   if (word.length > 64) return undefined;
@@ -14,7 +14,9 @@ export function nearMiss(word: string, candidates: Iterable<string>): string | u
     const distance = editDistance(lower, candidate.toLowerCase());
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
-  return best;
+  if (best !== undefined || word.length < 3) return best;
+  const longer = [...candidates].filter((candidate) => candidate.toLowerCase().startsWith(lower));
+  return longer.length === 1 ? longer[0] : undefined;
 }
 
 /** Insertions, deletions, replacements and swaps of neighbours that turn `from` into `to`. */

@@ -134,7 +134,7 @@ describe("a mistake is told with file, line, column, field and a suggestion", ()
     [
       "a name that an init container has too",
       "  initContainers: [{name: a, image: c}]\n",
-      `pod.yaml:6:12: spec.containers[0].name: "a" is given twice`,
+      `pod.yaml:6:12: spec.containers[0].name: "a" is given twice; choose another`,
     ],
     [
       "a lifecycle of an init container that must end",
@@ -149,11 +149,65 @@ describe("a mistake is told with file, line, column, field and a suggestion", ()
     [
       "a name given twice",
       "  - {name: a, image: c}\n",
-      `pod.yaml:7:12: spec.containers[1].name: "a" is given twice`,
+      `pod.yaml:7:12: spec.containers[1].name: "a" is given twice; choose another`,
     ],
   ];
   test.each(cases)("%s", (_name, lines, message) => {
     expect(refusal(withSpec(lines))).toBe(message);
+  });
+
+  /** A whole text, since what is wrong with these is how it is laid out. */
+  const layouts: [name: string, text: string, messages: string[]][] = [
+    [
+      "a tab",
+      "kind: Pod\nspec:\n\tcontainers:\n\t- name: a\n",
+      ["pod.yaml:3:1: a tab indents this line; YAML takes spaces only"],
+    ],
+    [
+      "a line that is indented too deep",
+      "kind: Pod\nmetadata:\n  name: a\n   labels: {}\n",
+      ["pod.yaml:3:9: the next line is indented deeper than it can be; align it with its neighbours"],
+    ],
+    [
+      "a colon in a value",
+      "kind: Pod\nimage: nginx: latest\n",
+      [
+        "pod.yaml:2:8: a second ': ' stands in this line; put the value in quotes, or each field on a line of its own",
+      ],
+    ],
+    ["a quote", 'kind: "Pod\nmetadata: {}\n', ["pod.yaml:3:1: a quote is opened and never closed; close it"]],
+    [
+      "a field that stands too far out",
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\ncontainers:\n- {name: a, image: b}\n",
+      [
+        "pod.yaml:4:1: spec: is required, and has no value; what belongs to it is indented below it",
+        "pod.yaml:5:1: containers: there is no such field here; it belongs below spec: indent it",
+      ],
+    ],
+    [
+      "a field of a container beside its list",
+      withSpec("  command: [a]\n"),
+      [
+        "pod.yaml:7:3: spec.command: there is no such field here; it belongs into an entry of containers: indent it",
+      ],
+    ],
+    [
+      "a field that stands too far in",
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - name: a\n    image: b\n    volumes: []\n",
+      [
+        "pod.yaml:8:5: spec.containers[0].volumes: there is no such field here; it belongs beside containers: indent it less",
+      ],
+    ],
+    [
+      "another program's file",
+      "services:\n  web: {image: nginx}\n",
+      [
+        "pod.yaml:1:1: is no manifest of Kubernetes, having neither kind nor apiVersion; it looks like a Compose file, which podrt does not read",
+      ],
+    ],
+  ];
+  test.each(layouts)("%s", (_name, text, messages) => {
+    expect(refusal(text).split("\n")).toEqual(messages);
   });
 
   const containerCases: [name: string, text: string, message: string][] = [
@@ -188,10 +242,17 @@ describe("a mistake is told with file, line, column, field and a suggestion", ()
       "ports: [{containerPort: 70000}]",
       "expected a whole number from 1 to 65535, got the number 70000",
     ],
+    ["a port in quotes", "ports: [{containerPort: '80'}]", 'got "80"; write 80 without quotes'],
+    ["a command in one piece", "command: sleep 3600", 'got "sleep 3600"; write ["sleep", "3600"]'],
+    [
+      "a mapping where a list is due",
+      "env: {A: b}",
+      "env: expected a list, got a mapping; begin each entry with '- '",
+    ],
     [
       "a bad quantity",
       "resources: {limits: {memory: 1GB}}",
-      'resources.limits.memory: expected a quantity as in 128Mi, got "1GB"',
+      'resources.limits.memory: expected a quantity as in 128Mi, got "1GB"; did you mean 1G?',
     ],
     [
       "a request above its limit",

@@ -70,7 +70,13 @@ export function parseManifest(files: readonly ManifestFile[]): ParsedManifest {
     first.addWhole(`has pods that together take along more than ${most} of ConfigMaps and Secrets`);
   }
   if (pods.length === 0 && all.every((problems) => problems.count() === 0)) {
-    first.add(0, "", objects.size() === 0 ? "holds no pod" : "holds no pod that could use what it holds");
+    first.add(
+      0,
+      "",
+      objects.size() === 0
+        ? "holds no pod"
+        : "holds no pod that could use what it holds; name the file of the pod beside it",
+    );
   }
   throwProblems(all);
   const needs = new Map(pods.flatMap((pod) => pod.needs.map((need) => [need.permission, need] as const)));

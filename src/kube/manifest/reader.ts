@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Document, isAlias, isNode, type Node, visit } from "yaml";
 import type { Problems } from "./problems.ts";
-import type { Reader } from "./schema.ts";
+import type { Reader, Shape } from "./schema.ts";
 
 /** Aliases let a small text stand for a huge value: so many nodes are read of one document, no more. */
 const MAX_NODES = 100_000;
 
 /** Reads one YAML document: resolves aliases, knows where each field stands, bounds the work. */
 export class ManifestReader implements Reader {
+  readonly around: Shape[] = [];
   readonly #document: Document.Parsed;
   readonly #problems: Problems;
   readonly #offsets = new Map<string, number>();

@@ -44,6 +44,9 @@ export function integer(min: number, max: number): Schema<number> {
   return scalar(expected, (given, node) => {
     const value = /^0[0-7]+$/.test(node.source ?? "") ? Number.parseInt(node.source!, 8) : given;
     const isWhole = typeof value === "number" && Number.isSafeInteger(value);
+    if (typeof given === "string" && /^\d{1,15}$/.test(given)) {
+      return new Wrong(`expected ${expected}, got ${describe(node)}; write ${Number(given)} without quotes`);
+    }
     return typeof given === "number" && isWhole && value >= min && value <= max ? value : undefined;
   });
 }
@@ -88,8 +91,21 @@ export function only<const T extends string | boolean>(value: T): Schema<T> {
 export function quantity(expected: string, parse: (text: string) => number | undefined): Schema<number> {
   return scalar(expected, (value, node) => {
     if (typeof value !== "string" && typeof value !== "number") return undefined;
-    return parse(typeof value === "string" ? value : (node.source ?? String(value)));
+    const text = typeof value === "string" ? value : (node.source ?? String(value));
+    const parsed = parse(text);
+    const meant =
+      parsed === undefined ? meantUnit(text).find((other) => parse(other) !== undefined) : undefined;
+    if (meant === undefined) return parsed;
+    return new Wrong(`expected ${expected}, got ${describe(node)}; did you mean ${meant}?`);
   });
+}
+
+/** What somebody may mean who writes units as they are written elsewhere: `64MB`, `1 GiB`, `512mb`. */
+function meantUnit(text: string): string[] {
+  const [, number, unit, binary] = /^([\d.]+)\s*([kmgtpe])(i?)b?$/i.exec(text) ?? [];
+  if (number === undefined || unit === undefined) return [];
+  const prefix = unit.toUpperCase();
+  return binary === "" ? [`${number}${prefix === "K" ? "k" : prefix}`] : [`${number}${prefix}i`];
 }
 
 class Wrong {

@@ -22,6 +22,8 @@ export interface Reader {
   note(node: Node, path: string, message: string): void;
   /** Remembers where `path` stands, for checks that run on the finished value. */
   seen(node: Node, path: string): void;
+  /** The records around the one that is read, from the outermost on. */
+  readonly around: Shape[];
   /** The node an alias stands for; undefined, with a problem noted, when there is none. */
   resolve(node: Node, path: string): Node | undefined;
 }
@@ -30,6 +32,8 @@ export interface Reader {
 export interface RequiredField<T> {
   readonly kind: "required";
   readonly schema: Schema<T>;
+  /** What to do where it is missing. */
+  readonly hint?: string | undefined;
 }
 
 /** A field that Kubernetes has and podrt refuses by name. */
@@ -58,13 +62,17 @@ export type RecordOf<S extends Shape> = {
 };
 export type TypeOf<S> = S extends Schema<infer T> ? T : never;
 
+interface ListSchema<T> extends Schema<readonly T[]> {
+  readonly element: Schema<T>;
+}
+
 /** A record also carries its shape, so that the documentation can list its fields. */
 export interface RecordSchema<S extends Shape> extends Schema<RecordOf<S>> {
   readonly shape: S;
 }
 
-export function required<T>(schema: Schema<T>): RequiredField<T> {
-  return { kind: "required", schema };
+export function required<T>(schema: Schema<T>, hint?: string): RequiredField<T> {
+  return { kind: "required", schema, hint };
 }
 
 /** A field of Kubernetes that podrt does not honour. */
@@ -82,29 +90,39 @@ export function record<S extends Shape>(shape: S): RecordSchema<S> {
   const read = (node: Node, path: string, reader: Reader) => {
     const result: Record<string, unknown> = {};
     if (!isMap(node)) {
-      reader.problem(node, path, `expected a mapping, got ${describe(node)}`);
+      reader.problem(node, path, `expected a mapping${fieldOf(shape)}, got ${describe(node)}`);
       return result as RecordOf<S>;
     }
+    const empty = new Map<string, Node>();
     const present = new Set<string>();
     eachPair(node.items, path, reader, (key, keyNode, valueNode) => {
       const fieldPath = join(path, key);
       const field = Object.hasOwn(shape, key) ? shape[key] : undefined;
-      if (field === undefined) return reader.problem(keyNode, fieldPath, unknownField(key, shape));
+      if (field === undefined)
+        return reader.problem(keyNode, fieldPath, unknownField(key, shape, reader.around));
       if (field.kind === "unsupported") return reader.problem(keyNode, fieldPath, field.why);
       if (field.kind === "meaningless") {
         if (valueNode !== null && !isNull(valueNode)) reader.note(keyNode, fieldPath, field.why);
         return;
       }
       const value = valueNode === null ? undefined : reader.resolve(valueNode, fieldPath);
-      if (value === undefined || isNull(value)) return;
+      if (value === undefined || isNull(value)) return void empty.set(key, keyNode);
       present.add(key);
       reader.seen(value, fieldPath);
-      result[key] = (field.kind === "required" ? field.schema : field).read(value, fieldPath, reader);
+      reader.around.push(shape);
+      result[key] = schemaOf(field).read(value, fieldPath, reader);
+      reader.around.pop();
     });
     for (const [key, field] of Object.entries(shape)) {
-      if (field.kind === "required" && !present.has(key)) {
-        reader.problem(node, join(path, key), "is required");
-      }
+      if (field.kind !== "required" || present.has(key)) continue;
+      const at = empty.get(key);
+      if (at === undefined) reader.problem(node, join(path, key), `is required${requiredHint(field)}`);
+      else
+        reader.problem(
+          at,
+          join(path, key),
+          "is required, and has no value; what belongs to it is indented below it",
+        );
     }
     return result as RecordOf<S>;
   };
@@ -139,11 +157,11 @@ export function mapOf<T>(
 }
 
 /** A list of `element`s, between `min` and `max` of them. */
-export function list<T>(element: Schema<T>, max: number, min = 0): Schema<readonly T[]> {
+export function list<T>(element: Schema<T>, max: number, min = 0): ListSchema<T> {
   const read = (node: Node, path: string, reader: Reader) => {
     const result: T[] = [];
     if (!isSeq(node)) {
-      reader.problem(node, path, `expected a list, got ${describe(node)}`);
+      reader.problem(node, path, `expected a list, got ${describe(node)}${listHint(node)}`);
       return result;
     }
     if (node.items.length < min) reader.problem(node, path, `needs at least ${min} entry`);
@@ -157,7 +175,7 @@ export function list<T>(element: Schema<T>, max: number, min = 0): Schema<readon
     });
     return result;
   };
-  return { kind: "schema", expected: `a list, each ${element.expected}`, read };
+  return { kind: "schema", expected: `a list, each ${element.expected}`, element, read };
 }
 
 /** Calls `visit` once for each key, having refused keys that are no strings and keys given twice. */
@@ -182,10 +200,67 @@ function eachPair(
   }
 }
 
-function unknownField(key: string, shape: Shape): string {
+function unknownField(key: string, shape: Shape, around: readonly Shape[]): string {
   if (key === "<<") return "merge keys are not supported, write the fields out";
+  const [inner, ...others] = Object.keys(shape).filter(
+    (name) => shapeWithin(shape[name]!)?.[key] !== undefined,
+  );
+  // What several have is nothing to go by, but for what both kinds of containers have.
+  if (inner !== undefined && key !== "name" && (others.length === 0 || inner === "containers")) {
+    return `there is no such field here; it belongs ${isList(shape[inner]!) ? "into an entry of" : "below"} ${inner}: indent it`;
+  }
+  const outer = around.findLast((candidate) => Object.hasOwn(candidate, key) && key !== "name");
   const meant = nearMiss(key, Object.keys(shape));
+  if (outer !== undefined && meant === undefined) {
+    const [parent] = around
+      .slice(around.indexOf(outer) + 1)
+      .concat(shape)
+      .flatMap((below) => nameOf(below, outer));
+    return `there is no such field here; it belongs beside ${parent ?? "what is around"}: indent it less`;
+  }
   return meant === undefined ? "there is no such field" : `there is no such field; did you mean ${meant}?`;
+}
+
+function schemaOf(field: Schema<Any> | RequiredField<Any>): Schema<Any> {
+  return field.kind === "required" ? field.schema : field;
+}
+
+/** One that can only have one value is told with it. */
+function requiredHint({ schema, hint }: RequiredField<Any>): string {
+  if (hint !== undefined) return `; ${hint}`;
+  return /^[\w./]+$/.test(schema.expected) ? `; write ${schema.expected}` : "";
+}
+
+function isList(field: Field): boolean {
+  return (field.kind === "schema" || field.kind === "required") && "element" in schemaOf(field);
+}
+
+/** The fields of what a field holds, or of its entries. */
+function shapeWithin(field: Field): Shape | undefined {
+  if (field.kind !== "schema" && field.kind !== "required") return undefined;
+  const schema = schemaOf(field) as Partial<RecordSchema<Shape>> & Partial<ListSchema<Any>>;
+  const held = (schema.element ?? schema) as Partial<RecordSchema<Shape>>;
+  return held.shape;
+}
+
+/** By which field `outer` holds a record of this shape. */
+function nameOf(shape: Shape, outer: Shape): string[] {
+  return Object.keys(outer).filter((name) => shapeWithin(outer[name]!) === shape);
+}
+
+/** As in ` with name: …`, by the first field that must be there. */
+function fieldOf(shape: Shape): string {
+  const name = Object.keys(shape).find((key) => shape[key]?.kind === "required");
+  return name === undefined ? "" : ` as in \`${name}: ...\``;
+}
+
+function listHint(node: Node): string {
+  if (isMap(node)) return "; begin each entry with '- '";
+  if (!isScalar(node) || typeof node.value !== "string") return "";
+  const words = node.value.split(/\s+/).filter((word) => word !== "");
+  return words.length === 0 || words.length > 8
+    ? ""
+    : `; write ${JSON.stringify(words).replaceAll('","', '", "')}`;
 }
 
 function join(path: string, key: string): string {
