@@ -42,7 +42,7 @@ export async function openTmux(size = { width: 100, height: 30 }): Promise<TmuxS
           if (!probe(shown)) throw new Error(shown.join("\n"));
           return shown;
         },
-        60_000,
+        50_000,
         50,
       ),
     resize: async (width, height) => void (await tmux("resize-window", "-x", `${width}`, "-y", `${height}`)),
