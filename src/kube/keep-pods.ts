@@ -170,18 +170,15 @@ export function keepPods(deps: KeeperDeps): Keeper {
     for (const record of records) table.put(podKey(record.pod), record);
     for (const record of records) start(record);
   };
-  const apply = async (pod: Pod): Promise<Applied> => {
+  /** What is to become of a pod that is wanted so; one that cannot be changed into it is ended. */
+  const makeRoom = async (pod: Pod): Promise<Applied> => {
     const worker = workers.get(podKey(pod));
-    if (worker === undefined) {
-      run([pod]);
-      return { pod, outcome: "created" };
-    }
+    if (worker === undefined) return { pod, outcome: "created" };
     const record = worker.record();
     const { uid, hostIds } = record.pod;
     const wanted = { ...pod, uid, ...(hostIds === undefined ? {} : { hostIds }) };
     if (record.ending !== undefined || !isDeepStrictEqual(specPart(record.pod), specPart(wanted))) {
       await end(worker, undefined, true);
-      run([pod]);
       return { pod, outcome: "replaced" };
     }
     if (isDeepStrictEqual(plain(record.pod), plain(wanted))) return { pod: record.pod, outcome: "unchanged" };
@@ -189,10 +186,26 @@ export function keepPods(deps: KeeperDeps): Keeper {
     names.forget();
     return { pod: wanted, outcome: "updated" };
   };
+  /** Pods of one owner begin together, since those of a Job look at each other for whose turn it is. */
+  const apply = async (pods: readonly Pod[]): Promise<Applied[]> => {
+    const groups = Map.groupBy(pods, (pod) => `${pod.namespace}/${pod.owner ?? pod.uid}`);
+    const applied = new Map<Pod, Applied>();
+    const applyGroup = async (group: readonly Pod[]) => {
+      const results = await Promise.all(group.map(makeRoom));
+      run(
+        results
+          .filter(({ outcome }) => outcome !== "unchanged" && outcome !== "updated")
+          .map(({ pod }) => pod),
+      );
+      for (const [index, pod] of group.entries()) applied.set(pod, results[index]!);
+    };
+    await Promise.all([...groups.values()].map(applyGroup));
+    return pods.map((pod) => applied.get(pod)!);
+  };
 
   return {
     run,
-    apply: (pods) => Promise.all(pods.map(apply)),
+    apply,
     sync: table.sync,
     names,
     list: () =>
