@@ -3,6 +3,9 @@ import { expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { parseConfig } from "../src/config.ts";
+import { FIELDS } from "../src/kube/manifest/fields.ts";
+import type { Shape } from "../src/kube/manifest/schema.ts";
+import { WORKLOAD_FIELDS } from "../src/kube/manifest/workload-fields.ts";
 
 // What the pages for readers say about each other and about the source.
 
@@ -92,4 +95,16 @@ test("the phases of RunPodSandbox are those of its source, in their order", () =
     ([, phase]) => phase,
   );
   expect(shown).toEqual(entered);
+});
+
+test("each field of a manifest that the comparison says podrt has is one that it honours", () => {
+  const shapes = Object.values({ ...FIELDS, ...WORKLOAD_FIELDS }).map(({ shape }) => shape as Shape);
+  const isHonoured = (field: string) =>
+    shapes.some((shape) => ["schema", "required"].includes(shape[field]?.kind ?? ""));
+  const rows = [...textOf("docs/comparison.md").matchAll(/^\| (.*`.*) \| yes \| no \|$/gm)];
+  const fields = rows.flatMap(([, cell]) =>
+    [...cell!.matchAll(/`(?:\w+\.)*(\w+)`/g)].map(([, field]) => field!),
+  );
+  expect(fields.length).toBeGreaterThan(15);
+  expect(fields.filter((field) => !isHonoured(field))).toEqual([]);
 });
