@@ -27,7 +27,8 @@ build: $(BINARY) ## Build dist/podrt, one file that runs from any directory
 demo: $(BINARY) $(PACKAGES) crictl ## Run two pods from manifests and show what they are made of (root)
 	@$(BUN) scripts/demo.ts
 
-test: $(BINARY) $(PACKAGES) crictl ## Run every test; the end-to-end ones need root; VM_PART=cgroups
+test: $(BINARY) $(PACKAGES) crictl ## Run every test; the end-to-end ones need root; VM_PART=cgroups BROWSER=1
+	@$(if $(BROWSER),scripts/require.sh chromium:chromium)
 	@$(BUN) scripts/test.ts
 
 soak: $(BINARY) $(PACKAGES) ## Work a daemon that is killed and whose calls fail; SOAK_MINUTES=30 SOAK_SEED=N (root)

@@ -8,6 +8,7 @@ import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { demoPod, runDetached, runningPod } from "./harness/manifests.ts";
 import { runContainer, runSandbox } from "./harness/pods.ts";
+import { hasTmux, openTmux } from "./harness/tmux.ts";
 
 const fixture = useDaemon();
 const WAIT_MS = 60_000;
@@ -45,6 +46,18 @@ test("without a browser the page has it all, and only for who has the token", as
   expect(html).toContain('aria-label="Map of pod demo-pod"');
   expect(html).toMatch(/net namespace \d+: pause, app1 and app2, shared/);
   expect((await fetch(url.replace(/[^/]+\/$/, "x/"))).status).toBe(403);
+});
+
+// Needs tmux.
+test.skipIf(!hasTmux)("at a terminal it says what to do with the address, and Ctrl-C ends it", async () => {
+  await using screen = await openTmux();
+  await screen.type(`clear; ${binary} dashboard --root ${fixture.daemon.root}; echo ended $?`);
+  const rows = await screen.until("the address", (shown) => shown.some((row) => row.includes("Ctrl-C")));
+  const address = rows.find((row) => row.startsWith("http://127.0.0.1:"))!;
+  expect((await fetch(address)).status).toBe(200);
+  await screen.key("C-c");
+  await screen.until("the end", (shown) => shown.some((row) => row.endsWith("ended 0")));
+  await expect(fetch(address)).rejects.toThrow();
 });
 
 /** Whether letters stand out from what is behind them as WCAG 2.2 asks of small ones: 4.5 to 1. */

@@ -3,10 +3,12 @@ import { beforeAll, expect, test } from "bun:test";
 import { readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { NamespaceMode } from "../../src/gen/runtime/v1/api_pb.ts";
+import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { containerOf, demoPod, runDetached, runningPod, sharedNamespaceDemo } from "./harness/manifests.ts";
 import { containerPid, pausePid, runContainer, runSandbox, secured } from "./harness/pods.ts";
+import { hasTmux, openTmux } from "./harness/tmux.ts";
 
 const fixture = useDaemon();
 
@@ -117,6 +119,28 @@ test("it is drawn on a terminal of any kind and as a picture, and without names 
     `net namespace ${pods[0]!.processes[0]!.namespaces["net"]}: pause, app1 and app2, shared`,
   );
 });
+
+// Needs tmux.
+test.skipIf(!hasTmux)(
+  "on a terminal that is narrow the numbers go first, then the names are cut",
+  async () => {
+    const { daemon } = fixture;
+    await using screen = await openTmux({ width: 100, height: 30 });
+    const command = `clear; LC_ALL=C.UTF-8 ${binary} map demo-pod --root ${daemon.root}; echo ended $?`;
+    await screen.type(command);
+    const wide = await screen.until("the map", (rows) => rows.includes("ended 0"));
+    expect(wide.join("\n")).toMatch(/│ app2 +\d+ {2}● \d{5}/);
+    await screen.resize(66, 30);
+    await screen.type(command);
+    const narrow = await screen.until(
+      "it without numbers",
+      (rows) => rows.includes("ended 0") && rows.some((row) => /│ app2 +\d+ {2}● {4}● {4}●/.test(row)),
+    );
+    const box = narrow.filter((row) => /^[│┌└]/.test(row));
+    expect(new Set(box.map((row) => Bun.stringWidth(row))).size).toBe(1);
+    expect(box.length).toBeGreaterThan(8);
+  },
+);
 
 test("a container that ended has no namespaces, and one that was started again has others", async () => {
   const { daemon } = fixture;

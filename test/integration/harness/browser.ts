@@ -10,6 +10,9 @@ import { eventually } from "./eventually.ts";
 export const browserProgram =
   Bun.which("chromium") ?? Bun.which("chromium-browser") ?? Bun.which("google-chrome") ?? undefined;
 
+if (browserProgram === undefined)
+  console.log("skipped: the dashboard in a browser, because chromium is not installed");
+
 const START_TIMEOUT_MS = 60_000;
 const CALL_TIMEOUT_MS = 30_000;
 
