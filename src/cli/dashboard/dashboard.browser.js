@@ -8,9 +8,13 @@ const events = new EventSource("events");
 
 events.addEventListener("open", () => tell("live"));
 events.addEventListener("error", () => {
-  tell(
-    "the program that serves this page is away: start podrt dashboard again, at the address that it prints",
-  );
+  // Closed by an answer that is none: a browser does not try again by itself.
+  if (events.readyState === EventSource.CLOSED)
+    tell("refused: too many windows may show this page; close some and reload");
+  else
+    tell(
+      "the program that serves this page is away: start podrt dashboard again, at the address that it prints",
+    );
 });
 events.addEventListener("parts", ({ data }) => {
   for (const [id, text] of Object.entries(JSON.parse(data))) {

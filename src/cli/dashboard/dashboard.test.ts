@@ -265,6 +265,25 @@ describe("the server", () => {
     }
   }, 60_000);
 
+  test("ends connections that ask for nothing, and none that follows", async () => {
+    const feed = fakeFeed();
+    const server = await serveDashboard(feed, 0, 50);
+    const { port } = new URL(server.url);
+    try {
+      const parts = partsOf(server.url);
+      const first = parts.next();
+      while (feed.readers() === 0) await Bun.sleep(1);
+      const idle = connect(Number(port), "127.0.0.1");
+      idle.write("GET / HT");
+      await new Promise((resolve) => idle.resume().once("close", resolve));
+      feed.tell(partsWith("still here"));
+      expect((await first).value?.map).toBe("still here");
+      await parts.return(undefined);
+    } finally {
+      server.close();
+    }
+  });
+
   test("has a bound on readers and says so", async () => {
     const feed = fakeFeed();
     const server = await serveDashboard(feed, 0);

@@ -15,6 +15,8 @@ const ADDRESS = "127.0.0.1";
 const MAX_CONNECTIONS = 64;
 const MAX_READERS = 16;
 const MAX_HEADER_BYTES = 8192;
+/** Connections without a token, which anybody of the machine can make, are not kept. */
+const REQUEST_TIMEOUT_MS = 10_000;
 const TOKEN_BYTES = 24;
 /** What a proxy or a browser would take for a dead connection has a word in it before that. */
 const HEARTBEAT_MS = 15_000;
@@ -38,7 +40,11 @@ const HEADERS = {
 } as const;
 
 /** Serves the page on loopback at `port`, 0 for any that is free, below a token that nobody can guess. */
-export async function serveDashboard(feed: Feed, port: number): Promise<DashboardServer> {
+export async function serveDashboard(
+  feed: Feed,
+  port: number,
+  requestTimeoutMs = REQUEST_TIMEOUT_MS,
+): Promise<DashboardServer> {
   const token = randomBytes(TOKEN_BYTES).toString("base64url");
   const readers = new Set<ServerResponse>();
   const http = createHttpServer({ maxHeaderSize: MAX_HEADER_BYTES }, (request, response) => {
@@ -57,14 +63,21 @@ export async function serveDashboard(feed: Feed, port: number): Promise<Dashboar
       return say(response, 503, `${MAX_READERS} windows show the dashboard already; close some`);
     }
     readers.add(response);
+    clearTimeout(expiries.get(request.socket));
     follow(feed, response, () => readers.delete(response));
   };
   const sockets = new Set<Socket>();
+  const expiries = new WeakMap<Socket, ReturnType<typeof setTimeout>>();
   const server = createServer({ noDelay: true }, (socket) => {
     if (sockets.size >= MAX_CONNECTIONS) return socket.destroy();
     sockets.add(socket);
+    const expiry = setTimeout(() => socket.destroy(), requestTimeoutMs);
+    expiries.set(socket, expiry);
     socket.on("error", () => socket.destroy());
-    socket.once("close", () => sockets.delete(socket));
+    socket.once("close", () => {
+      clearTimeout(expiry);
+      sockets.delete(socket);
+    });
     http.emit("connection", socket);
   });
   await listen(server, port);
