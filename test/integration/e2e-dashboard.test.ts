@@ -139,7 +139,7 @@ describe.skipIf(browserProgram === undefined)("in a browser (skipped without chr
     await shows("#map figure:nth-of-type(2)", "pod second");
     await shows("#containers", "late");
     await shows("#events", "container second/late started");
-    await keep("light");
+    await keep("live");
     await daemon.api.stopContainer({ containerId: id, timeout: 0n });
     await shows("#events", "container second/late stopped: Error, exit code 137");
     await shows("#summary", "2 running containers");
