@@ -10,6 +10,8 @@ if (!hasTmux) console.log("skipped: what is shown on a terminal, because tmux is
 export interface TmuxScreen extends AsyncDisposable {
   /** Types a line, and Enter. */
   type(line: string): Promise<void>;
+  /** Types a text, without Enter. */
+  write(text: string): Promise<void>;
   /** Types one key as tmux names it, as in `C-c`. */
   key(name: string): Promise<void>;
   /** What is on the screen now, without the blanks at the ends. */
@@ -32,6 +34,7 @@ export async function openTmux(size = { width: 100, height: 30 }): Promise<TmuxS
       await tmux("send-keys", "-l", line);
       await tmux("send-keys", "Enter");
     },
+    write: async (text) => void (await tmux("send-keys", "-l", text)),
     key: async (name) => void (await tmux("send-keys", name)),
     rows,
     until: (what, probe) =>
