@@ -97,10 +97,6 @@ fmt: $(MODULES) ## Format the sources
 
 $(BINARY): $(MODULES) $(SOURCES) scripts/build-binary.sh
 	scripts/build-binary.sh $@
-$(BINARY): $(MODULES) $(SOURCES)
-	@mkdir -p $(@D)
-	$(BUN) build --compile --bytecode --format=esm src/main.ts src/image/unpack-worker.ts src/snapshot/tree-worker.ts \
-	  src/checkpoint/archive-worker.ts src/copy/copy-worker.ts --outfile $@
 
 # The dependencies pinned by package-lock.json. Without npm, a Bun that is already there reads the same file.
 $(MODULES): package.json package-lock.json

@@ -25,4 +25,5 @@ mkdir -p "$(dirname "$out")"
 node_modules/.bin/bun build --compile --bytecode --format=esm \
   --no-compile-autoload-dotenv --no-compile-autoload-bunfig \
   --define "PODRT_BUILD=$build" --define '__dirname="/podrt"' \
-  src/main.ts src/image/unpack-worker.ts src/snapshot/tree-worker.ts src/checkpoint/archive-worker.ts --outfile "$out"
+  src/main.ts src/image/unpack-worker.ts src/snapshot/tree-worker.ts src/checkpoint/archive-worker.ts \
+  src/copy/copy-worker.ts --outfile "$out"
