@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { painter } from "../table.ts";
+import type { Painter } from "../table.ts";
 import {
   groupsOf,
   lanesOf,
@@ -15,7 +15,7 @@ export interface TextOptions {
   readonly width: number | undefined;
   /** False where the locale promises ASCII only. */
   readonly isUnicode: boolean;
-  readonly paint: ReturnType<typeof painter>;
+  readonly paint: Painter;
 }
 
 interface Glyphs {
@@ -65,7 +65,8 @@ function legend({ dots }: Glyphs, { paint, width }: TextOptions): string {
 
 function podBox(map: NamespaceMap, pod: PodMap, glyphs: Glyphs, options: TextOptions): string {
   const room = options.width === undefined ? Number.POSITIVE_INFINITY : options.width - 4;
-  const body = [...picture(map, pod, room, glyphs, options), "", ...words(map, pod, room)];
+  const drawn = picture(map, pod, room, glyphs, options);
+  const body = [...drawn, ...(drawn.length === 0 ? [] : [""]), ...words(map, pod, room)];
   const [upperLeft, upperRight, lowerRight, lowerLeft, across, down] = glyphs.box;
   const title = ` ${headline(pod)} `;
   const width = Math.max(Bun.stringWidth(title) + 2, ...body.map((line) => Bun.stringWidth(line) + 2));
@@ -179,7 +180,7 @@ function dot(
   place: number,
   hasNumbers: boolean,
   glyphs: Glyphs,
-  paint: TextOptions["paint"],
+  paint: Painter,
 ): string {
   const group = reaching(lane, place);
   if (group === undefined) return "";
@@ -189,12 +190,7 @@ function dot(
 }
 
 /** What stands in a lane between the line of a process and the one above. */
-function joint(
-  lane: readonly NamespaceGroup[],
-  place: number,
-  glyphs: Glyphs,
-  paint: TextOptions["paint"],
-): string {
+function joint(lane: readonly NamespaceGroup[], place: number, glyphs: Glyphs, paint: Painter): string {
   const group = reaching(lane, place);
   if (group === undefined || group.members[0] === place) return "";
   return paint(glyphs.lines[group.owner], COLORS[group.owner]);

@@ -76,7 +76,13 @@ describe("in a terminal", () => {
   test("a pod of which nothing is left says so, and where there are no pods it says what makes some", async () => {
     const { pause: _, monitor: __, ...left } = demoPod;
     const gone = { ...left, ready: false, addresses: [], containers: [] };
-    expect((await mapOf([], {}, [gone])).out).toContain("No process of it is left");
+    expect((await mapOf([], {}, [gone])).out).toStartWith(
+      [
+        "+- pod demo  not ready ------------------------------------+",
+        "| No process of it is left, and so none of its namespaces. |",
+        "",
+      ].join("\n"),
+    );
     expect((await mapOf([], {}, [])).out).toBe("there are no pods; `podrt run` makes some\n");
   });
 });
