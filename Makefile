@@ -84,6 +84,7 @@ clean: ## Remove what was built, downloaded and generated for tests
 
 gen: $(MODULES) ## Generate src/gen and the generated pages of docs again from their sources
 	@scripts/require.sh as:binutils
+	@scripts/require.sh aarch64-linux-gnu-as:binutils-aarch64-linux-gnu || :
 	$(BUN) scripts/write-proto.ts
 	PATH="$(CURDIR)/node_modules/.bin:$$PATH" buf generate proto --template proto/buf.gen.yaml
 	$(BUN) scripts/assemble.ts

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
+import { version } from "../../package.json";
 import { PAUSE_ELF } from "../gen/machine-code.ts";
 import { PAUSE_AARCH64_ELF } from "../gen/machine-code-aarch64.ts";
 import { pauseArchive, pauseImage } from "./pause-image.ts";
@@ -65,7 +66,7 @@ test("it has a few kilobytes, and the same ones each time", () => {
   expect(pauseArchive(NAME)).toEqual(archive);
 });
 
-test("each program is a static ELF file of its machine", () => {
+test("each program is a static ELF file of its machine, and of this version", () => {
   const EM_X86_64 = 62;
   const EM_AARCH64 = 183;
   for (const [elf, machine] of [
@@ -76,6 +77,8 @@ test("each program is a static ELF file of its machine", () => {
     expect(view.getUint32(0)).toBe(0x7f454c46);
     expect(view.getUint16(18, true)).toBe(machine);
     expect(elf.length).toBeLessThanOrEqual(1024);
+    // Where the assembler is missing, the code of before a change of the version would stay.
+    expect(Buffer.from(elf).toString("latin1")).toContain(`podrt pause ${version}\n`);
   }
 });
 

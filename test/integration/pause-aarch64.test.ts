@@ -41,8 +41,12 @@ async function startOutside() {
   const reading = (async () => {
     for await (const chunk of child.stderr) said += Buffer.from(chunk).toString();
   })();
-  await eventually("pause warns", () => said === WARNING);
-  return { child, reading, said: () => said };
+  const kill = () => child.kill("SIGKILL");
+  await eventually("pause warns", () => said === WARNING).catch((error) => {
+    kill();
+    throw error;
+  });
+  return { child, reading, said: () => said, [Symbol.dispose]: kill };
 }
 
 /** pause as PID 1 of a PID namespace; its pid outside. */
@@ -68,7 +72,8 @@ test.skipIf(!canRun)(
   "not being PID 1 it warns once, lives through other signals, and ends with 0",
   async () => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
-      const { child, reading, said } = await startOutside();
+      using pause = await startOutside();
+      const { child, reading, said } = pause;
       for (const other of ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM"] as const) child.kill(other);
       // Of two signals that wait the kernel hands over the lower one first, and SIGHUP is lower than both.
       child.kill(signal);

@@ -11,10 +11,12 @@ import { homeOfContainers, storageConf } from "./podman.ts";
 const subnet = "10.126.32.0/20";
 
 /** CRI-O with runc, as `scripts/build-crio.sh` builds it; undefined where it could not be built. */
-export async function startCrio(options: PeerOptions): Promise<Peer | undefined> {
+export async function startCrio(
+  options: PeerOptions,
+  runc: string | null = Bun.which("runc"),
+): Promise<Peer | undefined> {
   const binDir = join(buildDir, "bin");
   const conmon = join(unpackedDir, "bin/conmon");
-  const runc = Bun.which("runc");
   if (runc === null || ![join(binDir, "crio"), conmon, pluginDir].every((path) => existsSync(path))) return;
   const dir = mkdtempSync(join(tmpdir(), "podrt-bench-crio-"));
   const socket = join(dir, "crio.sock");
@@ -48,10 +50,11 @@ interface Configuration {
   readonly binDir: string;
   readonly conmon: string;
   readonly runc: string;
+  readonly sandboxImage?: string;
 }
 
 /** Everything that it would keep or look for elsewhere on the machine is named. */
-function writeConfiguration({ dir, socket, binDir, conmon, runc }: Configuration): string {
+function writeConfiguration({ dir, socket, binDir, conmon, runc, sandboxImage }: Configuration): string {
   const text = (value: string) => JSON.stringify(value);
   const below = (path: string) => text(join(dir, path));
   const network = writeNetwork(dir, "crio", subnet);
@@ -90,7 +93,7 @@ runtime_root = ${below("runtime")}
 monitor_path = ${text(conmon)}
 monitor_cgroup = "pod"
 [crio.image]
-pause_image = "registry.k8s.io/pause:3.9"
+pause_image = ${text(sandboxImage ?? "registry.k8s.io/pause:3.9")}
 [crio.network]
 network_dir = ${text(network)}
 plugin_dirs = [${text(pluginDir)}]
