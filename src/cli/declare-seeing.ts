@@ -18,6 +18,19 @@ export function declareSeeing(command: Declare, outputOption: () => Option): voi
     .option("-p, --previous", "of the containers before the present ones, which were started again")
     .option("--timestamps", "show when each line was written");
   command(
+    "events [names...]",
+    "print what happens to pods, containers and images, and why, as it happens",
+    async () => (await import("./events/events.ts")).events,
+  )
+    .usage("[options] [pod | container | image...]")
+    .option(
+      "--since <when>",
+      "begin with what happened since then: 10m, 1h30m, or 2026-01-31T12:00:00Z",
+      since,
+    )
+    .option("--no-follow", "print what is remembered, and end")
+    .addOption(listOption());
+  command(
     "stats [names...]",
     "print what running pods and containers use: CPU, memory, processes, network, block devices",
     async () => (await import("./stats/stats.ts")).stats,

@@ -8,6 +8,7 @@ import { NO_PLUGINS } from "../container/plugins.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { openSecurityModules } from "../container/security/security-modules.ts";
 import { openEventFeed } from "../cri/event-feed.ts";
+import { openEventLog } from "../cri/podrt/event-log.ts";
 import { podrtRoutes } from "../cri/podrt/routes.ts";
 import { criRoutes } from "../cri/routes.ts";
 import { serveCri } from "../cri/server.ts";
@@ -70,6 +71,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   });
   const events = openEventFeed(runtime);
   const stopKeeping = events.keepForFirst();
+  const eventLog = openEventLog(runtime);
   await recover(runtime);
   await addBuiltInPause(runtime.images, runtime.content).catch((err) =>
     logger.warn({ err }, "the built-in pause is not listed as an image; pods have it all the same"),
@@ -84,6 +86,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     runtime,
     openPods(state.database, state.putAside),
     openCronJobs(state.database, state.putAside),
+    eventLog.note,
   );
   const server = await serveCri({
     socketPath: paths.socket,
@@ -91,7 +94,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     handlers: handlerNames(runtime),
     routes: (router) => {
       criRoutes(runtime, streaming, events)(router);
-      podrtRoutes(runtime, keeper, dump)(router);
+      podrtRoutes(runtime, keeper, eventLog, dump)(router);
     },
   });
   logger.info({ socket: paths.socket, pid: process.pid }, "podrt serves");

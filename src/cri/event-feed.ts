@@ -9,7 +9,7 @@ import {
   ContainerEventResponseSchema,
   ContainerEventType,
 } from "../gen/runtime/v1/api_pb.ts";
-import { type BoundedQueue, newBoundedQueue } from "../lib/bounded-queue.ts";
+import { type BoundedQueue, itemsUntil, newBoundedQueue } from "../lib/bounded-queue.ts";
 import { sandboxStatus } from "../sandbox/status.ts";
 import { eventsDropped } from "../telemetry/daemon-families.ts";
 
@@ -80,28 +80,10 @@ export function openEventFeed(runtime: Runtime): EventFeed {
       }
       const queue = kept ?? newQueue();
       kept = undefined;
-      const leave = () => {
-        signal.removeEventListener("abort", onAbort);
-        remove(queue);
-      };
-      const onAbort = () => {
-        queue.fail(signal.reason);
-        leave();
-      };
       add(queue);
-      signal.addEventListener("abort", onAbort, { once: true });
-      if (signal.aborted) onAbort();
-      return drain(queue, leave);
+      return itemsUntil(queue, signal, () => remove(queue));
     },
   };
-}
-
-async function* drain<T>(queue: BoundedQueue<T>, leave: () => void): AsyncGenerator<T> {
-  try {
-    yield* queue.items;
-  } finally {
-    leave();
-  }
 }
 
 const TYPES: Readonly<Record<LifecycleEvent["type"], ContainerEventType>> = {

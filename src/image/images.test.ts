@@ -186,6 +186,26 @@ test("an import's blobs become an image, under names in their normal form", asyn
   expect(record.blobs.every(instance.content.has)).toBe(true);
 });
 
+test("what becomes of images is told once, however many wait for it", async () => {
+  const changes: string[] = [];
+  const end = instance.images.onChange(({ type, name, reason }) => {
+    changes.push([type, name, reason].filter((word) => word !== undefined).join(" "));
+  });
+  const [record] = await Promise.all([pull("app:v1"), pull("app:v1")]);
+  await expect(pull("nobody:v1")).rejects.toThrow();
+  await instance.images.commit(appV1.manifestDigest, { repoTags: ["nginx"], repoDigests: [] });
+  await instance.images.remove(record.id);
+  await instance.images.remove(record.id);
+  end();
+  await pull("app:v1");
+  expect(changes).toEqual([
+    `pulled ${named("app:v1")}`,
+    `failed ${named("nobody:v1")} NotFound`,
+    "imported docker.io/library/nginx:latest",
+    `removed ${named("app:v1")}`,
+  ]);
+});
+
 test("an import that lacks a blob, or has a malformed name, leaves nothing", async () => {
   const attempt = (blobs: Iterable<Uint8Array>, names: string[]) =>
     instance.images.hold(async () => {

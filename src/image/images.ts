@@ -12,6 +12,7 @@ import { pulls as pullCount, pullDuration } from "../telemetry/daemon-families.t
 import { type BlobFate, createCollector, SWEEP_WAIT_MS } from "./collector.ts";
 import { type ImagePlan, nodesOf, planImage, requirePresent, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
+import { type ImageChange, newImageChanges } from "./image-changes.ts";
 import { type ImageNames, type ImageRecord, openImageRecords } from "./image-records.ts";
 import { createPuller } from "./pull.ts";
 import { abortError, imageError } from "./pull-error.ts";
@@ -71,6 +72,8 @@ export interface Images {
    * killed blobs may be those of a pull that it had under way: they are set aside for the next.
    */
   collect(inUseImageIds: () => Set<string>, blobs?: BlobFate): Promise<void>;
+  /** Calls `listener` for what becomes of images from now on; the answer ends that. */
+  onChange(listener: (change: ImageChange) => void): () => void;
   /** The pulls that are under way now, each as it was last reported. */
   pulling(): PullProgress[];
 }
@@ -95,6 +98,7 @@ export function openImages(deps: ImagesDeps): Images {
   const collector = createCollector({ records, content, snapshotter, inUse: deps.inUse });
   const puller = createPuller({ ...deps, platform });
   const pulls = new SingleFlight<ImageRecord, PullProgress>();
+  const changes = newImageChanges();
 
   /** An image that has lost a layer cannot be run: it is out of sight until it is pulled again. */
   const hideBroken = () => {
@@ -103,6 +107,7 @@ export function openImages(deps: ImagesDeps): Images {
       const sentence = `image ${nameOf(record)} has lost a layer and must be pulled or imported again`;
       records.remove(record.id);
       damage.note(`image ${record.id}`, sentence);
+      changes.announce({ type: "lost", id: record.id, name: nameOf(record), message: sentence });
     }
   };
   const put = (plan: ImagePlan, names: ImageNames): ImageRecord => {
@@ -146,6 +151,21 @@ export function openImages(deps: ImagesDeps): Images {
         hideBroken();
       });
 
+  /** However many wait for it, it is one change. */
+  const pullAndAnnounce: typeof pullOnce = async (key, reference, auth, context) => {
+    const name = formatReference(reference);
+    try {
+      const record = await pullOnce(key, reference, auth, context);
+      changes.announce({ type: "pulled", id: record.id, name });
+      return record;
+    } catch (error) {
+      const { signal } = context;
+      const { kind, message } = imageError("pull", name, signal.aborted ? abortError(signal) : error);
+      changes.announce({ type: "failed", id: "", name, reason: kind, message });
+      throw error;
+    }
+  };
+
   return {
     find: records.find,
     list: records.list,
@@ -161,10 +181,9 @@ export function openImages(deps: ImagesDeps): Images {
         pullDuration.observe((performance.now() - startedAtMs) / 1000);
       };
       try {
-        const record = await pulls.run(key, (context) => pullOnce(key, reference, auth, context), {
-          signal,
-          onProgress,
-        });
+        const pullShared = (context: FlightContext<PullProgress>) =>
+          pullAndAnnounce(key, reference, auth, context);
+        const record = await pulls.run(key, pullShared, { signal, onProgress });
         await deps.table.sync();
         count("OK");
         return record;
@@ -185,6 +204,7 @@ export function openImages(deps: ImagesDeps): Images {
         records.putBack(record);
         throw error;
       }
+      changes.announce({ type: "removed", id: record.id, name: nameOf(record) });
       await collector.sweepSoon(SWEEP_WAIT_MS);
     },
     commit: (manifestDigest, names, progress) =>
@@ -205,6 +225,7 @@ export function openImages(deps: ImagesDeps): Images {
         await unpackInOrder(plan.layers.length, async () => {}, start);
         const record = put(plan, recorded);
         await deps.table.sync();
+        changes.announce({ type: "imported", id: record.id, name: recorded.repoTags[0] ?? nameOf(record) });
         return record;
       }),
     hold: collector.hold,
@@ -223,6 +244,7 @@ export function openImages(deps: ImagesDeps): Images {
       await deps.table.sync();
     },
     collect: (inUseImageIds, blobs = "remove") => collector.sweep(inUseImageIds, { blobs }),
+    onChange: changes.subscribe,
     pulling: () => [...underWay.values()],
   };
 }

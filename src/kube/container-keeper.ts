@@ -8,7 +8,9 @@ import type { ContainerSpec } from "./manifest/container-fields.ts";
 import { graceSecondsOf, type Pod, type PodHome, podLogsDir } from "./pod.ts";
 import { imagesOf, type PodImages, rootRefusal } from "./pod-images.ts";
 import type { PodMemory } from "./pod-memory.ts";
+import type { PodNote } from "./pod-note.ts";
 import type { PodProbes } from "./pod-probes.ts";
+import type { ContainerMemory } from "./pod-record.ts";
 import { messagesDir, prepareMessageFile } from "./termination-message.ts";
 import { containerConfig } from "./to-cri.ts";
 import type { Troubles } from "./troubles.ts";
@@ -34,6 +36,7 @@ export interface ContainerKeeperDeps {
   /** Another pass is due by then. */
   wakeBy(ms: number): void;
   log(message: string): void;
+  note(note: PodNote): void;
 }
 
 /** Keeps the containers of one pod. */
@@ -47,6 +50,8 @@ export function containerKeeper(deps: ContainerKeeperDeps): ContainerKeeper {
   const { suffer, isWaiting, wakeBy } = deps;
   /** Ids of containers that are being ended for what a probe said. */
   const kills = new Set<string>();
+  /** By container name: the container whose restart was last put off. */
+  const putOff = new Map<string, string>();
 
   async function keep(container: ContainerSpec, sandbox: SandboxView): Promise<void> {
     const { name } = container;
@@ -68,10 +73,22 @@ export function containerKeeper(deps: ContainerKeeperDeps): ContainerKeeper {
     if (newest?.state === "created") return start(name, newest.id);
     const remembered = memory.container(name);
     if (!mayRun(pod.spec, container, { memory: remembered, newest })) return;
-    if (remembered.notBeforeMs > clock.nowMs()) return wakeBy(remembered.notBeforeMs);
+    if (remembered.notBeforeMs > clock.nowMs()) {
+      notePutOff(name, remembered);
+      return wakeBy(remembered.notBeforeMs);
+    }
     if (newest?.state === "unknown") await lifecycle.stopContainer(newest.id, 0);
     const attempt = Math.max(remembered.nextAttempt, (newest?.attempt ?? -1) + 1);
     await create(container, sandbox, attempt, views);
+  }
+
+  /** Once for each container that has ended. */
+  function notePutOff(name: string, { lastExit, notBeforeMs, crashes }: ContainerMemory): void {
+    if (lastExit === undefined || putOff.get(name) === lastExit.containerId) return;
+    putOff.set(name, lastExit.containerId);
+    const seconds = Math.ceil((notBeforeMs - clock.nowMs()) / 1000);
+    const message = `started again in ${seconds} s, since it ended ${crashes} times in a row`;
+    deps.note({ type: "waiting", container: name, reason: "CrashLoopBackOff", message });
   }
 
   /** A container that runs is probed, and ended when a probe says so; what follows is a restart as any other. */
@@ -84,6 +101,8 @@ export function containerKeeper(deps: ContainerKeeperDeps): ContainerKeeper {
     if (kills.has(view.id)) return;
     kills.add(view.id);
     deps.log(`container ${container.name} is ended: ${unhealthy.message}`);
+    const { message } = unhealthy;
+    deps.note({ type: "unhealthy", container: container.name, reason: "Unhealthy", message });
     const graceMs = (unhealthy.graceSeconds ?? graceSecondsOf(pod)) * 1000;
     // Not awaited: others need not wait for its grace. When it fails, a later pass tries again.
     void hooks

@@ -95,7 +95,9 @@ describe("a container that ends", () => {
     };
     await crash(0);
     k.clock.shiftMs = -30 * 86_400_000;
+    expect(k.notes).toEqual([]);
     await crash(1);
+    expect(k.notes).toEqual(["waiting app CrashLoopBackOff"]);
     k.clock.pass(9000);
     await quiet();
     expect(k.runtime.running("app")).toBeUndefined();
@@ -223,6 +225,7 @@ describe("what goes wrong", () => {
     k.runtime.failures.set("pullImage", new Error("nginx:1: no such image on docker.io"));
     k.run(ONE);
     await until(() => k.app().reason === "ErrImagePull", "the failure shows");
+    expect(k.notes).toEqual(["trouble app ErrImagePull"]);
     expect(k.app()).toMatchObject({ state: "waiting", message: "nginx:1: no such image on docker.io" });
     k.clock.pass(10_000);
     await until(() => k.runtime.calls.filter((call) => call.startsWith("pull")).length === 2, "a second try");

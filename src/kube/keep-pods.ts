@@ -10,6 +10,7 @@ import type { Clock, Lifecycle } from "./lifecycle.ts";
 import { NO_OBJECTS } from "./manifest/objects.ts";
 import { graceSecondsOf, type Pod, type PodHome, podKey } from "./pod.ts";
 import { podNames } from "./pod-names.ts";
+import type { PodNote } from "./pod-note.ts";
 import type { PodRecord } from "./pod-record.ts";
 import { type PodStatus, podStatus } from "./pod-status.ts";
 import { type PodWorker, startPodWorker } from "./pod-worker.ts";
@@ -22,6 +23,7 @@ export interface KeeperDeps {
   readonly home: PodHome;
   readonly backOff: BackOff;
   readonly log: (message: string, pod: Pod) => void;
+  readonly note?: (note: PodNote, pod: Pod) => void;
 }
 
 /** Keeps pods as a kubelet would: starts them, restarts them, replaces their sandbox when it dies. */

@@ -27,6 +27,8 @@ export interface KeeperHarness {
   status(): PodStatus;
   /** Of its first container. */
   app(): ContainerStatus;
+  /** What became of the pod, each as `TYPE CONTAINER REASON`. */
+  readonly notes: string[];
   /** The calls that created containers. */
   creations(): string[];
 }
@@ -38,14 +40,21 @@ export function useKeeper(): KeeperHarness {
   const state: { keeper?: Keeper; runtime?: FakeLifecycle; home?: PodHome } = {};
   let clock = new FakeClock();
   let records = new Map<string, PodRecord>();
+  const notes: string[] = [];
   const backOff = { firstMs: 10_000, maxMs: 300_000 };
   const open = () => {
     const deps = { lifecycle: state.runtime!, table: tableOf(records), clock, home: state.home!, backOff };
-    state.keeper = keepPods({ ...deps, log: () => {} });
+    state.keeper = keepPods({
+      ...deps,
+      log: () => {},
+      note: ({ type, container, reason }) =>
+        notes.push([type, container, reason].filter((word) => word !== "").join(" ")),
+    });
   };
   beforeEach(() => {
     clock = new FakeClock();
     records = new Map();
+    notes.length = 0;
     state.runtime = new FakeLifecycle(clock);
     state.home = {
       stateDir: mkdtempSync(join(tmpdir(), "podrt-keeper-")),
@@ -65,6 +74,7 @@ export function useKeeper(): KeeperHarness {
     rmSync(state.home!.stateDir, { recursive: true });
   });
   return {
+    notes,
     get keeper() {
       return state.keeper!;
     },

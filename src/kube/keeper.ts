@@ -27,7 +27,8 @@ import { mappedRanges, subordinateRanges } from "./host-ids.ts";
 import { keepPods, type Keeper as PodKeeper } from "./keep-pods.ts";
 import { type ContainerView, type Lifecycle, type SandboxView, systemClock } from "./lifecycle.ts";
 import { keepManifestDirectory } from "./manifest-directory.ts";
-import { type PodHome, podKey } from "./pod.ts";
+import { type Pod, type PodHome, podKey } from "./pod.ts";
+import type { PodNote } from "./pod-note.ts";
 import type { PodRecord } from "./pod-record.ts";
 
 /** What keeps this machine's pods, with those that are run at their times. */
@@ -62,7 +63,12 @@ export function podHome({
 }
 
 /** Goes on with the pods of `table` on this machine's runtime; call it once recovery is over. */
-export function startKeeper(runtime: Runtime, table: Table<PodRecord>, cronTable: Table<CronRecord>): Keeper {
+export function startKeeper(
+  runtime: Runtime,
+  table: Table<PodRecord>,
+  cronTable: Table<CronRecord>,
+  note: (note: PodNote, pod: Pod) => void = () => {},
+): Keeper {
   const { restart_backoff_ms: firstMs, restart_backoff_max_ms: maxMs, manifest_dir } = runtime.config.pods;
   const keeper = keepPods({
     lifecycle: runtimeLifecycle(runtime),
@@ -71,6 +77,7 @@ export function startKeeper(runtime: Runtime, table: Table<PodRecord>, cronTable
     home: podHome(runtime),
     backOff: { firstMs, maxMs },
     log: (message, pod) => runtime.log.info({ pod: podKey(pod) }, message),
+    note,
   });
   runtime.nameServer.answerFor(keeper.names);
   const cronJobs = keepCronJobs({

@@ -4,6 +4,7 @@ import type { Hooks } from "./hooks.ts";
 import type { Clock, ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
 import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { PodMemory } from "./pod-memory.ts";
+import type { PodNote } from "./pod-note.ts";
 import type { ContainerMemory } from "./pod-record.ts";
 import { type Prober, type Readiness, startProber } from "./prober.ts";
 
@@ -14,6 +15,7 @@ export interface ProbesDeps {
   readonly hooks: Hooks;
   /** Something has changed that the next pass should see. */
   readonly poke: () => void;
+  readonly note: (note: PodNote) => void;
 }
 
 /** The probes of a pod's containers, after their postStart hooks. */
@@ -24,7 +26,7 @@ export interface PodProbes {
   keepOnly(containerIds: ReadonlySet<string>): void;
 }
 
-export function podProbes({ lifecycle, clock, memory, hooks, poke }: ProbesDeps): PodProbes {
+export function podProbes({ lifecycle, clock, memory, hooks, poke, note }: ProbesDeps): PodProbes {
   const probers = new Map<string, Prober>();
   const starting = new Set<string>();
   const afterStart = async (container: ContainerSpec, view: ContainerView, sandbox: SandboxView) => {
@@ -51,7 +53,11 @@ export function podProbes({ lifecycle, clock, memory, hooks, poke }: ProbesDeps)
         clock,
         startedMs: clock.nowMs() - Math.max(0, clock.wallMs() - toMs(view.startedAtNs)),
         onReadiness: (readiness) => {
+          const before = readinessOf(container, view, memory.container(name));
           memory.noteReadiness(name, view.id, readiness);
+          if (readiness.ready !== before.ready) {
+            note({ type: readiness.ready ? "ready" : "unready", container: name, reason: "", message: "" });
+          }
           poke();
         },
         onUnhealthy: (message, graceSeconds) => {

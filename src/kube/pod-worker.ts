@@ -12,6 +12,7 @@ import { graceSecondsOf, type Pod, type PodHome } from "./pod.ts";
 import { podImages } from "./pod-images.ts";
 import { podJob } from "./pod-job.ts";
 import { podMemory } from "./pod-memory.ts";
+import type { PodNote } from "./pod-note.ts";
 import { podProbes, readinessOf } from "./pod-probes.ts";
 import type { PodRecord } from "./pod-record.ts";
 import { pullAuth } from "./pull-secret.ts";
@@ -33,6 +34,8 @@ export interface WorkerDeps {
   /** The records of the other pods of the same Job, and how to let them look at this one. */
   readonly othersOfJob: (pod: Pod) => readonly PodRecord[];
   readonly pokeOthersOfJob: (pod: Pod) => void;
+  /** Hears of what becomes of the pod beyond what its sandbox and containers come to. */
+  readonly note?: (note: PodNote, pod: Pod) => void;
 }
 
 /** Keeps one pod as its manifest wants it, one pass at a time. */
@@ -68,8 +71,9 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   const memory = podMemory(initial, deps);
   const troubles = newTroubles(clock);
   const stopped = new Set<string>();
+  const note = (what: PodNote) => deps.note?.(what, pod);
   const hooks = newHooks({ lifecycle, clock, log: (message) => deps.log(message, pod) });
-  const probes = podProbes({ lifecycle, clock, memory, hooks, poke });
+  const probes = podProbes({ lifecycle, clock, memory, hooks, poke, note });
   const containers = containerKeeper({
     pod,
     lifecycle,
@@ -85,6 +89,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     isWaiting,
     wakeBy,
     log: (message) => deps.log(message, pod),
+    note,
   });
   const job = podJob({
     pod,
@@ -151,6 +156,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   function suffer(name: string, reason: string, message: string, waits = backOff): void {
     wakeBy(troubles.add(name, reason, message, waits).notBeforeMs);
     deps.log(`${name === POD ? "pod" : `container ${name}`}: ${reason}: ${message}`, pod);
+    note({ type: "trouble", container: name, reason, message });
   }
 
   function isWaiting(name: string): boolean {
@@ -262,6 +268,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   function fail(reason: string, message: string): void {
     memory.save({ failure: { reason, message } });
     deps.log(message, pod);
+    note({ type: "trouble", container: POD, reason, message });
   }
 
   function isFinished(current: SandboxView | undefined): boolean {

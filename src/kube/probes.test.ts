@@ -40,6 +40,7 @@ describe("a readiness probe", () => {
     expect(k.app().ready).toBe(true);
     await pass(3);
     expect(k.app().ready).toBe(false);
+    expect(k.notes).toEqual(["ready app", "unready app"]);
     expect(k.creations()).toHaveLength(1);
   });
 
@@ -99,6 +100,7 @@ describe("a liveness probe", () => {
     expect(k.records.get("default/p")?.containers["app"]?.lastExit?.message).toBe(
       "liveness probe failed: check ended with exit code 1",
     );
+    expect(k.notes).toContain("unhealthy app Unhealthy");
   });
 
   test.each([

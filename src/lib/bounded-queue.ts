@@ -60,3 +60,33 @@ export function newBoundedQueue<T>(limit: number, overflow: () => unknown): Boun
 function isFailed(outcome: object | undefined): outcome is { readonly error: unknown } {
   return outcome !== undefined && "error" in outcome;
 }
+
+/**
+ * The items of `queue` until `signal` aborts, which makes it fail with the signal's reason. `leave` is called once
+ * nobody reads any more.
+ */
+export function itemsUntil<T>(
+  queue: BoundedQueue<T>,
+  signal: AbortSignal,
+  leave: () => void,
+): AsyncIterable<T> {
+  const end = () => {
+    signal.removeEventListener("abort", onAbort);
+    leave();
+  };
+  const onAbort = () => {
+    queue.fail(signal.reason);
+    end();
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  return drain(queue, end);
+}
+
+async function* drain<T>(queue: BoundedQueue<T>, end: () => void): AsyncGenerator<T> {
+  try {
+    yield* queue.items;
+  } finally {
+    end();
+  }
+}

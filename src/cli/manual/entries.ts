@@ -97,6 +97,14 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
       "podrt logs -p web/nginx": "what the container wrote that was there before a restart",
     },
   },
+  events: {
+    group: "Explaining:",
+    examples: {
+      "podrt events": "what happens from now on, until Ctrl-C",
+      "podrt events --since 1h web": "of one pod, beginning with the last hour",
+      "podrt events --no-follow -o json": "all that the daemon remembers, a line of JSON each",
+    },
+  },
   stats: {
     group: "Pods:",
     examples: {

@@ -8,6 +8,7 @@ import { copyFrom, copyTo } from "./copy.ts";
 import { deleteCronJob, listCronJobs } from "./cron-jobs.ts";
 import { debugDumpPieces } from "./debug-dump.ts";
 import { deletePod } from "./delete-pod.ts";
+import type { EventLog } from "./event-log.ts";
 import { execStream } from "./exec.ts";
 import { explain } from "./explain.ts";
 import { listPulls } from "./image-progress.ts";
@@ -24,6 +25,7 @@ import { listVolumes, removeVolume } from "./volumes.ts";
 export function podrtRoutes(
   runtime: Runtime,
   keeper: Keeper,
+  events: EventLog,
   dump: () => Promise<string>,
 ): (router: ConnectRouter) => void {
   return (router) => {
@@ -43,6 +45,7 @@ export function podrtRoutes(
       debugDump: () => debugDumpPieces(dump),
       explain: (request) => explain(runtime, request),
       mapPods: () => mapPods(runtime),
+      events: (request, { signal }) => events.follow(request, signal),
       attach: (requests, { signal }) => attachStream(runtime, requests, signal),
       portForward: (requests) => portForwardStream(runtime, requests),
       copyFrom: (request, { signal }) => copyFrom(runtime, request, signal),
