@@ -42,12 +42,25 @@ test("as JSON they have plain numbers, and names choose", async () => {
       written: 4000,
       readRate: 0,
       writtenRate: 2000,
+      received: null,
+      sent: null,
+      receivedRate: null,
+      sentRate: null,
     },
   ]);
   const pod = JSON.parse(
     (await runCommand(daemon.socketPath, ["stats", "demo", "-o", "json"])).out,
   ) as object[];
   expect(pod).toMatchObject([{ pod: "demo", container: null, receivedRate: 10_000 }, { container: "app1" }]);
+});
+
+test("are printed in every format of lists", async () => {
+  await using daemon = await daemonWithUsage();
+  const of = async (output: string) =>
+    (await runCommand(daemon.socketPath, ["stats", "demo", "-o", output])).out;
+  expect(await of("name")).toBe("demo\ndemo/app1\n");
+  expect(await of("template={.container} {.memoryPercent}")).toBe(" 12.5\napp1 25\n");
+  expect(await of("wide")).toMatch(/NET IN\/s \/ OUT\/s.*\n.* 10kB \/ 0B /);
 });
 
 test("what does not run, or is not there, is named", async () => {

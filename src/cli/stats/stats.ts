@@ -3,6 +3,7 @@ import { FailedPreconditionError } from "../../errors.ts";
 import { sleep } from "../../lib/deadline.ts";
 import { openDaemon } from "../client.ts";
 import { ridingOutAbsence } from "../daemon-absence.ts";
+import { ExitCode } from "../exit-code.ts";
 import { memorySize, percent, shown, size } from "../human.ts";
 import { findPod, type Inventory, requireContainer, takeInventory } from "../inventory.ts";
 import { type Listing, rowsText } from "../output/print.ts";
@@ -48,7 +49,7 @@ export async function stats(
       ? `${JSON.stringify(usages.map(LISTING.object))}\n`
       : await rowsText(io, output, usages, LISTING);
     await io.out(`${isRedrawn ? CLEAR : ""}${text}`);
-    if (!watch) return 0;
+    if (!watch) return ExitCode.ok;
     before = now;
     await sleep(interval, io.interrupted);
     if (!isRedrawn && isTable) await io.out("\n");
@@ -82,10 +83,6 @@ function idOf(inventory: Inventory, name: string): string {
   return pod === undefined ? requireContainer(inventory, name).id : (pod.sandbox?.id ?? "");
 }
 
-function rounded(value: number | undefined): number | undefined {
-  return value === undefined ? undefined : Math.round(value * 100) / 100;
-}
-
 const LISTING: Listing<Usage> = {
   columns: [
     { heading: "NAME", cell: nameOf },
@@ -98,17 +95,22 @@ const LISTING: Listing<Usage> = {
     { heading: "BLOCK READ / WRITTEN", cell: ({ read, written }) => pair(read, written) },
     { heading: "RESTARTS", cell: ({ restarts }) => String(restarts) },
     { heading: "ID", cell: ({ id }) => id, wide: true },
+    {
+      heading: "NET IN/s / OUT/s",
+      cell: ({ receivedRate, sentRate }) => pair(receivedRate, sentRate),
+      wide: true,
+    },
+    {
+      heading: "BLOCK READ/s / WRITTEN/s",
+      cell: ({ readRate, writtenRate }) => pair(readRate, writtenRate),
+      wide: true,
+    },
   ],
-  object: ({ isMeasured: _, container, ...usage }) => ({
-    ...usage,
-    container: container ?? null,
-    cpuPercent: rounded(usage.cpuPercent),
-    memoryPercent: rounded(memoryPercent(usage)),
-    receivedRate: rounded(usage.receivedRate),
-    sentRate: rounded(usage.sentRate),
-    readRate: rounded(usage.readRate),
-    writtenRate: rounded(usage.writtenRate),
-  }),
+  object: ({ isMeasured: _, ...usage }) => {
+    const figures = { ...usage, memoryPercent: memoryPercent(usage) };
+    // Null what nobody can tell, so that every row has the same names.
+    return Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, plain(value)]));
+  },
   name: nameOf,
 };
 
@@ -116,6 +118,11 @@ function nameOf({ pod, container }: Usage): string {
   return container === undefined ? pod : `${pod}/${container}`;
 }
 
+function plain(value: string | number | undefined): string | number | null {
+  return typeof value === "number" ? Math.round(value * 100) / 100 : (value ?? null);
+}
+
 function pair(a: number | undefined, b: number | undefined): string {
-  return a === undefined && b === undefined ? "-" : `${shown(a, size)} / ${shown(b, size)}`;
+  const whole = (bytes: number) => size(Math.round(bytes));
+  return a === undefined && b === undefined ? "-" : `${shown(a, whole)} / ${shown(b, whole)}`;
 }

@@ -2,6 +2,7 @@
 import { sleep } from "../../lib/deadline.ts";
 import { type Daemon, openDaemon } from "../client.ts";
 import { ridingOutAbsence } from "../daemon-absence.ts";
+import { ExitCode } from "../exit-code.ts";
 import type { Io, Terminal } from "../io.ts";
 import type { Context } from "../program.ts";
 import { takeSample } from "../stats/sample.ts";
@@ -17,7 +18,6 @@ interface Options {
   readonly interval: number;
 }
 
-const INTERRUPTED = 130;
 /** Until the second sample: without it there are no rates. */
 const FIRST_MS = 500;
 
@@ -82,13 +82,13 @@ async function watch(
   };
   const onKey = async (key: string) => {
     if (key === "q") return end.resolve(0);
-    if (key === "ctrl-c") return end.resolve(INTERRUPTED);
+    if (key === "ctrl-c") return end.resolve(ExitCode.interrupted);
     if (key === " ") refresh.abort();
     if (key === "ctrl-z") await screen.suspend();
     view = viewAfter(key, view, screen);
     redraw();
   };
-  const onInterrupt = () => end.resolve(INTERRUPTED);
+  const onInterrupt = () => end.resolve(ExitCode.interrupted);
   const stopResizing = terminal.onResize(redraw);
   io.interrupted.addEventListener("abort", onInterrupt, { once: true });
   // The other signal that a terminal sends, which would end the process without a word.
