@@ -21,7 +21,9 @@ async function startPods(): Promise<
         return { containerId: id("f") };
       },
       startContainer: () => ({}),
-      containerStatus: () => ({ status: { exitCode: 7, state: ContainerState.CONTAINER_EXITED } }),
+      containerStatus: () => ({
+        status: { exitCode: 7, state: ContainerState.CONTAINER_EXITED, logPath: "/none/0.log" },
+      }),
       removeContainer: ({ containerId }) => {
         removed.push(containerId);
         return {};

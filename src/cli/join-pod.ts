@@ -75,6 +75,8 @@ export async function runInPod(
   const { containerId } = await daemon.runtime.createContainer({ podSandboxId: sandboxId, config });
   const remove = () => daemon.runtime.removeContainer({ containerId });
   try {
+    if (!options.detach && !options.stdin && !options.tty)
+      await requireLog(daemon, podTitle(pod), containerId);
     await daemon.runtime.startContainer({ containerId });
   } catch (error) {
     await remove();
@@ -89,6 +91,15 @@ export async function runInPod(
   } finally {
     if (options.rm) await remove();
   }
+}
+
+/** Output is shown from the log; a pod whose maker gave it no directory for logs has none. */
+async function requireLog(daemon: Daemon, title: string, containerId: string): Promise<void> {
+  const { status } = await daemon.runtime.containerStatus({ containerId }, promptly());
+  if (status?.logPath) return;
+  throw new FailedPreconditionError(
+    `pod ${title} keeps no logs, from which output is shown: run the command with -it, or with --detach`,
+  );
 }
 
 function podNamed(inventory: Inventory, name: string): PodEntry {

@@ -218,7 +218,8 @@ test("cp takes what a container that has ended has left, and refuses to put anyt
 
 test("cp keeps the container's own owners where its user namespace maps them", async () => {
   const { daemon } = fixture;
-  const sandbox = await runMappedSandbox(daemon, "mapped");
+  const logDirectory = join(directory, "mapped-logs");
+  const sandbox = await runMappedSandbox(daemon, "mapped", {}, { logDirectory });
   const id = await runMapped(daemon, sandbox, { name: "app" });
   await shellIn(daemon, id, "echo x > /tmp/file; chown 5:6 /tmp/file");
   const file = join(directory, "mapped");
@@ -227,9 +228,8 @@ test("cp keeps the container's own owners where its user namespace maps them", a
   expect((await podrt("cp", file, `${id}:/tmp/again`)).stderr).toBe("");
   expect(await shellIn(daemon, id, "stat -c %u:%g /tmp/again; id -u")).toBe("5:6\n0");
   const tools = await podrt("debug", id, "--", "cat", "/proc/self/uid_map");
-  expect({ ...tools, stdout: tools.stdout.trim().split(/\s+/) }).toMatchObject({
-    stdout: ["0", "1000", "100000"],
-  });
+  expect(tools).toMatchObject({ code: 0, stderr: "" });
+  expect(tools.stdout.trim().split(/\s+/)).toEqual(["0", "1000", "100000"]);
   await daemon.api.stopPodSandbox({ podSandboxId: sandbox });
   await exited(daemon, id);
   const ended = join(directory, "mapped-ended");
@@ -339,6 +339,21 @@ test("debug sees the processes and files of a container in its network, and goes
   expect(
     containers.map(({ metadata }) => metadata?.name).filter((name) => name?.startsWith("busybox")),
   ).toEqual([]);
+});
+
+test("debug says that a pod without logs has none to show output from", async () => {
+  const { daemon } = fixture;
+  const podSandboxId = await runSandbox(daemon, "unlogged");
+  const id = await runContainer(daemon, podSandboxId, { name: "app" });
+  const { code, stderr } = await podrt("debug", id, "--", "true");
+  expect({ code, stderr }).toEqual({
+    code: 1,
+    stderr:
+      "podrt: pod unlogged keeps no logs, from which output is shown: run the command with -it, or with --detach\n",
+  });
+  const { containers } = await daemon.api.listContainers({ filter: { podSandboxId } });
+  expect(containers.map(({ metadata }) => metadata?.name)).toEqual(["app"]);
+  await daemon.api.removePodSandbox({ podSandboxId });
 });
 
 // Needs tmux, to be a person at a terminal.
