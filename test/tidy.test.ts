@@ -60,6 +60,7 @@ const lifecycles = {
   checkpoint: ["sandbox", "container", ...belowLifecycles],
   recover: ["checkpoint", "sandbox", "container", ...belowLifecycles],
   kube: ["sandbox", "container", "gen/grpc", ...belowLifecycles],
+  disk: ["kube", "container", ...belowLifecycles],
   debug: belowLifecycles,
   nri: ["container", "gen/nri", "gen/ttrpc", ...belowLifecycles],
 };

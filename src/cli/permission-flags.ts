@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { PermissionDeniedError } from "../errors.ts";
 import type { Need } from "../gen/podrt/v1/podrt_pb.ts";
+import { canAsk, confirm } from "./ask.ts";
 import type { Io } from "./io.ts";
 
 /** The options of `run` that allow a manifest something of the host. */
@@ -79,25 +80,8 @@ export function permissionsOf(options: PermissionOptions): string[] {
 export async function askFor(needs: readonly Need[], io: Io): Promise<string[]> {
   const lines = needs.map(({ place, permission, why }) => `${place}: needs --allow-${permission}: ${why}`);
   const refusal = `${lines.join("\n")}\nnothing was run; add the options, or -A for all of them, if you trust the manifest`;
-  if (!io.isTerminal || io.terminal === undefined) throw new PermissionDeniedError(refusal);
+  if (!canAsk(io)) throw new PermissionDeniedError(refusal);
   for (const line of lines) await io.err(`podrt: ${line}\n`);
-  await io.err("Allow this? [y/N] ");
-  const answer = await firstLine(io);
-  if (/^y(es)?$/i.test(answer.trim())) return needs.map(({ permission }) => permission);
+  if (await confirm(io, "Allow this?")) return needs.map(({ permission }) => permission);
   throw new PermissionDeniedError("nothing was run, since it was not allowed");
-}
-
-/** What is typed before Enter; empty after Ctrl-C, Ctrl-D and more than anybody types. */
-async function firstLine({ stdin, interrupted }: Io): Promise<string> {
-  const reader = stdin[Symbol.asyncIterator]();
-  const stop = new Promise<undefined>((resolve) =>
-    interrupted.addEventListener("abort", () => resolve(undefined), { once: true }),
-  );
-  let text = "";
-  while (!text.includes("\n") && text.length < 1024) {
-    const next = await Promise.race([reader.next(), stop]);
-    if (next === undefined || next.done) return "";
-    text += Buffer.from(next.value).toString("utf8");
-  }
-  return text.split("\n")[0]!;
 }

@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import type { Paths } from "../paths.ts";
+import { declareDisk } from "./declare-disk.ts";
 import { declareExplaining } from "./declare-explaining.ts";
 import { declareGetting } from "./declare-getting.ts";
 import { declareManual } from "./declare-manual.ts";
@@ -43,6 +44,7 @@ const FINISH_BY_THEMSELVES: ReadonlySet<string> = new Set([
   "port-forward",
   "cp",
   "debug",
+  "gc",
   "dashboard",
 ]);
 
@@ -149,6 +151,7 @@ function buildProgram(
   declareSeeing(command, outputOption);
   declareExplaining(command, outputOption);
   declareReaching(command);
+  declareDisk(command);
   declareMap(command, outputOption);
   declareRegistryCommands(declare, program);
   declareVolumeCommands(declare, program);

@@ -52,6 +52,8 @@ export interface ContentStore {
   remove(digest: string): Promise<void>;
   /** Removes a blob so that `download` may find it again within a day, unless room is needed. */
   setAside(digest: string): Promise<void>;
+  /** Gives up what interrupted downloads have left; what is being received stays. */
+  clearPartial(): Promise<void>;
   list(): string[];
 }
 
@@ -198,6 +200,7 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir" | "
       const isThere = sizeOf(digest) !== undefined;
       if (isThere && !partial.adopt(digest, path(digest))) await discard(path(digest));
     },
+    clearPartial: partial.clear,
     list: () =>
       algorithms().flatMap((algorithm) =>
         readdirSync(join(blobsDir, algorithm))

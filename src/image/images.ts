@@ -12,6 +12,7 @@ import { pulls as pullCount, pullDuration } from "../telemetry/daemon-families.t
 import { type BlobFate, createCollector, SWEEP_WAIT_MS } from "./collector.ts";
 import { type ImagePlan, nodesOf, planImage, requirePresent, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
+import { type FreedBytes, freedBytes, type NodeSize } from "./freed-bytes.ts";
 import { type ImageChange, newImageChanges } from "./image-changes.ts";
 import { type ImageNames, type ImageRecord, openImageRecords } from "./image-records.ts";
 import { createPuller } from "./pull.ts";
@@ -63,6 +64,8 @@ export interface Images {
   commit(manifestDigest: string, names: ImageNames, progress?: UnpackProgress): Promise<ImageRecord>;
   /** Runs `work` (an import) while nothing is collected: what it ingests belongs to no image yet. */
   hold<T>(work: () => Promise<T>): Promise<T>;
+  /** What the removal of these images (ids) would free, one after the other; nothing for one that is not there. */
+  freedBy(imageIds: readonly string[]): FreedBytes[];
   /** What blobs and layers take on disk; from memory. */
   usage(): Promise<{ mountpoint: string; usedBytes: number; inodesUsed: number }>;
   /** Looks at everything on disk; an image that is damaged is taken out of sight, so that it is pulled again. */
@@ -229,6 +232,12 @@ export function openImages(deps: ImagesDeps): Images {
         return record;
       }),
     hold: collector.hold,
+    freedBy: (imageIds) =>
+      freedBytes(
+        imageIds.map((id) => nodeOf("image", id)),
+        records,
+        nodeSizes(deps),
+      ),
     usage: createUsage(deps),
     async verify() {
       for (const { id } of records.list()) {
@@ -264,6 +273,15 @@ function normalNames({ repoTags, repoDigests }: ImageNames): ImageNames {
   const normal = (names: readonly string[], field: string) =>
     names.map((name, position) => formatReference(parseReference(name, `${field}.${position}`)));
   return { repoTags: normal(repoTags, "repoTags"), repoDigests: normal(repoDigests, "repoDigests") };
+}
+
+function nodeSizes({ content, snapshotter }: ImagesDeps): NodeSize {
+  return (node) => {
+    const [kind, key = ""] = node.split(" ");
+    if (kind === "blob" && content.has(key)) return { kind, bytes: content.sizeBytes(key) };
+    if (kind === "layer" && snapshotter.hasLayer(key)) return { kind, bytes: snapshotter.layerSize(key) };
+    return undefined;
+  };
 }
 
 /** Sums what is on disk; a blob's size never changes, so each is looked at once. */

@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { CopySummary } from "../../copy/copy-bounds.ts";
 import { topNameOf } from "../../copy/tree-place.ts";
-import { InvalidArgumentError, UnavailableError } from "../../errors.ts";
-import type { Container } from "../../gen/runtime/v1/api_pb.ts";
+import { UnavailableError } from "../../errors.ts";
+
 import { type Daemon, openDaemon } from "../client.ts";
 import { size } from "../human.ts";
 import { inputQueue } from "../input-queue.ts";
-import {
-  containerName,
-  findPod,
-  type Inventory,
-  podTitle,
-  requireContainer,
-  takeInventory,
-} from "../inventory.ts";
+import { requireContainer, takeInventory } from "../inventory.ts";
 import type { Io } from "../io.ts";
 import type { Context } from "../program.ts";
 import { UsageError } from "../usage-error.ts";
@@ -50,7 +43,7 @@ export async function cp(
   }
   using daemon = openDaemon(socketPath);
   const { container } = (source.kind === "container" ? source : target) as InContainer;
-  const { id } = containerNamed(await takeInventory(daemon), container);
+  const { id } = requireContainer(await takeInventory(daemon), container);
   const copy = { io, daemon, containerId: id, followLink };
   const done =
     source.kind === "container"
@@ -58,20 +51,6 @@ export async function cp(
       : await copyThere(copy, source, target as InContainer);
   await report(io, done);
   return 0;
-}
-
-/** A pod of one container may be named instead of that. */
-function containerNamed(inventory: Inventory, name: string): Container {
-  const pod = findPod(inventory, name);
-  if (pod === undefined) return requireContainer(inventory, name);
-  const names = [...new Set(pod.containers.map(containerName))];
-  const [newest] = pod.containers;
-  if (newest !== undefined && names.length === 1) return newest;
-  const choice =
-    names.length === 0
-      ? "no container yet"
-      : `containers ${names.join(", ")}; name one, as in ${name}/${names[0]}`;
-  throw new InvalidArgumentError("", `pod ${podTitle(pod)} has ${choice}`);
 }
 
 async function copyHere(

@@ -219,6 +219,21 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
       "podrt import --name team/app:dev ./layout": "a directory of an OCI layout, under this name",
     },
   },
+  df: {
+    group: "Images and storage:",
+    examples: {
+      "podrt df": "what takes how much, and what could go",
+      "podrt df -o json": "the same for a program",
+    },
+  },
+  gc: {
+    group: "Images and storage:",
+    examples: {
+      "podrt gc --dry-run": "which images nobody needs, and what they take",
+      "podrt gc --yes": "remove them without a question",
+      "podrt gc --pods --volumes": "with pods that are over, and volumes that no pod has",
+    },
+  },
   registry: { group: "Images and storage:", examples: {} },
   "registry check": {
     examples: {

@@ -8,6 +8,7 @@ import { copyFrom, copyTo } from "./copy.ts";
 import { deleteCronJob, listCronJobs } from "./cron-jobs.ts";
 import { debugDumpPieces } from "./debug-dump.ts";
 import { deletePod } from "./delete-pod.ts";
+import { diskUsageRows, listGarbage, reclaimAll } from "./disk.ts";
 import type { EventLog } from "./event-log.ts";
 import { execStream } from "./exec.ts";
 import { explain } from "./explain.ts";
@@ -49,6 +50,9 @@ export function podrtRoutes(
       attach: (requests, { signal }) => attachStream(runtime, requests, signal),
       portForward: (requests) => portForwardStream(runtime, requests),
       copyFrom: (request, { signal }) => copyFrom(runtime, request, signal),
+      diskUsage: () => diskUsageRows(runtime, keeper),
+      listReclaimable: (request) => listGarbage(runtime, keeper, request),
+      reclaim: (request) => reclaimAll(runtime, keeper, request),
       copyTo: (requests, { signal }) => copyTo(runtime, requests, signal),
     });
   };
