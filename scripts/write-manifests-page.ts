@@ -15,18 +15,21 @@ const INTRODUCTION = `# Fields of a Pod manifest
 Generated from \`src/kube/manifest/fields.ts\` by \`make gen\`; do not edit.
 
 What \`podrt run\` honours of the Kubernetes API. A field that is refused is refused by name, with file, line and column,
-and so is one that is not listed. A field that speaks of a cluster has no effect; whoever runs the manifest is told. Nothing
-is ignored silently. Defaults are Kubernetes's.
+and so is one that is not listed. A field that speaks of a cluster has no effect; whoever runs the manifest is told, unless it says nothing (\`{}\`, \`[]\`
+or \`null\`). Nothing is ignored silently. Defaults are Kubernetes's.
 
 A manifest is one file or several, a directory, an address or standard input, with any number of documents of these kinds:
 
-- \`Pod\`; \`Deployment\`, which gives its replicas as \`NAME-0\`, \`NAME-1\` and so on; \`DaemonSet\`, which gives
+- \`Pod\`; \`Deployment\`, which gives its replicas as \`NAME-0\`, \`NAME-1\` and so on, as a \`ReplicaSet\` does, and a
+  \`StatefulSet\`, with a claim for each and their names below its \`serviceName\`, all at once, in no order; \`DaemonSet\`, which gives
   one of its own name. \`Job\`: one pod of its own name, or with several completions, or Indexed, \`NAME-0\`, \`NAME-1\` and so on, as many at
   once as its \`parallelism\` says. What fails is run anew up to its \`backoffLimit\`, and then the whole Job has failed. \`CronJob\`: its pod is run at its times,
   as \`NAME-MINUTE\`; \`podrt cronjobs\` lists them.
 - \`ConfigMap\` and \`Secret\`: there is no store of them; a pod takes along what it refers to and its manifest has. \`podrt apply\`
   gives a pod that runs the contents that the manifest has now: its volumes show them, its variables after its next start.
 - \`Service\`: a name that leads to the pods of the manifest that it selects and that are ready, at the ports on which they listen.
+- \`Namespace\`, \`ServiceAccount\`, \`Role\` and the like, which speak of a cluster, have no effect, and whoever runs the manifest is told. A
+  \`List\` is its items.
 - \`PersistentVolumeClaim\`: a directory below \`/var/lib/podrt/claims/NAMESPACE/NAME\`, made for the first pod that uses it and
   kept when that is gone; \`podrt volume\` lists and removes them. How much is asked for is not enforced.
 

@@ -33,7 +33,9 @@ const phases = () =>
     .map(({ phase }) => phase);
 
 async function becomes(...expected: string[]): Promise<void> {
-  await until(() => phases().join() === expected.join(), `${phases().join()} becomes ${expected.join()}`);
+  await until(() => phases().join() === expected.join(), `all become ${expected.join()}`).catch((error) => {
+    throw new Error(`${error.message}: ${JSON.stringify(k.keeper.list())}`);
+  });
 }
 
 test("so many pods run at once, the next when one has succeeded", async () => {

@@ -129,6 +129,7 @@ export function podHostnames(pod: Pod): string[] {
 
 /** The host name of a pod; the host's own with hostNetwork. */
 export function podHostname(pod: Pod): string {
+  if (pod.spec.hostnameOverride !== undefined) return pod.spec.hostnameOverride;
   const names = podHostnames(pod);
   return pod.spec.setHostnameAsFQDN ? names[0]! : names.at(-1)!;
 }

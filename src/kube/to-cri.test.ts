@@ -110,6 +110,13 @@ describe("a sandbox", () => {
     });
   });
 
+  test("is called what it is to be called instead, and not below it", () => {
+    const named = sandbox(
+      "{hostname: h, subdomain: s, hostnameOverride: other.example, containers: [{name: a, image: b}]}",
+    );
+    expect(named.hostname).toBe("other.example");
+  });
+
   test("asks the name server of its network, where there is one, for names of pods first", () => {
     const dns = (fields: string, server: string | undefined) =>
       sandboxConfig(

@@ -45,6 +45,8 @@ function volumeMount(
   const common = {
     containerPath: mount.mountPath,
     readonly: mount.readOnly === true || isReadOnly(volume),
+    // Every kernel that podrt runs on can do it, so what is only wished for is had.
+    recursiveReadOnly: (mount.recursiveReadOnly ?? "Disabled") !== "Disabled",
     propagation: PROPAGATION[mount.mountPropagation ?? "None"],
   };
   if (volume.image !== undefined) {

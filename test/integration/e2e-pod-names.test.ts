@@ -94,6 +94,41 @@ test("pods reach each other and Services by name, and everybody else as before",
   await daemon.api.removePodSandbox({ podSandboxId: sandbox });
 });
 
+test("pods of a StatefulSet have a name and a claim each, which the next ones find again", async () => {
+  const set = `apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 2
+  serviceName: peers
+  selector: {matchLabels: {app: db}}
+  volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce]}}]
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - {name: c, image: busybox, command: [sh, -c, "hostname >>/data/who; exec sleep 10000"], volumeMounts: [{name: data, mountPath: /data}]}
+`;
+  const { daemon } = fixture;
+  const claim = join(daemon.root, "lib/claims/default/data-db-1/who");
+  for (const times of [1, 2]) {
+    expect(await daemon.podrtWith({ stdin: set }, "run", "--detach", "-")).toMatchObject({ code: 0 });
+    const { addresses } = await runningPod(daemon, "db-1");
+    expect(await inClient("nslookup", "db-1.peers.default.svc.cluster.local")).toContain(
+      `Address: ${addresses[0]}`,
+    );
+    await eventually("the claim is written", async () => {
+      const text = readFileSync(claim, "utf8");
+      if (text !== "db-1\n".repeat(times)) throw new Error(text);
+      return true;
+    });
+    expect(await daemon.podrtWith({ stdin: set }, "down", "-")).toMatchObject({ code: 0 });
+  }
+  for (const name of ["data-db-0", "data-db-1"])
+    expect((await daemon.podrt("volume", "rm", name)).code).toBe(0);
+});
+
 test("the next daemon answers the pods of the one before; a pod that is gone has no name", async () => {
   const { daemon } = fixture;
   await daemon.kill();

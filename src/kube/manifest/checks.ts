@@ -49,6 +49,11 @@ const POD_CHECKS: readonly Check[] = [
   },
   ({ spec }, report) => checkUserNamespace(spec, report),
   ({ spec }, report) => {
+    if (spec.hostnameOverride === undefined) return;
+    if (spec.setHostnameAsFQDN) report("spec.hostnameOverride", "cannot be combined with setHostnameAsFQDN");
+    if (spec.hostNetwork) report("spec.hostnameOverride", "cannot be combined with hostNetwork");
+  },
+  ({ spec }, report) => {
     if (spec.dnsPolicy === "None" && (spec.dnsConfig?.nameservers ?? []).length === 0) {
       report("spec.dnsConfig.nameservers", "needs at least one server when dnsPolicy is None");
     }
@@ -96,6 +101,12 @@ const CONTAINER_CHECKS: readonly ContainerCheck[] = [
       }
       if (mount.subPath !== undefined && mount.subPathExpr !== undefined) {
         report(`${mountPath}.subPathExpr`, "cannot be combined with subPath");
+      }
+      if ((mount.recursiveReadOnly ?? "Disabled") !== "Disabled") {
+        const at = `${mountPath}.recursiveReadOnly`;
+        if (!mount.readOnly) report(at, "needs readOnly: true");
+        if ((mount.mountPropagation ?? "None") !== "None")
+          report(at, "cannot be combined with mountPropagation");
       }
       if (mount.mountPropagation === "Bidirectional" && !container.securityContext?.privileged) {
         report(`${mountPath}.mountPropagation`, "Bidirectional needs a privileged container");

@@ -3,11 +3,12 @@ import { parseBytes, parseMilliCpu } from "../../lib/quantity.ts";
 import { Lifecycle, Probe } from "./action-fields.ts";
 import * as names from "./names.ts";
 import { boolean, integer, oneOf, quantity, string } from "./scalars.ts";
-import { list, record, required, type TypeOf, unsupported } from "./schema.ts";
+import { list, meaningless, record, required, type TypeOf, unsupported } from "./schema.ts";
 import { SecurityContext } from "./security-fields.ts";
 import { EnvFromSource, EnvVar, imageReference } from "./value-fields.ts";
 import { VOLUME_FIELDS } from "./volume-fields.ts";
 
+const NOT_SCHEDULED = "has no effect: there is only this machine";
 const bytes = quantity("a quantity as in 128Mi", parseBytes);
 const words = list(string(), 1024);
 
@@ -19,15 +20,19 @@ const ContainerPort = record({
   protocol: oneOf("TCP", "UDP", "SCTP"),
 });
 
-const ResourceList = record({
+const resourceList = {
   cpu: quantity("an amount of CPU as in 500m", parseMilliCpu),
   memory: bytes,
   "hugepages-2Mi": bytes,
   "hugepages-1Gi": bytes,
-  "ephemeral-storage": unsupported(),
-});
+  "ephemeral-storage": unsupported("is not supported yet as a limit; an emptyDir has a sizeLimit"),
+} as const;
 
-const ResourceRequirements = record({ limits: ResourceList, requests: ResourceList, claims: unsupported() });
+const ResourceRequirements = record({
+  limits: record(resourceList),
+  requests: record({ ...resourceList, "ephemeral-storage": meaningless(NOT_SCHEDULED) }),
+  claims: unsupported(),
+});
 
 const containerShape = {
   name: required(string(names.dnsLabel)),
@@ -40,7 +45,7 @@ const containerShape = {
   envFrom: list(EnvFromSource, 256),
   ports: list(ContainerPort, 256),
   resources: ResourceRequirements,
-  resizePolicy: unsupported(),
+  resizePolicy: meaningless("has no effect: resources are as the pod was made with"),
   restartPolicyRules: unsupported(),
   securityContext: SecurityContext,
   lifecycle: Lifecycle,
@@ -69,7 +74,7 @@ export const CONTAINER_FIELDS = {
   InitContainer,
   ContainerPort,
   ResourceRequirements,
-  ResourceList,
+  ResourceList: record(resourceList),
 } as const;
 
 /** A container or an init container: only the latter may have a restartPolicy. */

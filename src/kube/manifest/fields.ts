@@ -2,7 +2,7 @@
 import { ACTION_FIELDS } from "./action-fields.ts";
 import { CONTAINER_FIELDS } from "./container-fields.ts";
 import * as names from "./names.ts";
-import { OBJECT_FIELDS, ObjectMeta } from "./object-fields.ts";
+import { OBJECT_FIELDS, ObjectMeta, status } from "./object-fields.ts";
 import { boolean, integer, oneOf, only, string } from "./scalars.ts";
 import { list, meaningless, record, required, type TypeOf, unsupported } from "./schema.ts";
 import { ID_MAX, PodSecurityContext, SECURITY_FIELDS } from "./security-fields.ts";
@@ -19,6 +19,11 @@ import { VOLUME_FIELDS } from "./volume-fields.ts";
 const ONE_MACHINE = "has no effect: there is only this machine";
 const NO_API_SERVER = "has no effect: there is no API server";
 
+const EPHEMERAL =
+  "cannot be set when a pod is made, here as in Kubernetes; `podrt run IMAGE --pod POD` joins a container to one that runs";
+const GATED = "is not supported: nobody would take a gate away; leave it out";
+const NO_CONDITIONS = "has no effect: nobody sets conditions of pods here";
+
 const PodDNSConfig = record({
   nameservers: list(string(names.ipAddress), 3),
   searches: list(string(names.dnsSubdomain), 32),
@@ -33,7 +38,7 @@ const HostAlias = record({
 export const PodSpec = record({
   containers: required(list(CONTAINER_FIELDS.Container, 100, 1)),
   initContainers: list(CONTAINER_FIELDS.InitContainer, 100),
-  ephemeralContainers: unsupported(),
+  ephemeralContainers: unsupported(EPHEMERAL),
   volumes: list(VOLUME_FIELDS.Volume, 256),
   restartPolicy: oneOf("Always", "OnFailure", "Never"),
   terminationGracePeriodSeconds: integer(0, 86_400),
@@ -57,23 +62,23 @@ export const PodSpec = record({
   os: record({ name: required(only("linux")) }),
   activeDeadlineSeconds: integer(1, ID_MAX),
   affinity: meaningless(ONE_MACHINE),
-  hostnameOverride: unsupported(),
+  hostnameOverride: string(names.dnsSubdomain),
   nodeName: meaningless(ONE_MACHINE),
   nodeSelector: meaningless(ONE_MACHINE),
-  overhead: unsupported(),
+  overhead: meaningless("has no effect: a runtime class sets it, and there are none with one"),
   preemptionPolicy: meaningless(ONE_MACHINE),
   priority: meaningless(ONE_MACHINE),
   priorityClassName: meaningless(ONE_MACHINE),
-  readinessGates: unsupported(),
+  readinessGates: meaningless(NO_CONDITIONS),
   resourceClaims: unsupported(),
   resources: unsupported("is not supported yet for a whole pod, only for containers"),
   schedulerName: meaningless(ONE_MACHINE),
-  schedulingGates: unsupported(),
+  schedulingGates: unsupported(GATED),
   serviceAccount: meaningless(NO_API_SERVER),
   serviceAccountName: meaningless(NO_API_SERVER),
   tolerations: meaningless(ONE_MACHINE),
   topologySpreadConstraints: meaningless(ONE_MACHINE),
-  workloadRef: unsupported(),
+  workloadRef: meaningless(ONE_MACHINE),
 });
 
 const Pod = record({
@@ -81,7 +86,7 @@ const Pod = record({
   kind: required(oneOf("Pod")),
   metadata: required(ObjectMeta),
   spec: required(PodSpec),
-  status: unsupported("is written by Kubernetes, leave it out"),
+  status,
 });
 
 /** By the names of the Kubernetes API reference. */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Document, isMap, isScalar, type Node } from "yaml";
+import { type Document, isMap, isScalar, isSeq, type Node } from "yaml";
 import type { Report } from "./checks.ts";
 import { FIELDS } from "./fields.ts";
+import { podsOfCronJob, podsOfJob } from "./jobs.ts";
 import { nearMiss } from "./near-miss.ts";
 import type { ObjectMetaFields } from "./object-fields.ts";
 import { type Contents, configMapContents, type ObjectSet, secretContents } from "./objects.ts";
@@ -11,14 +12,7 @@ import type { ObjectKind } from "./references.ts";
 import { describe, type Schema } from "./schema.ts";
 import { SERVICE_FIELDS } from "./service-fields.ts";
 import { WORKLOAD_FIELDS } from "./workload-fields.ts";
-import {
-  podOf,
-  podsOfCronJob,
-  podsOfDaemonSet,
-  podsOfDeployment,
-  podsOfJob,
-  type WantedPod,
-} from "./workloads.ts";
+import { podOf, podsOfDaemonSet, podsOfReplicas, podsOfStatefulSet, type WantedPod } from "./workloads.ts";
 
 /** What one document asks for, and how to tell of problems with it. */
 export interface ReadDocument {
@@ -34,7 +28,16 @@ const KINDS: Readonly<
 > = {
   Pod: (root, reader, _objects, report) => read(FIELDS.Pod, root, reader, report, podOf),
   Deployment: (root, reader, _objects, report) =>
-    read(WORKLOAD_FIELDS.Deployment, root, reader, report, podsOfDeployment),
+    read(WORKLOAD_FIELDS.Deployment, root, reader, report, podsOfReplicas),
+  ReplicaSet: (root, reader, _objects, report) =>
+    read(WORKLOAD_FIELDS.ReplicaSet, root, reader, report, podsOfReplicas),
+  StatefulSet: (root, reader, objects, report) =>
+    read(WORKLOAD_FIELDS.StatefulSet, root, reader, report, (manifest) =>
+      // One that stands in the manifest itself is that claim.
+      podsOfStatefulSet(manifest, report, ({ namespace = "default", name = "" }) => {
+        objects.add("PersistentVolumeClaim", namespace, name, {});
+      }),
+    ),
   DaemonSet: (root, reader, _objects, report) =>
     read(WORKLOAD_FIELDS.DaemonSet, root, reader, report, podsOfDaemonSet),
   Job: (root, reader, _objects, report) => read(WORKLOAD_FIELDS.Job, root, reader, report, podsOfJob),
@@ -59,20 +62,61 @@ const KINDS: Readonly<
     }),
 };
 
-/** Reads one document: its objects go into `objects`, undefined where it is empty or of no known kind. */
+/** Documents that a cluster needs and one machine does not; who runs them is told. */
+const NO_EFFECT: Readonly<Record<string, string>> = {
+  Namespace: "has no effect: a namespace is there with its first pod",
+  ...Object.fromEntries(
+    ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"].map((kind) => [
+      kind,
+      "has no effect: there is no API server",
+    ]),
+  ),
+  ...Object.fromEntries(
+    ["HorizontalPodAutoscaler", "PodDisruptionBudget", "PriorityClass", "StorageClass"].map((kind) => [
+      kind,
+      "has no effect: there is only this machine",
+    ]),
+  ),
+};
+
+const MAX_ITEMS = 100;
+
+/** Reads one document, or those of a List: objects go into `objects`. Empty ones, and of no known kind, ask for nothing. */
 export function readDocument(
   document: Document.Parsed,
   problems: Problems,
   objects: ObjectSet,
-): ReadDocument | undefined {
+): ReadDocument[] {
   const root = document.contents as Node | null;
-  if (root === null || (isScalar(root) && root.value === null)) return undefined;
+  if (root === null || (isScalar(root) && root.value === null)) return [];
+  if (isMap(root) && root.get("kind") === "List") {
+    const reader = new ManifestReader(document, problems);
+    const items = root.get("items", true);
+    if (!isSeq(items)) {
+      reader.problem(root, "items", "expected a list");
+      return [];
+    }
+    if (items.items.length > MAX_ITEMS) reader.problem(items, "items", `has more than ${MAX_ITEMS} entries`);
+    return items.items
+      .slice(0, MAX_ITEMS)
+      .flatMap((item) => readObject(item as Node, document, problems, objects));
+  }
+  return readObject(root, document, problems, objects);
+}
+
+function readObject(
+  root: Node,
+  document: Document.Parsed,
+  problems: Problems,
+  objects: ObjectSet,
+): ReadDocument[] {
   const reader = new ManifestReader(document, problems);
+  reader.seen(root, "");
   const report: Report = (path, message) => problems.add(reader.offsetOf(path), path, message);
   const kind = kindOf(root, reader);
-  if (kind === undefined) return undefined;
+  if (kind === undefined) return [];
   const place = (path: string) => problems.place(reader.offsetOf(path));
-  return { wanted: KINDS[kind]!(root, reader, objects, report), report, place };
+  return [{ wanted: KINDS[kind]!(root, reader, objects, report), report, place }];
 }
 
 /** What `use` makes of a document, unless a field of it is wrong by itself. */
@@ -119,6 +163,10 @@ function kindOf(root: Node, reader: ManifestReader): string | undefined {
   // What is no word is told of by the reader of a Pod.
   if (!isScalar(kind) || typeof kind.value !== "string") return "Pod";
   if (Object.hasOwn(KINDS, kind.value)) return kind.value;
+  if (Object.hasOwn(NO_EFFECT, kind.value)) {
+    reader.note(kind, "kind", `${kind.value} ${NO_EFFECT[kind.value]}`);
+    return undefined;
+  }
   const known = Object.keys(KINDS);
   const meant = nearMiss(kind.value, known);
   const hint = meant === undefined ? `only ${known.join(", ")}` : `did you mean ${meant}?`;

@@ -9,7 +9,10 @@ import { list, mapOf, meaningless, record, required, type TypeOf, unsupported } 
  * them: a pod carries along what its manifest gave it.
  */
 
-const BY_KUBERNETES = "is set by Kubernetes, leave it out";
+const BY_KUBERNETES = "has no effect: is set by Kubernetes";
+const NO_API_SERVER = "has no effect: there is no API server";
+/** As exported objects have it. */
+export const status = meaningless("has no effect: is written by Kubernetes");
 
 export const ObjectMeta = record({
   name: string(names.dnsSubdomain),
@@ -18,15 +21,15 @@ export const ObjectMeta = record({
   uid: string(names.uid),
   labels: mapOf(string(names.labelValue), 256, names.qualifiedName),
   annotations: mapOf(string(), 256, names.qualifiedName),
-  creationTimestamp: unsupported(BY_KUBERNETES),
-  deletionGracePeriodSeconds: unsupported(BY_KUBERNETES),
-  deletionTimestamp: unsupported(BY_KUBERNETES),
-  finalizers: unsupported(),
-  generation: unsupported(BY_KUBERNETES),
-  managedFields: unsupported(BY_KUBERNETES),
-  ownerReferences: unsupported(),
-  resourceVersion: unsupported(BY_KUBERNETES),
-  selfLink: unsupported(BY_KUBERNETES),
+  creationTimestamp: meaningless(BY_KUBERNETES),
+  deletionGracePeriodSeconds: meaningless(BY_KUBERNETES),
+  deletionTimestamp: meaningless(BY_KUBERNETES),
+  finalizers: meaningless(NO_API_SERVER),
+  generation: meaningless(BY_KUBERNETES),
+  managedFields: meaningless(BY_KUBERNETES),
+  ownerReferences: meaningless(NO_API_SERVER),
+  resourceVersion: meaningless(BY_KUBERNETES),
+  selfLink: meaningless(BY_KUBERNETES),
 });
 
 const MAX_KEYS = 1024;
@@ -54,7 +57,7 @@ export const Secret = record({
 const NO_PROVISIONER = "has no effect: a claim is a directory of this machine";
 const bytes = quantity("a quantity as in 10Gi", parseBytes);
 
-const PersistentVolumeClaimSpec = record({
+export const PersistentVolumeClaimSpec = record({
   accessModes: list(oneOf("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"), 4),
   resources: record({
     requests: record({ storage: bytes }),
@@ -74,7 +77,7 @@ export const PersistentVolumeClaim = record({
   kind: required(oneOf("PersistentVolumeClaim")),
   metadata: required(ObjectMeta),
   spec: required(PersistentVolumeClaimSpec),
-  status: unsupported("is written by Kubernetes, leave it out"),
+  status,
 });
 
 export const OBJECT_FIELDS = {

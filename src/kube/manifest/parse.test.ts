@@ -93,8 +93,8 @@ describe("a mistake is told with file, line, column, field and a suggestion", ()
     ],
     [
       "a field that is not supported",
-      "  ephemeralContainers: []\n",
-      "pod.yaml:7:3: spec.ephemeralContainers: is not supported yet",
+      "  resourceClaims: [{name: gpu}]\n",
+      "pod.yaml:7:3: spec.resourceClaims: is not supported yet",
     ],
     [
       "a wrong type",

@@ -53,12 +53,12 @@ export function parseManifest(files: readonly ManifestFile[]): ParsedManifest {
     const lineCounter = new LineCounter();
     const problems = new Problems(name === "-" ? "stdin" : name, lineCounter);
     all.push(problems);
-    return parseDocuments(text, lineCounter, problems).map((document) =>
+    return parseDocuments(text, lineCounter, problems).flatMap((document) =>
       readDocument(document, problems, objects),
     );
   });
   // Only when every object has been seen: a pod may stand before what it refers to.
-  const pods = read.flatMap((document) => (document === undefined ? [] : podsOf(document, objects)));
+  const pods = read.flatMap((document) => podsOf(document, objects));
   objects.services.tellOfEmpty();
   reportRepeatedPods(pods);
   const [first = new Problems("manifest", new LineCounter())] = all;
@@ -117,7 +117,8 @@ function podsOf({ wanted, report, place }: ReadDocument, objects: ObjectSet): Na
       ...(job === undefined ? {} : { job }),
     };
     if (podHostname(pod).length > MAX_HOSTNAME) {
-      told("spec.setHostnameAsFQDN", `makes a host name of more than ${MAX_HOSTNAME} characters`);
+      const field = spec.hostnameOverride === undefined ? "setHostnameAsFQDN" : "hostnameOverride";
+      told(`spec.${field}`, `makes a host name of more than ${MAX_HOSTNAME} characters`);
     }
     const needs = needsOf(spec).map(({ permission, path, why }) => {
       const whole = prefix + path;

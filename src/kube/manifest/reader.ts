@@ -48,7 +48,7 @@ export class ManifestReader implements Reader {
       const offset = this.#offsets.get(around);
       if (offset !== undefined) return offset;
     }
-    return this.#offset(this.#document.contents);
+    return this.#offsets.get("") ?? this.#offset(this.#document.contents);
   }
 
   resolve(node: Node, path: string): Node | undefined {

@@ -100,11 +100,10 @@ export function record<S extends Shape>(shape: S): RecordSchema<S> {
       const field = Object.hasOwn(shape, key) ? shape[key] : undefined;
       if (field === undefined)
         return reader.problem(keyNode, fieldPath, unknownField(key, shape, reader.around));
+      // What says nothing asks for nothing: programs that write manifests leave such fields behind.
+      if (isNothing(valueNode) && (field.kind === "unsupported" || field.kind === "meaningless")) return;
       if (field.kind === "unsupported") return reader.problem(keyNode, fieldPath, field.why);
-      if (field.kind === "meaningless") {
-        if (valueNode !== null && !isNull(valueNode)) reader.note(keyNode, fieldPath, field.why);
-        return;
-      }
+      if (field.kind === "meaningless") return reader.note(keyNode, fieldPath, field.why);
       const value = valueNode === null ? undefined : reader.resolve(valueNode, fieldPath);
       if (value === undefined || isNull(value)) return void empty.set(key, keyNode);
       present.add(key);
@@ -269,6 +268,11 @@ function join(path: string, key: string): string {
 
 function isNull(node: Node): boolean {
   return isScalar(node) && node.value === null;
+}
+
+/** No value, or a list or mapping with nothing in it, which to Kubernetes is the same; a source of a volume may be such a mapping. */
+function isNothing(node: Node | null): boolean {
+  return node === null || isNull(node) || ((isSeq(node) || isMap(node)) && node.items.length === 0);
 }
 
 /** What a node is, in the words of a person: `the number 8080`, `a list`, `nothing`. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import * as names from "./names.ts";
-import { ObjectMeta } from "./object-fields.ts";
+import { ObjectMeta, status } from "./object-fields.ts";
 import { boolean, integer, oneOf, portReference, string } from "./scalars.ts";
 import { list, mapOf, meaningless, record, required, type TypeOf, unsupported } from "./schema.ts";
 
@@ -49,7 +49,7 @@ const Service = record({
   kind: required(oneOf("Service")),
   metadata: required(ObjectMeta),
   spec: required(ServiceSpec),
-  status: unsupported("is written by Kubernetes, leave it out"),
+  status,
 });
 
 export const SERVICE_FIELDS = { Service, ServiceSpec, ServicePort } as const;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parseBytes } from "../../lib/quantity.ts";
 import * as names from "./names.ts";
-import { boolean, fileMode, oneOf, only, quantity, string } from "./scalars.ts";
+import { boolean, fileMode, oneOf, quantity, string } from "./scalars.ts";
 import { list, record, required, type TypeOf, unsupported } from "./schema.ts";
 import { FieldRef, imageReference, ResourceFieldRef } from "./value-fields.ts";
 
@@ -66,6 +66,12 @@ const HostPathVolumeSource = record({
   ),
 });
 
+const NO_DRIVER =
+  "is not supported: there are no drivers; mount it on the machine, and let the pod have that by a hostPath";
+const NO_PROVISIONER =
+  "is not supported: nobody provisions storage; use emptyDir, or a claim that stays when the pod goes";
+const NO_GIT = "is not supported: clone it in an init container, into an emptyDir";
+
 const Volume = record({
   name: required(string(names.dnsLabel)),
   emptyDir: EmptyDirVolumeSource,
@@ -84,28 +90,28 @@ const Volume = record({
     reference: required(imageReference),
     pullPolicy: oneOf("Always", "IfNotPresent", "Never"),
   }),
-  awsElasticBlockStore: unsupported(),
-  azureDisk: unsupported(),
-  azureFile: unsupported(),
-  cephfs: unsupported(),
-  cinder: unsupported(),
-  csi: unsupported(),
-  ephemeral: unsupported(),
-  fc: unsupported(),
-  flexVolume: unsupported(),
-  flocker: unsupported(),
-  gcePersistentDisk: unsupported(),
-  gitRepo: unsupported(),
-  glusterfs: unsupported(),
-  iscsi: unsupported(),
-  nfs: unsupported(),
-  photonPersistentDisk: unsupported(),
-  portworxVolume: unsupported(),
-  quobyte: unsupported(),
-  rbd: unsupported(),
-  scaleIO: unsupported(),
-  storageos: unsupported(),
-  vsphereVolume: unsupported(),
+  awsElasticBlockStore: unsupported(NO_DRIVER),
+  azureDisk: unsupported(NO_DRIVER),
+  azureFile: unsupported(NO_DRIVER),
+  cephfs: unsupported(NO_DRIVER),
+  cinder: unsupported(NO_DRIVER),
+  csi: unsupported(NO_DRIVER),
+  ephemeral: unsupported(NO_PROVISIONER),
+  fc: unsupported(NO_DRIVER),
+  flexVolume: unsupported(NO_DRIVER),
+  flocker: unsupported(NO_DRIVER),
+  gcePersistentDisk: unsupported(NO_DRIVER),
+  gitRepo: unsupported(NO_GIT),
+  glusterfs: unsupported(NO_DRIVER),
+  iscsi: unsupported(NO_DRIVER),
+  nfs: unsupported(NO_DRIVER),
+  photonPersistentDisk: unsupported(NO_DRIVER),
+  portworxVolume: unsupported(NO_DRIVER),
+  quobyte: unsupported(NO_DRIVER),
+  rbd: unsupported(NO_DRIVER),
+  scaleIO: unsupported(NO_DRIVER),
+  storageos: unsupported(NO_DRIVER),
+  vsphereVolume: unsupported(NO_DRIVER),
 });
 
 const VolumeMount = record({
@@ -113,7 +119,7 @@ const VolumeMount = record({
   mountPath: required(string(names.absolutePath)),
   mountPropagation: oneOf("None", "HostToContainer", "Bidirectional"),
   readOnly: boolean(),
-  recursiveReadOnly: only("Disabled"),
+  recursiveReadOnly: oneOf("Disabled", "IfPossible", "Enabled"),
   subPath: string(names.subPath),
   subPathExpr: string(names.subPath),
 });

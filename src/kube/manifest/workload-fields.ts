@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 import { PodSpec } from "./fields.ts";
 import * as names from "./names.ts";
-import { ObjectMeta } from "./object-fields.ts";
+import { ObjectMeta, PersistentVolumeClaimSpec, status } from "./object-fields.ts";
 import { boolean, integer, oneOf, only, string } from "./scalars.ts";
 import { cronSchedule, timeZone } from "./schedule.ts";
-import { mapOf, meaningless, record, required, type TypeOf, unsupported } from "./schema.ts";
+import { list, mapOf, meaningless, record, required, type TypeOf, unsupported } from "./schema.ts";
 
 /** Kinds that are read for the pods they ask for. */
 
 const NO_ROLLOUT = "has no effect: a pod is replaced only when it is removed and run anew";
-const WRITTEN = "is written by Kubernetes, leave it out";
 
 const LabelSelector = record({
   matchLabels: mapOf(string(names.labelValue), 256, names.qualifiedName),
-  matchExpressions: unsupported(),
+  matchExpressions: list(
+    record({
+      key: required(string(names.qualifiedName)),
+      operator: required(oneOf("In", "NotIn", "Exists", "DoesNotExist")),
+      values: list(string(names.labelValue), 256),
+    }),
+    64,
+  ),
 });
 
 const PodTemplateSpec = record({ metadata: ObjectMeta, spec: required(PodSpec) });
@@ -22,7 +28,7 @@ const DeploymentSpec = record({
   replicas: integer(0, 100),
   selector: required(LabelSelector),
   template: required(PodTemplateSpec),
-  paused: only(false),
+  paused: meaningless(NO_ROLLOUT),
   strategy: meaningless(NO_ROLLOUT),
   minReadySeconds: meaningless(NO_ROLLOUT),
   revisionHistoryLimit: meaningless(NO_ROLLOUT),
@@ -34,7 +40,53 @@ const Deployment = record({
   kind: required(oneOf("Deployment")),
   metadata: required(ObjectMeta),
   spec: required(DeploymentSpec),
-  status: unsupported(WRITTEN),
+  status,
+});
+
+const ReplicaSetSpec = record({
+  replicas: integer(0, 100),
+  selector: required(LabelSelector),
+  template: required(PodTemplateSpec),
+  minReadySeconds: meaningless(NO_ROLLOUT),
+});
+
+const ReplicaSet = record({
+  apiVersion: required(oneOf("apps/v1")),
+  kind: required(oneOf("ReplicaSet")),
+  metadata: required(ObjectMeta),
+  spec: required(ReplicaSetSpec),
+  status,
+});
+
+/** A claim for each pod, named after it and the template. */
+const VolumeClaimTemplate = record({
+  apiVersion: oneOf("v1"),
+  kind: oneOf("PersistentVolumeClaim"),
+  metadata: required(ObjectMeta),
+  spec: required(PersistentVolumeClaimSpec),
+  status,
+});
+
+const StatefulSetSpec = record({
+  replicas: integer(0, 100),
+  selector: required(LabelSelector),
+  serviceName: string(names.dnsLabel),
+  template: required(PodTemplateSpec),
+  volumeClaimTemplates: list(VolumeClaimTemplate, 64),
+  ordinals: record({ start: integer(0, 100_000) }),
+  persistentVolumeClaimRetentionPolicy: record({ whenDeleted: only("Retain"), whenScaled: only("Retain") }),
+  podManagementPolicy: meaningless("has no effect: all pods are started at once"),
+  updateStrategy: meaningless(NO_ROLLOUT),
+  minReadySeconds: meaningless(NO_ROLLOUT),
+  revisionHistoryLimit: meaningless(NO_ROLLOUT),
+});
+
+const StatefulSet = record({
+  apiVersion: required(oneOf("apps/v1")),
+  kind: required(oneOf("StatefulSet")),
+  metadata: required(ObjectMeta),
+  spec: required(StatefulSetSpec),
+  status,
 });
 
 const DaemonSetSpec = record({
@@ -50,7 +102,7 @@ const DaemonSet = record({
   kind: required(oneOf("DaemonSet")),
   metadata: required(ObjectMeta),
   spec: required(DaemonSetSpec),
-  status: unsupported(WRITTEN),
+  status,
 });
 
 const JobSpec = record({
@@ -68,7 +120,7 @@ const JobSpec = record({
   manualSelector: only(false),
   podFailurePolicy: unsupported(),
   podReplacementPolicy: meaningless("has no effect: a pod is run anew only once it has ended"),
-  selector: unsupported("is set by Kubernetes, leave it out"),
+  selector: meaningless("has no effect: is set by Kubernetes"),
   successPolicy: unsupported(),
 });
 
@@ -77,7 +129,7 @@ const Job = record({
   kind: required(oneOf("Job")),
   metadata: required(ObjectMeta),
   spec: required(JobSpec),
-  status: unsupported(WRITTEN),
+  status,
 });
 
 const CronJobSpec = record({
@@ -96,12 +148,16 @@ const CronJob = record({
   kind: required(oneOf("CronJob")),
   metadata: required(ObjectMeta),
   spec: required(CronJobSpec),
-  status: unsupported(WRITTEN),
+  status,
 });
 
 export const WORKLOAD_FIELDS = {
   Deployment,
   DeploymentSpec,
+  ReplicaSet,
+  ReplicaSetSpec,
+  StatefulSet,
+  StatefulSetSpec,
   DaemonSet,
   DaemonSetSpec,
   Job,
@@ -113,6 +169,9 @@ export const WORKLOAD_FIELDS = {
 } as const;
 
 export type DeploymentManifest = TypeOf<typeof Deployment>;
+export type ReplicaSetManifest = TypeOf<typeof ReplicaSet>;
+export type StatefulSetManifest = TypeOf<typeof StatefulSet>;
+export type SelectorSpec = TypeOf<typeof LabelSelector>;
 export type DaemonSetManifest = TypeOf<typeof DaemonSet>;
 export type JobManifest = TypeOf<typeof Job>;
 export type CronJobManifest = TypeOf<typeof CronJob>;

@@ -3,12 +3,14 @@ import type { CronPolicy, JobPolicy } from "../pod.ts";
 import { checkPod, type Report } from "./checks.ts";
 import type { PodManifest } from "./fields.ts";
 import { nearMiss } from "./near-miss.ts";
+import type { ObjectMetaFields } from "./object-fields.ts";
 import type {
-  CronJobManifest,
   DaemonSetManifest,
   DeploymentManifest,
-  JobManifest,
   PodTemplate,
+  ReplicaSetManifest,
+  SelectorSpec,
+  StatefulSetManifest,
 } from "./workload-fields.ts";
 
 /** A pod as a document asks for it, with what stands around it. */
@@ -23,10 +25,7 @@ export interface WantedPod {
   readonly prefix: string;
 }
 
-const TEMPLATE = "spec.template.";
-/** Kubernetes's own (batch/v1). */
-const BACKOFF_LIMIT = 6;
-const MAX_CRON_NAME = 52;
+export const TEMPLATE = "spec.template.";
 
 export function podOf(manifest: PodManifest, report: Report): WantedPod[] {
   if (manifest.metadata.name === undefined && manifest.metadata.generateName === undefined) {
@@ -36,154 +35,80 @@ export function podOf(manifest: PodManifest, report: Report): WantedPod[] {
   return [{ manifest, prefix: "" }];
 }
 
-/** Its replicas, numbered from 0: `web-0`, `web-1`. */
-export function podsOfDeployment({ metadata, spec }: DeploymentManifest, report: Report): WantedPod[] {
+/** The replicas of a Deployment or ReplicaSet, numbered from 0: `web-0`, `web-1`. */
+export function podsOfReplicas(
+  { kind, metadata, spec }: DeploymentManifest | ReplicaSetManifest,
+  report: Report,
+): WantedPod[] {
   checkTemplate(spec.template, metadata.name, report);
-  checkSelector(spec.selector.matchLabels ?? {}, spec.template, report);
+  checkSelector(spec.selector, spec.template, report);
   checkAlwaysRestarts(spec.template, report);
   return Array.from({ length: spec.replicas ?? 1 }, (_, index) =>
-    templated(spec.template, `${metadata.name}-${index}`, metadata.namespace, `Deployment/${metadata.name}`),
+    templated(spec.template, `${metadata.name}-${index}`, metadata.namespace, `${kind}/${metadata.name}`),
   );
+}
+
+/** Its replicas, each with its host name below the Service's and with claims of its own, whose names `addClaim` hears. */
+export function podsOfStatefulSet(
+  { metadata, spec }: StatefulSetManifest,
+  report: Report,
+  addClaim: (claim: ObjectMetaFields) => void,
+): WantedPod[] {
+  const { template, serviceName, volumeClaimTemplates = [] } = spec;
+  const first = spec.ordinals?.start ?? 0;
+  volumeClaimTemplates.forEach((claim, index) => {
+    if (claim.metadata.name === undefined)
+      report(`spec.volumeClaimTemplates[${index}].metadata.name`, "is required");
+  });
+  const names = volumeClaimTemplates.map((claim) => claim.metadata.name ?? "");
+  const numbered = (index: number): PodTemplate => {
+    const name = `${metadata.name}-${index}`;
+    const claims = names.map((volume) => ({
+      name: volume,
+      persistentVolumeClaim: { claimName: `${volume}-${name}` },
+    }));
+    // As in Kubernetes a claim goes before a volume of its name.
+    const others = (template.spec.volumes ?? []).filter((volume) => !names.includes(volume.name));
+    return {
+      metadata: {
+        ...template.metadata,
+        labels: {
+          ...template.metadata?.labels,
+          "statefulset.kubernetes.io/pod-name": name,
+          "apps.kubernetes.io/pod-index": String(index),
+        },
+      },
+      spec: {
+        ...template.spec,
+        volumes: [...others, ...claims],
+        hostname: name.slice(0, 63),
+        ...(serviceName === undefined ? {} : { subdomain: serviceName }),
+      },
+    };
+  };
+  checkTemplate({ ...numbered(first), metadata: template.metadata ?? {} }, metadata.name, report);
+  checkSelector(spec.selector, template, report);
+  checkAlwaysRestarts(template, report);
+  const { namespace } = metadata;
+  return Array.from({ length: spec.replicas ?? 1 }, (_, ordinal) => {
+    const index = first + ordinal;
+    for (const volume of names) {
+      const name = `${volume}-${metadata.name}-${index}`;
+      addClaim({ name, ...(namespace === undefined ? {} : { namespace }) });
+    }
+    return templated(numbered(index), `${metadata.name}-${index}`, namespace, `StatefulSet/${metadata.name}`);
+  });
 }
 
 /** One pod: this machine is all the machines. */
 export function podsOfDaemonSet({ metadata, spec }: DaemonSetManifest, report: Report): WantedPod[] {
   checkTemplate(spec.template, metadata.name, report);
-  checkSelector(spec.selector.matchLabels ?? {}, spec.template, report);
+  checkSelector(spec.selector, spec.template, report);
   checkAlwaysRestarts(spec.template, report);
   return [templated(spec.template, metadata.name!, metadata.namespace, `DaemonSet/${metadata.name}`)];
 }
 
-/** One pod of its own name, or several, numbered from 0. */
-export function podsOfJob({ metadata, spec }: JobManifest, report: Report): WantedPod[] {
-  const { template, activeDeadlineSeconds } = spec;
-  checkTemplate(template, metadata.name, report);
-  if ((template.spec.restartPolicy ?? "Always") === "Always") {
-    report(`${TEMPLATE}spec.restartPolicy`, "must be OnFailure or Never in a Job");
-  }
-  checkJob(spec, report);
-  const seconds = Math.min(
-    activeDeadlineSeconds ?? Number.POSITIVE_INFINITY,
-    template.spec.activeDeadlineSeconds ?? Number.POSITIVE_INFINITY,
-  );
-  const limited = Number.isFinite(seconds) ? { activeDeadlineSeconds: seconds } : {};
-  const limitedTemplate = { ...template, spec: { ...template.spec, ...limited } };
-  const isIndexed = spec.completionMode === "Indexed";
-  const count = spec.completions ?? Math.max(1, spec.parallelism ?? 1);
-  const policy = jobPolicy(spec);
-  const owner = `Job/${metadata.name}`;
-  if (count === 1 && !isIndexed) {
-    return [{ ...templated(limitedTemplate, metadata.name!, metadata.namespace, owner), job: policy }];
-  }
-  return Array.from({ length: count }, (_, index) => {
-    const name = `${metadata.name}-${index}`;
-    const wanted = isIndexed ? indexedTemplate(limitedTemplate, name, index) : limitedTemplate;
-    return { ...templated(wanted, name, metadata.namespace, owner), job: { ...policy, index } };
-  });
-}
-
-function jobPolicy(spec: JobManifest["spec"]): JobPolicy {
-  const { backoffLimitPerIndex, maxFailedIndexes, completions, suspend, ttlSecondsAfterFinished } = spec;
-  const parallelism = spec.parallelism ?? 1;
-  return {
-    backoffLimit: backoffLimitPerIndex ?? spec.backoffLimit ?? BACKOFF_LIMIT,
-    ...(parallelism === 1 ? {} : { parallelism }),
-    ...(completions === undefined && parallelism > 1 ? { isQueue: true } : {}),
-    ...(backoffLimitPerIndex === undefined ? {} : { isLimitPerIndex: true }),
-    ...(maxFailedIndexes === undefined ? {} : { maxFailedIndexes }),
-    ...(suspend ? { suspend } : {}),
-    ...(ttlSecondsAfterFinished === undefined ? {} : { ttlSecondsAfterFinished }),
-  };
-}
-
-function checkJob(spec: JobManifest["spec"], report: Report): void {
-  const { completions, completionMode, backoffLimit, backoffLimitPerIndex, maxFailedIndexes } = spec;
-  const isIndexed = completionMode === "Indexed";
-  if (isIndexed && completions === undefined) {
-    report("spec.completions", "is required when completionMode is Indexed");
-  }
-  if (backoffLimitPerIndex !== undefined) {
-    if (!isIndexed) report("spec.backoffLimitPerIndex", "needs completionMode Indexed");
-    if (backoffLimit !== undefined) {
-      report(
-        "spec.backoffLimitPerIndex",
-        "cannot be combined with backoffLimit: the limit is each pod's own",
-      );
-    }
-    if (spec.template.spec.restartPolicy !== "Never") {
-      report("spec.backoffLimitPerIndex", "needs restartPolicy Never in the template");
-    }
-  }
-  if (maxFailedIndexes !== undefined && backoffLimitPerIndex === undefined) {
-    report("spec.maxFailedIndexes", "needs backoffLimitPerIndex");
-  }
-}
-
-const INDEX = "batch.kubernetes.io/job-completion-index";
-
-/** A pod of an Indexed Job knows its number: from a variable, an annotation, a label and its host name. */
-function indexedTemplate({ metadata = {}, spec }: PodTemplate, hostname: string, index: number): PodTemplate {
-  const value = String(index);
-  const variable = { name: "JOB_COMPLETION_INDEX", value };
-  const withVariable = <T extends { readonly env?: readonly { readonly name: string }[] }>(
-    container: T,
-  ): T =>
-    container.env?.some(({ name }) => name === variable.name)
-      ? container
-      : { ...container, env: [...(container.env ?? []), variable] };
-  return {
-    metadata: {
-      ...metadata,
-      labels: { ...metadata.labels, [INDEX]: value },
-      annotations: { ...metadata.annotations, [INDEX]: value },
-    },
-    spec: {
-      ...spec,
-      hostname: hostname.slice(0, 63),
-      containers: spec.containers.map(withVariable),
-      ...(spec.initContainers === undefined ? {} : { initContainers: spec.initContainers.map(withVariable) }),
-    },
-  };
-}
-
-/** Its Job's pod, as it is at each of its times. */
-export function podsOfCronJob({ metadata, spec }: CronJobManifest, report: Report): WantedPod[] {
-  const at = (path: string, message: string) =>
-    report(path.startsWith("spec.") ? `spec.jobTemplate.${path}` : path, message);
-  const { schedule, timeZone, concurrencyPolicy = "Allow", startingDeadlineSeconds, suspend = false } = spec;
-  // Names of its pods get the minute after them.
-  if ((metadata.name ?? "").length > MAX_CRON_NAME) {
-    report("metadata.name", `expected at most ${MAX_CRON_NAME} characters`);
-  }
-  const { completions, parallelism, completionMode } = spec.jobTemplate.spec;
-  for (const [field, isOther] of [
-    ["completions", (completions ?? 1) > 1],
-    ["parallelism", (parallelism ?? 1) !== 1],
-    ["completionMode", completionMode === "Indexed"],
-    ["suspend", spec.jobTemplate.spec.suspend === true],
-  ] as const) {
-    if (isOther)
-      at(`spec.${field}`, "is not supported yet for the Jobs of a CronJob, which have one pod each");
-  }
-  const [wanted] = podsOfJob(
-    { apiVersion: "batch/v1", kind: "Job", metadata, spec: spec.jobTemplate.spec },
-    at,
-  );
-  const cron: CronPolicy = {
-    schedule,
-    ...(timeZone === undefined ? {} : { timeZone }),
-    concurrencyPolicy,
-    ...(startingDeadlineSeconds === undefined ? {} : { startingDeadlineSeconds }),
-    suspend,
-    successfulJobsHistoryLimit: spec.successfulJobsHistoryLimit ?? 3,
-    failedJobsHistoryLimit: spec.failedJobsHistoryLimit ?? 1,
-  };
-  return [
-    { ...wanted!, owner: `CronJob/${metadata.name}`, prefix: `spec.jobTemplate.${wanted!.prefix}`, cron },
-  ];
-}
-
-function templated(
+export function templated(
   { metadata, spec }: PodTemplate,
   name: string,
   namespace: string | undefined,
@@ -208,7 +133,11 @@ function templated(
 }
 
 /** What its pods are called follows from the workload's own name. */
-function checkTemplate({ metadata, spec }: PodTemplate, name: string | undefined, report: Report): void {
+export function checkTemplate(
+  { metadata, spec }: PodTemplate,
+  name: string | undefined,
+  report: Report,
+): void {
   if (name === undefined) report("metadata.name", "is required");
   for (const field of ["name", "generateName", "uid", "namespace"] as const) {
     if (metadata?.[field] !== undefined) {
@@ -220,14 +149,13 @@ function checkTemplate({ metadata, spec }: PodTemplate, name: string | undefined
   );
 }
 
-function checkSelector(
-  wanted: Readonly<Record<string, string>>,
-  { metadata }: PodTemplate,
-  report: Report,
-): void {
+function checkSelector(selector: SelectorSpec, { metadata }: PodTemplate, report: Report): void {
+  const { matchLabels = {}, matchExpressions = [] } = selector;
   const labels = metadata?.labels ?? {};
-  if (Object.keys(wanted).length === 0) report("spec.selector.matchLabels", "needs at least one label");
-  for (const [key, value] of Object.entries(wanted)) {
+  if (Object.keys(matchLabels).length + matchExpressions.length === 0) {
+    report("spec.selector.matchLabels", "needs at least one label");
+  }
+  for (const [key, value] of Object.entries(matchLabels)) {
     if (labels[key] === value) continue;
     const meant = Object.hasOwn(labels, key) ? key : nearMiss(key, Object.keys(labels));
     const hint = meant === undefined ? "" : `; the template has ${meant}: ${labels[meant]}`;
@@ -236,6 +164,20 @@ function checkSelector(
       `does not match the labels of the template${hint}`,
     );
   }
+  matchExpressions.forEach(({ key, operator, values = [] }, index) => {
+    const path = `spec.selector.matchExpressions[${index}]`;
+    const needsValues = operator === "In" || operator === "NotIn";
+    if (needsValues !== values.length > 0) {
+      report(
+        `${path}.values`,
+        needsValues ? `is required with ${operator}` : `has no place with ${operator}`,
+      );
+    }
+    const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
+    const isIn = value !== undefined && (!needsValues || values.includes(value));
+    const wants = operator === "In" || operator === "Exists";
+    if (isIn !== wants) report(path, "does not match the labels of the template");
+  });
 }
 
 function checkAlwaysRestarts({ spec }: PodTemplate, report: Report): void {
