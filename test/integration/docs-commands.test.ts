@@ -45,6 +45,9 @@ const notRun: readonly NotRun[] = [
   },
   { page: "README.md", command: "podrt exec -it", why: "needs a terminal; e2e-exec.test.ts" },
   { page: "README.md", command: "podrt port-forward", why: "goes on until Ctrl-C" },
+  { page: "README.md", command: "podrt debug", why: "needs a terminal" },
+  { page: "README.md", command: "podrt dashboard", why: "goes on until Ctrl-C" },
+  { page: "docs/map.md", command: "podrt dashboard", why: "goes on until Ctrl-C" },
   { page: "docs/kubernetes.md", command: "make install", why: "writes into /usr/local" },
   { page: "docs/kubernetes.md", command: "systemctl", why: "needs systemd; make test-vm PART=systemd" },
   {
