@@ -37,15 +37,15 @@ const versions = Object.assign({}, ...reports.map((report) => report.versions)) 
 const whole: Report = { ...last, versions, rows };
 
 writeFileSync(join(projectDir, "docs/bench.svg"), plotOf(whole));
-replaceMeasured("docs/comparison.md", whole);
+replaceMeasured("docs/comparison.md", whole, ["", "![How many times worse than podrt each is](bench.svg)"]);
 replaceMeasured("README.md", { ...whole, rows: rows.filter(({ title }) => headlines.includes(title)) });
 
-/** Puts a report's head and its table between the marks of a page. */
-function replaceMeasured(page: string, report: Report): void {
+/** Puts a report's head and its table, and what comes after it, between the marks of a page. */
+function replaceMeasured(page: string, report: Report, after: readonly string[] = []): void {
   const file = join(projectDir, page);
   const text = readFileSync(file, "utf8");
   const [from, to] = [text.indexOf(begin), text.indexOf(end)];
   if (from < 0 || to < from) throw new Error(`${page} has no ${begin} before ${end}`);
-  const content = [begin, headOf(report), "", ...shortTableOf(report), end].join("\n");
+  const content = [begin, headOf(report), "", ...shortTableOf(report), ...after, end].join("\n");
   writeFileSync(file, text.slice(0, from) + content + text.slice(to + end.length));
 }
