@@ -108,3 +108,9 @@ test("each field of a manifest that the comparison says podrt has is one that it
   expect(fields.length).toBeGreaterThan(15);
   expect(fields.filter((field) => !isHonoured(field))).toEqual([]);
 });
+
+test("the README and the page of the comparison have the same table", () => {
+  const tableOf = (page: string) => /^\| \| podrt \| containerd .*(?:\n\|.*)+/m.exec(textOf(page))?.[0];
+  expect(tableOf("README.md")).toBeDefined();
+  expect(tableOf("docs/comparison.md")).toBe(tableOf("README.md")!);
+});
