@@ -2,7 +2,7 @@
 import { InternalError } from "../errors.ts";
 import { openDaemon } from "./client.ts";
 import { interact, LEFT } from "./interact.ts";
-import { requireContainer, takeInventory } from "./inventory.ts";
+import { requireRunning, takeInventory } from "./inventory.ts";
 import type { Context } from "./program.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -21,7 +21,7 @@ export async function exec(
   const command = words[0] === "--" ? words.slice(1) : words;
   if (command.length === 0) throw new UsageError("name a command after the container, as in exec app -- ls");
   using daemon = openDaemon(socketPath);
-  const container = requireContainer(await takeInventory(daemon), name);
+  const container = requireRunning(await takeInventory(daemon), name);
   const tty = options.tty ?? false;
   const terminal = tty ? io.terminal : undefined;
   if (tty && terminal === undefined && options.stdin) {

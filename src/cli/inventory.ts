@@ -118,7 +118,7 @@ export function containerNames({ pods }: Inventory): string[] {
 /** That neither a pod nor a container goes by this name. */
 export function noPodOrContainer(inventory: Inventory, text: string): NotFoundError {
   const names = [...podNames(inventory), ...containerNames(inventory)];
-  return noSuch("pod or container", text, names, "`podrt ps -a` lists them");
+  return noSuch("pod or container", text, names, missingIn(inventory, text) ?? "`podrt ps -a` lists them");
 }
 
 /**
@@ -147,7 +147,33 @@ export function findContainer(inventory: Inventory, text: string): Container | u
 export function requireContainer(inventory: Inventory, text: string): Container {
   const container = findContainer(inventory, text) ?? containerOfPod(inventory, text);
   if (container !== undefined) return container;
-  throw noSuch("container", text, containerNames(inventory), "`podrt ps -a` lists them");
+  const advice = missingIn(inventory, text) ?? "`podrt ps -a` lists them";
+  throw noSuch("container", text, containerNames(inventory), advice);
+}
+
+/** Of `POD/NAME` where there is such a pod: what containers it has instead. */
+function missingIn(inventory: Inventory, text: string): string | undefined {
+  const slash = text.lastIndexOf("/");
+  const pod = slash < 0 ? undefined : findPod(inventory, text.slice(0, slash));
+  if (pod === undefined) return undefined;
+  const title = podTitle(pod);
+  const name = text.slice(slash + 1);
+  const planned = pod.kept === undefined ? [] : containersOf(pod.kept).map((container) => container.name);
+  if (planned.includes(name)) {
+    return `it has not been made yet; ask \`podrt why ${title}/${name}\``;
+  }
+  const names = [...new Set([...planned, ...pod.containers.map(containerName)])];
+  const has = names.length === 0 ? "none yet" : names.join(", ");
+  return `pod ${title} has ${has}`;
+}
+
+/** One in which something can be executed, or that can be joined. */
+export function requireRunning(inventory: Inventory, text: string): Container {
+  const container = requireContainer(inventory, text);
+  if (isRunning(container)) return container;
+  const pod = inventory.pods.find(({ containers }) => containers.includes(container));
+  const title = `${pod === undefined ? "" : `${podTitle(pod)}/`}${containerName(container)}`;
+  throw new FailedPreconditionError(`container ${title} does not run; ask \`podrt why ${title}\``);
 }
 
 function containerOfPod(inventory: Inventory, text: string): Container | undefined {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { open, readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
+import { nearMiss } from "../kube/manifest/near-miss.ts";
 import type { Io } from "./io.ts";
 
 /** The daemon takes no more; what is longer is no manifest, so it is not even read. */
@@ -35,15 +36,29 @@ export async function readManifests(sources: readonly string[], io: Io): Promise
     try {
       for (const name of await filesOf(source)) texts.push({ name, text: await readOne(name, io) });
     } catch (error) {
-      throw new FailedPreconditionError(`cannot read the manifest ${source}: ${messageOf(error)}`, {
-        cause: error,
-      });
+      const why = await reasonFor(source, error);
+      throw new FailedPreconditionError(`cannot read the manifest ${source}: ${why}`, { cause: error });
     }
   }
   if (texts.length <= MAX_FILES) return texts;
   throw new FailedPreconditionError(
     `these are ${texts.length} manifests; no more than ${MAX_FILES} are taken at once`,
   );
+}
+
+/** Why a source cannot be read, and what to do. */
+async function reasonFor(source: string, error: unknown): Promise<string> {
+  const { code, name } = error as { readonly code?: string; readonly name?: string };
+  if (isUrl(source) && name === "TimeoutError") return `no answer within ${URL_TIMEOUT_MS / 1000} s`;
+  if (isUrl(source) && code !== undefined) return `nothing answers at that address (${code}); check it`;
+  if (code === "ENOENT") {
+    const beside = await readdir(dirname(source)).catch(() => []);
+    const meant = nearMiss(basename(source), beside);
+    return `there is no such file${meant === undefined ? "" : `; did you mean ${join(dirname(source), meant)}?`}`;
+  }
+  if (code === "EACCES") return "you may not read it; run this as root, or change its permissions";
+  if (error instanceof TypeError) return "it is no text in UTF-8";
+  return messageOf(error);
 }
 
 function isUrl(source: string): boolean {

@@ -6,7 +6,7 @@ import { populate } from "./fake-pods.ts";
 describe("usage", () => {
   test.each([
     [[], "Usage: podrt"],
-    [["pdos"], "podrt: unknown command 'pdos'\n(Did you mean pods?)"],
+    [["pdos"], "podrt: unknown command 'pdos'; did you mean pods?"],
     [["pods", "--frobnicate"], "podrt: unknown option '--frobnicate'"],
     [["pods", "-o", "xml"], "It is one of table, wide, json, yaml, name or template=TEXT."],
     [["stop"], "podrt: missing required argument 'pods'"],

@@ -79,6 +79,16 @@ export async function runCli(argv: readonly string[], io: Io = processIo()): Pro
   }
 }
 
+/** What commander says, in one sentence with what to do. */
+function usageSentence(text: string): string {
+  const said = text
+    .trim()
+    .replace(/^error: /, "podrt: ")
+    .replace(/\n\(Did you mean (.*)\)$/, "; did you mean $1");
+  const isBare = /^podrt: (unknown|missing|too many) [^;]*$/.test(said) || said.endsWith(" argument missing");
+  return `${said}${isBare ? "; --help tells what there is" : ""}\n`;
+}
+
 function interruption({ interrupted }: Io): Promise<number> {
   return new Promise((resolve) => {
     if (interrupted.aborted) resolve(ExitCode.interrupted);
@@ -115,7 +125,7 @@ function buildProgram(
     .configureOutput({
       writeOut,
       writeErr,
-      outputError: (text, write) => write(text.replace(/^error: /, "podrt: ")),
+      outputError: (text, write) => write(usageSentence(text)),
     })
     .addHelpText("after", "\nPods and containers go by name, POD/CONTAINER, or the beginning of an id.");
   addInstanceOptions(program);

@@ -12,6 +12,7 @@ import type { Context } from "./program.ts";
 import { progressFormat, startedLine } from "./progress/view.ts";
 import { pullAsAsked } from "./pull.ts";
 import { type QuickOptions, quickPod } from "./quick-pod.ts";
+import { inOptions } from "./quick-pod-mistake.ts";
 import { runPods } from "./run-pods.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -37,7 +38,8 @@ export async function runImage(
   await pullAsAsked(daemon, io, image, options.pull, format, options.detach ? io.out : io.err);
   const files = [{ name: "command line", text: manifest }];
   const allow = [...permissions, ...permissionsOf(options)];
-  const pod = (await runPods(daemon, io, { files, allow })).pods[0]!;
+  const { pods } = await runPods(daemon, io, { files, allow }).catch(inOptions);
+  const pod = pods[0]!;
   if (options.detach) {
     await io.out(`${startedLine("pod", pod, format)}\n`);
     return 0;
@@ -83,7 +85,10 @@ async function podOf(daemon: Daemon, { uid }: PodName): Promise<PodEntry | undef
 
 async function exitCodeOf({ kept, name }: PodEntry, io: Io): Promise<number> {
   if (kept?.reason) await io.err(`podrt: pod ${name} failed: ${kept.message} (${kept.reason})\n`);
-  const code = kept?.containers[0]?.exitCode ?? 0;
+  const [container] = kept?.containers ?? [];
+  // It never ran, so nothing else says why.
+  if (container?.reason === "StartError") await io.err(`podrt: pod ${name} failed: ${container.message}\n`);
+  const code = container?.exitCode ?? 0;
   return code === 0 && kept?.phase === "Failed" ? 1 : code;
 }
 

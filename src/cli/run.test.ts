@@ -27,7 +27,7 @@ describe("run", () => {
 
   test("says when the file cannot be read", async () => {
     const { exitCode, err } = await runCommand("/none", ["run", "/nonexistent/pod.yaml"]);
-    expect(err).toStartWith("podrt: cannot read the manifest /nonexistent/pod.yaml: ENOENT");
+    expect(err).toStartWith("podrt: cannot read the manifest /nonexistent/pod.yaml: there is no such file");
     expect(exitCode).toBe(1);
   });
 

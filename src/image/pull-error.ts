@@ -34,7 +34,7 @@ const CLASSES: Readonly<Record<ErrorKind, ErrorClass>> = {
 /** What a person can do about each kind. */
 const HINTS: Partial<Record<ErrorKind, string>> = {
   NotFound: "; check the name and tag",
-  PermissionDenied: "; check the name and the credentials",
+  PermissionDenied: "; check the name and the credentials, those of the pull or of image.auth_file",
   Unavailable: "; check the network and the registries in the configuration",
 };
 

@@ -183,7 +183,7 @@ test("a refusal is PermissionDenied", async () => {
   registry.override = () => new Response("", { status: 403 });
   await expectFailure(
     "app:v1",
-    "answered 403 (forbidden); check the name and the credentials",
+    "answered 403 (forbidden); check the name and the credentials, those of the pull or of image.auth_file",
     "PermissionDenied",
   );
 });

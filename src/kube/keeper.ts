@@ -30,6 +30,7 @@ import { keepManifestDirectory } from "./manifest-directory.ts";
 import { type Pod, type PodHome, podKey } from "./pod.ts";
 import type { PodNote } from "./pod-note.ts";
 import type { PodRecord } from "./pod-record.ts";
+import { refuseTakenPorts } from "./taken-ports.ts";
 
 /** What keeps this machine's pods, with those that are run at their times. */
 export interface Keeper extends PodKeeper {
@@ -120,7 +121,10 @@ function runtimeLifecycle(runtime: Runtime): Lifecycle {
         .map(containerView),
     // Named as the calls that do the same for a kubelet.
     runSandbox: (config, handler) =>
-      runOperation("RunPodSandbox", () => runSandbox(runtime, config, handler)),
+      runOperation("RunPodSandbox", () => {
+        refuseTakenPorts(config.portMappings);
+        return runSandbox(runtime, config, handler);
+      }),
     stopSandbox: (id) => runOperation("StopPodSandbox", () => stopSandbox(runtime, id)),
     removeSandbox: (id) => runOperation("RemovePodSandbox", () => removeSandbox(runtime, id)),
     createContainer: (sandboxId, config) =>

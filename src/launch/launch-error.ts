@@ -21,6 +21,13 @@ const MEANINGS: Readonly<Record<string, string>> = {
   EXDEV: "another mount is in the way",
 };
 
+/** What somebody who named a program should look at. */
+function adviceFor(step: string, errno: string): string {
+  if (!step.startsWith("execute ")) return "";
+  if (errno === "ENOENT") return "; check the name: the image has no such program, or not its interpreter";
+  return errno === "EACCES" ? "; it is no file that may be executed" : "";
+}
+
 /** A launch program that stopped: at which step, and with which errno. */
 export class LaunchError extends InternalError {
   readonly step: string;
@@ -33,7 +40,7 @@ export class LaunchError extends InternalError {
   constructor(step: string, errno: number, depth: number, call?: string) {
     const name = errnoName(errno);
     const meaning = MEANINGS[name];
-    super(`${step}: ${name}${meaning === undefined ? "" : ` (${meaning})`}`);
+    super(`${step}: ${name}${meaning === undefined ? "" : ` (${meaning})`}${adviceFor(step, name)}`);
     this.step = step;
     this.errno = errno;
     this.depth = depth;

@@ -79,7 +79,9 @@ export function checkConflicts(ports: readonly HostPort[], leases: readonly Leas
   for (const port of ports) {
     const owner = leases.find((lease) => lease.hostPorts.some((other) => collide(port, other)));
     if (owner !== undefined) {
-      throw new AlreadyExistsError(`host port ${describe(port)} is taken by sandbox ${owner.sandboxId}`);
+      throw new AlreadyExistsError(
+        `host port ${describe(port)} is taken by sandbox ${owner.sandboxId}; choose another, or remove that pod`,
+      );
     }
   }
 }

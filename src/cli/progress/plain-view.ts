@@ -36,7 +36,10 @@ export function plainView(write: (text: string) => Promise<void>): ProgressView 
     }
     const missing = image.layers.filter(({ state }) => state !== "present").length;
     const toFetch = image.totalBytes === 0n ? "" : `, ${size(image.totalBytes)} to fetch`;
-    await once(`${name}layers`, `${name}${image.layers.length} layers, ${missing} of them new${toFetch}`);
+    await once(
+      `${name}layers`,
+      `${name}${image.layers.length} layer${image.layers.length === 1 ? "" : "s"}, ${missing} new${toFetch}`,
+    );
     for (const [position, layer] of image.layers.entries()) {
       if (!STEPS.has(layer.state)) continue;
       await once(

@@ -188,7 +188,7 @@ describe("commands", () => {
       out: `${IMAGE} 9999999999999\n`,
       err: [
         `${IMAGE}: resolving`,
-        `${IMAGE}: 4 layers, 3 of them new, 60MB to fetch`,
+        `${IMAGE}: 4 layers, 3 new, 60MB to fetch`,
         `${IMAGE}: layer 1111111111111: already here`,
         `${IMAGE}: layer 2222222222222: downloaded, 20MB, 8MB of it by an earlier pull`,
         `${IMAGE}: layer 4444444444444: done`,
@@ -255,7 +255,7 @@ describe("commands", () => {
     const manifest = `${daemon.directory}/pod.yaml`;
     await Bun.write(manifest, "kind: Pod");
     const text = await runCommand(daemon.socketPath, ["run", manifest]);
-    expect(text.err).toContain(`${IMAGE}: 4 layers, 3 of them new, 60MB to fetch\n`);
+    expect(text.err).toContain(`${IMAGE}: 4 layers, 3 new, 60MB to fetch\n`);
     expect(text.err).not.toContain("other");
     daemon.pods[0]!.phase = "Pending";
     looks = 0;

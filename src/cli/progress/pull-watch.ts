@@ -33,7 +33,8 @@ export function watchPulls(
     async look(pods) {
       const wanted = new Set(pods.flatMap(imagesPulledFor));
       const pulls = wanted.size === 0 ? [] : await pullsUnderWay(daemon);
-      await view.show(pulls.filter(({ reference }) => wanted.has(reference)));
+      // Of an image that is up to date there is nothing to show.
+      await view.show(pulls.filter(({ reference, layers }) => wanted.has(reference) && layers.length > 0));
     },
     [Symbol.asyncDispose]: () => view.end(),
   };

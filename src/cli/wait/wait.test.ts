@@ -127,7 +127,7 @@ test("a container that is still to be made can be waited for, one that nobody pl
   const nobody = await waiting(daemon, ["demo/nobody"]);
   expect([nobody.exitCode, nobody.err]).toEqual([
     1,
-    "podrt: there is no pod or container demo/nobody; `podrt ps -a` lists them\n",
+    "podrt: there is no pod or container demo/nobody; pod demo has app1, app2\n",
   ]);
   expect((await waiting(daemon, ["demo", "--timeout", "soon"])).exitCode).toBe(2);
 });

@@ -22,7 +22,7 @@ export interface FailedStep {
 /** Undefined where `message` tells of no such step. */
 export function failedStep(message: string): FailedStep | undefined {
   const [, step, errno] =
-    /(?:container|sandbox) [^:\s]+: (.+): (E[A-Z0-9]+)(?: \([^)]*\))?$/m.exec(message) ?? [];
+    /(?:container|sandbox) [^:\s]+: (.+): (E[A-Z0-9]+)(?: \([^)]*\))?(?:; .*)?$/m.exec(message) ?? [];
   return step === undefined || errno === undefined ? undefined : { step, errno };
 }
 
