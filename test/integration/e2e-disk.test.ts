@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { binary } from "./harness/daemon.ts";
 import { useDaemon } from "./harness/fixture.ts";
+import { runningPod } from "./harness/manifests.ts";
 import { hasTmux, openTmux } from "./harness/tmux.ts";
 
 const fixture = useDaemon();
@@ -41,6 +42,7 @@ test("df adds up what is there, and gc removes what nobody needs and nothing els
   expect(ran.code).toBe(0);
   expect((await podrt("pull", "nginx")).code).toBe(0);
   expect((await podrt("run", "-d", "--name", "stays", "busybox", "sleep", "3600")).code).toBe(0);
+  await runningPod(fixture.daemon, "stays");
   // What a pull that was interrupted leaves.
   mkdirSync(stateDir("partial"), { recursive: true });
   writeFileSync(join(stateDir("partial"), `sha256-${"0".repeat(64)}`), Buffer.alloc(2_000_000));
