@@ -12,6 +12,7 @@ import { unpackLayer } from "../../src/image/unpack-layer.ts";
 import { O_DIRECTORY, O_PATH } from "../../src/linux/abi/fcntl.ts";
 import { open } from "../../src/linux/fd.ts";
 import { removeTree } from "../../src/linux/tree.ts";
+import { benignTree, hostileMember, member } from "../fixtures/tar-members.ts";
 import { type TarMember, tarOf } from "../fixtures/tar-writer.ts";
 import { listTree } from "../fixtures/tree-listing.ts";
 import { fuzz, fuzzTimeoutMs } from "../support/fuzz.ts";
@@ -19,7 +20,6 @@ import { fuzz, fuzzTimeoutMs } from "../support/fuzz.ts";
 setDefaultTimeout(fuzzTimeoutMs);
 
 const PLAIN_LAYER = "application/vnd.oci.image.layer.v1.tar";
-const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
 
 let base: string;
 let runs = 0;
@@ -31,24 +31,6 @@ beforeEach(() => {
 afterEach(() => {
   using parent = open(tmpdir(), O_PATH | O_DIRECTORY);
   removeTree(parent.number, base);
-});
-
-const anyByteString = (constraints: { minLength?: number; maxLength: number }) =>
-  fc.uint8Array(constraints).map((bytes) => Buffer.from(bytes).toString("latin1"));
-
-/** A name component of any bytes that a file system takes. */
-const component = anyByteString({ minLength: 1, maxLength: 60 }).map((text) => {
-  const name = text.replace(/[/\0]/g, "_");
-  return /^\.\.?$|^\.wh\./.test(name) ? `x${name}` : name;
-});
-
-const member: fc.Arbitrary<TarMember> = fc.record({
-  name: fc.array(component, { minLength: 1, maxLength: 6 }).map((parts) => parts.join("/")),
-  content: fc.uint8Array({ maxLength: 1500 }),
-  mode: fc.integer({ min: 0, max: 0o7777 }),
-  uid: fc.nat(0xffff_fffe),
-  gid: fc.nat(0xffff_fffe),
-  mtime: fc.integer({ min: -(2 ** 40), max: 2 ** 40 }),
 });
 
 test("whatever is written is read back, however the archive is cut", () => {
@@ -117,31 +99,6 @@ async function unpack(members: readonly TarMember[]): Promise<{ target: string; 
   }
 }
 
-/** A tree that any archiver can make: unique names, parents first or not listed at all, targets before links. */
-const benignTree = fc
-  .uniqueArray(fc.tuple(fc.constantFrom("a", "b", "c/d", "e"), component, fc.nat(5)), {
-    maxLength: 15,
-    selector: ([directory, name]) => `${directory}/${name}`,
-  })
-  .chain((names) => fc.tuple(fc.constant(names), fc.infiniteStream(member), fc.infiniteStream(component)))
-  .map(([names, details, targets]) => {
-    const files: string[] = [];
-    return names.map(([directory, name, kind]): TarMember => {
-      const path = `${directory}/${name}`;
-      const { mode = 0, content = "" } = details.next().value as TarMember;
-      // Without root's privileges a directory must stay usable while it is filled.
-      const usable = uid === 0 ? mode : mode | 0o700;
-      const common = { name: path, uid, gid, mtime: 1_500_000_000 + kind, mode: usable };
-      const previous = files[0];
-      if (kind === 0) return { ...common, type: "5" };
-      if (kind === 1) return { ...common, type: "2", linkName: targets.next().value as string };
-      if (kind === 2 && previous !== undefined) return { ...common, type: "1", linkName: previous };
-      if (kind === 3) return { ...common, type: "6" };
-      files.push(path);
-      return { ...common, content };
-    });
-  });
-
 test("benign trees come out as GNU tar unpacks them", async () => {
   await fc.assert(
     fc.asyncProperty(benignTree, async (members) => {
@@ -164,38 +121,6 @@ test("benign trees come out as GNU tar unpacks them", async () => {
     }),
     fuzz(40),
   );
-});
-
-const climbing = fc.constantFrom("..", ".", "", "outside", "canary");
-const plain = fc.constantFrom("a", "b", "link", "up", "out");
-/** Names use `..` now and then, since one that climbs out ends the layer; links use it all the time. */
-const hostilePath = (climbingWeight: number) =>
-  fc
-    .tuple(
-      fc.constantFrom("", "/", "./"),
-      fc.array(fc.oneof({ arbitrary: climbing, weight: climbingWeight }, { arbitrary: plain, weight: 8 }), {
-        minLength: 1,
-        maxLength: 5,
-      }),
-    )
-    .map(([prefix, parts]) => prefix + parts.join("/"));
-const hostileName = hostilePath(1);
-const hostileMember: fc.Arbitrary<TarMember> = fc.record({
-  name: fc.oneof(
-    { arbitrary: hostileName, weight: 8 },
-    { arbitrary: hostileName.map((name) => `${name}/.wh.canary`), weight: 2 },
-    { arbitrary: hostileName.map((name) => `${name}/.wh..`), weight: 1 },
-  ),
-  linkName: fc.oneof(
-    hostilePath(12),
-    plain,
-    fc.constantFrom("../outside", "../../outside/canary", "/", ".."),
-  ),
-  type: fc.constantFrom("0", "0", "1", "2", "2", "2", "2", "5", "6"),
-  content: fc.constantFrom("", "written"),
-  mode: fc.constant(0o777),
-  uid: fc.constant(uid),
-  gid: fc.constant(gid),
 });
 
 test("no sequence of hostile entries touches anything outside the target", async () => {
