@@ -17,6 +17,10 @@ import {
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { openDaemon } from "../../src/cli/client.ts";
+import type { CopyToRequestSchema, PortForwardRequestSchema } from "../../src/gen/podrt/v1/podrt_pb.ts";
 import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
@@ -297,6 +301,86 @@ function readAll(path: string): string {
       .join("");
   return status.isFile() ? readFileSync(path, "utf8") : "";
 }
+
+test("the calls behind them refuse what makes no sense, with the field", async () => {
+  await startWeb();
+  using daemon = openDaemon(fixture.daemon.socket);
+  const { sandboxId, containers } = await keptPod(fixture.daemon, "web");
+  const containerId = containers.find(({ name }) => name === "shell")!.containerId;
+  const refusal = async (replies: AsyncIterable<unknown> | Promise<unknown>) => {
+    try {
+      if (replies instanceof Promise) await replies;
+      else for await (const _ of replies);
+      return "it was done";
+    } catch (error) {
+      const { code, rawMessage } = ConnectError.from(error);
+      return `${Code[code]} ${rawMessage}`;
+    }
+  };
+  const { copyFrom, copyTo, portForward, reclaim } = daemon.pods;
+  const one = async function* (...messages: MessageInitShape<typeof CopyToRequestSchema>[]) {
+    yield* messages;
+  };
+  const onePort = async function* (message: MessageInitShape<typeof PortForwardRequestSchema>) {
+    yield message;
+  };
+  const start = (path: string, topName = "") => ({
+    message: { case: "start" as const, value: { containerId, path, topName } },
+  });
+  const archive = { message: { case: "archive" as const, value: new Uint8Array(512).fill(65) } };
+  const port = (number: number) => ({
+    message: { case: "start" as const, value: { podSandboxId: sandboxId, port: number } },
+  });
+  const data = { message: { case: "data" as const, value: new Uint8Array(1) } };
+  expect(await refusal(copyFrom({ containerId, path: "" }))).toStartWith(
+    "InvalidArgument path: must not be empty",
+  );
+  expect(await refusal(copyFrom({ containerId, path: "/a\0b" }))).toStartWith(
+    "InvalidArgument path: must not contain a NUL",
+  );
+  expect(await refusal(copyFrom({ containerId, path: "x".repeat(5000) }))).toStartWith(
+    "InvalidArgument path: must not exceed",
+  );
+  expect(await refusal(copyFrom({ containerId: "feed", path: "/" }))).toStartWith("NotFound");
+  expect(await refusal(copyTo(one(archive)))).toStartWith("InvalidArgument start: is required");
+  expect(await refusal(copyTo(one(start(""))))).toStartWith("InvalidArgument start.path: must not be empty");
+  for (const name of ["a/b", ".."]) {
+    expect(await refusal(copyTo(one(start("/tmp", name))))).toStartWith("InvalidArgument start.top_name: ");
+  }
+  expect(await refusal(copyTo(one(start("/tmp"), start("/tmp"))))).toStartWith(
+    "InvalidArgument archive: is all",
+  );
+  expect(await refusal(copyTo(one(start("/tmp"), archive)))).toMatch(/^InvalidArgument .*checksum/);
+  expect(await refusal(copyTo(one(start("/bin/busybox"), archive)))).toStartWith(
+    "NotFound there is no directory /bin/busybox",
+  );
+  expect(await refusal(portForward(onePort(port(0))))).toStartWith(
+    "InvalidArgument start.port: must be between 1 and 65535, but is 0",
+  );
+  expect(await refusal(portForward(onePort(port(70_000))))).toStartWith(
+    "InvalidArgument start.port: must be between 1 and 65535, but is 70000",
+  );
+  expect(await refusal(portForward(onePort(data)))).toStartWith("InvalidArgument start: is required");
+  expect(await refusal(reclaim({ items: Array(10_001).fill({ kind: "image" }) }))).toStartWith(
+    "InvalidArgument items: has 10001",
+  );
+  const replies = [];
+  for await (const { error } of reclaim({
+    items: [
+      { kind: "moon", id: "x" },
+      { kind: "image", id: "sha256:none" },
+      { kind: "pod", id: "default/web" },
+      { kind: "volume", id: "../../etc" },
+    ],
+  })) {
+    replies.push(error);
+  }
+  expect(replies[0]).toStartWith('kind: "moon"');
+  expect(replies[1]).toBe("image sha256:none is gone already");
+  expect(replies[2]).toBe("pod default/web is not over any more");
+  expect(replies[3]).toContain("there is no volume");
+  expect(await shellIn(fixture.daemon, containerId, "ls -A /tmp")).toBe("");
+});
 
 test("a large copy costs the daemon no memory, and one that is broken off leaves nothing", async () => {
   await startWeb();

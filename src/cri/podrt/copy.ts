@@ -15,17 +15,15 @@ import {
   type CopyToStart,
 } from "../../gen/podrt/v1/podrt_pb.ts";
 import { requireContainer } from "../lookup.ts";
+import { checkNotEmpty } from "../validate-fields.ts";
 import { firstMessage } from "./relay.ts";
-
-/** Longer than any path that the kernel takes. */
-const MAX_PATH_CHARACTERS = 4096;
 
 export async function* copyFrom(
   runtime: Runtime,
   { containerId, path, followLink }: CopyFromRequest,
   signal: AbortSignal,
 ): AsyncGenerator<CopyFromReply> {
-  checkPath("path", path);
+  checkNotEmpty("path", path);
   const record = requireContainer(runtime, containerId);
   const archive = copyOut(runtime, record, { path, followLink }, signal);
   try {
@@ -49,25 +47,14 @@ export async function copyTo(
 ): Promise<CopyToResponse> {
   const iterator = requests[Symbol.asyncIterator]();
   const { containerId, path, topName } = await firstMessage<CopyToStart, CopyToRequest>(iterator);
-  checkPath("start.path", path);
-  if (topName.includes("/") || topName.includes("\0") || topName === "..") {
+  checkNotEmpty("start.path", path);
+  if (topName.includes("/") || topName === "..") {
     throw new InvalidArgumentError("start.top_name", `${JSON.stringify(topName)} is no name of a file`);
   }
   const record = requireContainer(runtime, containerId);
   const request = { path, topName: topName === "" ? undefined : topName };
   const done = await copyIn(record, request, archiveOf(iterator), signal);
   return create(CopyToResponseSchema, { done: summaryOf(done) });
-}
-
-function checkPath(field: string, path: string): void {
-  if (path === "") throw new InvalidArgumentError(field, "is required: where in the container");
-  if (path.includes("\0")) throw new InvalidArgumentError(field, "has a NUL in it");
-  if (path.length > MAX_PATH_CHARACTERS) {
-    throw new InvalidArgumentError(
-      field,
-      `has more than the ${MAX_PATH_CHARACTERS} characters that a path may have`,
-    );
-  }
 }
 
 async function* archiveOf(requests: AsyncIterator<CopyToRequest>): AsyncGenerator<Uint8Array> {

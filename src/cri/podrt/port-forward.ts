@@ -14,6 +14,7 @@ import { ChunkQueue } from "../../streaming/chunk-queue.ts";
 import { forward } from "../../streaming/forward.ts";
 import { connectToPod } from "../../streaming/pod-port.ts";
 import { requireSandbox } from "../lookup.ts";
+import { checkInteger } from "../validate-fields.ts";
 import { firstMessage } from "./relay.ts";
 
 /** What may wait for a caller that reads slowly before the pod is held back. */
@@ -26,9 +27,7 @@ export async function* portForwardStream(
 ): AsyncGenerator<PortForwardReply> {
   const iterator = requests[Symbol.asyncIterator]();
   const { podSandboxId, port } = await firstMessage<PortForwardStart, PortForwardRequest>(iterator);
-  if (port < 1 || port > MAX_PORT) {
-    throw new InvalidArgumentError("start.port", `${port} is no port: it is a number from 1 to ${MAX_PORT}`);
-  }
+  checkInteger("start.port", port, 1, MAX_PORT);
   const { id } = requireSandbox(runtime, podSandboxId);
   const socket = await connectToPod(netnsPathOf(runtime, id), port);
   using _ = { [Symbol.dispose]: () => void socket.destroy() };
