@@ -400,6 +400,16 @@ test("a large copy costs the daemon no memory, and one that is broken off leaves
   // It may have been faster.
   expect([130, 0]).toContain(await copying.ended);
   expect(readdirSync(directory).filter((name) => name.startsWith(".podrt-cp-"))).toEqual([]);
+  const { containers } = await keptPod(fixture.daemon, "web");
+  const shell = containers.find(({ name }) => name === "shell")!.containerId;
+  const unfinished = () => shellIn(fixture.daemon, shell, "ls -A /data | grep -c podrt-cp- || true");
+  await using putting = new Running("cp", large, "web/shell:/data/half");
+  const begun = eventually("the copy into it has begun", async () => (await unfinished()) === "1", 5000);
+  await Promise.race([begun, putting.ended]);
+  putting.child.kill("SIGINT");
+  expect([130, 0]).toContain(await putting.ended);
+  await eventually("nothing half is left in it", async () => (await unfinished()) === "0");
+  await begun.catch(() => {});
   for (const name of ["large", "returned", "half"]) rmSync(join(directory, name), { force: true });
 });
 

@@ -39,6 +39,7 @@ export const TOPICS: readonly Topic[] = [
     text: [],
     items: [
       ["PODRT_SOCKET", "the daemon's socket, where neither `--socket` nor `--root` names one"],
+      ["PODRT_DEBUG_IMAGE", "the image that `debug` takes its tools from, unless `--image` names one"],
       ["NO_COLOR", "no colours unless `--color` asks for them; https://no-color.org"],
       ["CLICOLOR_FORCE", "colours also where standard output is no terminal; https://bixense.com/clicolors"],
       ["CLICOLOR", "no colours where it is 0"],

@@ -20,7 +20,7 @@ const ONE_MACHINE = "has no effect: there is only this machine";
 const NO_API_SERVER = "has no effect: there is no API server";
 
 const EPHEMERAL =
-  "cannot be set when a pod is made, here as in Kubernetes; `podrt run IMAGE --pod POD` joins a container to one that runs";
+  "cannot be set when a pod is made, here as in Kubernetes; `podrt debug POD` joins a container with tools to one that runs";
 const GATED = "is not supported: nobody would take a gate away; leave it out";
 const NO_CONDITIONS = "has no effect: nobody sets conditions of pods here";
 

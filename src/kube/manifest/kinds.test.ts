@@ -158,7 +158,7 @@ test("fields that are refused say what to do instead", () => {
   const pod = (fields: string, container = "") =>
     `apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {${fields} containers: [{name: c, image: i, ${container}}]}\n`;
   expect(refused(pod("ephemeralContainers: [{name: d, image: i}],"))).toThrow(
-    "spec.ephemeralContainers: cannot be set when a pod is made, here as in Kubernetes; `podrt run IMAGE --pod POD` joins",
+    "spec.ephemeralContainers: cannot be set when a pod is made, here as in Kubernetes; `podrt debug POD` joins",
   );
   expect(refused(pod("volumes: [{name: v, nfs: {server: s, path: /p}}],"))).toThrow(
     "nfs: is not supported: there are no drivers; mount it on the machine",
