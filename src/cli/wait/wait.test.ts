@@ -51,6 +51,9 @@ describe("the end", () => {
 
   test("of a pod is told with all codes, and what became of them when it is removed", async () => {
     await using daemon = await daemonWith({ b: 3 });
+    daemon.pods[0]!.containers!.reverse();
+    daemon.containers.push({ ...daemon.containers[0]!, id: id("f"), metadata: { name: "app2", attempt: 0 } });
+    daemon.containers.at(-1)!.state = EXITED;
     const outcome = await waiting(daemon, ["demo", "-o", "json"], () => {
       daemon.containers[0]!.state = EXITED;
       daemon.pods[0]!.phase = "Failed";
@@ -58,8 +61,12 @@ describe("the end", () => {
     expect(JSON.parse(outcome.out)).toEqual({
       name: "demo",
       met: "exit",
-      containers: [{ id: id("b"), name: "app1", exitCode: 3, reason: "Error" }],
+      containers: [
+        { id: id("f"), name: "app2", exitCode: 0, reason: "Error" },
+        { id: id("b"), name: "app1", exitCode: 3, reason: "Error" },
+      ],
     });
+    daemon.containers.pop();
     daemon.pods[0]!.phase = "Running";
     daemon.containers[0]!.state = 1;
     const removed = await waiting(daemon, ["demo"], () => {

@@ -101,7 +101,13 @@ function plannedNames({ kept, name, namespace }: PodEntry): string[] {
   ]);
 }
 
-function podTarget({ uid }: PodEntry): Target {
+function podTarget({ uid, kept }: PodEntry): Target {
+  /** As its manifest has them, then those that somebody else has made. */
+  const order = kept === undefined ? [] : containersOf(kept).map(({ name }) => name);
+  const rank = (container: Container) => {
+    const position = order.indexOf(containerName(container));
+    return position < 0 ? order.length : position;
+  };
   // What is being removed goes one by one.
   const watched = new Map<string, Container>();
   return {
@@ -112,7 +118,7 @@ function podTarget({ uid }: PodEntry): Target {
       for (const container of newest) watched.set(containerName(container), container);
       return podProgress(pod, awaited);
     },
-    watched: () => [...watched.values()],
+    watched: () => [...watched.values()].toSorted((a, b) => rank(a) - rank(b)),
   };
 }
 
