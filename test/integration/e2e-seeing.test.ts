@@ -253,7 +253,7 @@ test.skipIf(!hasTmux)(
     await screen.resize(40, 5);
     await screen.until(
       "two of three rows in few columns",
-      (shown) => has(/^1-2 of 3/)(shown) && !has(/LIMIT/)(shown),
+      (shown) => has(/^1-2 of 3.{31}~$/)(shown) && !has(/LIMIT/)(shown),
     );
     await screen.key("Down");
     await screen.until("the two after those", has(/^2-3 of 3/, /^ {2}idle/));

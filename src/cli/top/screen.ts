@@ -5,7 +5,7 @@ import type { Io, Terminal } from "../io.ts";
 /** The whole terminal, with what it showed before put aside. */
 export interface Screen {
   readonly size: { readonly width: number; readonly height: number };
-  /** Shows `lines`, which fit. While an earlier picture is still being written, the newest waits. */
+  /** Shows `lines`, as many as there are rows, which fit. While an earlier picture is still being written, the newest waits. */
   draw(lines: readonly string[]): void;
   /** Gives the terminal back until the process, which stops here, is continued. */
   suspend(): Promise<void>;
@@ -17,8 +17,7 @@ export interface Screen {
 const ENTER = "\u001b[?1049h\u001b[?25l\u001b[?7l";
 const LEAVE = "\u001b[?7h\u001b[?25h\u001b[?1049l";
 const HOME = "\u001b[H";
-const END_OF_LINE = "\u001b[K";
-const END_OF_SCREEN = "\u001b[J";
+const ERASE_LINE = "\u001b[K";
 const STDOUT = 1;
 /** Of a terminal that does not say. */
 const USUAL = { width: 80, height: 24 };
@@ -81,7 +80,8 @@ export async function enterScreen(
     },
     draw(lines) {
       if (!isOurs) return;
-      const picture = `${HOME}${lines.map((line) => `${line}${END_OF_LINE}`).join("\r\n")}${END_OF_SCREEN}`;
+      // Erased first: behind a line that ends at the edge the cursor still stands on its last character.
+      const picture = `${HOME}${lines.map((line) => `${ERASE_LINE}${line}`).join("\r\n")}`;
       if (isWriting) next = picture;
       else void write(picture);
     },
