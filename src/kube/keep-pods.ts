@@ -73,7 +73,10 @@ export function keepPods(deps: KeeperDeps): Keeper {
   const workers = new Map<string, PodWorker>();
 
   const statusOf = (worker: PodWorker) =>
-    podStatus(worker.record(), worker.troubles(), lifecycle, othersOfJob(worker.record().pod));
+    podStatus(worker.record(), worker.troubles(), lifecycle, {
+      others: othersOfJob(worker.record().pod),
+      lastAnswer: worker.lastAnswer,
+    });
   const names = podNames({
     pods: () => podsOf(workers),
     addressesOf: (pod) =>

@@ -6,7 +6,7 @@ import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { PodMemory } from "./pod-memory.ts";
 import type { PodNote } from "./pod-note.ts";
 import type { ContainerMemory } from "./pod-record.ts";
-import { type Prober, type Readiness, startProber } from "./prober.ts";
+import { type ProbeAnswer, type Prober, type Readiness, startProber } from "./prober.ts";
 
 export interface ProbesDeps {
   readonly lifecycle: Lifecycle;
@@ -22,6 +22,8 @@ export interface ProbesDeps {
 export interface PodProbes {
   /** Lets a running container have its postStart hook and then probes it, unless that goes on already. */
   watch(container: ContainerSpec, view: ContainerView, sandbox: SandboxView): void;
+  /** What the startup or readiness probe of a container answered last, in this daemon's time. */
+  lastAnswer(containerId: string): ProbeAnswer | undefined;
   /** Ends the probing of all others. */
   keepOnly(containerIds: ReadonlySet<string>): void;
 }
@@ -29,6 +31,7 @@ export interface PodProbes {
 export function podProbes({ lifecycle, clock, memory, hooks, poke, note }: ProbesDeps): PodProbes {
   const probers = new Map<string, Prober>();
   const starting = new Set<string>();
+  const answers = new Map<string, ProbeAnswer>();
   const afterStart = async (container: ContainerSpec, view: ContainerView, sandbox: SandboxView) => {
     starting.add(view.id);
     const failure = await hooks.postStart(container, view, sandbox);
@@ -60,6 +63,7 @@ export function podProbes({ lifecycle, clock, memory, hooks, poke, note }: Probe
           }
           poke();
         },
+        onAnswer: (answer) => answers.set(view.id, answer),
         onUnhealthy: (message, graceSeconds) => {
           memory.noteUnhealthy(name, view.id, message, graceSeconds);
           poke();
@@ -67,12 +71,14 @@ export function podProbes({ lifecycle, clock, memory, hooks, poke, note }: Probe
       });
       probers.set(view.id, prober);
     },
+    lastAnswer: (containerId) => answers.get(containerId),
     keepOnly(containerIds) {
       for (const id of starting) if (!containerIds.has(id)) starting.delete(id);
       for (const [id, prober] of probers) {
         if (containerIds.has(id)) continue;
         prober.stop();
         probers.delete(id);
+        answers.delete(id);
       }
     },
   };

@@ -6,6 +6,7 @@ import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { Pod } from "./pod.ts";
 import { readinessOf } from "./pod-probes.ts";
 import type { ContainerMemory, PodRecord } from "./pod-record.ts";
+import type { ProbeAnswer } from "./prober.ts";
 import { NEVER_RAN } from "./restart.ts";
 import { POD, type Trouble } from "./troubles.ts";
 
@@ -28,6 +29,8 @@ export interface ContainerStatus {
   readonly sidecar: boolean;
   /** When it is started or tried again, as Clock.nowMs() counts; 0 when nothing waits. */
   readonly nextTryAtMs: number;
+  /** What its startup or readiness probe answered last, while it is not ready and that was no success. */
+  readonly probeFailure: string;
 }
 
 export interface PodStatus {
@@ -46,19 +49,24 @@ export interface PodStatus {
   readonly nextTryAtMs: number;
 }
 
+export interface StatusDeps {
+  /** The other pods of the same Job. */
+  readonly others?: readonly PodRecord[];
+  readonly lastAnswer?: (containerId: string) => ProbeAnswer | undefined;
+}
+
 /** What a kept pod is doing, from its record, the runtime's view and what its worker suffers from. */
 export function podStatus(
   record: PodRecord,
   troubles: ReadonlyMap<string, Trouble>,
   lifecycle: Pick<Lifecycle, "sandboxesOf" | "containersOf">,
-  /** The other pods of the same Job. */
-  others: readonly PodRecord[] = [],
+  { others = [], lastAnswer = () => undefined }: StatusDeps = {},
 ): PodStatus {
   const { pod } = record;
   const sandbox = lifecycle.sandboxesOf(pod).toSorted((a, b) => b.attempt - a.attempt)[0];
   const views = sandbox === undefined ? [] : lifecycle.containersOf(sandbox.id);
   const statusOf = (container: ContainerSpec) =>
-    containerStatus(container, record, troubles.get(container.name), views);
+    containerStatus(container, record, { trouble: troubles.get(container.name), views, lastAnswer });
   const containers = pod.spec.containers.map(statusOf);
   const initContainers = (pod.spec.initContainers ?? []).map(statusOf);
   const trouble = troubles.get(POD);
@@ -80,8 +88,15 @@ export function podStatus(
 function containerStatus(
   container: ContainerSpec,
   record: PodRecord,
-  trouble: Trouble | undefined,
-  views: readonly ContainerView[],
+  {
+    trouble,
+    views,
+    lastAnswer,
+  }: {
+    readonly trouble: Trouble | undefined;
+    readonly views: readonly ContainerView[];
+    readonly lastAnswer: (containerId: string) => ProbeAnswer | undefined;
+  },
 ): ContainerStatus {
   const { name, image } = container;
   const { spec } = record.pod;
@@ -96,11 +111,19 @@ function containerStatus(
     ready: false,
     sidecar: isSidecar(container),
     nextTryAtMs: 0,
+    probeFailure: "",
   };
   if (newest?.state === "running") {
     const ready = !stepsOf(spec).includes(container) && readinessOf(container, newest, memory).ready;
     const ending = memory.unhealthy?.containerId === newest.id ? memory.unhealthy.message : "";
-    return { ...common, state: "running", reason: "", message: ending, ready: ready && ending === "" };
+    return {
+      ...common,
+      state: "running",
+      reason: "",
+      message: ending,
+      ready: ready && ending === "",
+      probeFailure: ready ? "" : failureText(lastAnswer(newest.id)),
+    };
   }
   if (trouble !== undefined) {
     return {
@@ -135,6 +158,13 @@ function containerStatus(
     message: last,
     nextTryAtMs: memory.notBeforeMs,
   };
+}
+
+function failureText(answer: ProbeAnswer | undefined): string {
+  if (answer?.failure === undefined) return "";
+  const { probe, failure, failures, atMs } = answer;
+  const times = failures === 1 ? "failed" : `failed ${failures} times in a row, last`;
+  return `the ${probe} probe ${times} at ${new Date(atMs).toISOString()}: ${failure}`;
 }
 
 function phaseOf(

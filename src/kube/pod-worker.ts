@@ -11,16 +11,17 @@ import type { PodObjects } from "./manifest/objects.ts";
 import { graceSecondsOf, type Pod, type PodHome } from "./pod.ts";
 import { podImages } from "./pod-images.ts";
 import { podJob } from "./pod-job.ts";
+import { podLimits } from "./pod-limits.ts";
 import { podMemory } from "./pod-memory.ts";
 import type { PodNote } from "./pod-note.ts";
 import { podProbes, readinessOf } from "./pod-probes.ts";
 import type { PodRecord } from "./pod-record.ts";
+import type { ProbeAnswer } from "./prober.ts";
 import { pullAuth } from "./pull-secret.ts";
 import type { BackOff } from "./restart.ts";
 import { isLive, stopContainers } from "./stop-containers.ts";
 import { sandboxConfig } from "./to-cri.ts";
 import { newTroubles, POD, type Trouble } from "./troubles.ts";
-import { exceededLimit, hasLimits } from "./volume-limits.ts";
 import { prepareVolumes, removePodFiles, writeHosts } from "./volumes.ts";
 
 export interface WorkerDeps {
@@ -43,6 +44,8 @@ export interface PodWorker {
   record(): PodRecord;
   /** By container name; under the empty name, what the whole pod suffers from. */
   troubles(): ReadonlyMap<string, Trouble>;
+  /** What the startup or readiness probe of a container answered last. */
+  lastAnswer(containerId: string): ProbeAnswer | undefined;
   /** Gives the pod other objects: its volumes show them soon, its variables when a container starts anew. */
   update(objects: PodObjects): void;
   /** Something may have changed: compare and act, soon. */
@@ -53,8 +56,6 @@ export interface PodWorker {
   close(): Promise<void>;
 }
 
-/** How often volumes that have a limit are looked through, as a kubelet does. */
-const VOLUMES_MS = 10_000;
 /** Waits after a failed ending of a pod, which goes on until it succeeds. */
 const END_BACK_OFF: BackOff = { firstMs: 500, maxMs: 30_000 };
 
@@ -91,6 +92,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     log: (message) => deps.log(message, pod),
     note,
   });
+  const limits = podLimits({ pod, memory, clock, home, fail, wakeBy });
   const job = podJob({
     pod,
     memory,
@@ -113,7 +115,6 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   /** Of the stop in flight. */
   let stoppingSeconds: number | undefined;
   let cancelTimer = () => {};
-  let volumesDueMs = 0;
   /** Whether volumes show what the record has, as far as this worker knows. */
   let hasVolumes = false;
   let wakeAtMs = Number.POSITIVE_INFINITY;
@@ -186,8 +187,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       await stopOnce(sandbox.id);
       memory.noteExits(sandbox.id, "sandbox");
     }
-    noteDeadline();
-    await noteVolumes();
+    await limits.note();
     if (await job.see(found)) return;
     if (isFinished(current)) {
       // The newest sandbox stays listed, stopped, so that its containers' ends and logs can be read.
@@ -238,31 +238,6 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     if (stopped.has(id)) return;
     await lifecycle.stopSandbox(id);
     stopped.add(id);
-  }
-
-  /** By the wall clock, since the pod was asked for. */
-  function noteDeadline(): void {
-    const { activeDeadlineSeconds: seconds } = pod.spec;
-    if (seconds === undefined || memory.record().failure !== undefined || isOver(pod.spec, memory.container))
-      return;
-    if (pod.job?.suspend) return;
-    const ageMs = clock.wallMs() - Number(BigInt(memory.record().createdAtNs) / 1_000_000n);
-    if (ageMs < seconds * 1000) {
-      wakeBy(clock.nowMs() + seconds * 1000 - ageMs);
-      return;
-    }
-    fail("DeadlineExceeded", `the pod was active for longer than its activeDeadlineSeconds, ${seconds}`);
-  }
-
-  /** At most once in a while: a volume may have many files. */
-  async function noteVolumes(): Promise<void> {
-    if (!hasLimits(pod) || memory.record().failure !== undefined || isOver(pod.spec, memory.container))
-      return;
-    if (clock.nowMs() < volumesDueMs) return wakeBy(volumesDueMs);
-    volumesDueMs = clock.nowMs() + VOLUMES_MS;
-    wakeBy(volumesDueMs);
-    const message = await exceededLimit(pod, home);
-    if (message !== undefined) fail("Evicted", message);
   }
 
   function fail(reason: string, message: string): void {
@@ -386,5 +361,13 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     const waiting = job.waiting();
     return waiting === undefined ? troubles.all() : new Map([...troubles.all(), [POD, waiting]]);
   };
-  return { record: memory.record, troubles: allTroubles, update, poke, end, close };
+  return {
+    record: memory.record,
+    troubles: allTroubles,
+    lastAnswer: probes.lastAnswer,
+    update,
+    poke,
+    end,
+    close,
+  };
 }

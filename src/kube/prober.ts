@@ -17,8 +17,21 @@ export interface ProberDeps {
   /** When the container started, by the clock. */
   readonly startedMs: number;
   readonly onReadiness: (readiness: Readiness) => void;
+  /** Hears of each answer of the probes by which it is ready or not. */
+  readonly onAnswer: (answer: ProbeAnswer) => void;
   /** Called once: the container is to be ended, by what its liveness or startup probe says. */
   readonly onUnhealthy: (message: string, graceSeconds: number | undefined) => void;
+}
+
+/** What a startup or readiness probe came to last. */
+export interface ProbeAnswer {
+  readonly probe: "startup" | "readiness";
+  /** Undefined where it has succeeded; else what was wrong, as far as `failureOf` tells. */
+  readonly failure: string | undefined;
+  /** So often in a row by now. */
+  readonly failures: number;
+  /** By the wall clock. */
+  readonly atMs: number;
 }
 
 /** The probes of one running container, until they are stopped. */
@@ -69,6 +82,9 @@ export function startProber(target: Target, known: Readiness, deps: ProberDeps):
       if (isStopped) return;
       successes = failure === undefined ? successes + 1 : 0;
       failures = failure === undefined ? 0 : failures + 1;
+      if (name !== "livenessProbe") {
+        deps.onAnswer({ probe: TITLES[name], failure, failures, atMs: clock.wallMs() });
+      }
       if (successes >= (probe.successThreshold ?? 1)) onResult(undefined);
       if (failures >= (probe.failureThreshold ?? 3)) onResult(`${TITLES[name]} probe failed: ${failure}`);
       if (isStopped || (name === "startupProbe" && started)) return;

@@ -57,6 +57,13 @@ describe("a readiness probe", () => {
     await pass(2);
     expect(k.app().ready).toBe(false);
     expect(probings()).toBe(4);
+    // What it answered last is told while the container is not ready, and no more then.
+    expect(k.app().probeFailure).toMatch(
+      /^the readiness probe failed 3 times in a row, last at 20\d\d-.*Z: check ended with exit code 1$/,
+    );
+    code = 0;
+    await pass(10);
+    expect(k.app()).toMatchObject({ ready: true, probeFailure: "" });
   });
 
   test("is not forgotten by a daemon that restarts", async () => {

@@ -108,6 +108,7 @@ function factsOf(known: ContainerFacts, ended: Ended | undefined, isWell: boolea
   if ((kept?.message ?? "") !== "") facts.push(kept!.message);
   if (isRunning && !isWell && (kept?.message ?? "") === "") {
     facts.push("It runs, but its startup or readiness probe has not succeeded: nothing is sent to it yet.");
+    if ((kept?.probeFailure ?? "") !== "") facts.push(`${sentence(kept!.probeFailure)}.`);
   }
   if (ended !== undefined) {
     if (ended.reason === "StartError") facts.push("It was never started.");
@@ -128,6 +129,10 @@ function factsOf(known: ContainerFacts, ended: Ended | undefined, isWell: boolea
   }
   if (isRunning && (info.pid ?? 0) > 0) facts.push(`Its first process is ${info.pid} on this machine.`);
   return facts;
+}
+
+function sentence(text: string): string {
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
 }
 
 function timesOf({ status, before }: ContainerFacts): Story["times"] {

@@ -23,6 +23,20 @@ describe("why", () => {
     expect(out).toMatch(/Next try: in (59 min 59 s|60 min 0 s|1 h 0 min)/);
   });
 
+  test("a container that is not ready is told with what its probe answered last", async () => {
+    const running = { id: id("d"), state: ContainerState.CONTAINER_RUNNING, createdAt: 1n, startedAt: 2n };
+    await using daemon = await startFakeDaemon({
+      runtime: { ...statuses, containerStatus: () => ({ status: running, info: {} }) },
+    });
+    populate(daemon);
+    const [app1] = daemon.pods[0]!.containers!;
+    const probeFailure = "the readiness probe failed at 2026-01-01T00:00:00.000Z: GET / answered 503";
+    daemon.pods[0]!.containers![0] = { ...app1, ready: false, probeFailure };
+    const { out } = await runCommand(daemon.socketPath, ["why", "demo/app1"]);
+    expect(out).toContain("Running, not ready");
+    expect(out).toContain("The readiness probe failed at 2026-01-01T00:00:00.000Z: GET / answered 503.");
+  });
+
   test("a container that crashed tells how it ended, when, and its last lines", async () => {
     const started = 1_700_000_000_000_000_000n;
     const ended = {
