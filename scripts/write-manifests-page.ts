@@ -60,6 +60,8 @@ Where podrt differs from a kubelet:
 - \`activeDeadlineSeconds\` counts from \`podrt run\`.
 - With \`hostUsers: false\` a pod is mapped to 65,536 ids of the machine from 1879048192 on that nobody has, neither another pod nor
   \`/etc/subuid\` or \`/etc/subgid\`. Its volumes are shown through the mapping, so what is in them keeps the ids that the pod sees.
+- A limit of \`ephemeral-storage\` is looked after every ten seconds, as a kubelet does: the pod whose container has written more, to
+  its root and its logs, has failed, and so has one that has written more in all than its limits add up to.
 - Names of pods resolve without a Service: \`NAME\` within a namespace, \`NAME.NAMESPACE\` from another.
 `;
 

@@ -80,6 +80,8 @@ export class FakeLifecycle implements Lifecycle {
   readonly failures = new Map<keyof Lifecycle, Error>();
   /** Containers that ignore the stop signal until they are killed. */
   ignoresStop = false;
+  /** What containers have written to, by id. */
+  readonly writable = new Map<string, string>();
   /** Answers what is executed in the container of this name; 0 where nothing is said. */
   readonly execs = new Map<string, (command: readonly string[]) => number>();
   #listeners = new Set<(podUid: string) => void>();
@@ -139,6 +141,10 @@ export class FakeLifecycle implements Lifecycle {
     this.containers.set(id, { id, name, attempt, state: "created", sandboxId, config, ...common });
     this.#tell(sandboxId);
     return id;
+  }
+
+  writableDirectory(id: string): string | undefined {
+    return this.writable.get(id);
   }
 
   async startContainer(id: string): Promise<void> {

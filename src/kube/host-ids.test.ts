@@ -108,5 +108,14 @@ test("what a user namespace cannot have beside it is refused by name", () => {
     "supplementalGroups[1]: must be below",
   );
   expect(refused("", "securityContext: {runAsUser: 100000}")).toThrow("runAsUser: must be below 65536");
+  expect(refused("", "securityContext: {procMount: Unmasked}")).not.toThrow();
+  expect(() =>
+    parseManifest([
+      {
+        name: "m.yaml",
+        text: podText("p", "{containers: [{name: a, image: b, securityContext: {procMount: Unmasked}}]}"),
+      },
+    ]),
+  ).toThrow("spec.containers[0].securityContext.procMount: Unmasked needs hostUsers: false");
   expect(refused("securityContext: {runAsUser: 65535},")).not.toThrow();
 });

@@ -133,6 +133,7 @@ function runtimeLifecycle(runtime: Runtime): Lifecycle {
     stopContainer: (id, timeoutMs) =>
       runOperation("StopContainer", () => stopContainer(runtime, id, timeoutMs)),
     removeContainer: (id) => runOperation("RemoveContainer", () => removeContainer(runtime, id)),
+    writableDirectory: (id) => runtime.snapshotter.get(id)?.upperDir,
     async exec(id, command, timeoutMs) {
       const { exitCode, stdout, stderr } = await execSync(runtime, id, { command, timeoutMs });
       return { exitCode, output: Buffer.concat([stdout, stderr]).toString("utf8") };

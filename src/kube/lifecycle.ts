@@ -61,6 +61,8 @@ export interface Lifecycle {
   /** Returns when it has stopped; another call with less time takes effect at once. */
   stopContainer(id: string, timeoutMs: number): Promise<void>;
   removeContainer(id: string): Promise<void>;
+  /** The directory of what a container has written to its root; undefined where there is none. */
+  writableDirectory(id: string): string | undefined;
   /** Runs a command in a container; past `timeoutMs` it is killed, and a DeadlineExceededError says so. */
   exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult>;
   /** Connects to a TCP port from the network namespace of a sandbox, or, without one, from the host's. */

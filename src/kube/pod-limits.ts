@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isOver } from "./container-order.ts";
-import type { Clock } from "./lifecycle.ts";
+import type { Clock, Lifecycle, SandboxView } from "./lifecycle.ts";
 import type { Pod, PodHome } from "./pod.ts";
 import type { PodMemory } from "./pod-memory.ts";
 import { exceededLimit, hasLimits } from "./volume-limits.ts";
@@ -16,6 +16,9 @@ export interface LimitsDeps {
   readonly memory: Pick<PodMemory, "record" | "container">;
   readonly clock: Clock;
   readonly home: PodHome;
+  readonly lifecycle: Pick<Lifecycle, "containersOf" | "writableDirectory">;
+  /** The pod's, the newest first. */
+  readonly sandboxes: () => readonly SandboxView[];
   readonly fail: (reason: string, message: string) => void;
   readonly wakeBy: (ms: number) => void;
 }
@@ -23,7 +26,8 @@ export interface LimitsDeps {
 /** How often volumes that have a limit are looked through, as a kubelet does. */
 const VOLUMES_MS = 10_000;
 
-export function podLimits({ pod, memory, clock, home, fail, wakeBy }: LimitsDeps): PodLimits {
+export function podLimits(deps: LimitsDeps): PodLimits {
+  const { pod, memory, clock, home, lifecycle, sandboxes, fail, wakeBy } = deps;
   let volumesDueMs = 0;
   const hasEnded = () => memory.record().failure !== undefined || isOver(pod.spec, memory.container);
 
@@ -45,7 +49,12 @@ export function podLimits({ pod, memory, clock, home, fail, wakeBy }: LimitsDeps
     if (clock.nowMs() < volumesDueMs) return wakeBy(volumesDueMs);
     volumesDueMs = clock.nowMs() + VOLUMES_MS;
     wakeBy(volumesDueMs);
-    const message = await exceededLimit(pod, home);
+    const { id = "" } = sandboxes()[0] ?? {};
+    const message = await exceededLimit(pod, {
+      home,
+      containers: lifecycle.containersOf(id),
+      writableDirectory: (containerId) => lifecycle.writableDirectory(containerId),
+    });
     if (message !== undefined) fail("Evicted", message);
   }
 

@@ -92,7 +92,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     log: (message) => deps.log(message, pod),
     note,
   });
-  const limits = podLimits({ pod, memory, clock, home, fail, wakeBy });
+  const limits = podLimits({ pod, memory, clock, home, lifecycle, sandboxes, fail, wakeBy });
   const job = podJob({
     pod,
     memory,

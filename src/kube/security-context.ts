@@ -38,6 +38,7 @@ export function securityContext(
   const podContext = pod.spec.securityContext;
   const context = container.securityContext ?? {};
   const privileged = context.privileged ?? false;
+  const isMasked = !privileged && context.procMount !== "Unmasked";
   return {
     capabilities: {
       addCapabilities: [...(context.capabilities?.add ?? [])],
@@ -49,8 +50,8 @@ export function securityContext(
     ...groupFields(pod.spec),
     readonlyRootfs: context.readOnlyRootFilesystem ?? false,
     noNewPrivs: context.allowPrivilegeEscalation === false,
-    maskedPaths: privileged ? [] : [...MASKED_PATHS, ...thermalPaths(home.cpuCount)],
-    readonlyPaths: privileged ? [] : [...READONLY_PATHS],
+    maskedPaths: isMasked ? [...MASKED_PATHS, ...thermalPaths(home.cpuCount)] : [],
+    readonlyPaths: isMasked ? [...READONLY_PATHS] : [],
     seccomp: seccomp(context.seccompProfile ?? podContext?.seccompProfile, home),
     ...apparmor(context.appArmorProfile ?? podContext?.appArmorProfile),
     ...selinuxFields({ ...podContext, ...context }),

@@ -110,6 +110,13 @@ describe("a sandbox", () => {
     });
   });
 
+  test("has all of /proc where it is to, in a user namespace of its own", () => {
+    const own = container("securityContext: {procMount: Unmasked}", "hostUsers: false").linux
+      ?.securityContext;
+    expect([own?.maskedPaths, own?.readonlyPaths]).toEqual([[], []]);
+    expect(container("").linux?.securityContext?.maskedPaths).toContain("/proc/kcore");
+  });
+
   test("is called what it is to be called instead, and not below it", () => {
     const named = sandbox(
       "{hostname: h, subdomain: s, hostnameOverride: other.example, containers: [{name: a, image: b}]}",

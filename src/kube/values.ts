@@ -75,7 +75,7 @@ export function resourceValue(
   return String(Math.ceil(amount / (unit * divisorOf(divisor))));
 }
 
-type Amounts = Required<NonNullable<NonNullable<ContainerSpec["resources"]>["limits"]>>;
+type Amounts = Required<NonNullable<NonNullable<ContainerSpec["resources"]>["requests"]>>;
 
 function all(name: keyof Amounts, { cpuCount, machineMemoryBytes }: Machine): number {
   if (name === "cpu") return cpuCount * 1000;

@@ -37,8 +37,8 @@ const manifests: readonly (readonly [string, string, string])[] = [
   ],
   [
     "a field that is not supported",
-    `${head}  - {name: a, image: b}\n  ephemeralContainers: []\n`,
-    "7:3: spec.ephemeralContainers: is not supported",
+    `${head}  - {name: a, image: b}\n  ephemeralContainers: [{name: d, image: b}]\n`,
+    "7:3: spec.ephemeralContainers: cannot be set when a pod is made",
   ],
   [
     "a value of the wrong type",
@@ -46,7 +46,7 @@ const manifests: readonly (readonly [string, string, string])[] = [
     "6:30: spec.containers[0].tty: expected true or false",
   ],
   ["a missing field", `${head}  - {name: a}\n`, "6:5: spec.containers[0]"],
-  ["another kind", "apiVersion: v1\nkind: Service\nmetadata: {name: x}\n", "2:7: kind: "],
+  ["another kind", "apiVersion: v1\nkind: Ingress\nmetadata: {name: x}\n", "2:7: kind: "],
   ["broken YAML", `${head}  - {name: a, image: [b}\n`, "6:"],
   ["nothing", "", "holds no pod"],
 ];

@@ -60,6 +60,23 @@ test("the database asks for the password, and its data outlives the pod", async 
   expect((await daemon.podrt("volume", "rm", "database")).code).toBe(0);
 });
 
+test("the visitor finds the web servers by the name of their Service", async () => {
+  const { daemon } = fixture;
+  await runDetached(daemon, example("names"));
+  await eventually(
+    "the visitor has succeeded",
+    async () => (await keptPod(daemon, "visitor")).phase === "Succeeded",
+    WAIT_MS,
+  );
+  expect((await daemon.podrt("logs", "visitor")).stdout).toContain("Welcome to nginx!");
+  expect((await daemon.podrt("down", example("names"))).stdout.split("\n").toSorted()).toEqual([
+    "",
+    "site-0",
+    "site-1",
+    "visitor",
+  ]);
+});
+
 test("the job prints pi", async () => {
   const { code, stdout } = await fixture.daemon.podrt("run", example("job"));
   expect(stdout).toContain("3.141592653589793238462643383279");

@@ -179,18 +179,29 @@ spec:
   }
 });
 
-test("a volume on disk that outgrows its limit ends the pod", async () => {
+test("a volume on disk, or a container's root, that outgrows its limit ends the pod", async () => {
   const volumes = "{name: v, emptyDir: {sizeLimit: 1Mi}}";
   const script = "dd if=/dev/zero of=/v/big bs=1M count=3 2>/dev/null; sleep 3600";
   const manifest = podOf("large", script, "{name: v, mountPath: /v}", volumes, "terminationMessagePath: /x");
+  const writer = podOf(
+    "writer",
+    script.replace("/v/", "/"),
+    "",
+    "",
+    "resources: {limits: {ephemeral-storage: 1Mi}}",
+  );
+  const noGrace = "  terminationGracePeriodSeconds: 0\n";
   const ran = await fixture.daemon.podrtWith(
-    { stdin: `${manifest}  terminationGracePeriodSeconds: 0\n` },
+    { stdin: `${manifest}${noGrace}---\n${writer}${noGrace}` },
     "run",
     "-",
   );
   expect(ran.code).toBe(1);
   expect(ran.stderr).toContain(
     "the emptyDir volume v takes more than its sizeLimit of 1048576 bytes (Evicted)",
+  );
+  expect(ran.stderr).toContain(
+    "container app takes more than its limit of ephemeral-storage, 1048576 bytes, with its root and its logs (Evicted)",
   );
 });
 

@@ -25,7 +25,7 @@ const resourceList = {
   memory: bytes,
   "hugepages-2Mi": bytes,
   "hugepages-1Gi": bytes,
-  "ephemeral-storage": unsupported("is not supported yet as a limit; an emptyDir has a sizeLimit"),
+  "ephemeral-storage": bytes,
 } as const;
 
 const ResourceRequirements = record({

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import * as names from "./names.ts";
-import { boolean, integer, oneOf, only, string } from "./scalars.ts";
+import { boolean, integer, oneOf, string } from "./scalars.ts";
 import { list, meaningless, record, required, type TypeOf, unsupported } from "./schema.ts";
 
 /** The highest user or group id that Kubernetes takes. */
@@ -30,7 +30,7 @@ export const SecurityContext = record({
   appArmorProfile: AppArmorProfile,
   capabilities: Capabilities,
   privileged: boolean(),
-  procMount: only("Default"),
+  procMount: oneOf("Default", "Unmasked"),
   readOnlyRootFilesystem: boolean(),
   runAsGroup: integer(0, ID_MAX),
   runAsNonRoot: boolean(),

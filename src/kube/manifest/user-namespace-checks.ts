@@ -5,7 +5,10 @@ import type { PodSpec } from "./fields.ts";
 
 /** What a pod in a user namespace of its own cannot have beside it, and the ids that it has not. */
 export function checkUserNamespace(spec: PodSpec, report: Report): void {
-  if (spec.hostUsers !== false) return;
+  if (spec.hostUsers !== false) {
+    checkMasked(spec, report);
+    return;
+  }
   for (const field of ["hostNetwork", "hostPID", "hostIPC"] as const) {
     if (spec[field]) report(`spec.${field}`, "cannot be combined with hostUsers: false");
   }
@@ -17,6 +20,19 @@ export function checkUserNamespace(spec: PodSpec, report: Report): void {
       if (securityContext?.privileged) {
         report(`${path}.privileged`, "cannot be combined with hostUsers: false");
       }
+    });
+  }
+}
+
+/** As in Kubernetes: what is hidden in /proc speaks of the machine, of which the pod then has nothing. */
+function checkMasked(spec: PodSpec, report: Report): void {
+  for (const field of ["initContainers", "containers"] as const) {
+    spec[field]?.forEach(({ securityContext }, index) => {
+      if (securityContext?.procMount !== "Unmasked") return;
+      report(
+        `spec.${field}[${index}].securityContext.procMount`,
+        "Unmasked needs hostUsers: false in the pod's spec",
+      );
     });
   }
 }
