@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { parseConfig } from "../src/config.ts";
 import { FIELDS } from "../src/kube/manifest/fields.ts";
 import type { Shape } from "../src/kube/manifest/schema.ts";
@@ -56,6 +56,19 @@ test("each file of the project that a page names is there", () => {
     ({ path }) => [...new Bun.Glob(path).scanSync({ cwd: projectDir, onlyFiles: false })].length === 0,
   );
   expect(missing).toEqual([]);
+});
+
+test("each source that a page names without its folder is somewhere in the project", () => {
+  const known = new Set(
+    ["src", "test", "scripts"]
+      .flatMap((dir) => readdirSync(join(projectDir, dir), { recursive: true, encoding: "utf8" }))
+      .map((file) => basename(file)),
+  );
+  const named = pages.flatMap((page) =>
+    [...withoutCode(textOf(page)).matchAll(/`([\w.-]+\.ts)`/g)].map(([, file]) => ({ page, file: file! })),
+  );
+  expect(named.length).toBeGreaterThan(50);
+  expect(named.filter(({ file }) => !known.has(file))).toEqual([]);
 });
 
 test("each configuration that a page shows is one", () => {
