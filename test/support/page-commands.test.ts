@@ -54,4 +54,9 @@ test("output is as shown but for blanks and what dots stand for", () => {
   expect(isAsShown("first\n…", "second\nfirst\n")).toBeFalse();
   expect(isAsShown("(1+1)", "11")).toBeFalse();
   expect(isAsShown("one", "one\ntwo")).toBeFalse();
+  expect(isAsShown("one\ntwo", "one")).toBeFalse();
+  expect(isAsShown("…\na\n…\nb", "a\na\nc\nb")).toBeTrue();
+  expect(isAsShown("…", "")).toBeTrue();
+  const many = "x\n".repeat(2000);
+  expect(isAsShown(`${"…\nx\n".repeat(20)}y`, many)).toBeFalse();
 });

@@ -67,22 +67,28 @@ function transcriptOf(body: string): Command[] {
  * lines, and blanks are as many as there are.
  */
 export function isAsShown(shown: string, written: string): boolean {
-  const pattern = shown
-    .trim()
-    .split("\n")
-    .map((line) => (line.trim() === "…" ? "(?:.*\n)*?" : `${lineOf(line)}\n`))
-    .join("");
-  return new RegExp(`^${pattern}$`).test(`${normal(written)}\n`);
+  const lines = linesWithout(written);
+  /** How many of the written lines may have been matched so far. */
+  let ends = new Set([0]);
+  for (const line of linesWithout(shown)) {
+    if (line === "…") {
+      const first = Math.min(...ends);
+      ends = new Set(lines.concat("").flatMap((_, end) => (end < first ? [] : end)));
+    } else {
+      const pattern = patternOf(line);
+      ends = new Set([...ends].filter((end) => pattern.test(lines[end] ?? "\n")).map((end) => end + 1));
+    }
+  }
+  return ends.has(lines.length);
 }
 
-function normal(text: string): string {
-  const lines = text.split("\n").map((line) => line.trim().replaceAll(/\s+/g, " "));
-  return lines.join("\n").trim();
+/** The lines of a text without the blanks around and the repeated ones within. */
+function linesWithout(text: string): string[] {
+  const trimmed = text.trim();
+  return trimmed === "" ? [] : trimmed.split("\n").map((line) => line.trim().replaceAll(/\s+/g, " "));
 }
 
-function lineOf(line: string): string {
-  return normal(line)
-    .split("…")
-    .map((part) => part.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&"))
-    .join(".*?");
+function patternOf(line: string): RegExp {
+  const parts = line.split("…").map((part) => part.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
+  return new RegExp(`^${parts.join(".*?")}$`);
 }
