@@ -35,6 +35,30 @@ describe("exec", () => {
     });
   });
 
+  test("is ended by Ctrl-C before it has begun", async () => {
+    const interrupt = new AbortController();
+    await using daemon = await startFakeDaemon({
+      runtime: {
+        listContainers: () => {
+          interrupt.abort();
+          return { containers: daemon.containers };
+        },
+      },
+      pods: {
+        async *exec(_requests, { signal }) {
+          await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        },
+      },
+    });
+    populate(daemon);
+    const interrupted = interrupt.signal;
+    expect(await runCommand(daemon.socketPath, ["exec", "demo/app1", "ls"], { interrupted })).toEqual({
+      exitCode: 130,
+      out: "",
+      err: "",
+    });
+  });
+
   test("takes options of the command for the command's", async () => {
     await using daemon = await startFakeDaemon({ pods: { exec: echo } });
     populate(daemon);

@@ -48,12 +48,13 @@ export async function interact<S>(interaction: Interaction<S>): Promise<number |
     const size = terminal.size();
     if (size !== undefined) void queue.push({ message: { case: "resize", value: size } });
   });
-  io.interrupted.addEventListener("abort", () => call.abort(), { once: true });
+  // It may have been interrupted before this began.
+  const signal = AbortSignal.any([call.signal, io.interrupted]);
   const restore = rawMode(passStdin ? terminal : undefined);
   try {
     await queue.push({ message: { case: "start", value: interaction.start } });
     if (passStdin) void passInput(io.stdin, queue, interaction.canLeave ? leave : undefined);
-    for await (const { message } of interaction.call(queue, call.signal)) {
+    for await (const { message } of interaction.call(queue, signal)) {
       if (message.case === "stdout") await io.out(message.value);
       else if (message.case === "stderr") await io.err(message.value);
       else if (message.case === "exitCode") return message.value;
