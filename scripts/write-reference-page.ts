@@ -68,7 +68,7 @@ function common({ optionGroups }: CommandDescription): string {
   ].join("\n");
 }
 
-function section({ words, summary, usages, optionGroups, examples }: CommandDescription): string {
+function section({ words, summary, usages, optionGroups, notes, examples }: CommandDescription): string {
   const own = optionGroups.filter(({ heading }) => heading !== COMMON_OPTIONS);
   return [
     `## podrt ${words.join(" ")}`,
@@ -84,6 +84,7 @@ function section({ words, summary, usages, optionGroups, examples }: CommandDesc
       ...table(options),
       "",
     ]),
+    ...notes.flatMap((note) => [note, ""]),
     ...(examples.length === 0
       ? []
       : ["```sh", ...examples.flatMap(([line, what]) => [`# ${what}`, line]), "```", ""]),

@@ -165,7 +165,12 @@ async function namesFor(
   const kinds = new Set(words.flatMap((word) => KINDS[word] ?? []));
   const files = kinds.has("file") ? "files" : kinds.has("directory") ? "directories" : "none";
   const names = await Promise.all(
-    [...kinds].filter((kind) => kind !== "file" && kind !== "directory").map((kind) => ask(kind, prefix)),
+    [...kinds].map(async (kind) => {
+      if (kind === "file" || kind === "directory") return [];
+      if (kind !== "place") return await ask(kind, prefix);
+      const containers = prefix.includes(":") ? [] : await ask("container", prefix);
+      return containers.map(({ value, text }) => ({ value: `${value}:`, text }));
+    }),
   );
   return { candidates: names.flat(), files };
 }

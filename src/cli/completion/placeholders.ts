@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/** What can be completed with the daemon's names, or with files. */
-export type Kind = "pod" | "container" | "image" | "volume" | "file" | "directory";
+/** What can be completed: with the daemon's names, with files; a place is a container, a colon and a path in it. */
+export type Kind = "pod" | "container" | "image" | "volume" | "file" | "directory" | "place";
 
 /** What a word in a usage stands for, as in `<pod | container...>`; words that are not here are not completed. */
 export const KINDS: Readonly<Record<string, Kind | undefined>> = {
@@ -20,6 +20,7 @@ export const KINDS: Readonly<Record<string, Kind | undefined>> = {
   paths: "file",
   manifest: "file",
   manifests: "file",
+  "container:path": "place",
   dir: "directory",
   directory: "directory",
 };
@@ -46,7 +47,7 @@ export function placeholdersOf(usages: readonly string[], position: number): str
   });
 }
 
-/** The words of placeholders without what one adds to them: `path` of `path[:ro]`, `container` of `container:path`. */
+/** The words of placeholders without what one may add to them: `path` of `path[:ro]`, `port` of `port...`. */
 export function wordsIn(placeholders: readonly (readonly string[])[]): string[] {
-  return placeholders.flat().flatMap((word) => /^[a-z]+/.exec(word)?.[0] ?? []);
+  return placeholders.flat().flatMap((word) => /^[a-z]+(?::[a-z]+)?(?=$|\[|\.)/.exec(word)?.[0] ?? []);
 }

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { EventEmitter } from "node:events";
 import type { Command, Option } from "commander";
 import { ENTRIES } from "./entries.ts";
+
+/** What stands above the examples in help. */
+export const EXAMPLES_HEADING = "Examples:\n";
 
 /** A command as its help, its manual page and the reference tell of it. */
 export interface CommandDescription {
@@ -12,6 +16,8 @@ export interface CommandDescription {
   readonly usages: readonly string[];
   readonly group: string;
   readonly optionGroups: readonly OptionGroup[];
+  /** Paragraphs beside them. */
+  readonly notes: readonly string[];
   readonly examples: readonly (readonly [command: string, what: string])[];
   /** Whether it does something by itself, rather than only by what is below it. */
   readonly canRun: boolean;
@@ -47,6 +53,7 @@ export function describeCommand(command: Command): CommandDescription {
     usages: usage.split(/\n\s*/).map((one) => (one.startsWith("podrt ") ? one : `${name} ${one}`.trim())),
     group: command.helpGroup(),
     optionGroups: grouped(help.visibleOptions(command)),
+    notes: notesOf(command),
     examples: Object.entries(ENTRIES[words.join(" ")]?.examples ?? {}),
     canRun: command.commands.length === 0 || command.registeredArguments.length > 0,
     commands: help.visibleCommands(command).map(describeCommand),
@@ -61,6 +68,21 @@ export function wordsOf(command: Command): string[] {
 /** All that can be run, in the order of the tree. */
 export function runnable(command: CommandDescription): CommandDescription[] {
   return [...(command.canRun ? [command] : []), ...command.commands.flatMap(runnable)];
+}
+
+/** What a declaration adds to the end of its help, before the examples. */
+function notesOf(command: Command): string[] {
+  let text = "";
+  const write = (piece: string) => {
+    text += piece;
+  };
+  // Commander's types leave out that a command is an emitter, by which it adds these texts itself.
+  (command as Command & Pick<EventEmitter, "emit">).emit("afterHelp", { error: false, command, write });
+  return text
+    .split(EXAMPLES_HEADING)[0]!
+    .split(/\n{2,}/)
+    .map((paragraph) => paragraph.trim().replaceAll(/\s+/g, " "))
+    .filter((paragraph) => paragraph !== "");
 }
 
 function grouped(options: readonly Option[]): OptionGroup[] {

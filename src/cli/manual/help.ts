@@ -2,7 +2,7 @@
 import { type Command, type Help, Option } from "commander";
 import { nearMiss } from "../../kube/manifest/near-miss.ts";
 import { UsageError } from "../usage-error.ts";
-import { wordsOf } from "./describe.ts";
+import { EXAMPLES_HEADING, wordsOf } from "./describe.ts";
 import { ENTRIES, GROUPS } from "./entries.ts";
 
 /** The heading of what every command takes. */
@@ -34,7 +34,7 @@ function addToHelp(command: Command): void {
   const examples = Object.entries(ENTRIES[wordsOf(command).join(" ")]?.examples ?? {});
   if (examples.length === 0) return;
   const lines = examples.map(([line, what]) => `  ${line}\n      ${what}`);
-  command.addHelpText("after", `\nExamples:\n${lines.join("\n")}`);
+  command.addHelpText("after", `\n${EXAMPLES_HEADING}${lines.join("\n")}`);
 }
 
 /** The command of these words; UsageError with a near miss where there is none. */

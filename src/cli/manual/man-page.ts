@@ -33,6 +33,7 @@ export function manPage(command: CommandDescription, program: CommandDescription
     ".Sh DESCRIPTION",
     ...prose(`${command.summary[0]!.toUpperCase()}${command.summary.slice(1)}.`.replace("..", ".")),
     ...optionGroups(command),
+    ...(isProgram ? [] : command.notes.flatMap((note) => [".Pp", ...prose(note)])),
     ...commandList(command),
     ...(isProgram ? TOPICS.flatMap(topic) : []),
     ...examples(command),

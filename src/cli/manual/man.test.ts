@@ -61,6 +61,7 @@ describe("podrt man", () => {
     expect(pages.text("podrt.1")).toMatch(
       /\n\.Sh EXIT STATUS\n(?:.*\n)*\.It Sy "130"\nIt was ended by Ctrl\\-C/,
     );
+    expect(pages.text("podrt-cp.1")).toContain("\n.Pp\nA directory goes with all that is in it");
     expect(pages.text("podrt-volume-rm.1")).toEndWith("\n.Sh SEE ALSO\n.Xr podrt 1 ,\n.Xr podrt-volume 1\n");
   });
 
