@@ -15,7 +15,11 @@ export const ExitCode = {
 
 /** What each means, for the manual. */
 export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] = [
-  [ExitCode.ok, "it did what was asked"],
+  [
+    ExitCode.ok,
+    "it did what was asked; that is so, too, where Ctrl-C is the usual end: of `run` with manifests, `logs -f`, " +
+      "`port-forward` and `dashboard`",
+  ],
   [ExitCode.failure, "it failed, and standard error says why"],
   [ExitCode.usage, "the command line makes no sense, and nothing was done"],
   [ExitCode.never, "what `wait` waits for cannot come any more"],
