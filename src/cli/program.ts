@@ -13,7 +13,7 @@ import { ExitCode } from "./exit-code.ts";
 import { addColorOption, addInstanceOptions, daemonOf } from "./instance.ts";
 import { type ColorChoice, type Io, processIo, ReaderGoneError, withColor } from "./io.ts";
 import { addManual, HELP_LAYOUT, HELP_OPTION } from "./manual/help.ts";
-import { documentOption, listOption, type Output } from "./output/format.ts";
+import { documentOption, listOption, type Output, reportOption } from "./output/format.ts";
 import { addPermissionOptions } from "./permission-flags.ts";
 import { progressOption } from "./progress/option.ts";
 import { addRunOptions } from "./run-options.ts";
@@ -158,14 +158,14 @@ function buildProgram(
   declarePodCommands(command);
   declareContainerCommands(command);
   declareImageCommands(command);
-  declareSeeing(command, outputOption);
-  declareExplaining(command, outputOption);
+  declareSeeing(command, reportOption);
+  declareExplaining(command, reportOption);
   declareReaching(command);
   declareDisk(command);
-  declareMap(command, outputOption);
+  declareMap(command, reportOption);
   declareRegistryCommands(declare, program);
   declareVolumeCommands(declare, program);
-  declareGetting(command, outputOption);
+  declareGetting(command, reportOption);
   const debug = declareDebug(command);
   declare(
     debug,
@@ -338,11 +338,7 @@ function declareRegistryCommands(declare: DeclareBelow, program: Command): void 
       ),
   )
     .option("--config <file>", "the configuration that the daemon was started with (/etc/podrt/config.toml)")
-    .addOption(outputOption());
-}
-
-function outputOption(): Option {
-  return new Option("-o, --output <format>", "how to print it").choices(["table", "json"]).default("table");
+    .addOption(reportOption());
 }
 
 function seconds(text: string): number {

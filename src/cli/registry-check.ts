@@ -8,6 +8,8 @@ import {
 } from "../image/registry-check.ts";
 import { parseReference } from "../oci/reference.ts";
 import { pathsFor } from "../paths.ts";
+import { isDocument } from "./output/format.ts";
+import { printDocument } from "./output/print.ts";
 import type { Context } from "./program.ts";
 import { painter } from "./table.ts";
 import { UsageError } from "./usage-error.ts";
@@ -31,7 +33,8 @@ export async function registryCheck(
     );
   }
   const report = await checkRegistry(host, loadConfig(paths, config ?? paths.configFile), io.interrupted);
-  await io.out(output === "json" ? `${JSON.stringify(report, null, 2)}\n` : words(report, io));
+  if (isDocument(output)) await printDocument({ io, output }, report);
+  else await io.out(words(report, io));
   return report.isOk ? 0 : 1;
 }
 

@@ -3,6 +3,8 @@ import manifest from "../../package.json" with { type: "json" };
 import { hostPlatform } from "../oci/manifest.ts";
 import { type BuildInfo, buildInfo } from "./build-info.ts";
 import { isAbsent, openDaemon, promptly } from "./client.ts";
+import { isDocument } from "./output/format.ts";
+import { printDocument } from "./output/print.ts";
 import type { Context } from "./program.ts";
 
 const SHORT_HASH_CHARACTERS = 12;
@@ -11,9 +13,9 @@ const SHORT_HASH_CHARACTERS = 12;
 export async function version({ io, socketPath, output }: Context): Promise<number> {
   const daemon = await daemonVersion(socketPath);
   const info = buildInfo(hostPlatform());
-  if (output === "json") {
+  if (isDocument(output)) {
     const all = { version: manifest.version, ...info, daemon: daemon ?? null };
-    await io.out(`${JSON.stringify(all, null, 2)}\n`);
+    await printDocument({ io, output }, all);
     return 0;
   }
   await io.out(`podrt ${manifest.version}\n${buildLine(info)}`);

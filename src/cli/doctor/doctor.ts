@@ -3,6 +3,8 @@ import { type Config, loadConfig } from "../../config.ts";
 import { messageOf } from "../../errors.ts";
 import type { Paths } from "../../paths.ts";
 import { type Daemon, isAbsent, openDaemon, promptly } from "../client.ts";
+import { isDocument } from "../output/format.ts";
+import { printDocument } from "../output/print.ts";
 import type { Context } from "../program.ts";
 import { formatTable, painter } from "../table.ts";
 import { UsageError } from "../usage-error.ts";
@@ -32,12 +34,12 @@ export async function doctor(
   const mended = fix ? await mend(findings) : [];
   // What is told is how things are now.
   const last = mended.length === 0 ? findings : await look(paths, socketPath, file);
-  if (output === "json") {
+  if (isDocument(output)) {
     const shown = last.map(({ fix: found, ...finding }) => ({
       ...finding,
       ...(found === undefined ? {} : { fix: found.what }),
     }));
-    await io.out(`${JSON.stringify({ findings: shown, mended }, null, 2)}\n`);
+    await printDocument({ io, output }, { findings: shown, mended });
   } else await io.out(words(last, mended, painter(io)));
   const isAmiss =
     last.some(({ verdict }) => verdict === "failure") || mended.some(({ problem }) => problem !== undefined);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { openDaemon, promptly } from "../client.ts";
 import { readManifests } from "../manifest-file.ts";
+import { isDocument } from "../output/format.ts";
+import { printDocument } from "../output/print.ts";
 import { type PermissionOptions, permissionsOf } from "../permission-flags.ts";
 import type { Context } from "../program.ts";
 import { painter } from "../table.ts";
@@ -26,7 +28,7 @@ export async function explain(
   const isAmiss = plan.pods.some(({ sandbox, containers }) =>
     [sandbox, ...containers].some(({ problem }) => problem !== undefined),
   );
-  if (output === "json") await io.out(`${JSON.stringify(plan, null, 2)}\n`);
+  if (isDocument(output)) await printDocument({ io, output }, plan);
   else await io.out(shown(plan, options.calls ?? false, painter(io)));
   return isAmiss ? 1 : 0;
 }

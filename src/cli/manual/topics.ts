@@ -24,7 +24,7 @@ export const TOPICS: readonly Topic[] = [
   {
     title: "Output",
     text: [
-      "Commands that list take one of these with `-o`; those that print one document take `json`, `yaml` or a template. " +
+      "Commands that list take one of these with `-o`; those that tell of something take `table`, `json`, `yaml` or a template. " +
         "What `json` shows is what a template can name.",
       'In a template `{.name}` is a value, `{.list[0].name}` one of a list, `{.labels["a.b"]}` one with dots in its name, and ' +
         "`{.}` all of it; `\\n` and `\\t` are line feed and tab, and `\\{`, `\\}`, `\\\\` stand for themselves. Objects and lists are " +

@@ -3,6 +3,8 @@ import { writeFileSync } from "node:fs";
 import { FailedPreconditionError, messageOf } from "../../errors.ts";
 import { type Daemon, openDaemon, promptly } from "../client.ts";
 import { requirePod, takeInventory } from "../inventory.ts";
+import { isDocument } from "../output/format.ts";
+import { printDocument } from "../output/print.ts";
 import type { Context } from "../program.ts";
 import { painter } from "../table.ts";
 import { UsageError } from "../usage-error.ts";
@@ -30,8 +32,8 @@ export async function map(
     const picture = mapSvg(all, pods);
     if (svg === true || svg === "-") await io.out(picture);
     else writeSvg(svg, picture);
-  } else if (output === "json") {
-    await io.out(`${JSON.stringify(mapAsJson(all, pods), null, 2)}\n`);
+  } else if (isDocument(output)) {
+    await printDocument({ io, output }, mapAsJson(all, pods));
   } else if (pods.length === 0) {
     await io.out("there are no pods; `podrt run` makes some\n");
   } else {
@@ -44,7 +46,7 @@ export async function map(
 /** `--svg` takes a file or nothing, so a pod's name after it would be taken for a file. */
 function checkOptions(svg: MapOptions["svg"], output: Context["output"], names: readonly string[]): void {
   if (svg === undefined) return;
-  if (output === "json") throw new UsageError("--svg and -o json are two ways to print it: choose one");
+  if (isDocument(output)) throw new UsageError(`--svg and -o ${output} are two ways to print it: choose one`);
   if (svg === true || svg === "-" || svg.endsWith(".svg")) return;
   const pods = [...names, svg].join(" ");
   throw new UsageError(

@@ -8,6 +8,7 @@ export type Output = "table" | "wide" | "json" | "yaml" | "name" | `template=${s
 const TEMPLATE = "template=";
 const OF_LISTS = ["table", "wide", "json", "yaml", "name"] as const;
 const OF_DOCUMENTS = ["json", "yaml"] as const;
+const OF_REPORTS = ["table", ...OF_DOCUMENTS] as const;
 
 /** What each format is, for the manual. */
 export const FORMATS: readonly (readonly [format: string, text: string])[] = [
@@ -30,6 +31,16 @@ export function listOption(): Option {
 /** `-o` of a command that prints one document. */
 export function documentOption(): Option {
   return option(OF_DOCUMENTS, "json");
+}
+
+/** `-o` of a command that tells something in words, or as a document. */
+export function reportOption(): Option {
+  return option(OF_REPORTS, "table");
+}
+
+/** Whether what is printed is for a program. */
+export function isDocument(output: Output): boolean {
+  return output !== "table" && output !== "wide" && output !== "name";
 }
 
 function option(words: readonly string[], fallback: Output): Option {

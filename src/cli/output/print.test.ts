@@ -11,7 +11,7 @@ const listImages = () => ({
   ],
 });
 const services = {
-  runtime: statuses,
+  runtime: { ...statuses, version: () => ({ runtimeVersion: "1.2.3", runtimeApiVersion: "v1" }) },
   images: { listImages },
   pods: {
     listVolumes: () => ({
@@ -71,6 +71,24 @@ describe.each(LISTS)("%p", (argv, names) => {
     expect(wide.split("\n")[0]!.split(/ {3,}/)).toEqual([...headings, expect.any(String)]);
     expect(wide.split("\n")).toHaveLength(table.split("\n").length);
     for (const cut of table.match(/\b([0-9a-f])\1{12}\b/g) ?? []) expect(wide).toContain(cut[0]!.repeat(64));
+  });
+});
+
+describe.each([[["version"]], [["why", "demo"]], [["wait", "demo", "--for", "running"]]])("%p", (argv) => {
+  test("is told as a document, too", async () => {
+    await using daemon = await startFakeDaemon(services);
+    Object.assign(daemon, populated, { containers: populated.containers.slice(0, 1) });
+    daemon.pods = populated.pods.map((pod) => ({ ...pod, containers: pod.containers!.slice(0, 1) }));
+    const told = async (format: string) => {
+      const { out, exitCode } = await runCommand(daemon.socketPath, [...argv, "-o", format]);
+      expect(exitCode).toBe(0);
+      return out;
+    };
+    const document = JSON.parse(await told("json")) as object;
+    expect(Object.keys(document).length).toBeGreaterThan(0);
+    expect(parse(await told("yaml"))).toEqual(document);
+    expect(JSON.parse(await told("template={.}"))).toEqual(document);
+    expect(await told("table")).not.toStartWith("{");
   });
 });
 

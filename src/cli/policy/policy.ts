@@ -16,6 +16,8 @@ import {
   podTitle,
   takeInventory,
 } from "../inventory.ts";
+import { isDocument } from "../output/format.ts";
+import { printDocument } from "../output/print.ts";
 import type { Context } from "../program.ts";
 import { formatTable, painter } from "../table.ts";
 import { type ContainerPolicy, containerPolicy, type Told } from "./container-policy.ts";
@@ -36,8 +38,8 @@ export async function policy({ io, socketPath, output }: Context, name: string):
   const sandbox = await sandboxConfig(daemon, wanted[0]!.podSandboxId);
   const policies = await Promise.all(wanted.map((one) => policyOf(daemon, pod, one, sandbox)));
   const allowed = pod.kept?.permissions ?? [];
-  if (output === "json") {
-    await io.out(`${JSON.stringify({ pod: podTitle(pod), allowed, containers: policies }, null, 2)}\n`);
+  if (isDocument(output)) {
+    await printDocument({ io, output }, { pod: podTitle(pod), allowed, containers: policies });
     return 0;
   }
   const paint = painter(io);

@@ -15,6 +15,8 @@ import {
   type PodEntry,
   takeInventory,
 } from "../inventory.ts";
+import { isDocument } from "../output/format.ts";
+import { printDocument } from "../output/print.ts";
 import type { Context } from "../program.ts";
 import { type Awaited, containerProgress, newestOf, type Progress, podProgress } from "./condition.ts";
 
@@ -48,8 +50,8 @@ export async function wait(
   for (;;) {
     const progress = (await look()) ?? AWAY;
     if (progress.is === "met") {
-      if (output === "json")
-        await io.out(`${JSON.stringify({ name, met: options.for, containers: ends })}\n`);
+      if (isDocument(output))
+        await printDocument({ io, output }, { name, met: options.for, containers: ends });
       else if (options.for === "exit") await io.out(lines(ends, target.container !== undefined));
       return 0;
     }

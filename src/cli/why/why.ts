@@ -15,6 +15,8 @@ import {
   takeInventory,
 } from "../inventory.ts";
 import { linesOf } from "../logs/log-file.ts";
+import { isDocument } from "../output/format.ts";
+import { printDocument } from "../output/print.ts";
 import type { Context } from "../program.ts";
 import { painter } from "../table.ts";
 import { type ContainerFacts, containerStory } from "./container-story.ts";
@@ -30,8 +32,8 @@ export async function why({ io, socketPath, output }: Context, names: readonly s
   const inventory = await takeInventory(daemon);
   const stories: Story[] = [];
   for (const name of names) stories.push(...(await storiesOf(daemon, inventory, name)));
-  if (output === "json") {
-    await io.out(`${JSON.stringify(stories, null, 2)}\n`);
+  if (isDocument(output)) {
+    await printDocument({ io, output }, stories);
     return 0;
   }
   const paint = painter(io);
