@@ -3,12 +3,13 @@ import { FailedPreconditionError } from "../errors.ts";
 import { openDaemon } from "./client.ts";
 import {
   containerName,
+  findContainer,
   findPod,
   type Inventory,
   isRunning,
+  noPodOrContainer,
   type PodEntry,
   podTitle,
-  requireContainer,
   takeInventory,
 } from "./inventory.ts";
 import { runInPod } from "./join-pod.ts";
@@ -74,7 +75,8 @@ async function findTarget(socketPath: string, name: string): Promise<Target> {
 }
 
 function targetOf(inventory: Inventory, name: string): Target {
-  const container = requireContainer(inventory, name);
+  const container = findContainer(inventory, name);
+  if (container === undefined) throw noPodOrContainer(inventory, name);
   const pod = inventory.pods.find(({ containers }) => containers.some(({ id }) => id === container.id));
   if (pod === undefined || !isRunning(container)) {
     const where =

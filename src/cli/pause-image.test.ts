@@ -43,6 +43,12 @@ test("- is standard output, with nothing else on it", async () => {
   expect([exitCode, out]).toEqual([0, new TextDecoder().decode(pauseArchive("docker.io/library/pause:1"))]);
 });
 
+test("a terminal gets no archive", async () => {
+  const terminal = { size: () => undefined, onResize: () => () => {}, setRaw: () => {} };
+  const { exitCode, out, err } = await runCommand("/none", ["pause", "--image", "-"], { terminal });
+  expect([exitCode, out, err]).toEqual([2, "", expect.stringContaining("nothing for a terminal")]);
+});
+
 test("what makes no sense is refused, and nothing is written", async () => {
   for (const [words, exitCode, message] of [
     [["--name", "pause:1"], 2, "--name goes with --image <file>"],
@@ -61,8 +67,13 @@ test("what makes no sense is refused, and nothing is written", async () => {
 test("a place that cannot be written to is told, and nothing is left beside it", async () => {
   const missing = await pause("--image", join(dir, "none/pause.tar"));
   expect(missing.exitCode).toBe(1);
-  expect(missing.err).toContain(`cannot write the image to ${dir}/none/pause.tar: ENOENT`);
+  expect(missing.err).toContain(
+    `cannot write the image to ${dir}/none/pause.tar: its directory is not there; make it first`,
+  );
   const directory = await pause("--image", dir);
-  expect([directory.exitCode, directory.err]).toEqual([1, expect.stringContaining(`image to ${dir}: `)]);
+  expect([directory.exitCode, directory.err]).toEqual([
+    1,
+    expect.stringContaining(`image to ${dir}: a directory is there`),
+  ]);
   expect(readdirSync(dir)).toEqual([]);
 });

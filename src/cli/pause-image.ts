@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import manifest from "../../package.json" with { type: "json" };
-import { InternalError, messageOf } from "../errors.ts";
 import { PAUSE_ARCHITECTURES, pauseArchive } from "../image/pause-image.ts";
 import { formatReference, parseReference } from "../oci/reference.ts";
+import { cannotWrite } from "./file-problem.ts";
 import type { Context } from "./program.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -24,6 +24,11 @@ export async function writePauseImage(
   const fullName = formatReference(reference);
   const archive = pauseArchive(fullName);
   if (image === "-") {
+    if (io.isTerminal) {
+      throw new UsageError(
+        "an archive is nothing for a terminal; name a file, or pass standard output to one",
+      );
+    }
     await io.out(archive);
     return 0;
   }
@@ -41,6 +46,6 @@ function writeWhole(path: string, content: Uint8Array): void {
     renameSync(unfinished, path);
   } catch (error) {
     rmSync(unfinished, { force: true });
-    throw new InternalError(`cannot write the image to ${path}: ${messageOf(error)}`, { cause: error });
+    throw cannotWrite("the image", path, error);
   }
 }

@@ -84,7 +84,13 @@ function usageSentence(text: string): string {
   const said = text
     .trim()
     .replace(/^error: /, "podrt: ")
-    .replace(/\n\(Did you mean (.*)\)$/, "; did you mean $1");
+    .replace(/\n\(Did you mean (.*)\)$/, "; did you mean $1")
+    .replace(
+      / is invalid( for argument '\S+')?\. (\w)/,
+      (_, of = "", first: string) => ` is invalid${of}: ${first.toLowerCase()}`,
+    )
+    .replace(/\. Expected (\d+) arguments? but got (\d+)(.*)$/, ": expected $1 but got $2$3")
+    .replace(/\.$/, "");
   const isBare = /^podrt: (unknown|missing|too many) [^;]*$/.test(said) || said.endsWith(" argument missing");
   return `${said}${isBare ? "; --help tells what there is" : ""}\n`;
 }

@@ -46,5 +46,8 @@ test("what is there and says the same stays; what says something else stays unle
 test("a place that cannot be written to is told", async () => {
   path = "/proc/nowhere/crictl.yaml";
   const failed = await setup();
-  expect([failed.exitCode, failed.err]).toEqual([1, expect.stringContaining(`cannot write ${path}: `)]);
+  expect([failed.exitCode, failed.err]).toEqual([
+    1,
+    expect.stringContaining(`cannot write the configuration to ${path}: `),
+  ]);
 });

@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { FailedPreconditionError, InternalError, messageOf } from "../errors.ts";
+import { cannotWrite } from "./file-problem.ts";
 import type { Context } from "./program.ts";
 
 /** crictl gives up after two seconds unless told, which a pod's first start on a busy node may exceed. */
@@ -28,7 +29,7 @@ export async function setupCrictl(
     writeFileSync(`${path}.podrt`, wanted, { mode: 0o644 });
     renameSync(`${path}.podrt`, path);
   } catch (error) {
-    throw new InternalError(`cannot write ${path}: ${messageOf(error)}`, { cause: error });
+    throw cannotWrite("the configuration", path, error);
   }
   await io.out(`${path} is written: crictl uses ${socketPath}\n`);
   return 0;

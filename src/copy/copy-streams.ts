@@ -128,7 +128,7 @@ function placeOf(
   path: string,
   { fd, mappings }: { readonly fd: { readonly number: number } } & Pick<CopyJob, "mappings">,
 ) {
-  return { rootFd: fd.number, path, shown: path, mappings };
+  return { rootFd: fd.number, path, shown: `${path} in the container`, mappings };
 }
 
 function idleError(): DeadlineExceededError {

@@ -65,6 +65,12 @@ describe("podrt man", () => {
     expect(pages.text("podrt-volume-rm.1")).toEndWith("\n.Sh SEE ALSO\n.Xr podrt 1 ,\n.Xr podrt-volume 1\n");
   });
 
+  test("says what is in the way of its directory", async () => {
+    const { err, exitCode } = await runCommand("/none", ["man", "/dev/null"]);
+    expect(err).toBe("podrt: cannot write manual pages to /dev/null: something else is there already\n");
+    expect(exitCode).toBe(1);
+  });
+
   test("refuses a date that is none", async () => {
     using pages = new Pages();
     expect(await pages.write("yesterday")).toEqual({

@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import manifest from "../../../package.json" with { type: "json" };
+import { cannotWrite } from "../file-problem.ts";
 import type { Context } from "../program.ts";
 import { UsageError } from "../usage-error.ts";
 import { type CommandDescription, describeCommand } from "./describe.ts";
@@ -15,9 +16,13 @@ export async function man({ io, program: tree }: Context, directory: string): Pr
   const program = describeCommand(tree);
   const edition = { version: manifest.version, date: dateOf(io.env["SOURCE_DATE_EPOCH"]) };
   const commands = all(program);
-  mkdirSync(directory, { recursive: true });
-  for (const command of commands) {
-    writeFileSync(join(directory, pageName(command)), manPage(command, program, edition));
+  try {
+    mkdirSync(directory, { recursive: true });
+    for (const command of commands) {
+      writeFileSync(join(directory, pageName(command)), manPage(command, program, edition));
+    }
+  } catch (error) {
+    throw cannotWrite("manual pages", directory, error);
   }
   await io.out(`${commands.length} pages are in ${directory}; read them with man -l\n`);
   return 0;

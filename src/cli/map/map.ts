@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { writeFileSync } from "node:fs";
-import { FailedPreconditionError, messageOf } from "../../errors.ts";
+import { FailedPreconditionError } from "../../errors.ts";
 import { type Daemon, openDaemon, promptly } from "../client.ts";
+import { cannotWrite } from "../file-problem.ts";
 import { requirePod, takeInventory } from "../inventory.ts";
 import { isDocument } from "../output/format.ts";
 import { printDocument } from "../output/print.ts";
@@ -69,7 +70,7 @@ function writeSvg(file: string, picture: string): void {
   try {
     writeFileSync(file, picture);
   } catch (error) {
-    throw new FailedPreconditionError(`cannot write the picture to ${file}: ${messageOf(error)}`);
+    throw cannotWrite("the picture", file, error);
   }
 }
 

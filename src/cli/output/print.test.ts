@@ -96,7 +96,7 @@ describe("a template of the command line", () => {
   test("that cannot be read is refused before anything is asked", async () => {
     const { err, exitCode } = await runCommand("/none", ["pods", "-o", "template={.name"]);
     expect(err).toBe(
-      "podrt: option '-o, --output <format>' argument 'template={.name' is invalid. the { at 1 is not closed.\n",
+      "podrt: option '-o, --output <format>' argument 'template={.name' is invalid: the { at 1 is not closed\n",
     );
     expect(exitCode).toBe(2);
   });

@@ -97,6 +97,13 @@ describe("port-forward", () => {
     expect(exitCode).toBe(0);
   });
 
+  test("refuses a local port that is named twice", async () => {
+    await using daemon = await startFakeDaemon();
+    const { err, exitCode } = await runCommand(daemon.socketPath, ["port-forward", "demo", "81:80", "81"]);
+    expect(err).toBe("podrt: local port 81 is named twice; each leads to one port\n");
+    expect(exitCode).toBe(2);
+  });
+
   test("follows a pod that was made anew without losing what a connection has sent", async () => {
     const refuse = (_: number, sandboxId: string) => {
       if (sandboxId !== id("f")) throw new ConnectError("there is no pod sandbox", Code.NotFound);

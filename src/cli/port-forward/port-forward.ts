@@ -9,6 +9,7 @@ import { streamOf } from "../../streaming/socket-stream.ts";
 import { openDaemon, sentenceOf } from "../client.ts";
 import { isReadySandbox, podTitle, requirePod, takeInventory } from "../inventory.ts";
 import type { Context } from "../program.ts";
+import { UsageError } from "../usage-error.ts";
 import { parseForwardedPort } from "./forwarded-port.ts";
 import { type LoopbackListener, listenOnLoopback } from "./loopback-listener.ts";
 
@@ -19,6 +20,11 @@ export async function portForward(
   words: readonly string[],
 ): Promise<number> {
   const ports = words.map(parseForwardedPort);
+  const twice = ports.find(
+    ({ local }, index) => local !== 0 && ports.slice(0, index).some((one) => one.local === local),
+  );
+  if (twice !== undefined)
+    throw new UsageError(`local port ${twice.local} is named twice; each leads to one port`);
   let sandbox = await findSandbox(socketPath, name);
   using opened = new DisposableStack();
   const over = new AbortController();

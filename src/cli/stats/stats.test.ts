@@ -71,7 +71,7 @@ test("what does not run, or is not there, is named", async () => {
     expect.stringContaining("does not run, so there is nothing"),
   ]);
   expect((await runCommand(daemon.socketPath, ["stats", "nobody"])).err).toContain(
-    "there is no container nobody",
+    "there is no pod or container nobody",
   );
   expect((await runCommand(daemon.socketPath, ["stats", "--interval", "1ms"])).exitCode).toBe(2);
 });

@@ -5,7 +5,7 @@ import { openDaemon } from "../client.ts";
 import { ridingOutAbsence } from "../daemon-absence.ts";
 import { ExitCode } from "../exit-code.ts";
 import { memorySize, percent, shown, size } from "../human.ts";
-import { findPod, type Inventory, requireContainer, takeInventory } from "../inventory.ts";
+import { findContainer, findPod, type Inventory, noPodOrContainer, takeInventory } from "../inventory.ts";
 import { type Listing, rowsText } from "../output/print.ts";
 import type { Context } from "../program.ts";
 import { type Sample, takeSample } from "./sample.ts";
@@ -80,7 +80,10 @@ function select(now: Sample, before: Sample | undefined, names: readonly string[
 
 function idOf(inventory: Inventory, name: string): string {
   const pod = findPod(inventory, name);
-  return pod === undefined ? requireContainer(inventory, name).id : (pod.sandbox?.id ?? "");
+  if (pod !== undefined) return pod.sandbox?.id ?? "";
+  const container = findContainer(inventory, name);
+  if (container === undefined) throw noPodOrContainer(inventory, name);
+  return container.id;
 }
 
 const LISTING: Listing<Usage> = {
