@@ -10,7 +10,7 @@
  * usage: bun scripts/release/make-release.ts [DIR]   into DIR instead of dist/packages
  */
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { version } from "../../package.json";
@@ -20,14 +20,11 @@ import { projectDir, type Release, run } from "./release.ts";
 import { makeRpm } from "./rpm.ts";
 import { makeTarball } from "./tarball.ts";
 
-if (process.arch !== "x64") {
-  console.error(`make: packages are made on x86-64, for x86-64; this machine is ${process.arch}`);
-  process.exit(1);
-}
+if (process.arch !== "x64") fail(`packages are made on x86-64, for x86-64; this machine is ${process.arch}`);
+const time = releaseTime();
 const outDir = resolve(process.argv[2] ?? join(projectDir, "dist/packages"));
 const scratchDir = mkdtempSync(join(tmpdir(), "podrt-dist-"));
 try {
-  const time = releaseTime();
   const program = join(scratchDir, "podrt");
   run(join(projectDir, "scripts/build-binary.sh"), [program], { SOURCE_DATE_EPOCH: String(time) });
   rmSync(outDir, { recursive: true, force: true });
@@ -42,16 +39,24 @@ try {
   files.push(...withTool("rpmbuild", "rpm", () => makeRpm(release)), pauseImage, bill);
   writeFileSync(join(outDir, "SHA256SUMS"), files.map(sumLine).sort().join(""));
   for (const file of files) console.log(`${file} (${statSync(file).size} bytes)`);
+  const { commit } = JSON.parse(run(program, ["version", "-o", "json"])) as { commit: string | null };
+  if (commit?.endsWith("-dirty")) console.log(`made from changed files: ${commit}`);
   console.log("no package is made for aarch64: the launch engine and the monitor are x86-64 machine code");
 } finally {
   rmSync(scratchDir, { recursive: true });
 }
 
+function fail(problem: string): never {
+  console.error(`make: ${problem}`);
+  process.exit(1);
+}
+
 function releaseTime(): number {
   const given = process.env["SOURCE_DATE_EPOCH"] ?? "";
+  if (given === "" && !existsSync(join(projectDir, ".git")))
+    fail("this is no clone of the sources: say in SOURCE_DATE_EPOCH of when they are, in seconds since 1970");
   const text = given === "" ? run("git", ["log", "-1", "--format=%ct"]).trim() : given;
-  if (!/^\d{1,11}$/.test(text))
-    throw new Error(`SOURCE_DATE_EPOCH is ${text}, which is no number of seconds`);
+  if (!/^\d{1,11}$/.test(text)) fail(`SOURCE_DATE_EPOCH is ${text}, which is no number of seconds`);
   return Number(text);
 }
 

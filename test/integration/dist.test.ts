@@ -20,6 +20,7 @@ const hasRpm = Bun.which("rpmbuild") !== null && Bun.which("rpm") !== null;
 let dir: string;
 let first: string;
 let second: string;
+let project: string;
 let said: string;
 
 const at = (name: string) => join(first, name);
@@ -28,7 +29,7 @@ beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), "podrt-packages-"));
   first = join(dir, "first");
   second = join(dir, "second");
-  const project = join(dir, "elsewhere");
+  project = join(dir, "elsewhere");
   await copyProject(project);
   [said] = await Promise.all([make(projectDir, first), make(project, second)]);
 });
@@ -174,6 +175,24 @@ test("a second build, in another directory, gives the same bytes", () => {
   expect(readdirSync(second).sort()).toEqual(readdirSync(first).sort());
   for (const name of readdirSync(first))
     expect([name, readFileSync(join(second, name)).equals(readFileSync(at(name)))]).toEqual([name, true]);
+});
+
+test("without a commit the sources have no date but the one that is given", async () => {
+  rmSync(join(project, ".git"), { recursive: true, force: true });
+  const without = (time: string) =>
+    runCommand(process.execPath, ["scripts/release/make-release.ts", join(dir, "third")], {
+      cwd: project,
+      env: { SOURCE_DATE_EPOCH: time },
+    });
+  const { code, stderr } = await without("");
+  expect([code, stderr]).toEqual([1, expect.stringContaining("say in SOURCE_DATE_EPOCH of when they are")]);
+  expect((await without("today")).stderr).toBe(
+    "make: SOURCE_DATE_EPOCH is today, which is no number of seconds\n",
+  );
+  const program = join(dir, "alone");
+  await outputOf(join(project, "scripts/build-binary.sh"), [program], { env: { SOURCE_DATE_EPOCH: "" } });
+  const text = await outputOf(program, ["version", "-o", "json", "--socket", "/tmp/none.sock"]);
+  expect(JSON.parse(text)).toMatchObject({ version, commit: null, build: { date: null } });
 });
 
 /** All of the project as it is now, changes and history included, with nothing that was built. */
