@@ -8,6 +8,7 @@
 # uninstall.sh; paths there are without DESTDIR, and those of directories end in a slash.
 
 set -eu
+umask 022
 
 program=$1
 cd "$(dirname "$0")/.."
@@ -15,7 +16,8 @@ dest=${DESTDIR-}
 prefix=${PREFIX:-/usr/local}
 case $prefix in /*) ;; *) echo "install: PREFIX is $prefix, which is no absolute path" >&2 && exit 2 ;; esac
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+unfinished=
+trap 'rm -rf "$scratch" ${unfinished:+"$unfinished"}' EXIT
 trap 'exit 130' HUP INT TERM
 
 record_dir=$prefix/share/podrt
@@ -44,8 +46,10 @@ directory() {
 put() {
   directory "$(dirname "$3")"
   write_down "$3"
-  install -m "$1" "$2" "$dest$3.new"
-  mv -f "$dest$3.new" "$dest$3"
+  unfinished=$dest$3.new
+  install -m "$1" "$2" "$unfinished"
+  mv -f "$unfinished" "$dest$3"
+  unfinished=
 }
 
 mkdir -p "$dest/"

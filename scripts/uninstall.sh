@@ -16,26 +16,30 @@ if [ ! -e "$record" ]; then
   echo "uninstall: there is no $record: give the DESTDIR and PREFIX that it was installed with" >&2
   exit 1
 fi
+starts() {
+  for link in /etc/systemd/system/*.wants/"$1"; do
+    [ ! -L "$link" ] || return 0
+  done
+  [ -d /run/systemd/system ] && systemctl is-active --quiet "$1"
+}
 if [ -z "$dest" ]; then
   for unit in podrt.service podrt.socket; do
-    for link in /etc/systemd/system/*.wants/"$unit"; do
-      [ ! -L "$link" ] || {
-        echo "uninstall: systemd starts $unit at each boot: first run systemctl disable --now $unit" >&2
-        exit 1
-      }
-    done
+    starts "$unit" || continue
+    echo "uninstall: systemd runs $unit: first systemctl disable --now podrt.socket podrt.service" >&2
+    exit 1
   done
 fi
 
-# Last what was made first; the record itself stands in one of those directories.
+# Last what was made first. The record goes just before its own directory: what was broken off can be done again.
 paths=$(sed -n '1!G;h;$p' "$record")
-rm "$record"
 printf '%s\n' "$paths" | while IFS= read -r path; do
+  [ "$path" != "$prefix/share/podrt/" ] || rm -f "$record"
   case $path in
   */) rmdir "$dest$path" 2>/dev/null || [ ! -d "$dest$path" ] || echo "uninstall: $path is not empty and stays" ;;
   *) rm -f "$dest$path" ;;
   esac
 done
+rm -f "$record"
 
 [ -z "$dest" ] || exit 0
 for left in /etc/podrt /var/lib/podrt /run/podrt; do

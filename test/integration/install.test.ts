@@ -93,6 +93,18 @@ test("make hands its variables on, and a directory with something of somebody el
   expect(left.map(([path]) => path)).toEqual(["opt/podrt/share/doc/podrt/notes"]);
 });
 
+test("an installation that fails leaves nothing unfinished, and can be taken away", async () => {
+  mkdirSync(at("usr/share/doc/podrt"), { recursive: true });
+  const before = tree();
+  const env = { DESTDIR: destination, PREFIX: "/usr" };
+  const failed = await runCommand(join(projectDir, "scripts/install.sh"), ["/bin/false"], { env });
+  expect([failed.code, failed.stdout]).toEqual([1, ""]);
+  expect(existsSync(at("usr/bin/podrt"))).toBe(true);
+  expect(Object.keys(tree()).filter((path) => path.endsWith(".new"))).toEqual([]);
+  expect(await run("uninstall")).toEqual(good);
+  expect(tree()).toEqual(before);
+});
+
 test("what was never installed there cannot be removed, and a relative prefix is refused", async () => {
   const nothing = await run("uninstall");
   expect(nothing.code).toBe(1);
