@@ -1,19 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { type ChildProcess, spawn } from "node:child_process";
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
+import { expect, test } from "bun:test";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,89 +11,19 @@ import type { CopyToRequestSchema, PortForwardRequestSchema } from "../../src/ge
 import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
-import { keptPod, runningPod } from "./harness/manifests.ts";
-import { exited, runContainer, runSandbox, shellIn } from "./harness/pods.ts";
+import { keptPod } from "./harness/manifests.ts";
+import { runContainer, runSandbox, shellIn } from "./harness/pods.ts";
+import { RunningCommand } from "./harness/running-command.ts";
 import { hasTmux, openTmux } from "./harness/tmux.ts";
 import { runMapped, runMappedSandbox } from "./harness/user-namespace.ts";
+import { startWeb } from "./harness/web-pod.ts";
 
-const fixture = useDaemon({ config: "[pods]\nrestart_backoff_ms = 20\nrestart_backoff_max_ms = 50\n" });
+const fixture = useDaemon();
 const podrt = (...words: string[]) => fixture.daemon.podrt(words[0]!, ...words.slice(1));
 
-/** An empty one for each test. */
-let directory: string;
-beforeAll(() => {
-  directory = mkdtempSync(join(tmpdir(), "podrt-reaching-"));
-});
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
-
-const WEB = `
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: page}
-data: {index.html: from the config map}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web}
-spec:
-  terminationGracePeriodSeconds: 1
-  volumes:
-  - {name: page, configMap: {name: page}}
-  - {name: data, emptyDir: {}}
-  containers:
-  - name: nginx
-    image: nginx
-    volumeMounts: [{name: page, mountPath: /page}]
-  - name: shell
-    image: busybox
-    command: [sh, -c, "nc -ll -p 7000 -e cat & while :; do sleep 1; done"]
-    volumeMounts: [{name: data, mountPath: /data}]
-`;
-
-async function startWeb(): Promise<void> {
-  if ((await fixture.daemon.pods.listPods({})).pods.some(({ name }) => name?.name === "web")) return;
-  const ran = await fixture.daemon.podrtWith({ stdin: WEB }, "run", "--detach", "-");
-  expect(ran).toMatchObject({ code: 0 });
-  await runningPod(fixture.daemon, "web");
-}
-
-/** A command that goes on until it is told to end. */
-class Running implements AsyncDisposable {
-  readonly child: ChildProcess;
-  readonly ended: Promise<number>;
-  out = "";
-  err = "";
-
-  constructor(...[command, ...words]: string[]) {
-    this.child = spawn(binary, [command!, "--root", fixture.daemon.root, ...words], {
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    this.child.stdout!.setEncoding("utf8").on("data", (text: string) => {
-      this.out += text;
-    });
-    this.child.stderr!.setEncoding("utf8").on("data", (text: string) => {
-      this.err += text;
-    });
-    this.ended = new Promise((resolve) => this.child.once("close", (code) => resolve(code ?? -1)));
-  }
-
-  async says(pattern: RegExp): Promise<RegExpExecArray> {
-    return await eventually(`the command says ${pattern}`, async () => {
-      const found = pattern.exec(this.out + this.err);
-      if (found === null) throw new Error(JSON.stringify([this.out, this.err]));
-      return found;
-    });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.child.kill("SIGKILL");
-    await this.ended;
-  }
-}
-
 test("port-forward leads several ports of both families to the pod, whole and both ways, until Ctrl-C", async () => {
-  await startWeb();
-  await using forwarding = new Running("port-forward", "web", ":80", ":7000", ":9");
+  await startWeb(fixture.daemon);
+  await using forwarding = new RunningCommand(fixture.daemon, "port-forward", "web", ":80", ":7000", ":9");
   const ports = [];
   for (const port of [80, 7000, 9]) {
     ports.push(
@@ -147,165 +64,8 @@ function throughPort(port: number, data: Buffer): Promise<Buffer> {
     socket.end(data);
   });
 }
-
-test("cp takes files out as the container sees them, and puts them in, without tar in the container", async () => {
-  await startWeb();
-  const local = join(directory, "copies");
-  mkdirSync(join(local, "site/deep"), { recursive: true });
-  writeFileSync(join(local, "site/deep/file"), Buffer.alloc(5_000_000, "y"));
-  symlinkSync("deep/file", join(local, "site/link"));
-  const there = await podrt("cp", join(local, "site"), "web/shell:/data");
-  expect(there).toEqual({ code: 0, stdout: "", stderr: "" });
-  const { containers } = await keptPod(fixture.daemon, "web");
-  const shell = containers.find(({ name }) => name === "shell")!.containerId;
-  expect(await shellIn(fixture.daemon, shell, "wc -c < /data/site/link; readlink /data/site/link")).toBe(
-    "5000000\ndeep/file",
-  );
-  await shellIn(
-    fixture.daemon,
-    shell,
-    "echo mine > /data/owned; chown 12:34 /data/owned; chmod 640 /data/owned",
-  );
-  // emptyDir and config map are mounts of the container's alone.
-  expect(await podrt("cp", "web/shell:/data/.", join(local, "back"))).toMatchObject({ code: 0, stderr: "" });
-  expect(readFileSync(join(local, "back/site/deep/file")).length).toBe(5_000_000);
-  const { uid, gid, mode } = statSync(join(local, "back/owned"));
-  expect([uid, gid, mode & 0o777]).toEqual([12, 34, 0o640]);
-  expect((await podrt("cp", "-L", "web/nginx:/page/index.html", join(local, "page"))).code).toBe(0);
-  expect(readFileSync(join(local, "page"), "utf8")).toBe("from the config map");
-  const refused = await podrt("cp", join(local, "page"), "web/nginx:/page/index.html");
-  expect(refused.code).toBe(1);
-  expect(refused.stderr).toContain("cannot be written: the file system is read-only");
-  const kernel = await podrt("cp", "web/shell:/proc", local);
-  expect(kernel.stderr).toContain("podrt: /proc in the container is made up by the kernel");
-  const many = await podrt("cp", "web/shell:/", join(local, "root"));
-  expect(many.code).toBe(0);
-  expect(many.stderr).toMatch(/^podrt: \d+ left out/);
-  expect(existsSync(join(local, "root/bin/busybox"))).toBe(true);
-  expect(readdirSync(join(local, "root/proc"))).toEqual([]);
-  // Between containers, by way of both streams.
-  const command = `${binary} cp --root ${fixture.daemon.root}`;
-  const pipe = `${command} web/shell:/data/owned - | ${command} - web/nginx:/tmp`;
-  expect(await runShell(pipe)).toEqual({ code: 0, stdout: "", stderr: "" });
-  expect((await podrt("exec", "web/nginx", "--", "stat", "-c", "%u:%g", "/tmp/owned")).stdout).toBe(
-    "12:34\n",
-  );
-});
-
-async function runShell(line: string) {
-  const child = Bun.spawn(["sh", "-c", line], { stdout: "pipe", stderr: "pipe" });
-  const [stdout, stderr, code] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return { code, stdout, stderr };
-}
-
-test("cp takes what a container that has ended has left, and refuses to put anything there", async () => {
-  const ran = await podrt(
-    "run",
-    "--name",
-    "over",
-    "busybox",
-    "sh",
-    "-c",
-    "echo last words > /core; rm /bin/sh",
-  );
-  expect(ran.code).toBe(0);
-  expect((await podrt("cp", "over:/core", join(directory, "core"))).code).toBe(0);
-  expect(readFileSync(join(directory, "core"), "utf8")).toBe("last words\n");
-  expect((await podrt("cp", "over:/bin/sh", directory)).stderr).toBe(
-    "podrt: there is no /bin/sh in the container\n",
-  );
-  expect((await podrt("cp", join(directory, "core"), "over:/x")).stderr).toContain("not running");
-  expect((await podrt("rm", "over")).code).toBe(0);
-});
-
-test("cp keeps the container's own owners where its user namespace maps them", async () => {
-  const { daemon } = fixture;
-  const logDirectory = join(directory, "mapped-logs");
-  const sandbox = await runMappedSandbox(daemon, "mapped", {}, { logDirectory });
-  const id = await runMapped(daemon, sandbox, { name: "app" });
-  await shellIn(daemon, id, "echo x > /tmp/file; chown 5:6 /tmp/file");
-  const file = join(directory, "mapped");
-  expect((await podrt("cp", `${id}:/tmp/file`, file)).stderr).toBe("");
-  expect([statSync(file).uid, statSync(file).gid]).toEqual([5, 6]);
-  expect((await podrt("cp", file, `${id}:/tmp/again`)).stderr).toBe("");
-  expect(await shellIn(daemon, id, "stat -c %u:%g /tmp/again; id -u")).toBe("5:6\n0");
-  const tools = await podrt("debug", id, "--", "cat", "/proc/self/uid_map");
-  expect(tools).toMatchObject({ code: 0, stderr: "" });
-  expect(tools.stdout.trim().split(/\s+/)).toEqual(["0", "1000", "100000"]);
-  await daemon.api.stopPodSandbox({ podSandboxId: sandbox });
-  await exited(daemon, id);
-  const ended = join(directory, "mapped-ended");
-  expect((await podrt("cp", `${id}:/tmp/file`, ended)).stderr).toBe("");
-  expect([statSync(ended).uid, statSync(ended).gid]).toEqual([5, 6]);
-  await daemon.api.removePodSandbox({ podSandboxId: sandbox });
-});
-
-test("a hostile container leads a copy nowhere out of itself, neither of the two ways", async () => {
-  const { daemon } = fixture;
-  const secret = join(directory, "host-secret");
-  writeFileSync(secret, "of the host");
-  const sandbox = await runSandbox(daemon, "hostile");
-  // A directory that is a link to the host's path every other moment, and links and devices of all kinds.
-  const script = `
-    mkdir -p /w/d /trap${directory}; echo inside > /trap/inside; mknod /w/disk b 8 0; mknod /w/null c 1 3
-    ln -s ${secret} /w/absolute; ln -s ../../../../../../..${secret} /w/relative; ln -s /proc/1/root /w/magic
-    truncate -s 2199023255552 /w/huge.tmp; while :; do
-      mv -T /w/d /w/d.old; ln -s ${directory} /w/d; rm /w/d; mv -T /w/d.old /w/d; done`;
-  const id = await runContainer(daemon, sandbox, {
-    name: "hostile",
-    command: ["sh", "-c", script],
-    linux: { securityContext: { namespaceOptions: { pid: 1 } } },
-  });
-  await eventually("the traps are laid", async () => {
-    const { code } = await podrt("exec", id, "--", "test", "-e", "/w/huge.tmp");
-    return code === 0;
-  });
-  const huge = await podrt("cp", `${id}:/w/huge.tmp`, join(directory, "huge"));
-  expect(huge.code).toBe(1);
-  expect(huge.stderr).toContain("more than the 68719476736 bytes that one copy may have");
-  expect(existsSync(join(directory, "huge"))).toBe(false);
-  await podrt("exec", id, "--", "rm", "/w/huge.tmp");
-  for (const link of ["absolute", "relative"]) {
-    const copied = await podrt("cp", "-L", `${id}:/w/${link}`, join(directory, link));
-    expect(copied.stderr).toContain(`there is no /w/${link}`);
-  }
-  expect((await podrt("cp", `${id}:/w/magic/${secret}`, join(directory, "magic"))).code).toBe(1);
-  const before = readdirSync(directory).sort();
-  const file = join(directory, "payload");
-  writeFileSync(file, "payload");
-  for (let round = 0; round < 6; round++) {
-    const out = join(directory, "out");
-    await podrt("cp", `${id}:/w`, out);
-    expect(readAll(out)).not.toContain("of the host");
-    rmSync(out, { recursive: true, force: true });
-    await podrt("cp", file, `${id}:/w/d/host-secret`);
-    await podrt("cp", file, `${id}:/w/d/planted`);
-  }
-  rmSync(file);
-  expect(readdirSync(directory).sort()).toEqual(before);
-  expect(readFileSync(secret, "utf8")).toBe("of the host");
-  await daemon.api.stopPodSandbox({ podSandboxId: sandbox });
-  await daemon.api.removePodSandbox({ podSandboxId: sandbox });
-});
-
-/** All regular files below a directory; a device there would be a failure of its own. */
-function readAll(path: string): string {
-  if (!existsSync(path)) return "";
-  const status = lstatSync(path);
-  if (status.isBlockDevice() || status.isCharacterDevice()) throw new Error(`${path} is a device`);
-  if (status.isDirectory())
-    return readdirSync(path)
-      .map((name) => readAll(join(path, name)))
-      .join("");
-  return status.isFile() ? readFileSync(path, "utf8") : "";
-}
-
 test("the calls behind them refuse what makes no sense, with the field", async () => {
-  await startWeb();
+  await startWeb(fixture.daemon);
   using daemon = openDaemon(fixture.daemon.socket);
   const { sandboxId, containers } = await keptPod(fixture.daemon, "web");
   const containerId = containers.find(({ name }) => name === "shell")!.containerId;
@@ -383,44 +143,8 @@ test("the calls behind them refuse what makes no sense, with the field", async (
   expect(replies[3]).toContain("there is no volume");
   expect(await shellIn(fixture.daemon, containerId, "ls -A /tmp")).toBe("");
 });
-
-test("a large copy costs the daemon no memory, and one that is broken off leaves nothing", async () => {
-  await startWeb();
-  const large = join(directory, "large");
-  writeFileSync(large, "");
-  truncateSync(large, 200_000_000);
-  const before = memoryOf(fixture.daemon.pid());
-  expect((await podrt("cp", large, "web/shell:/data/large")).code).toBe(0);
-  expect((await podrt("cp", "web/shell:/data/large", join(directory, "returned"))).code).toBe(0);
-  expect(statSync(join(directory, "returned")).size).toBe(200_000_000);
-  expect(memoryOf(fixture.daemon.pid()) - before).toBeLessThan(120_000_000);
-  await using copying = new Running("cp", "web/shell:/data/large", join(directory, "half"));
-  await eventually("the copy has begun", async () =>
-    readdirSync(directory).some((name) => name.startsWith(".podrt-cp-")),
-  );
-  copying.child.kill("SIGINT");
-  // It may have been faster.
-  expect([130, 0]).toContain(await copying.ended);
-  expect(readdirSync(directory).filter((name) => name.startsWith(".podrt-cp-"))).toEqual([]);
-  const { containers } = await keptPod(fixture.daemon, "web");
-  const shell = containers.find(({ name }) => name === "shell")!.containerId;
-  const unfinished = () => shellIn(fixture.daemon, shell, "ls -A /data | grep -c podrt-cp- || true");
-  await using putting = new Running("cp", large, "web/shell:/data/half");
-  const begun = eventually("the copy into it has begun", async () => (await unfinished()) === "1", 5000);
-  await Promise.race([begun, putting.ended]);
-  putting.child.kill("SIGINT");
-  expect([130, 0]).toContain(await putting.ended);
-  await eventually("nothing half is left in it", async () => (await unfinished()) === "0");
-  await begun.catch(() => {});
-  for (const name of ["large", "returned", "half"]) rmSync(join(directory, name), { force: true });
-});
-
-function memoryOf(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024;
-}
-
 test("debug sees the processes and files of a container in its network, and goes", async () => {
-  await startWeb();
+  await startWeb(fixture.daemon);
   const script =
     "cat /proc/1/comm; wc -c < /proc/1/root/etc/nginx/nginx.conf; wget -qO- http://127.0.0.1/ | head -c 5; exit 3";
   const seen = await podrt("debug", "web/nginx", "--", "sh", "-c", script);
@@ -429,7 +153,7 @@ test("debug sees the processes and files of a container in its network, and goes
   const pod = await podrt("debug", "web", "--", "hostname");
   expect(pod).toMatchObject({ code: 0, stdout: "web\n" });
   expect(pod.stderr).toMatch(/name it: web\/(shell, web\/nginx|nginx, web\/shell)\n$/);
-  expect((await podrt("debug", "none")).stderr).toContain("there is no pod or container none");
+  expect((await podrt("debug", "none")).stderr).toContain("there is no container none");
   expect(Object.keys(JSON.parse((await podrt("debug", "dump")).stdout) as object).length).toBeGreaterThan(3);
   const { containers } = await fixture.daemon.api.listContainers({});
   expect(
@@ -452,9 +176,21 @@ test("debug says that a pod without logs has none to show output from", async ()
   await daemon.api.removePodSandbox({ podSandboxId });
 });
 
+test("debug joins the user namespace of a pod", async () => {
+  const { daemon } = fixture;
+  const logDirectory = mkdtempSync(join(tmpdir(), "podrt-debug-"));
+  const podSandboxId = await runMappedSandbox(daemon, "mapped", {}, { logDirectory });
+  const id = await runMapped(daemon, podSandboxId, { name: "app" });
+  const tools = await podrt("debug", id, "--", "cat", "/proc/self/uid_map");
+  expect(tools).toMatchObject({ code: 0, stderr: "" });
+  expect(tools.stdout.trim().split(/\s+/)).toEqual(["0", "1000", "100000"]);
+  await daemon.api.removePodSandbox({ podSandboxId });
+  rmSync(logDirectory, { recursive: true });
+});
+
 // Needs tmux, to be a person at a terminal.
 test.skipIf(!hasTmux)("debug is a shell on a terminal", async () => {
-  await startWeb();
+  await startWeb(fixture.daemon);
   await using screen = await openTmux();
   await screen.type(`${binary} debug --root ${fixture.daemon.root} web/shell; echo ended $?`);
   await screen.until("the prompt of the tools", (rows) => rows.some((row) => row === "/ #"));
@@ -467,7 +203,7 @@ test.skipIf(!hasTmux)("debug is a shell on a terminal", async () => {
 
 // Needs tmux, to be a person at a terminal.
 test.skipIf(!hasTmux)("port-forward says on a terminal what it listens on, and Ctrl-C ends it", async () => {
-  await startWeb();
+  await startWeb(fixture.daemon);
   await using screen = await openTmux();
   await screen.type(`${binary} port-forward --root ${fixture.daemon.root} web :80; echo ended $?`);
   await screen.until("how to end it", (rows) => rows.includes("Ctrl-C ends it."));

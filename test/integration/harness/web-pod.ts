@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Daemon } from "./daemon.ts";
+import { runningPod } from "./manifests.ts";
+
+/** A pod of a web server, with a file of a config map below /page, and of a shell that echoes at port 7000 and has /data. */
+const WEB = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: page}
+data: {index.html: from the config map}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  terminationGracePeriodSeconds: 1
+  volumes:
+  - {name: page, configMap: {name: page}}
+  - {name: data, emptyDir: {}}
+  containers:
+  - name: nginx
+    image: nginx
+    volumeMounts: [{name: page, mountPath: /page}]
+  - name: shell
+    image: busybox
+    command: [sh, -c, "nc -ll -p 7000 -e cat & while :; do sleep 1; done"]
+    volumeMounts: [{name: data, mountPath: /data}]
+`;
+
+/** Runs the pod `web`, unless it is there. */
+export async function startWeb(daemon: Daemon): Promise<void> {
+  if ((await daemon.pods.listPods({})).pods.some(({ name }) => name?.name === "web")) return;
+  const { code, stderr } = await daemon.podrtWith({ stdin: WEB }, "run", "--detach", "-");
+  if (code !== 0) throw new Error(`the pod web was not run: ${stderr}`);
+  await runningPod(daemon, "web");
+}
