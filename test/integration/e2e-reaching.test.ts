@@ -153,7 +153,7 @@ test("debug sees the processes and files of a container in its network, and goes
   const pod = await podrt("debug", "web", "--", "hostname");
   expect(pod).toMatchObject({ code: 0, stdout: "web\n" });
   expect(pod.stderr).toMatch(/name it: web\/(shell, web\/nginx|nginx, web\/shell)\n$/);
-  expect((await podrt("debug", "none")).stderr).toContain("there is no container none");
+  expect((await podrt("debug", "none")).stderr).toContain("there is no pod or container none");
   expect(Object.keys(JSON.parse((await podrt("debug", "dump")).stdout) as object).length).toBeGreaterThan(3);
   const { containers } = await fixture.daemon.api.listContainers({});
   expect(
