@@ -145,7 +145,7 @@ describe.skipIf(browserProgram === undefined)("in a browser (skipped without chr
     await shows("#summary", "2 running containers");
     await daemon.api.stopPodSandbox({ podSandboxId: sandbox });
     await daemon.api.removePodSandbox({ podSandboxId: sandbox });
-    await shows("#events", "container second/late removed");
+    await shows("#events", "container second/late deleted");
     await eventually(
       "the second pod is gone",
       async () => (await browser.evaluate<number>("document.querySelectorAll('#map figure').length")) === 1,

@@ -2,7 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { request } from "node:http";
 import { connect } from "node:net";
-import { ContainerEventType } from "../../gen/runtime/v1/api_pb.ts";
+import { create } from "@bufbuild/protobuf";
+import { EventSchema, type EventsRequest } from "../../gen/podrt/v1/podrt_pb.ts";
 import { type FakeDaemon, runCommand, startFakeDaemon } from "../fake-daemon.ts";
 import { id, populate, statuses } from "../fake-pods.ts";
 import { demoPod, fakeMap, fakeMapped, USUAL, wildPod } from "../map/fake-map.ts";
@@ -163,21 +164,25 @@ describe("the page", () => {
   test("is sent anew in the parts that change, also when the daemon goes", async () => {
     const happened = Promise.withResolvers<void>();
     const services = {
-      runtime: {
-        ...runtime,
-        async *getContainerEvents(_: unknown, { signal }: { signal: AbortSignal }) {
+      runtime,
+      pods: {
+        mapPods: () => fakeMap(demoPod, wildPod),
+        async *events({ rememberedOnly }: EventsRequest, { signal }: { signal: AbortSignal }) {
+          if (rememberedOnly) return;
           await happened.promise;
-          yield {
-            containerId: id("b"),
-            containerEventType: ContainerEventType.CONTAINER_STOPPED_EVENT,
-            createdAt: 1_700_000_000_000_000_000n,
-            podSandboxStatus: { id: id("a"), metadata: { name: "demo", namespace: "default" } },
-            containersStatuses: [{ id: id("b"), metadata: { name: "app1" }, reason: "Error", exitCode: 3 }],
-          };
+          yield create(EventSchema, {
+            atNs: 1_700_000_000_000_000_000n,
+            kind: "container",
+            type: "stopped",
+            namespace: "default",
+            pod: "demo",
+            container: "app1",
+            reason: "Error",
+            exitCode: 3,
+          });
           await new Promise((resolve) => signal.addEventListener("abort", resolve));
         },
       },
-      pods: { mapPods: () => fakeMap(demoPod, wildPod) },
     };
     const daemon = await startFakeDaemon(services);
     populate(daemon);

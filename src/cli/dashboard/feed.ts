@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Event } from "../../gen/podrt/v1/podrt_pb.ts";
 import { sleep } from "../../lib/deadline.ts";
 import { type Daemon, sentenceOf } from "../client.ts";
-import { type EventLine, watchEvents } from "./events.ts";
+import { watchEvents } from "./events.ts";
 import { type PageParts, pageParts } from "./page.ts";
 import { type DashboardState, takeState } from "./state.ts";
 
@@ -21,7 +22,7 @@ export interface Feed {
 export function openFeed(daemon: Daemon): Feed {
   const end = new AbortController();
   const listeners = new Set<(parts: PageParts) => void>();
-  let events: readonly EventLine[] = [];
+  let events: readonly Event[] = [];
   let lastState: DashboardState | undefined;
   let wake = Promise.withResolvers<void>();
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { hostname } from "node:os";
+import type { Event } from "../../gen/podrt/v1/podrt_pb.ts";
+import { printable } from "../../lib/foreign-text.ts";
 import { Markup, markup } from "../../lib/markup.ts";
-import { shortId, size } from "../human.ts";
+import { nameOf, reasonOf } from "../events/event-text.ts";
+import { shortId, size, timestamp } from "../human.ts";
 import { podSvg } from "../map/map-svg.ts";
 import { type NamespaceMap, type PodMap, relations } from "../map/namespace-map.ts";
 import { colorOf } from "../pods.ts";
-import type { EventLine } from "./events.ts";
 import type { ContainerLine, DashboardState, PodLine, Usage } from "./state.ts";
 
 /** HTML by the id of the element that it fills. */
@@ -17,7 +19,7 @@ export interface PageContent {
   /** As it was when the daemon answered last; undefined while it never has. */
   readonly state: DashboardState | undefined;
   /** The latest first. */
-  readonly events: readonly EventLine[];
+  readonly events: readonly Event[];
   /** Why the daemon does not answer. */
   readonly problem: string | undefined;
 }
@@ -68,7 +70,7 @@ export function pageDocument(parts: PageParts): string {
 <div id="map">${part("map")}</div></section>
 <section aria-labelledby="pods-title"><h2 id="pods-title">Pods</h2><div id="pods">${part("pods")}</div></section>
 <section aria-labelledby="containers-title"><h2 id="containers-title">Containers</h2><div id="containers">${part("containers")}</div></section>
-<section aria-labelledby="events-title"><h2 id="events-title">Events</h2><p class="legend">The last ones since <code>podrt dashboard</code> was started.</p><div id="events">${part("events")}</div></section>
+<section aria-labelledby="events-title"><h2 id="events-title">Events</h2><p class="legend">The last ones; <code>podrt events</code> has more.</p><div id="events">${part("events")}</div></section>
 </main>
 </body>
 </html>
@@ -201,11 +203,16 @@ function bytes(count: bigint | undefined): string {
   return count === undefined ? "–" : size(count);
 }
 
-function eventList(events: readonly EventLine[]): Markup {
+/** So much of a name is shown: those of other programs may have any characters. */
+const NAME_CHARACTERS = 300;
+
+function eventList(events: readonly Event[]): Markup {
   if (events.length === 0) return nothing("Nothing has happened yet.");
-  const item = ({ number, at, what, pod, container, detail }: EventLine) =>
-    markup`<li data-key="${number}"><time datetime="${at}">${at.slice(11, 19)}</time> ${
-      container === undefined ? markup`pod <b>${pod}</b>` : markup`container <b>${pod}/${container}</b>`
-    } ${what}${detail === "" ? "" : `: ${detail}`}</li>`;
+  const item = (event: Event) => {
+    const at = timestamp(event.atNs);
+    const name = printable(nameOf(event), NAME_CHARACTERS);
+    const reason = reasonOf(event, false);
+    return markup`<li data-key="${String(event.atNs)}"><time datetime="${at}">${at.slice(11, 19)}</time> ${event.kind} <b>${name}</b> ${event.type}${reason === "" ? "" : `: ${reason}`}</li>`;
+  };
   return markup`<ol class="events">${events.map(item)}</ol>`;
 }

@@ -27,7 +27,8 @@ export function nameOf({ kind, namespace, pod, container, image, id }: Event): s
   return container === "" ? title : `${title}/${container}`;
 }
 
-function reasonOf(event: Event, isWide: boolean): string {
+/** Why it happened, and what was said of it; empty where there is nothing to say. A long message is cut unless `isWide`. */
+export function reasonOf(event: Event, isWide: boolean): string {
   const { type, kind, reason, exitCode, attempt, image } = event;
   const facts = [
     reason,

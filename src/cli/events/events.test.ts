@@ -44,6 +44,7 @@ const REMEMBERED: Fields[] = [
 async function daemonWith(later: (readonly Fields[] | ConnectError)[] = []) {
   const requests: EventsRequest[] = [];
   const daemon = await startFakeDaemon({
+    images: { listImages: () => ({ images: [] }) },
     pods: {
       async *events(request, { signal }) {
         requests.push(request);
@@ -92,6 +93,22 @@ test("names choose, and formats are as of lists, one event each", async () => {
   expect(await of("cccc", "-o", "template={.type} {.exitCode}")).toBe("stopped 137\n");
   expect((await of("web", "-o", "yaml")).match(/^---$/gm)).toHaveLength(2);
   expect(await of("--since", "2026-01-01T00:00:03Z", "-o", "name")).toBe("web/nginx\nshop/db/sql\n");
+});
+
+test("a name of which nothing is known is told of; one that may come is waited for", async () => {
+  const { daemon } = await daemonWith([[{ ...REMEMBERED[1], atNs: at(5), pod: "later" }]]);
+  await using _ = daemon;
+  const none = await runCommand(daemon.socketPath, ["events", "--no-follow", "web", "none"]);
+  expect(none).toMatchObject({ exitCode: 1, out: "" });
+  expect(none.err).toStartWith("podrt: there is no pod, container or image none; `podrt pods`");
+  const stop = new AbortController();
+  const { out, err } = await runCommand(daemon.socketPath, ["events", "later", "-o", "name"], {
+    interrupted: stop.signal,
+    onOut: (text) => text === "later\n" && stop.abort(),
+  });
+  expect(out).toBe("later\n");
+  expect(err).toContain("image later");
+  expect(err).toEndWith("; waiting for it\n");
 });
 
 test("what happens is printed as it happens, across a restart of the daemon, until Ctrl-C", async () => {
