@@ -157,7 +157,7 @@ test("a configuration is a file of a megabyte at most; without one everything is
     writeFileSync(paths.configFile, "#".repeat(1024 * 1024 + 1));
     expect(() => loadConfig(paths)).toThrow("config.toml: is larger than 1048576 bytes");
     expect(() => loadConfig(paths, dir)).toThrow(`cannot read the configuration ${dir}: is no file`);
-    expect(() => loadConfig(paths, join(dir, "absent"))).toThrow("ENOENT");
+    expect(() => loadConfig(paths, join(dir, "absent"))).toThrow("there is no such file; check --config");
   } finally {
     rmSync(dir, { recursive: true });
   }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { dirname, join } from "node:path";
-import { parse } from "smol-toml";
+import { parse, TomlError } from "smol-toml";
 import * as v from "valibot";
+import { problemWords } from "./config/problem-words.ts";
 import { configSchema, isLoopback } from "./config/schema.ts";
 import { InvalidArgumentError, messageOf } from "./errors.ts";
 import { printable } from "./lib/foreign-text.ts";
@@ -71,6 +72,12 @@ export interface Config {
   };
 }
 
+const UNREADABLE: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file; check --config",
+  ENOTDIR: "what it is said to be in is no directory; check --root and --config",
+  EISDIR: "it is a directory; name the file in it with --config",
+};
+
 /** Reads the configuration of an instance; a missing file means all defaults. */
 export function loadConfig(paths: Paths, file = paths.configFile): Config {
   let text = "";
@@ -78,7 +85,9 @@ export function loadConfig(paths: Paths, file = paths.configFile): Config {
     text = readSmallFile(file, FILE_LIMIT_BYTES);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT" || file !== paths.configFile) {
-      throw new InvalidArgumentError("", `cannot read the configuration ${file}: ${messageOf(error)}`);
+      const { code } = error as NodeJS.ErrnoException;
+      const why = UNREADABLE[code ?? ""] ?? messageOf(error);
+      throw new InvalidArgumentError("", `cannot read the configuration ${file}: ${why}`);
     }
   }
   return parseConfig(text, paths.instance, file, dirname(paths.configFile));
@@ -90,12 +99,16 @@ export function parseConfig(text: string, instance: string, file: string, direct
   try {
     document = parse(text);
   } catch (error) {
-    throw new InvalidArgumentError("", `${file} is not TOML: ${messageOf(error).split("\n")[0]}`);
+    const at = error instanceof TomlError ? ` in line ${error.line}, column ${error.column}` : "";
+    const [why = ""] = messageOf(error)
+      .replace(/^Invalid TOML document: /, "")
+      .split("\n");
+    throw new InvalidArgumentError("", `${file} is not TOML${at}: ${why}`);
   }
   const result = v.safeParse(configSchema, document);
   if (!result.success) {
     const issue = result.issues[0];
-    const problem = `${v.getDotPath(issue) ?? "document"}: ${issue.message}`;
+    const problem = `${v.getDotPath(issue) ?? "document"}: ${problemWords(issue)}`;
     throw new InvalidArgumentError("", `${file}: ${printable(problem, 1000)}`);
   }
   const {

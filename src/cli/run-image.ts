@@ -14,6 +14,7 @@ import { pullAsAsked } from "./pull.ts";
 import { type QuickOptions, quickPod } from "./quick-pod.ts";
 import { inOptions } from "./quick-pod-mistake.ts";
 import { runPods } from "./run-pods.ts";
+import { troubleLine } from "./trouble-line.ts";
 import { UsageError } from "./usage-error.ts";
 
 export interface RunImageOptions extends QuickOptions, PermissionOptions {
@@ -68,8 +69,10 @@ async function stayWith(daemon: Daemon, io: Io, name: PodName, isJoined: boolean
     // A terminal has shown it already.
     if (!hasJoined) await follower.advance(pod.containers.toReversed());
     if (pod.kept?.phase === "Succeeded" || pod.kept?.phase === "Failed") return await exitCodeOf(pod, io);
-    const trouble = container?.state === "waiting" ? container.message : (pod.kept?.message ?? "");
-    if (trouble !== "" && trouble !== told) await io.err(`podrt: ${podTitle(pod)}: ${trouble}\n`);
+    const { reason = "", message: trouble = "" } =
+      (container?.state === "waiting" && container.message !== "" ? container : pod.kept) ?? {};
+    if (trouble !== "" && trouble !== told)
+      await io.err(`podrt: ${troubleLine(podTitle(pod), reason, trouble)}\n`);
     told = trouble;
     if (io.interrupted.aborted) {
       await ignoreMissing(daemon.pods.stopPod({ namespace: pod.namespace, name: pod.name }));

@@ -70,7 +70,9 @@ describe("run", () => {
       },
     });
     expect(outcome.out).toBe("app1 | hello\n");
-    expect(outcome.err).toBe("podrt: demo/app2: ErrImagePull: no such image\napp2 | partial\n");
+    expect(outcome.err).toBe(
+      "podrt: demo/app2: ErrImagePull: no such image; check the image's name and tag for a typo\napp2 | partial\n",
+    );
     expect(outcome.exitCode).toBe(0);
     expect(deleted).toEqual(["demo"]);
   });

@@ -19,6 +19,7 @@ import { progressFormat, startedLine } from "./progress/view.ts";
 import { type RunImageOptions, runImage } from "./run-image.ts";
 import { runPods } from "./run-pods.ts";
 import { type Color, painter, sourceColors } from "./table.ts";
+import { troubleLine } from "./trouble-line.ts";
 import { UsageError } from "./usage-error.ts";
 
 interface Options extends RunImageOptions, JoinOptions {
@@ -129,13 +130,14 @@ function troublesOf(pod: PodEntry): [source: string, line: string][] {
   const title = podTitle(pod);
   const { kept } = pod;
   if (kept === undefined) return [];
-  const own = [kept.reason, kept.message].filter((part) => part !== "").join(": ");
   const containers = containersOf(kept).filter(({ state, message }) => state === "waiting" && message !== "");
   return [
-    ...(own === "" ? [] : [[pod.uid, `${title}: ${own}`] satisfies [string, string]]),
+    ...(kept.reason === "" && kept.message === ""
+      ? []
+      : [[pod.uid, troubleLine(title, kept.reason, kept.message)] satisfies [string, string]]),
     ...containers.map(({ name, reason, message }): [string, string] => [
       `${pod.uid} ${name}`,
-      `${title}/${name}: ${reason}: ${message}`,
+      troubleLine(`${title}/${name}`, reason, message),
     ]),
   ];
 }

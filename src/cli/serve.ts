@@ -13,7 +13,7 @@ import { podrtRoutes } from "../cri/podrt/routes.ts";
 import { criRoutes } from "../cri/routes.ts";
 import { serveCri } from "../cri/server.ts";
 import { debugDump } from "../debug/dump.ts";
-import { FailedPreconditionError, PermissionDeniedError } from "../errors.ts";
+import { FailedPreconditionError, messageOf, PermissionDeniedError } from "../errors.ts";
 import { addBuiltInPause } from "../image/built-in-pause.ts";
 import { openCronJobs } from "../kube/cron-jobs.ts";
 import { startKeeper } from "../kube/keeper.ts";
@@ -173,7 +173,17 @@ function makeDirectories(paths: Paths): void {
     paths.podsDir,
     paths.rootMountPoint,
   ]) {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    try {
+      mkdirSync(dir, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      const why = messageOf(error);
+      throw new FailedPreconditionError(
+        `cannot make ${dir}: ${why}; name a directory that can be written, with --root`,
+        {
+          cause: error,
+        },
+      );
+    }
   }
 }
 

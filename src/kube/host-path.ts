@@ -7,6 +7,7 @@ import { O_CLOEXEC, O_CREAT, O_DIRECTORY, O_PATH, O_RDONLY } from "../linux/abi/
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, S_IFSOCK } from "../linux/abi/stat.ts";
 import { type Fd, open } from "../linux/fd.ts";
 import { mkdirAllInRoot, openBeneath, statFd } from "../linux/path.ts";
+import { isErrno } from "../linux/syscall.ts";
 import type { VolumeSpec } from "./manifest/volume-fields.ts";
 import { allowedTree, isCovered } from "./permissions.ts";
 import type { Pod } from "./pod.ts";
@@ -41,7 +42,9 @@ export async function prepareHostPath(
     using found = openAllowed(path, tree);
     if ((statFd(found.number).mode & S_IFMT) !== TYPES[type]) throw new Error(`is not of type ${type}`);
   } catch (error) {
-    throw new FailedPreconditionError(`hostPath ${path}: ${messageOf(error)}`, { cause: error });
+    const made = type === "Directory" || type === "File" ? `, or set type ${type}OrCreate` : "";
+    const why = isErrno(error, "ENOENT") ? `there is nothing at that path; make it${made}` : messageOf(error);
+    throw new FailedPreconditionError(`hostPath ${path}: ${why}`, { cause: error });
   }
 }
 

@@ -76,7 +76,7 @@ describe("a hostPath", () => {
     "of type %s must be there",
     async (type) => {
       await expect(prepareVolumes(withHostPath(type), home)).rejects.toThrow(
-        /volume v: hostPath .*\/x: ENOENT/,
+        /volume v: hostPath .*\/x: there is nothing at that path; make it/,
       );
     },
   );

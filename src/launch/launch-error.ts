@@ -23,7 +23,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
 
 /** What somebody who named a program should look at. */
 function adviceFor(step: string, errno: string): string {
-  if (!step.startsWith("execute ")) return "";
+  if (!/(^|: )execute /.test(step)) return "";
   if (errno === "ENOENT") return "; check the name: the image has no such program, or not its interpreter";
   return errno === "EACCES" ? "; it is no file that may be executed" : "";
 }

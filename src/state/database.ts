@@ -2,7 +2,8 @@
 import { Database } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { InternalError, messageOf, PodrtError } from "../errors.ts";
+import { messageOf, PodrtError } from "../errors.ts";
+import { storageError } from "../lib/storage-error.ts";
 import type { Damage } from "./damage.ts";
 import { migrate, refuseNewerSchema } from "./migrate.ts";
 import type { Quarantine } from "./quarantine.ts";
@@ -83,7 +84,6 @@ function startAnew(path: string, reason: unknown, { quarantine, damage }: Damage
   }
 }
 
-function openError(path: string, error: unknown): PodrtError {
-  if (error instanceof PodrtError) return error;
-  return new InternalError(`cannot open the state database ${path}: ${messageOf(error)}`, { cause: error });
+function openError(path: string, error: unknown): Error {
+  return error instanceof PodrtError ? error : storageError(`open the state database ${path}`, error);
 }

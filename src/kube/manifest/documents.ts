@@ -2,7 +2,7 @@
 import { type Document, type LineCounter, parseAllDocuments } from "yaml";
 import { messageOf } from "../../errors.ts";
 import type { Problems } from "./problems.ts";
-import { yamlWords } from "./yaml-words.ts";
+import { TAB_WORDS, tabNear, yamlWords } from "./yaml-words.ts";
 
 const MAX_BYTES = 1024 * 1024;
 const MAX_DOCUMENTS = 100;
@@ -34,7 +34,10 @@ export function parseDocuments(
   for (const document of documents) {
     // What follows the first mistake of a document mostly follows from it.
     const [first] = [...document.errors, ...document.warnings].sort((a, b) => a.pos[0] - b.pos[0]);
-    if (first !== undefined) problems.add(first.pos[0], "", yamlWords(first, text));
+    if (first === undefined) continue;
+    const tab = tabNear(text, first.pos[0]);
+    if (tab === undefined) problems.add(first.pos[0], "", yamlWords(first, text));
+    else problems.add(tab, "", TAB_WORDS);
   }
   return problems.count() > 0 ? [] : documents;
 }

@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { YAMLError } from "yaml";
 
+export const TAB_WORDS = "a tab indents this line; YAML takes spaces only";
+
+/** Where the line of a mistake, or the next, begins, if a tab indents it: then that is the mistake. */
+export function tabNear(text: string, offset: number): number | undefined {
+  const start = text.lastIndexOf("\n", offset - 1) + 1;
+  const next = text.indexOf("\n", offset) + 1;
+  return [start, ...(next === 0 ? [] : [next])].find((line) => /^ *\t/.test(text.slice(line, line + 200)));
+}
+
 /** What is wrong with the YAML, for a person who knows manifests and not the grammar of YAML. */
 export function yamlWords({ code, message, pos }: YAMLError, text: string): string {
   const [first = ""] = message.split("\n");
   switch (code) {
     case "TAB_AS_INDENT":
-      return "a tab indents this line; YAML takes spaces only";
+      return TAB_WORDS;
     case "BLOCK_AS_IMPLICIT_KEY": {
       const [rest = ""] = text.slice(pos[0]).split("\n");
       return /:\s/.test(rest)
