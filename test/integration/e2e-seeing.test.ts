@@ -69,12 +69,16 @@ test("logs of a pod are in the order of their times, from a time on, and of thos
   expect(later.slice(-3)).toEqual(wanted.slice(-3));
   expect(later).not.toContain(wanted[0]);
   expect(await output("logs", "--since", "1ms", "talk/ping")).toBe("");
-  // Followed until the pod is gone.
+  // Followed across a restart of the daemon, until the pod is gone.
   const following = Bun.spawn([binary, "logs", "--root", daemon.root, "-f", "--tail", "1", "talk/ping"], {
     stdout: "pipe",
   });
   const reader = following.stdout.getReader();
   expect(Buffer.from((await reader.read()).value!).toString()).toBe("ping 3\n");
+  await daemon.kill();
+  await daemon.start();
+  expect((await daemon.podrt("exec", "talk/ping", "--", "touch", "/turn/ping4")).code).toBe(0);
+  expect(Buffer.from((await reader.read()).value!).toString()).toBe("ping 4\n");
   expect((await daemon.podrt("rm", "-f", "talk")).code).toBe(0);
   expect((await reader.read()).done).toBe(true);
   expect(await following.exited).toBe(0);

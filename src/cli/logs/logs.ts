@@ -3,6 +3,7 @@ import { FailedPreconditionError } from "../../errors.ts";
 import type { Container } from "../../gen/runtime/v1/api_pb.ts";
 import { sleep } from "../../lib/deadline.ts";
 import { type Daemon, openDaemon, promptly } from "../client.ts";
+import { ridingOutAbsence } from "../daemon-absence.ts";
 import {
   containerName,
   containersOf,
@@ -47,13 +48,17 @@ export async function logs({ io, socketPath }: Context, name: string, options: O
   let state = container === undefined ? stateOf(pod!, options) : containerLogs([container]);
   if (!options.follow && state.containers.length === 0) throw nothingYet(pod!, options);
   await follower.advance(state.containers);
-  while (options.follow && !state.isOver && !io.interrupted.aborted) {
-    await sleep(FOLLOW_MS, io.interrupted).catch(() => {});
-    state =
+  const look = ridingOutAbsence(async () => {
+    const found =
       container === undefined
         ? await lookAtPod(daemon, pod!, options)
         : await lookAtContainer(daemon, container);
-    await follower.advance(state.containers);
+    await follower.advance(found.containers);
+    return found;
+  });
+  while (options.follow && !state.isOver && !io.interrupted.aborted) {
+    await sleep(FOLLOW_MS, io.interrupted).catch(() => {});
+    state = (await look()) ?? state;
   }
   return 0;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { type FakeDaemon, runCommand, startFakeDaemon, type TestIo } from "../fake-daemon.ts";
 import { populate } from "../fake-pods.ts";
 import { measured } from "../fake-usage.ts";
@@ -132,5 +133,25 @@ describe("top", () => {
     const { exitCode, out, err } = await runCommand("/nonexistent/podrt.sock", ["top"], { terminal });
     expect([exitCode, out]).toEqual([1, ""]);
     expect(err).toContain("no daemon answers");
+  });
+
+  test("gives the terminal back when the process ends without a word", async () => {
+    const program = `
+      const { enterScreen } = await import(${JSON.stringify(join(import.meta.dir, "screen.ts"))});
+      const io = { out: async (text) => void require("node:fs").writeSync(1, text) };
+      const terminal = { size: () => undefined, onResize: () => () => {}, setRaw: (raw) => require("node:fs").writeSync(2, raw + " ") };
+      const screen = await enterScreen(io, terminal, () => {});
+      screen.draw(["a picture"]);
+      setTimeout(() => { throw new Error("a defect"); }, 0);
+    `;
+    const child = Bun.spawn([process.execPath, "-e", program], { stdout: "pipe", stderr: "pipe" });
+    const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    expect(await child.exited).not.toBe(0);
+    expect([out.startsWith(ENTER), out.includes("a picture"), out.endsWith(LEAVE)]).toEqual([
+      true,
+      true,
+      true,
+    ]);
+    expect(err.match(/true|false/g)).toEqual(["true", "false"]);
   });
 });
