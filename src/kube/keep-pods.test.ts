@@ -104,6 +104,10 @@ describe("a container that ends", () => {
     k.clock.shiftMs = 30 * 86_400_000;
     k.clock.pass(1000);
     await crash(2);
+    k.clock.pass(12_000);
+    await quiet();
+    // Looked at again, and told once for each end.
+    expect(k.notes).toHaveLength(2);
     await k.close();
     k.clock.setBack(86_400_000);
     k.open();

@@ -15,10 +15,10 @@ test("pods and their containers are one table, by what they have used between tw
   const { out } = await runCommand(daemon.socketPath, ["stats"]);
   expect(out.split("\n")).toEqual([
     "NAME                     CPU %   MEMORY   LIMIT    MEM %   PIDS   NET IN / OUT   BLOCK READ / WRITTEN   RESTARTS",
-    "demo                     60.0    16MiB    128MiB   12.5    4      20kB / 5B      1.5kB / 4kB            2",
-    "demo/app1                50.0    16MiB    64MiB    25.0    3      -              1.5kB / 4kB            2",
-    "kube-system/other        60.0    16MiB    -        -       4      20kB / 5B      1.5kB / 4kB            0",
-    "kube-system/other/etcd   0.0     16MiB    -        -       3      -              1.5kB / 4kB            0",
+    "demo                     60.0    16MiB    128MiB   12.5    4      40kB / 5B      1.5kB / 8kB            2",
+    "demo/app1                50.0    16MiB    64MiB    25.0    3      -              1.5kB / 8kB            2",
+    "kube-system/other        60.0    16MiB    -        -       4      40kB / 5B      1.5kB / 8kB            0",
+    "kube-system/other/etcd   0.0     16MiB    -        -       3      -              1.5kB / 8kB            0",
     "",
   ]);
 });
@@ -39,7 +39,7 @@ test("as JSON they have plain numbers, and names choose", async () => {
       memoryPercent: 25,
       processes: 3,
       read: 1500,
-      written: 4000,
+      written: 8000,
       readRate: 0,
       writtenRate: 2000,
       received: null,
