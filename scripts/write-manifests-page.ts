@@ -26,7 +26,8 @@ A manifest is one file or several, a directory, an address or standard input, wi
   once as its \`parallelism\` says. What fails is run anew up to its \`backoffLimit\`, and then the whole Job has failed. \`CronJob\`: its pod is run at its times,
   as \`NAME-MINUTE\`; \`podrt cronjobs\` lists them.
 - \`ConfigMap\` and \`Secret\`: there is no store of them; a pod takes along what it refers to and its manifest has. \`podrt apply\`
-  gives a pod that runs the contents that the manifest has now: its volumes show them, its variables after its next start.
+  gives a pod that runs the contents that the manifest has now: its volumes show them, its variables after its next start. It also
+  removes the pods that a workload of the manifest no longer asks for.
 - \`Service\`: a name that leads to the pods of the manifest that it selects and that are ready, at the ports on which they listen.
 - \`Namespace\`, \`ServiceAccount\`, \`Role\` and the like, which speak of a cluster, have no effect, and whoever runs the manifest is told. A
   \`List\` is its items.

@@ -30,15 +30,13 @@ export async function down(
   names: readonly string[],
   { time }: { readonly time?: number },
 ): Promise<number> {
-  const { pods: wanted, cronJobs } = parseManifest(await readManifests(names, io));
+  const { pods: wanted, cronJobs, workloads } = parseManifest(await readManifests(names, io));
   using daemon = openDaemon(socketPath);
   const { pods: kept } = await daemon.pods.listPods({}, promptly());
-  const found = kept.filter(({ name, owner }) =>
-    wanted.some(
-      (pod) =>
-        pod.namespace === name?.namespace &&
-        (pod.name === name.name || (pod.owner !== undefined && pod.owner === owner)),
-    ),
+  const found = kept.filter(
+    ({ name, owner }) =>
+      workloads.includes(`${name?.namespace}/${owner}`) ||
+      wanted.some((pod) => pod.namespace === name?.namespace && pod.name === name.name),
   );
   await Promise.all(found.map(({ name }) => remove(daemon, name!.namespace, name!.name, time)));
   for (const { name } of found) await io.out(`${podTitle(name!)}\n`);

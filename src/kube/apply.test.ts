@@ -75,3 +75,27 @@ test("another spec replaces the pod, which is another one then", async () => {
   expect(k.records.get("default/p")!.pod.uid).not.toBe(uid);
   expect(k.runtime.running("app")!.config.image!.userSpecifiedImage).toBe("nginx:2");
 });
+
+test("of a workload that asks for fewer pods, or none, the others are removed", async () => {
+  const { keeper } = k;
+  const deployment = (name: string, replicas: number) =>
+    `apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: ${name}}\nspec: {replicas: ${replicas}, selector: {matchLabels: {app: x}}, template: {metadata: {labels: {app: x}}, spec: {terminationGracePeriodSeconds: 0, containers: [{name: app, image: "nginx:1"}]}}}\n`;
+  const applied = async (text: string) => {
+    const { pods, workloads } = parseManifest([{ name: "m.yaml", text }]);
+    const outcomes = await keeper.apply(pods, workloads);
+    return outcomes.map(({ pod, outcome }) => `${pod.name} ${outcome}`);
+  };
+  expect(await applied(deployment("a", 3))).toEqual(["a-0 created", "a-1 created", "a-2 created"]);
+  await applied(deployment("b", 1));
+  // A pod of a file belongs to that.
+  const [ofFile] = parseManifest([{ name: "m.yaml", text: deployment("a", 1) }]).pods;
+  keeper.run([{ ...ofFile!, name: "a-7", uid: "of-a-file", file: "a.yaml" }]);
+  expect(await applied(deployment("a", 1))).toEqual(["a-0 unchanged", "a-1 removed", "a-2 removed"]);
+  expect(await applied(deployment("a", 0))).toEqual(["a-0 removed"]);
+  expect(
+    keeper
+      .list()
+      .map(({ pod }) => pod.name)
+      .toSorted(),
+  ).toEqual(["a-7", "b-0"]);
+});

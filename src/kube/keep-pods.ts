@@ -33,9 +33,10 @@ export interface Keeper {
   /**
    * Makes the pods as they are now: new ones are run, and one whose spec differs is ended and run anew. Where
    * only what it refers to differs, its volumes show that, as a kubelet's do, and it goes on. Resolves when
-   * what had to end has ended.
+   * what had to end has ended. Of each of the `workloads`, as in `default/Deployment/web`, the pods that are not among
+   * these are removed.
    */
-  apply(pods: readonly Pod[]): Promise<Applied[]>;
+  apply(pods: readonly Pod[], workloads?: readonly string[]): Promise<Applied[]>;
   /** Resolves when what was asked for so far will be remembered after a power loss. */
   sync(): Promise<void>;
   /** Newest first. */
@@ -57,7 +58,7 @@ export interface Keeper {
 /** What became of a pod that was applied. */
 export interface Applied {
   readonly pod: Pod;
-  readonly outcome: "created" | "unchanged" | "updated" | "replaced";
+  readonly outcome: "created" | "unchanged" | "updated" | "replaced" | "removed";
 }
 
 const MAX_PODS = 1000;
@@ -191,8 +192,17 @@ export function keepPods(deps: KeeperDeps): Keeper {
     names.forget();
     return { pod: wanted, outcome: "updated" };
   };
+  /** The pods that the workloads once asked for and do not any more; what a file asks for is that file's. */
+  const surplusOf = (pods: readonly Pod[], workloads: readonly string[]): PodWorker[] => {
+    const wanted = new Set(pods.map(podKey));
+    return [...workers.values()].filter((worker) => {
+      const { pod } = worker.record();
+      const isTheirs = workloads.includes(`${pod.namespace}/${pod.owner}`) && pod.file === undefined;
+      return isTheirs && !wanted.has(podKey(pod));
+    });
+  };
   /** Pods of one owner begin together, since those of a Job look at each other for whose turn it is. */
-  const apply = async (pods: readonly Pod[]): Promise<Applied[]> => {
+  const apply = async (pods: readonly Pod[], workloads: readonly string[] = []): Promise<Applied[]> => {
     const groups = Map.groupBy(pods, (pod) => `${pod.namespace}/${pod.owner ?? pod.uid}`);
     const applied = new Map<Pod, Applied>();
     const applyGroup = async (group: readonly Pod[]) => {
@@ -204,8 +214,13 @@ export function keepPods(deps: KeeperDeps): Keeper {
       );
       for (const [index, pod] of group.entries()) applied.set(pod, results[index]!);
     };
-    await Promise.all([...groups.values()].map(applyGroup));
-    return pods.map((pod) => applied.get(pod)!);
+    const surplus = surplusOf(pods, workloads);
+    await Promise.all([
+      ...[...groups.values()].map(applyGroup),
+      ...surplus.map((worker) => end(worker, undefined, true)),
+    ]);
+    const removed = surplus.map((worker) => ({ pod: worker.record().pod, outcome: "removed" as const }));
+    return [...pods.map((pod) => applied.get(pod)!), ...removed];
   };
 
   return {

@@ -305,6 +305,10 @@ spec:
     return stdout === "changed";
   });
   expect((await keptPod(daemon, "applied-0")).containers[0]!.containerId).toBe(before);
+  expect((await apply(manifest("changed", 3))).stdout).toEndWith("applied-1 unchanged\napplied-2 created\n");
+  expect((await apply(manifest("changed", 2))).stdout).toBe(
+    "applied-0 unchanged\napplied-1 unchanged\napplied-2 removed\n",
+  );
   const down = await daemon.podrtWith({ stdin: manifest("hello", 1) }, "down", "-");
   expect(down.stdout.split("\n").sort()).toEqual(["", "applied-0", "applied-1"]);
   expect((await daemon.pods.listPods({})).pods).toEqual([]);

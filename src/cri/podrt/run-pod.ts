@@ -21,7 +21,7 @@ export async function runPod(keeper: Keeper, request: RunPodRequest): Promise<Ru
   const pods = parsed.pods.map((pod) => permittedPod(pod, allow));
   const cronJobs = parsed.cronJobs.map((job) => ({ ...job, pod: permittedPod(job.pod, allow) }));
   if (!request.apply) refuseKept(keeper, cronJobs);
-  const applied = request.apply ? await keeper.apply(pods) : [];
+  const applied = request.apply ? await keeper.apply(pods, parsed.workloads) : [];
   if (!request.apply) keeper.run(pods);
   const cronOutcomes = cronJobs.map((job) => keeper.cronJobs.apply(job));
   await keeper.sync();

@@ -18,6 +18,8 @@ import { podOf, podsOfDaemonSet, podsOfReplicas, podsOfStatefulSet, type WantedP
 export interface ReadDocument {
   readonly wanted: readonly WantedPod[];
   readonly report: Report;
+  /** As in `default/Deployment/web`, of one that asks for pods of which it is the owner. */
+  readonly workload?: string;
   /** Where the field at a path stands, as `file:line:column`. */
   readonly place: (path: string) => string;
 }
@@ -116,7 +118,26 @@ function readObject(
   const kind = kindOf(root, reader);
   if (kind === undefined) return [];
   const place = (path: string) => problems.place(reader.offsetOf(path));
-  return [{ wanted: KINDS[kind]!(root, reader, objects, report), report, place }];
+  const wanted = KINDS[kind]!(root, reader, objects, report);
+  return [{ wanted, report, place, ...workloadOf(kind, root, wanted) }];
+}
+
+/** Those whose pods are kept by themselves; the pods of a CronJob are of each of its times. */
+const WORKLOADS: readonly string[] = ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"];
+
+function workloadOf(
+  kind: string,
+  root: Node,
+  [first]: readonly WantedPod[],
+): { workload: string } | Record<never, never> {
+  if (!WORKLOADS.includes(kind) || !isMap(root)) return {};
+  if (first !== undefined) {
+    return { workload: `${first.manifest.metadata.namespace ?? "default"}/${first.owner}` };
+  }
+  // With no replicas, its name is to be had from itself alone.
+  const name = root.getIn(["metadata", "name"]);
+  const namespace = root.getIn(["metadata", "namespace"]) ?? "default";
+  return typeof name === "string" ? { workload: `${namespace}/${kind}/${name}` } : {};
 }
 
 /** What `use` makes of a document, unless a field of it is wrong by itself. */

@@ -27,6 +27,8 @@ const MAX_TOTAL_BYTES = 32 * 1024 * 1024;
 export interface ParsedManifest {
   readonly pods: readonly Pod[];
   readonly cronJobs: readonly CronJob[];
+  /** The workloads that ask for pods, perhaps for none, as in `default/Deployment/web`. */
+  readonly workloads: readonly string[];
   readonly notes: readonly string[];
   /** What the pods need a permission for, each permission once. */
   readonly needs: readonly PlacedNeed[];
@@ -59,6 +61,7 @@ export function parseManifest(files: readonly ManifestFile[]): ParsedManifest {
   });
   // Only when every object has been seen: a pod may stand before what it refers to.
   const pods = read.flatMap((document) => podsOf(document, objects));
+  const workloads = read.flatMap(({ workload }) => workload ?? []);
   objects.services.tellOfEmpty();
   reportRepeatedPods(pods);
   const [first = new Problems("manifest", new LineCounter())] = all;
@@ -69,7 +72,7 @@ export function parseManifest(files: readonly ManifestFile[]): ParsedManifest {
     const most = `${MAX_TOTAL_BYTES / 2 ** 20} MiB`;
     first.addWhole(`has pods that together take along more than ${most} of ConfigMaps and Secrets`);
   }
-  if (pods.length === 0 && all.every((problems) => problems.count() === 0)) {
+  if (pods.length === 0 && workloads.length === 0 && all.every((problems) => problems.count() === 0)) {
     first.add(
       0,
       "",
@@ -83,6 +86,7 @@ export function parseManifest(files: readonly ManifestFile[]): ParsedManifest {
   return {
     pods: pods.filter(({ cron }) => cron === undefined).map(({ pod }) => pod),
     cronJobs: pods.flatMap(({ pod, cron }) => (cron === undefined ? [] : [{ policy: cron, pod }])),
+    workloads,
     notes: all.flatMap((problems) => problems.notes()),
     needs: [...needs.values()],
   };

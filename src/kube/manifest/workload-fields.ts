@@ -8,7 +8,7 @@ import { list, mapOf, meaningless, record, required, type TypeOf, unsupported } 
 
 /** Kinds that are read for the pods they ask for. */
 
-const NO_ROLLOUT = "has no effect: a pod is replaced only when it is removed and run anew";
+const NO_ROLLOUT = "has no effect: what `podrt apply` changes, it changes in all pods at once";
 
 const LabelSelector = record({
   matchLabels: mapOf(string(names.labelValue), 256, names.qualifiedName),

@@ -114,7 +114,7 @@ export type RunPodResponse = Message<"podrt.v1.RunPodResponse"> & {
   needs: Need[];
 
   /**
-   * With `apply`: created, unchanged, updated or replaced, for each of `pods`.
+   * With `apply`: created, unchanged, updated, replaced or removed, for each of `pods`.
    *
    * @generated from field: repeated string outcomes = 4;
    */
