@@ -12,7 +12,7 @@ BUN := node_modules/.bin/bun
 BINARY := dist/podrt
 MODULES := node_modules/.stamp
 PACKAGES := .build/packages/stamp
-SOURCES := $(shell find src \( -name '*.ts' -o -name '*.js' -o -name '*.css' \) ! -name '*.test.ts' 2>/dev/null)
+SOURCES := $(shell find src -type f ! -name '*.test.ts' 2>/dev/null)
 
 .PHONY: help build demo test test-vm soak conformance kubelet check bench install uninstall dist clean gen fmt crictl
 

@@ -55,6 +55,7 @@ const LINES: readonly (readonly [typed: string, line: string])[] = [
   ["podrt exec -it webserver/", "podrt exec -it webserver/front"],
   ["podrt exec fro", "podrt exec front"],
   ["podrt cp fro", "podrt cp front:"],
+  ["podrt cp manifests/po", "podrt cp manifests/pod\\ one.yaml"],
   ["podrt pods -o ya", "podrt pods -o yaml"],
   ["podrt run --pull=mis", "podrt run --pull=missing"],
   ["podrt inspect docker.io/library/busybox:lat", "podrt inspect docker.io/library/busybox:latest"],

@@ -25,15 +25,19 @@ _podrt() {
         [[ $word == *[=:/] ]] && compopt -o nospace
     done
     case ${lines[0]} in
-    files)
-        compopt -o filenames
-        mapfile -t files < <(compgen -f -- "${cur#"$prefix"}")
-        ;;
-    directories)
-        compopt -o filenames
-        mapfile -t files < <(compgen -d -- "${cur#"$prefix"}")
-        ;;
+    files) mapfile -t files < <(compgen -f -- "${cur#"$prefix"}") ;;
+    directories) mapfile -t files < <(compgen -d -- "${cur#"$prefix"}") ;;
     esac
-    COMPREPLY+=("${files[@]}")
+    if ((${#COMPREPLY[@]} == 0 && ${#files[@]} > 0)); then
+        compopt -o filenames
+        COMPREPLY=("${files[@]}")
+        return
+    fi
+    # Among other words readline would take those for files, too, so files are quoted here.
+    for word in "${files[@]}"; do
+        [[ -d $word ]] && word+=/ && compopt -o nospace
+        printf -v word %q "$word"
+        COMPREPLY+=("$word")
+    done
 }
 complete -F _podrt podrt
