@@ -21,6 +21,24 @@ export function timestamp(ns: bigint): string {
   return new Date(Number(ns / 1_000_000n)).toISOString();
 }
 
+/** A time that something took, as in a sentence: `850 ms`, `12.3 s`, `5 min 3 s`, `2 h 5 min`. */
+export function duration(ms: number): string {
+  if (ms < 1000) return `${Number(ms.toPrecision(3))} ms`;
+  if (ms < 60_000) return `${Number((ms / 1000).toFixed(1))} s`;
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  const minutes = Math.floor(seconds / 60);
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** Time left, as short as it is read in passing: `8s`, `3m05s`, `2h07m`. */
+export function timeLeft(seconds: number): string {
+  const two = (value: number) => String(Math.floor(value)).padStart(2, "0");
+  if (seconds < 60) return `${seconds}s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}m${two(seconds % 60)}s`;
+  return seconds < 360_000 ? `${Math.floor(seconds / 3600)}h${two((seconds % 3600) / 60)}m` : "days";
+}
+
 /** Bytes with three digits: `999B`, `4.43MB`, `109MB`, in powers of 1000 as image sizes are told. */
 export function size(bytes: bigint | number): string {
   return scaled(Number(bytes), 1000, ["B", "kB", "MB", "GB", "TB", "PB"]);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ImageProgress, LayerProgress } from "../../gen/podrt/v1/podrt_pb.ts";
-import { shortId, size } from "../human.ts";
+import { shortId, size, timeLeft } from "../human.ts";
 import type { Pace, Paces } from "./pace.ts";
-import { timeLeft } from "./rate.ts";
 
 const BAR_MIN = 10;
 const BAR_MAX = 30;

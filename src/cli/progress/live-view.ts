@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import { ERASE_BELOW, ERASE_LINE, lineStart, USUAL_SIZE } from "../control-sequences.ts";
 import type { Screen } from "../io.ts";
 import { imageLines } from "./image-lines.ts";
 import { measurePaces } from "./pace.ts";
 import type { ProgressView } from "./view.ts";
 
-const DEFAULT_SIZE = { width: 80, height: 24 };
 /** Faster is only flicker. */
 const INTERVAL_MS = 80;
 
@@ -17,22 +17,22 @@ export function liveView(screen: Screen, write: (text: string) => Promise<void>)
   /** To the beginning of the first line that is shown; the terminal may have become narrower since. */
   const home = (width: number) => {
     const rows = shown.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / width)), 0);
-    return rows > 1 ? `\r\u001b[${rows - 1}A` : "\r";
+    return lineStart(rows - 1);
   };
   const draw = async (lines: readonly string[], width: number) => {
     if (lines.length === 0 && shown.length === 0) return;
-    const text = `${home(width)}${lines.map((line) => `${line}\u001b[K`).join("\r\n")}\u001b[J`;
+    const text = `${home(width)}${lines.map((line) => `${line}${ERASE_LINE}`).join("\r\n")}${ERASE_BELOW}`;
     shown = lines;
     await write(text);
   };
-  const clear = () => draw([], (screen.size() ?? DEFAULT_SIZE).width);
+  const clear = () => draw([], (screen.size() ?? USUAL_SIZE).width);
   return {
     async show(images) {
       const nowMs = performance.now();
       for (const image of images) paces.note(image, nowMs);
       if (images.length > 0 && nowMs - drawnAtMs < INTERVAL_MS) return;
       drawnAtMs = nowMs;
-      const { width, height } = screen.size() ?? DEFAULT_SIZE;
+      const { width, height } = screen.size() ?? USUAL_SIZE;
       // The screen must not scroll, or the lines above are out of reach.
       let rows = Math.max(1, height - 1);
       const lines: string[] = [];

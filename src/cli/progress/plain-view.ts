@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ImageProgress } from "../../gen/podrt/v1/podrt_pb.ts";
-import { shortId, size } from "../human.ts";
+import { shortId, size, timeLeft } from "../human.ts";
 import { stateWords } from "./image-lines.ts";
 import { measurePaces } from "./pace.ts";
-import { timeLeft } from "./rate.ts";
 import type { ProgressView } from "./view.ts";
 
 /** Whoever waits for a long download hears this often that it goes on. */

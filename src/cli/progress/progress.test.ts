@@ -3,11 +3,12 @@ import { describe, expect, test } from "bun:test";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type ImageProgress, ImageProgressSchema } from "../../gen/podrt/v1/podrt_pb.ts";
 import { runCommand, startFakeDaemon } from "../fake-daemon.ts";
+import { timeLeft } from "../human.ts";
 import type { Terminal } from "../io.ts";
 import { imageLines } from "./image-lines.ts";
 import { liveView } from "./live-view.ts";
 import { measurePaces } from "./pace.ts";
-import { rateMeter, secondsLeft, timeLeft } from "./rate.ts";
+import { rateMeter, secondsLeft } from "./rate.ts";
 
 const digest = (digit: string) => `sha256:${digit.repeat(64)}`;
 const MB = 1_000_000n;

@@ -41,11 +41,3 @@ export function secondsLeft(bytes: number, perSecond: number | undefined): numbe
   if (perSecond === undefined || perSecond < 1) return bytes === 0 ? 0 : undefined;
   return Math.ceil(bytes / perSecond);
 }
-
-/** `8s`, `3m05s`, `2h07m`. */
-export function timeLeft(seconds: number): string {
-  const two = (value: number) => String(Math.floor(value)).padStart(2, "0");
-  if (seconds < 60) return `${seconds}s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)}m${two(seconds % 60)}s`;
-  return seconds < 360_000 ? `${Math.floor(seconds / 3600)}h${two((seconds % 3600) / 60)}m` : "days";
-}

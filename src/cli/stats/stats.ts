@@ -2,6 +2,7 @@
 import { FailedPreconditionError } from "../../errors.ts";
 import { sleep } from "../../lib/deadline.ts";
 import { openDaemon } from "../client.ts";
+import { CLEAR_SCREEN } from "../control-sequences.ts";
 import { ridingOutAbsence } from "../daemon-absence.ts";
 import { ExitCode } from "../exit-code.ts";
 import { memorySize, percent, shown, size } from "../human.ts";
@@ -19,7 +20,6 @@ interface Options {
 
 /** What a rate is taken over where figures are wanted at once. */
 const ONCE_MS = 500;
-const CLEAR = "\u001b[H\u001b[2J\u001b[3J";
 
 /** Prints what running pods and containers use, once or again and again; without names, of all. */
 export async function stats(
@@ -48,7 +48,7 @@ export async function stats(
     const text = isLine
       ? `${JSON.stringify(usages.map(LISTING.object))}\n`
       : await rowsText(io, output, usages, LISTING);
-    await io.out(`${isRedrawn ? CLEAR : ""}${text}`);
+    await io.out(`${isRedrawn ? CLEAR_SCREEN : ""}${text}`);
     if (!watch) return ExitCode.ok;
     before = now;
     await sleep(interval, io.interrupted);

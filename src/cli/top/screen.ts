@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { writeSync } from "node:fs";
+import { ENTER_SCREEN, ERASE_LINE, HOME, LEAVE_SCREEN, USUAL_SIZE } from "../control-sequences.ts";
 import type { Io, Terminal } from "../io.ts";
 
 /** The whole terminal, with what it showed before put aside. */
@@ -13,14 +14,7 @@ export interface Screen {
   leave(): Promise<void>;
 }
 
-// Sequences of xterm's that every terminal of today knows: the other screen, the cursor, the wrapping of long lines.
-const ENTER = "\u001b[?1049h\u001b[?25l\u001b[?7l";
-const LEAVE = "\u001b[?7h\u001b[?25h\u001b[?1049l";
-const HOME = "\u001b[H";
-const ERASE_LINE = "\u001b[K";
 const STDOUT = 1;
-/** Of a terminal that does not say. */
-const USUAL = { width: 80, height: 24 };
 
 /**
  * Takes the terminal over; `onFailure` hears when it cannot be written to any more. Whatever ends this process without
@@ -40,7 +34,7 @@ export async function enterScreen(
     isOurs = false;
     terminal.setRaw(false);
     try {
-      writeSync(STDOUT, LEAVE);
+      writeSync(STDOUT, LEAVE_SCREEN);
     } catch {
       // A terminal that hung up has nothing to be restored.
     }
@@ -49,7 +43,7 @@ export async function enterScreen(
     isOurs = true;
     process.on("exit", restoreNow);
     terminal.setRaw(true);
-    await io.out(ENTER);
+    await io.out(ENTER_SCREEN);
   };
   const leave = async () => {
     if (!isOurs) return;
@@ -57,7 +51,7 @@ export async function enterScreen(
     next = undefined;
     process.off("exit", restoreNow);
     terminal.setRaw(false);
-    await io.out(LEAVE).catch(() => {});
+    await io.out(LEAVE_SCREEN).catch(() => {});
   };
   const write = async (picture: string) => {
     isWriting = true;
@@ -76,7 +70,7 @@ export async function enterScreen(
   await enter();
   return {
     get size() {
-      return terminal.size() ?? USUAL;
+      return terminal.size() ?? USUAL_SIZE;
     },
     draw(lines) {
       if (!isOurs) return;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { inverse } from "../control-sequences.ts";
 import { memorySize, percent, shown, size } from "../human.ts";
 import { colorOf } from "../pods.ts";
 import { memoryPercent, type PodUsage, type Usage } from "../stats/usage.ts";
@@ -165,7 +166,7 @@ export function screenLines({ pods, view, size: { width, height }, note, time }:
   const offset = Math.max(0, Math.min(view.offset, rows.length - room));
   const { heading, lines } = tableLines(rows, view, width, paint);
   const top = cutTo(`podrt top  ${time}  ${note ?? totals(pods)}`, width);
-  const head = `\u001b[7m${cutTo(heading, width).padEnd(width)}\u001b[27m`;
+  const head = inverse(cutTo(heading, width).padEnd(width));
   const shownRows = lines.slice(offset, offset + room);
   const blank = Array.from({ length: room - shownRows.length }, () => "");
   const more = rows.length > room ? `${offset + 1}-${offset + shownRows.length} of ${rows.length}  ` : "";

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { duration, timestamp } from "../human.ts";
 import type { LikelyCause } from "./likely-cause.ts";
 
 /** Why one pod or container is as it is. */
@@ -58,21 +59,11 @@ export function moments(named: readonly (readonly [what: string, atNs: bigint])[
   const known = named.filter(([, atNs]) => atNs > 0n);
   return known.map(([what, atNs], index) => {
     const before = known[index - 1]?.[1];
-    const at = new Date(Number(atNs / 1_000_000n)).toISOString();
+    const at = timestamp(atNs);
     return before === undefined
       ? { what, at }
       : { what, at, afterMs: Number((atNs - before) / 1000n) / 1000 };
   });
-}
-
-/** `850 ms`, `12.3 s`, `5 min 3 s`, `2 h 5 min`. */
-export function duration(ms: number): string {
-  if (ms < 1000) return `${Number(ms.toPrecision(3))} ms`;
-  if (ms < 60_000) return `${Number((ms / 1000).toFixed(1))} s`;
-  const seconds = Math.round(ms / 1000);
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
-  const minutes = Math.floor(seconds / 60);
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 type Paint = (text: string, color: "green" | "yellow" | "red") => string;
