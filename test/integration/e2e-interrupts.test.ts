@@ -21,11 +21,14 @@ spec:
   containers: [{name: app, image: busybox, command: [sh, -c, 'echo begun; exec sleep 7654']}]
 `;
 
+/** A command that ends when it is asked to, which sleep as PID 1 does not. */
+const sleeping = (seconds: string) => ["sh", "-c", `trap exit TERM; sleep ${seconds} & wait`];
+
 /** Each with what it ends with: 0 where it only shows, 130 where it was not done. */
 const COMMANDS: readonly (readonly [argv: string[], code: number])[] = [
   [["run", "-"], 0],
-  [["run", "--rm", "--name", "quick", "busybox", "sleep", "7655"], 130],
-  [["run", "--rm", "--pod", POD, "busybox", "sleep", "7656"], 130],
+  [["run", "--rm", "--name", "quick", "busybox", ...sleeping("7655")], 130],
+  [["run", "--rm", "--pod", POD, "busybox", ...sleeping("7656")], 130],
   [["logs", "-f", POD], 0],
   [["stats", "--watch"], 130],
   [["events"], 130],

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from "bun:test";
 import { CommanderError } from "commander";
+import { EXIT_CODES, ExitCode } from "../exit-code.ts";
 import { runCommand } from "../fake-daemon.ts";
 import { commandTree } from "../program.ts";
 import { UsageError } from "../usage-error.ts";
@@ -44,6 +45,19 @@ describe("the manual", () => {
         names.filter((name, index) => names.indexOf(name) !== index).map((name) => `${where} ${name}`),
       ).toEqual([]);
     }
+  });
+});
+
+test("exit codes are all told of, and stay as they are: people's scripts have them", () => {
+  expect(EXIT_CODES.map(([code]) => code)).toEqual(Object.values(ExitCode));
+  expect(ExitCode).toEqual({
+    ok: 0,
+    failure: 1,
+    usage: 2,
+    never: 3,
+    timedOut: 124,
+    interrupted: 130,
+    readerGone: 141,
   });
 });
 
