@@ -43,8 +43,23 @@ export const TOPICS: readonly Topic[] = [
       ["NO_COLOR", "no colours unless `--color` asks for them; https://no-color.org"],
       ["CLICOLOR_FORCE", "colours also where standard output is no terminal; https://bixense.com/clicolors"],
       ["CLICOLOR", "no colours where it is 0"],
-      ["TERM", "no colours where it is dumb"],
+      ["TERM", "no colours, and nothing redrawn, where it is dumb"],
+      [
+        "LC_ALL, LC_CTYPE, LANG",
+        "`podrt map` draws with lines where the first that is set names UTF-8, else in ASCII",
+      ],
+      ["PODRT_DEBUG_IMAGE", "the image of `podrt debug` where `--image` names none"],
       ["SOURCE_DATE_EPOCH", "the date of the pages that `podrt man` writes, in seconds since 1970"],
+      ["PODRT_LOG", "the level of the daemon's log; it goes before the configuration's"],
+      [
+        "OTEL_SDK_DISABLED, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "whether and where the daemon sends traces; with them the other variables of OpenTelemetry hold",
+      ],
+      [
+        "LISTEN_FDS, LISTEN_PID, NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
+        "what systemd tells the daemon: its socket, where to say that it is ready, how often that it lives",
+      ],
+      ["DBUS_SYSTEM_BUS_ADDRESS", 'where the daemon finds systemd, with `cgroup.driver = "systemd"`'],
     ],
   },
   {
