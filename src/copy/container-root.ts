@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import { hasOciHandler } from "../container/oci/handler.ts";
 import { specOf } from "../container/records.ts";
 import { type Runtime, snapshotOf } from "../container/runtime.ts";
 import { containerState } from "../container/status.ts";
 import { shownIds, specIdMappings } from "../container/user-namespace.ts";
-import { FailedPreconditionError } from "../errors.ts";
+import { FailedPreconditionError, UnimplementedError } from "../errors.ts";
 import { withShownIds } from "../launch/idmapped-directories.ts";
 import { mountReadOnlyOverlay } from "../launch/rootfs.ts";
 import { O_DIRECTORY, O_PATH } from "../linux/abi/fcntl.ts";
@@ -20,13 +21,22 @@ export interface ContainerRoot extends Disposable {
   readonly mappings: IdMappings | undefined;
 }
 
-/** As the container's own first process sees it, with all that is mounted. FailedPreconditionError unless it runs. */
-export function openLiveRoot(record: ContainerRecord): ContainerRoot {
+/**
+ * As the container's own first process sees it, with all that is mounted. FailedPreconditionError unless it runs,
+ * UnimplementedError where an OCI runtime made it: what looks like its process may be a sandbox around it (gVisor),
+ * with other files.
+ */
+export function openLiveRoot(runtime: Pick<Runtime, "sandboxes">, record: ContainerRecord): ContainerRoot {
   const { id, process } = record;
   const state = containerState(record);
   if (state !== "running" || process === undefined) {
     throw new FailedPreconditionError(
       `container ${id} is ${state}, not running: only out of it files can be copied`,
+    );
+  }
+  if (hasOciHandler(runtime, record)) {
+    throw new UnimplementedError(
+      `container ${id} is made by an OCI runtime, and podrt does not look for files in those while they run; use \`podrt exec\``,
     );
   }
   const ended = () => new FailedPreconditionError(`container ${id} has just ended`);
@@ -46,7 +56,7 @@ export function openLiveRoot(record: ContainerRecord): ContainerRoot {
 /** The same, or of a container that has ended its root as it left it: without volumes, and for reading alone. */
 export function openRoot(runtime: Runtime, record: ContainerRecord): ContainerRoot {
   const state = containerState(record);
-  if (state === "running") return openLiveRoot(record);
+  if (state === "running") return openLiveRoot(runtime, record);
   if (state === "created") {
     throw new FailedPreconditionError(`container ${record.id} was not started yet, so nothing is in it`);
   }

@@ -79,12 +79,13 @@ export interface CopyInRequest {
 
 /** Makes files in a running container of the members of a tar archive; see `createTreeWriter`. */
 export async function copyIn(
+  runtime: Runtime,
   record: ContainerRecord,
   { path, topName }: CopyInRequest,
   archive: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<CopySummary> {
-  using root = openLiveRoot(record);
+  using root = openLiveRoot(runtime, record);
   const { read, write } = pipe();
   setNonBlocking(write.number, true);
   const input = newStdinWriter(write);

@@ -45,7 +45,7 @@ export function ociHandler(
 }
 
 /** Whether an OCI runtime makes the containers of this one's sandbox. */
-export function hasOciHandler(runtime: Runtime, { sandboxId }: ContainerRecord): boolean {
+export function hasOciHandler(runtime: Pick<Runtime, "sandboxes">, { sandboxId }: ContainerRecord): boolean {
   const sandbox = runtime.sandboxes.get(sandboxId);
   return sandbox !== undefined && !OWN_HANDLERS.includes(sandbox.runtimeHandler);
 }

@@ -53,7 +53,7 @@ export async function copyTo(
   }
   const record = requireContainer(runtime, containerId);
   const request = { path, topName: topName === "" ? undefined : topName };
-  const done = await copyIn(record, request, archiveOf(iterator), signal);
+  const done = await copyIn(runtime, record, request, archiveOf(iterator), signal);
   return create(CopyToResponseSchema, { done: summaryOf(done) });
 }
 
