@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Option } from "commander";
+
+import { reportOption } from "./output/format.ts";
 import { addPermissionOptions } from "./permission-flags.ts";
 import type { Declare } from "./program.ts";
 
 /** The commands that say why things are as they are, and what would be done. */
-export function declareExplaining(command: Declare, outputOption: () => Option): void {
+export function declareExplaining(command: Declare): void {
   addPermissionOptions(
     command(
       "explain <manifests...>",
@@ -13,7 +14,7 @@ export function declareExplaining(command: Declare, outputOption: () => Option):
     )
       .usage("[options] <file | directory | URL | - ...>")
       .option("--calls", "also each system call of the launch programs")
-      .addOption(outputOption()),
+      .addOption(reportOption()),
   );
   command(
     "why <names...>",
@@ -21,14 +22,14 @@ export function declareExplaining(command: Declare, outputOption: () => Option):
     async () => (await import("./why/why.ts")).why,
   )
     .usage("[options] <pod | container...>")
-    .addOption(outputOption());
+    .addOption(reportOption());
   command(
     "policy <name>",
     "show what containers were to be allowed, what they got, and which Pod Security Standards they keep",
     async () => (await import("./policy/policy.ts")).policy,
   )
     .usage("[options] <pod | container>")
-    .addOption(outputOption());
+    .addOption(reportOption());
   command(
     "doctor",
     "look for what is amiss with the machine and with podrt's own; exits with 1 on a failure",
@@ -36,5 +37,5 @@ export function declareExplaining(command: Declare, outputOption: () => Option):
   )
     .option("--fix", "remove what podrt has made and nothing owns any more; settings of the machine stay")
     .option("--config <file>", "the configuration that the daemon was started with (/etc/podrt/config.toml)")
-    .addOption(outputOption());
+    .addOption(reportOption());
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Command, Option } from "commander";
+import type { Command } from "commander";
+import { reportOption } from "./output/format.ts";
 import type { Declare } from "./program.ts";
 
 /** The commands that tell what this program is, and give away a part of it. */
-export function declareGetting(command: Declare, outputOption: () => Option): void {
+export function declareGetting(command: Declare): void {
   command(
     "pause",
     "be the init of a sandbox: reap, and wait for a signal to end; or write that init as an image",
@@ -19,5 +20,5 @@ export function declareGetting(command: Declare, outputOption: () => Option): vo
     "version",
     "print the versions of this program and of the daemon",
     async () => (await import("./version.ts")).version,
-  ).addOption(outputOption());
+  ).addOption(reportOption());
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { InvalidArgumentError, Option } from "commander";
+import { Option } from "commander";
+import { port } from "./option-values.ts";
+import { reportOption } from "./output/format.ts";
 import type { Declare } from "./program.ts";
 
 /** The commands that draw pods. */
-export function declareMap(command: Declare, outputOption: () => Option): void {
+export function declareMap(command: Declare): void {
   command(
     "map [pods...]",
     "draw pods, the pause of each, its containers, and the namespaces that they share",
@@ -11,7 +13,7 @@ export function declareMap(command: Declare, outputOption: () => Option): void {
   )
     .usage("[options] [pod...]")
     .option("--svg [file]", "as a picture for a browser or a page, into a file .svg or to standard output")
-    .addOption(outputOption());
+    .addOption(reportOption());
   command(
     "dashboard",
     "serve a page on loopback that shows the map, pods, containers, usage and events as they are",
@@ -21,10 +23,4 @@ export function declareMap(command: Declare, outputOption: () => Option): void {
       .argParser(port)
       .default(0),
   );
-}
-
-function port(text: string): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value <= 65_535) return value;
-  throw new InvalidArgumentError("expected a port from 1 to 65535, or 0 for any that is free.");
 }

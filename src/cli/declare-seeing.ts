@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { InvalidArgumentError, Option } from "commander";
-import { listOption } from "./output/format.ts";
+import { Option } from "commander";
+import { interval, lineCount, waitLimit } from "./option-values.ts";
+import { listOption, reportOption } from "./output/format.ts";
 import type { Declare } from "./program.ts";
-import { durationMs, since } from "./since.ts";
+import { since } from "./since.ts";
 
 /** The commands that show what pods and containers do. */
-export function declareSeeing(command: Declare, outputOption: () => Option): void {
+export function declareSeeing(command: Declare): void {
   command(
     "logs <name>",
     "print the logs of a container, or of all containers of a pod in the order of their times",
@@ -14,7 +15,7 @@ export function declareSeeing(command: Declare, outputOption: () => Option): voi
     .usage("[options] <container | pod>")
     .option("-f, --follow", "go on until it ends")
     .option("--since <when>", "only lines since then: 10m, 1h30m, or 2026-01-31T12:00:00Z", since)
-    .option("--tail <lines>", "begin with the last lines only, of each container", count)
+    .option("--tail <lines>", "begin with the last lines only, of each container", lineCount)
     .option("-p, --previous", "of the containers before the present ones, which were started again")
     .option("--timestamps", "show when each line was written");
   command(
@@ -59,31 +60,10 @@ export function declareSeeing(command: Declare, outputOption: () => Option): voi
     .addOption(
       new Option("--for <what>", "what to wait for").choices(["exit", "running", "ready"]).default("exit"),
     )
-    .option("--timeout <duration>", "give up after so long: 30s, 5m", duration)
-    .addOption(outputOption());
+    .option("--timeout <duration>", "give up after so long: 30s, 5m", waitLimit)
+    .addOption(reportOption());
 }
 
 function intervalOption(description: string): Option {
   return new Option("--interval <duration>", description).argParser(interval).default(2000, "2s");
-}
-
-function interval(text: string): number {
-  const ms = durationMs(text);
-  if (ms !== undefined && ms >= 200 && ms <= 3_600_000) return ms;
-  throw new InvalidArgumentError("expected a duration from 200ms to 1h, as in 2s.");
-}
-
-function duration(text: string): number {
-  const ms = durationMs(text);
-  if (ms !== undefined && ms <= MAX_WAIT_MS) return ms;
-  throw new InvalidArgumentError("expected a duration of at most 24 days, as in 30s, 5m or 1h30m.");
-}
-
-/** What a timer can wait for. */
-const MAX_WAIT_MS = 2 ** 31 - 1;
-
-function count(text: string): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value <= 1_000_000) return value;
-  throw new InvalidArgumentError("expected a number of lines from 0 to 1000000.");
 }

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import type { Paths } from "../paths.ts";
+import { declareContainers } from "./declare-containers.ts";
 import { declareDisk } from "./declare-disk.ts";
 import { declareExplaining } from "./declare-explaining.ts";
 import { declareGetting } from "./declare-getting.ts";
+import { declareImages, declareRegistries } from "./declare-images.ts";
+import { declareMachine, declareServe } from "./declare-machine.ts";
 import { declareManual } from "./declare-manual.ts";
 import { declareMap } from "./declare-map.ts";
+import { declarePods, declareVolumes } from "./declare-pods.ts";
 import { declareDebug, declareReaching } from "./declare-reaching.ts";
 import { declareSeeing } from "./declare-seeing.ts";
 import { ExitCode } from "./exit-code.ts";
-import { addColorOption, addInstanceOptions, daemonOf } from "./instance.ts";
+import { addInstanceOptions, daemonOf } from "./instance.ts";
 import { type ColorChoice, type Io, processIo, ReaderGoneError, withColor } from "./io.ts";
 import { addManual, HELP_LAYOUT, HELP_OPTION } from "./manual/help.ts";
-import { documentOption, listOption, type Output, reportOption } from "./output/format.ts";
-import { addPermissionOptions } from "./permission-flags.ts";
-import { progressOption } from "./progress/option.ts";
-import { addRunOptions } from "./run-options.ts";
+import type { Output } from "./output/format.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** What every command gets beside its own arguments. */
@@ -160,39 +161,19 @@ function buildProgram(
     return declared;
   };
   const command: Declare = (...words) => declare(program, ...words);
-  declareDaemonCommands(program);
-  declarePodCommands(command);
-  declareContainerCommands(command);
-  declareImageCommands(command);
-  declareSeeing(command, reportOption);
-  declareExplaining(command, reportOption);
+  declareServe(program);
+  declarePods(command);
+  declareContainers(command);
+  declareImages(command);
+  declareSeeing(command);
+  declareExplaining(command);
   declareReaching(command);
   declareDisk(command);
-  declareMap(command, reportOption);
-  declareRegistryCommands(declare, program);
-  declareVolumeCommands(declare, program);
-  declareGetting(command, reportOption);
-  const debug = declareDebug(command);
-  declare(
-    debug,
-    "dump",
-    "print records, processes, cgroups, mounts, metrics and the end of the log as JSON, without secrets",
-    async () => (await import("./debug-dump.ts")).debugDump,
-  ).addOption(
-    new Option("--timeout <seconds>", "what the daemon gets to answer before the command looks by itself")
-      .argParser(seconds)
-      .default(10),
-  );
-  const setup = program.command("setup").description("make other programs use this runtime");
-  addInstanceOptions(setup);
-  declare(
-    setup,
-    "crictl",
-    "write crictl's configuration",
-    async () => (await import("./setup-crictl.ts")).setupCrictl,
-  )
-    .option("--path <file>", "write it here", "/etc/crictl.yaml")
-    .option("--force", "replace a file that says something else");
+  declareMap(command);
+  declareRegistries(declare, program);
+  declareVolumes(declare, program);
+  declareGetting(command);
+  declareMachine(declare, program, declareDebug(command));
   declareManual(declare, program);
   addManual(program);
   return program;
@@ -220,135 +201,3 @@ export type DeclareBelow = (
   load: () => Promise<Run>,
   addOptions?: (declared: Command) => void,
 ) => Command;
-
-/** Handled before this module is loaded; here only so that help tells of them. */
-function declareDaemonCommands(program: Command): void {
-  const handledEarlier = () => {
-    throw new UsageError("this command must come first, before any option");
-  };
-  program
-    .command("serve")
-    .description("run the daemon: the CRI and podrt's own commands on a unix socket")
-    .option("--root <dir>", "keep everything of this instance below one directory")
-    .option("--config <file>", "read the configuration from here (/etc/podrt/config.toml)")
-    .action(handledEarlier);
-}
-
-function declarePodCommands(command: Declare): void {
-  const run = command(
-    "run <words...>",
-    "keep the pods of manifests, or a pod of one image, and show their logs until Ctrl-C",
-    async () => (await import("./run.ts")).run,
-  ).usage("[options] <file | directory | URL | - ...>\n       podrt run [options] <image> [command...]");
-  addRunOptions(run, seconds);
-  addPermissionOptions(
-    command(
-      "apply <manifests...>",
-      "keep the pods of manifests as they are now: run, update or replace them",
-      async () => (await import("./apply.ts")).apply,
-    ).usage("[options] <file | directory | URL | - ...>"),
-  );
-  command(
-    "down <manifests...>",
-    "remove the pods of manifests; their claims stay",
-    async () => (await import("./apply.ts")).down,
-  )
-    .usage("[options] <file | directory | URL | - ...>")
-    .option("-t, --time <seconds>", "time between the stop signal and SIGKILL", seconds);
-  command("pods", "list pods", async () => (await import("./pods.ts")).pods).addOption(listOption());
-  command(
-    "cronjobs",
-    "list CronJobs with their next runs",
-    async () => (await import("./cron-jobs.ts")).cronJobs,
-  ).addOption(listOption());
-  command("stop <pods...>", "stop pods and leave them listed", async () => (await import("./stop.ts")).stop)
-    .usage("[options] <pod...>")
-    .option("-t, --time <seconds>", "time between the stop signal and SIGKILL", seconds);
-  command("rm <pods...>", "remove pods with their volumes and logs", async () => (await import("./rm.ts")).rm)
-    .usage("[options] <pod...>")
-    .option("-f, --force", "also those that run; without -t they are killed at once")
-    .option("-t, --time <seconds>", "time between the stop signal and SIGKILL", seconds);
-}
-
-function declareVolumeCommands(declare: DeclareBelow, program: Command): void {
-  const volume = program
-    .command("volume")
-    .description("look after the volumes that stay when their pods go: those of PersistentVolumeClaims");
-  addInstanceOptions(volume);
-  declare(
-    volume,
-    "ls",
-    "list them, with the pods that use them and their paths",
-    async () => (await import("./volumes.ts")).volumes,
-  ).addOption(listOption());
-  declare(
-    volume,
-    "rm <volumes...>",
-    "delete volumes that no pod has, with all that is in them",
-    async () => (await import("./volumes.ts")).removeVolumes,
-  ).usage("[options] <volume | namespace/volume...>");
-}
-
-function declareContainerCommands(command: Declare): void {
-  command("ps", "list running containers", async () => (await import("./ps.ts")).ps)
-    .option("-a, --all", "also those that ended, and the pause of each pod")
-    .addOption(listOption());
-  command(
-    "exec <container> <command...>",
-    "run a command in a container",
-    async () => (await import("./exec.ts")).exec,
-  )
-    .usage("[options] <container> -- <command> [argument...]")
-    .option("-i, --stdin", "pass standard input on")
-    .option("-t, --tty", "give the command a terminal")
-    .passThroughOptions();
-  command(
-    "attach <container>",
-    "join the terminal or streams of a container; Ctrl-P Ctrl-Q leaves",
-    async () => (await import("./attach.ts")).attach,
-  );
-  command(
-    "inspect <name>",
-    "print everything about a pod, container or image as JSON",
-    async () => (await import("./inspect.ts")).inspect,
-  )
-    .usage("[options] <pod | container | image>")
-    .addOption(documentOption());
-}
-
-function declareImageCommands(command: Declare): void {
-  command("images", "list images", async () => (await import("./images.ts")).images).addOption(listOption());
-  command("pull <reference>", "pull an image", async () => (await import("./pull.ts")).pull).addOption(
-    progressOption("how to tell of it: for people, or as JSON, an object a line"),
-  );
-  command(
-    "import <path>",
-    "import an OCI layout, an OCI archive or a docker archive",
-    async () => (await import("./import.ts")).importImage,
-  )
-    .option("--name <reference>", "call the image so")
-    .addOption(progressOption("how to tell of it: for people, or as JSON, an object a line"));
-}
-
-function declareRegistryCommands(declare: DeclareBelow, program: Command): void {
-  const registry = program.command("registry").description("look after the registries that images come from");
-  declare(
-    registry,
-    "check <host>",
-    "try each server that is configured for a registry, and say whether images can be pulled",
-    async () => (await import("./registry-check.ts")).registryCheck,
-    // No daemon is asked, only its configuration read.
-    (declared) =>
-      addColorOption(
-        declared.option("--root <dir>", "use the configuration of the instance below this directory"),
-      ),
-  )
-    .option("--config <file>", "the configuration that the daemon was started with (/etc/podrt/config.toml)")
-    .addOption(reportOption());
-}
-
-function seconds(text: string): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value <= 86_400) return value;
-  throw new InvalidArgumentError("expected whole seconds from 0 to 86400.");
-}

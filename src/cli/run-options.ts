@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Command, Option } from "commander";
+import { seconds } from "./option-values.ts";
 import { addPermissionOptions } from "./permission-flags.ts";
 import { progressOption } from "./progress/option.ts";
 
 /** The options of `run`: for all, for manifests, for an image, and what may be allowed. */
-export function addRunOptions(command: Command, seconds: (text: string) => number): Command {
+export function addRunOptions(command: Command): Command {
   const repeated = (flags: string, text: string) =>
     command.addOption(
       new Option(flags, text).argParser((value: string, before: readonly string[] | undefined) => [
