@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
-import { keptPod, runningPod } from "./harness/manifests.ts";
+import { keptPod, runningPod, succeededPod } from "./harness/manifests.ts";
 
 const fixture = useDaemon({ config: "[pods]\nrestart_backoff_ms = 20\nrestart_backoff_max_ms = 50\n" });
 
@@ -331,11 +331,7 @@ test("a pod with a user namespace of its own is nobody on the machine, and its c
   for (const name of ["mapped", "again"]) {
     const ran = await daemon.podrtWith({ stdin: withUsers(name) }, "run", "--detach", "-");
     expect(ran).toMatchObject({ code: 0 });
-    const ended = await eventually(`${name} has succeeded`, async () => {
-      const pod = await keptPod(daemon, name);
-      if (pod.phase !== "Succeeded") throw new Error(`${pod.phase} ${pod.message}`);
-      return pod;
-    });
+    const ended = await succeededPod(daemon, name);
     expect(ended.containers[0]!.message).toContain("bye");
     const [map, ...rest] = (await daemon.podrt("logs", `${name}/app`)).stdout.trim().split("\n");
     const [inside, first, length] = map!.trim().split(/ +/);

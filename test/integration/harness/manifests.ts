@@ -30,6 +30,15 @@ export function runningPod(daemon: Daemon, name: string, timeoutMs = 20_000): Pr
   );
 }
 
+/** Waits until a kept pod has ended well. */
+export function succeededPod(daemon: Daemon, name: string): Promise<Pod> {
+  return eventually(`${name} has succeeded`, async () => {
+    const pod = await keptPod(daemon, name);
+    if (pod.phase !== "Succeeded") throw new Error(`${pod.phase} ${pod.message}`);
+    return pod;
+  });
+}
+
 /** What nginx answers at the pod's address, once it listens: a pod runs before its programs are ready. */
 export function pageOf(pod: Pod, path = "/"): Promise<string> {
   const url = `http://${pod.addresses[0]}${path}`;
