@@ -117,3 +117,17 @@ test("a directory that is not there is no mistake", async () => {
   expect(said).toEqual([]);
   directory = mkdtempSync(join(tmpdir(), "podrt-manifests-"));
 });
+
+test("pods of one Job take turns, also when its file has changed", async () => {
+  const job = (image: string) =>
+    `apiVersion: batch/v1\nkind: Job\nmetadata: {name: j}\nspec: {completions: 2, template: {spec: {restartPolicy: Never, hostNetwork: true, containers: [{name: app, image: "${image}"}]}}}\n`;
+  writeFileSync(join(directory, "job.yaml"), job("nginx:1"));
+  watch();
+  await shows(["j-0 Running", "j-1 Pending"]);
+  writeFileSync(join(directory, "job.yaml"), job("nginx:2"));
+  await until(() => {
+    k.clock.pass(5000);
+    return k.keeper.list().every(({ pod }) => pod.spec.containers[0]!.image === "nginx:2");
+  }, "both are replaced");
+  await shows(["j-0 Running", "j-1 Pending"]);
+});

@@ -71,7 +71,9 @@ export function keepManifestDirectory(directory: string, deps: DirectoryDeps): M
       }
     }
     await removeOthers(wanted, unreadable);
-    for (const pod of wanted) await applyOne(pod);
+    // Those of one Job begin together, since they look at each other for whose turn it is.
+    const groups = Map.groupBy(wanted, ({ namespace, owner, uid }) => `${namespace}/${owner ?? uid}`);
+    for (const pods of groups.values()) await applyTogether(pods);
     if (wanted.length > 0) await deps.keeper.sync();
     told.delete(directory);
   }
@@ -87,23 +89,29 @@ export function keepManifestDirectory(directory: string, deps: DirectoryDeps): M
     }
   }
 
-  async function applyOne(pod: Pod): Promise<void> {
+  async function applyTogether(pods: readonly Pod[]): Promise<void> {
+    const free = pods.filter(isFree);
+    try {
+      for (const { pod, outcome } of await deps.keeper.apply(free)) {
+        if (outcome !== "unchanged")
+          deps.log.info({ pod: podKey(pod), file: pod.file }, `the pod is ${outcome}`);
+      }
+    } catch (error) {
+      if (pods[0]?.file !== undefined) tell(pods[0].file, messageOf(error));
+    }
+  }
+
+  /** Whether a pod of this name may be made or changed now; where somebody else keeps it, that is told. */
+  function isFree(pod: Pod): boolean {
     const other = deps.keeper.list().find((status) => podKey(status.pod) === podKey(pod));
     if (other !== undefined && other.pod.file === undefined) {
       tell(
         pod.file!,
         `pod ${podKey(pod)} is kept already, from elsewhere; remove it, or call this one otherwise`,
       );
-      return;
+      return false;
     }
-    if (other?.phase === "Deleting") return;
-    try {
-      const [applied] = await deps.keeper.apply([pod]);
-      if (applied?.outcome === "unchanged") return;
-      deps.log.info({ pod: podKey(pod), file: pod.file }, `the pod is ${applied?.outcome}`);
-    } catch (error) {
-      tell(pod.file!, messageOf(error));
-    }
+    return other?.phase !== "Deleting";
   }
 
   return {
