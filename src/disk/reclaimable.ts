@@ -17,7 +17,7 @@ export interface Reclaimable {
   readonly bytes: number;
 }
 
-export const RECLAIMABLE_KINDS = ["pod", "image", "download", "volume"] as const;
+const RECLAIMABLE_KINDS = ["pod", "image", "download", "volume"] as const;
 export type ReclaimableKind = (typeof RECLAIMABLE_KINDS)[number];
 
 /** What may go beside images and downloads. */
@@ -64,7 +64,7 @@ export async function listReclaimable(
 const DOWNLOADS = "interrupted";
 
 /** What a kept pod has on disk: what its containers wrote, its files, its logs. */
-export async function podParts(runtime: Runtime, pod: Pod): Promise<Measured[]> {
+async function podParts(runtime: Runtime, pod: Pod): Promise<Measured[]> {
   return [await podContainers(runtime, pod), await podFiles(runtime, pod), await podLogs(runtime, pod)];
 }
 

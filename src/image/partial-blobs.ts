@@ -32,7 +32,7 @@ export interface PartialLimits {
   readonly bytes: number;
 }
 
-export const PARTIAL_LIMITS: PartialLimits = {
+const PARTIAL_LIMITS: PartialLimits = {
   fromBytes: 1 << 20,
   ageMs: 24 * 3_600_000,
   bytes: 10 * 2 ** 30,

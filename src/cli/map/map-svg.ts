@@ -114,7 +114,7 @@ export function podSvg(map: NamespaceMap, pod: PodMap): Markup {
 }
 
 /** The same for those who do not see it. */
-export function inWords(map: NamespaceMap, pod: PodMap): string {
+function inWords(map: NamespaceMap, pod: PodMap): string {
   const told = relations(map, pod).map(({ kinds, words }) => `${listed(kinds)} ${words}`);
   const who = pod.processes.map((one) => `${one.name} (${pidTitle(one)})`);
   return `Pod ${pod.title}, ${pod.isReady ? "ready" : "not ready"}: ${listed(who)}. Namespaces: ${told.join(". ") || "none are left"}.`;
