@@ -6,14 +6,20 @@ import { readManifests } from "./manifest-file.ts";
 import { type PermissionOptions, permissionsOf } from "./permission-flags.ts";
 import type { Context } from "./program.ts";
 import { runPods } from "./run-pods.ts";
+import { UsageError } from "./usage-error.ts";
+
+interface Filenames {
+  /** Manifests that were named by an option. */
+  readonly filename?: readonly string[];
+}
 
 /** Keeps the pods of manifests as they are now; says of each what became of it. */
 export async function apply(
   { io, socketPath }: Context,
   names: readonly string[],
-  options: PermissionOptions,
+  options: PermissionOptions & Filenames,
 ): Promise<number> {
-  const files = await readManifests(names, io);
+  const files = await readManifests(manifestsIn(names, options), io);
   using daemon = openDaemon(socketPath);
   const allow = permissionsOf(options);
   const { pods, outcomes, cronJobs, cronOutcomes } = await runPods(daemon, io, { files, allow, apply: true });
@@ -28,9 +34,11 @@ export async function apply(
 export async function down(
   { io, socketPath }: Context,
   names: readonly string[],
-  { time }: { readonly time?: number },
+  options: { readonly time?: number } & Filenames,
 ): Promise<number> {
-  const { pods: wanted, cronJobs, workloads } = parseManifest(await readManifests(names, io));
+  const { time } = options;
+  const files = await readManifests(manifestsIn(names, options), io);
+  const { pods: wanted, cronJobs, workloads } = parseManifest(files);
   using daemon = openDaemon(socketPath);
   const { pods: kept } = await daemon.pods.listPods({}, promptly());
   const found = kept.filter(
@@ -46,6 +54,13 @@ export async function down(
   }
   if (found.length === 0 && !ended.includes(true)) await io.err("podrt: none of the pods is kept\n");
   return 0;
+}
+
+function manifestsIn(names: readonly string[], { filename = [] }: Filenames): readonly string[] {
+  const all = [...names, ...filename];
+  if (all.length === 0)
+    throw new UsageError("name a manifest: a file, a directory, a URL, or - for standard input");
+  return all;
 }
 
 async function remove(daemon: Daemon, namespace: string, name: string, time?: number): Promise<void> {

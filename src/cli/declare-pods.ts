@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { addInstanceOptions } from "./instance.ts";
 import { seconds } from "./option-values.ts";
 import { listOption } from "./output/format.ts";
@@ -17,17 +17,21 @@ export function declarePods(command: Declare): void {
   addRunOptions(run);
   addPermissionOptions(
     command(
-      "apply <manifests...>",
+      "apply [manifests...]",
       "keep the pods of manifests as they are now: run, update or replace them",
       async () => (await import("./apply.ts")).apply,
-    ).usage("[options] <file | directory | URL | - ...>"),
+    )
+      .usage("[options] <file | directory | URL | - ...>")
+      .addOption(filenameOption()),
   );
   command(
-    "down <manifests...>",
-    "remove the pods of manifests; their claims stay",
+    "down [manifests...]",
+    "remove the pods of manifests; their claims stay; `delete` is the same",
     async () => (await import("./apply.ts")).down,
   )
+    .alias("delete")
     .usage("[options] <file | directory | URL | - ...>")
+    .addOption(filenameOption())
     .option("-t, --time <seconds>", "time between the stop signal and SIGKILL", seconds);
   command("pods", "list pods", async () => (await import("./pods.ts")).pods).addOption(listOption());
   command(
@@ -62,4 +66,12 @@ export function declareVolumes(declare: DeclareBelow, program: Command): void {
     "delete volumes that no pod has, with all that is in them",
     async () => (await import("./volumes.ts")).removeVolumes,
   ).usage("[options] <volume | namespace/volume...>");
+}
+
+/** As people are used to from kubectl. */
+function filenameOption(): Option {
+  return new Option(
+    "-f, --filename <manifest>",
+    "a manifest, as without the option; may be given again",
+  ).argParser((name, before: readonly string[] = []) => [...before, name]);
 }

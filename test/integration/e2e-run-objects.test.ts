@@ -309,7 +309,7 @@ spec:
   expect((await apply(manifest("changed", 2))).stdout).toBe(
     "applied-0 unchanged\napplied-1 unchanged\napplied-2 removed\n",
   );
-  const down = await daemon.podrtWith({ stdin: manifest("hello", 1) }, "down", "-");
+  const down = await daemon.podrtWith({ stdin: manifest("hello", 1) }, "delete", "-f", "-");
   expect(down.stdout.split("\n").sort()).toEqual(["", "applied-0", "applied-1"]);
   expect((await daemon.pods.listPods({})).pods).toEqual([]);
 });

@@ -39,6 +39,7 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
     group: "Pods:",
     examples: {
       "podrt apply pod.yaml": "make the pods as the file has them now",
+      "podrt apply -f pod.yaml -f web.yaml": "those of two files, as one types it with kubectl",
       "podrt apply -A ./manifests": "those of a directory, which may have what they ask of the machine",
     },
   },
@@ -47,6 +48,7 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
     examples: {
       "podrt down pod.yaml": "remove the pods of a file",
       "podrt down -t 5 ./manifests": "give each five seconds to end by itself",
+      "podrt down -f pod.yaml": "as podrt delete -f pod.yaml, which kubectl has taught",
     },
   },
   pods: {
