@@ -14,7 +14,7 @@ const container = {
   isInit: false,
   image: { reference: "busybox", policy: "Always", id: "sha256:1", step: "is here" },
   command: ["sh"],
-  user: { uid: 7, gid: 8, groups: [9] },
+  user: { uid: 7, gid: 8, groups: [8, 9] },
   workingDirectory: "/w",
   environment: ["PATH"],
   capabilities: ["CAP_CHOWN"],

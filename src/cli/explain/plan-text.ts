@@ -68,7 +68,7 @@ function containerLines(plan: ContainerPlan, calls: boolean, paint: Paint): stri
   return [
     head,
     `    runs ${JSON.stringify(plan.command)} in ${plan.workingDirectory}`,
-    `    as user ${user.uid}, group ${user.gid}${user.groups.length === 0 ? "" : ` and ${user.groups.join(", ")}`}`,
+    `    as user ${user.uid}, group ${[...new Set([user.gid, ...user.groups])].join(" and ")}`,
     `    environment: ${environment.join(", ")}`,
     `    capabilities: ${capabilities.map((one) => one.replace(/^CAP_/, "")).join(", ") || "none"}`,
     `    no_new_privs: ${plan.noNewPrivileges ? "yes" : "no"}; seccomp: ${plan.seccomp}`,
