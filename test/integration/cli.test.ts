@@ -207,7 +207,10 @@ containers:
       },
       30_000,
     );
-    expect(files).toEqual(["0.log", expect.stringMatching(/^0\.log\.\d{8}T\d{9}Z$/)]);
+    // It writes more than twenty megabytes in no time.
+    const [current, ...aside] = files;
+    expect(current).toBe("0.log");
+    for (const name of aside) expect(name).toMatch(/^0\.log\.\d{8}T\d{9}Z$/);
     await eventually("it goes on in the new file", async () => {
       const { stdout } = await fixture.daemon.podrt("logs", "talker/app");
       return stdout.startsWith("later\n");
