@@ -33,8 +33,8 @@ function versions(): string {
   return Bun.spawnSync([join(pluginDir, "bridge")], { env, stdin }).stdout.toString();
 }
 
-// Without the package there is nothing to test; the fetching script has said so.
-describe.skipIf(!hasPlugins)("plugins of the CNI project", () => {
+// Without the package there is nothing to test, as the fetching script has said; some of the plugins run iptables.
+describe.skipIf(!hasPlugins || Bun.which("iptables") === null)("plugins of the CNI project", () => {
   setDefaultTimeout(60_000 * patience);
   let home: TestPod;
   let daemon: Daemon;

@@ -12,11 +12,11 @@ set -eu
 # podrt needs Linux 6.5: a stable release with an older one has a later one among its backports.
 kernel=linux-image-cloud-amd64
 emulator=qemu-system-x86
-# netbase: names of protocols; util-linux: nsenter, unshare; binutils: tests assemble programs. The third line is what
+# netbase: names of protocols; iptables: a network plugin runs it; util-linux: nsenter, unshare; binutils: tests assemble programs. The third line is what
 # test images are made from, the fourth are the runtimes that podrt hands containers to, the fifth is the
 # other process 1.
 system='bash coreutils dash diffutils findutils grep hostname libc-bin sed tar
-  apparmor binutils iproute2 kmod mount netbase nftables passwd procps util-linux
+  apparmor binutils iproute2 iptables kmod mount netbase nftables passwd procps util-linux
   busybox-static docker-registry libseccomp2 nginx
   crun runc
   systemd dbus'
