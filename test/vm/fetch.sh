@@ -84,7 +84,8 @@ unpack() {
 
 echo "make: downloading an emulator, a kernel and a small system"
 apt -o APT::Update::Error-Mode=any update || give_up "a mirror of Debian that answers"
-unpack "$dir/qemu" "$emulator"
+# Before QEMU 8.1 code that the kernel changes under itself may be run half changed, and a machine of two processors panics.
+unpack "$dir/qemu" -t "$backports" "$emulator"
 # shellcheck disable=SC2086 # one word for each package
 unpack "$dir/root" $system
 rm -rf "$dir"/root/usr/share/doc "$dir"/root/usr/share/man "$dir"/root/usr/share/locale "$dir"/root/usr/share/perl*
@@ -105,6 +106,9 @@ chroot "$dir/root" depmod "$release"
 
 # What installation scripts would have made.
 cd "$dir/root"
+for name in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
+  ln -s xtables-nft-multi "usr/sbin/$name"
+done
 mkdir -p dev proc sys run tmp root mnt work
 chmod 1777 tmp
 cp "$init" sbin/podrt-init
