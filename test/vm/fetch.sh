@@ -12,9 +12,9 @@ set -eu
 # podrt needs Linux 6.5: a stable release with an older one has a later one among its backports.
 kernel=linux-image-cloud-amd64
 emulator=qemu-system-x86
-# netbase: names of protocols; iptables: a network plugin runs it; util-linux: nsenter, unshare; binutils: tests assemble programs. The third line is what
-# test images are made from, the fourth are the runtimes that podrt hands containers to, the fifth is the
-# other process 1.
+# netbase: names of protocols; iptables: a network plugin runs it; util-linux: nsenter, unshare; binutils: tests
+# assemble programs. The third line is what test images are made from, the fourth are the runtimes that podrt hands
+# containers to, the fifth is the other process 1.
 system='bash coreutils dash diffutils findutils grep hostname libc-bin sed tar
   apparmor binutils iproute2 iptables kmod mount netbase nftables passwd procps util-linux
   busybox-static docker-registry libseccomp2 nginx
@@ -84,7 +84,7 @@ unpack() {
 
 echo "make: downloading an emulator, a kernel and a small system"
 apt -o APT::Update::Error-Mode=any update || give_up "a mirror of Debian that answers"
-# Before QEMU 8.1 code that the kernel changes under itself may be run half changed, and a machine of two processors panics.
+# Before QEMU 8.1 code that a kernel changes under itself may run half changed: with two processors it panics.
 unpack "$dir/qemu" -t "$backports" "$emulator"
 # shellcheck disable=SC2086 # one word for each package
 unpack "$dir/root" $system
