@@ -125,18 +125,20 @@ async function releaseOutput(
   if (monitor !== undefined) await releaseStdio(runtime, monitor, record);
 }
 
-/** Lets the monitor close what it holds of a container's stdio. */
+/** Lets the monitor close what it holds of a container's stdio; never fails, since the pod's end does it too. */
 export async function releaseStdio(
   runtime: Runtime,
   monitor: Monitor,
   record: ContainerRecord,
 ): Promise<void> {
-  if (!monitor.isAlive()) return;
-  const { tty, stdin } = containerConfig(record);
-  const program = releaseHeldProgram(`container ${record.name}`, record.heldFd, heldCount({ tty, stdin }));
-  await monitor
-    .launch(program, [])
-    .catch((err) => runtime.log.warn({ err, container: record.id }, "stdio not released"));
+  try {
+    if (!(await twice(() => monitor.isAlive()))) return;
+    const { tty, stdin } = containerConfig(record);
+    const held = heldCount({ tty, stdin });
+    await monitor.launch(releaseHeldProgram(`container ${record.name}`, record.heldFd, held), []);
+  } catch (err) {
+    runtime.log.warn({ err, container: record.id }, "stdio not released");
+  }
 }
 
 /** True when the container's first process is PID 1 of a namespace made for it. */

@@ -7,7 +7,8 @@ import type { Daemon } from "../integration/harness/daemon.ts";
 import { eventually } from "../integration/harness/eventually.ts";
 import { containerPid } from "../integration/harness/pods.ts";
 import { isAlive } from "../integration/harness/proc.ts";
-import { unsettledProblems } from "./checker.ts";
+import { patience } from "../support/patience.ts";
+import { SETTLE_MS, unsettledProblems } from "./checker.ts";
 import { type Control, MODE, type Passed } from "./control.ts";
 import { askExpected } from "./expected.ts";
 import {
@@ -192,8 +193,8 @@ class PreparedSweep implements Sweep {
   async #retry(operation: Operation, call: () => Promise<unknown>, problems: string[]): Promise<void> {
     await call().catch((error) => problems.push(`retry: ${String(error)}`));
     problems.push(...(await this.#unsettled("after the retry")));
-    const [state, wanted] = [await this.#state().catch(String), this.#outcomes.get(operation.name)];
-    if (wanted !== undefined && state !== wanted) problems.push(`ends in ${state} instead of ${wanted}`);
+    const wanted = this.#outcomes.get(operation.name);
+    if (wanted !== undefined) problems.push(...(await this.#differences(wanted)));
     await this.#tidy(operation).catch((error) => problems.push(`tidy: ${String(error)}`));
     const left = await unsettledProblems(this.daemon, this.#reported);
     problems.push(...left.map((problem) => `after the removal: ${problem}`));
@@ -201,6 +202,17 @@ class PreparedSweep implements Sweep {
     if ((await containerPid(this.daemon, this.#bystander.containerId)) !== this.#bystander.pid)
       problems.push("the bystander has another process");
     problems.push(...logProblems(this.#bystander));
+  }
+
+  /** Output that could not be written at once is written somewhat later than the end of who wrote it is told. */
+  async #differences(wanted: string): Promise<string[]> {
+    const endMs = performance.now() + SETTLE_MS * patience;
+    for (;;) {
+      const state = await this.#state().catch(String);
+      if (state === wanted) return [];
+      if (performance.now() > endMs) return [`ends in ${state} instead of ${wanted}`];
+      await sleep(25);
+    }
   }
 
   async #unsettled(when: string): Promise<string[]> {
