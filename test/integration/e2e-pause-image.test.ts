@@ -54,6 +54,8 @@ test("podrt takes the image in, and a container of it is the pause", async () =>
     const pid = await containerPid(daemon, id);
     await eventually("it is the pause", () => isPause(pid));
     expect(procText(`/proc/${pid}/cmdline`)).toBe("/pause\0");
+    // Before it waits for signals it is deaf to them, as any first process of a namespace.
+    await eventually("it hears SIGTERM", () => /^SigBlk:\t0*[1-9a-f]/m.test(procText(`/proc/${pid}/status`)));
     await daemon.api.stopContainer({ containerId: id, timeout: 60n });
     expect(await exited(daemon, id)).toMatchObject({ exitCode: 0 });
   } finally {
