@@ -83,7 +83,10 @@ export async function removePodCgroup(
   { cgroupPath, ownsCgroupParent, scope }: SandboxRecord,
 ): Promise<void> {
   if (scope === undefined) {
-    return openCgroup(cgroups, ownsCgroupParent ? dirname(cgroupPath) : cgroupPath).remove();
+    const cgroup = openCgroup(cgroups, ownsCgroupParent ? dirname(cgroupPath) : cgroupPath);
+    // A pause that nobody could look at when it had begun has no pid in the record, and outlives its monitor.
+    if (cgroup.exists()) await cgroup.kill();
+    return cgroup.remove();
   }
   const cgroup = openCgroup(cgroups, cgroupOfScope(scope));
   // systemd ends a scope by itself when its last process has.
