@@ -5,7 +5,7 @@
 #
 # Sees that docker-registry, nginx and a static busybox are there: installed, or unpacked below DIR/root. They are
 # not installed, because the packages of the first two would start services on this machine. Where there is apt-get,
-# the same for libseccomp, which a test compares with.
+# the same for what tests compare with: libseccomp, and the C headers of the machines that this one is not.
 
 set -eu
 
@@ -21,7 +21,11 @@ present /usr/bin/docker-registry || packages="$packages docker-registry"
 present /bin/busybox || packages="$packages busybox-static"
 present /usr/sbin/nginx || packages="$packages nginx"
 oracle=
-present /usr/lib/x86_64-linux-gnu/libseccomp.so.2 || ! command -v apt-get >/dev/null || oracle=libseccomp2
+present /usr/lib/x86_64-linux-gnu/libseccomp.so.2 || oracle=libseccomp2
+present /usr/aarch64-linux-gnu/include/asm/unistd.h || oracle="$oracle linux-libc-dev-arm64-cross"
+present /usr/aarch64-linux-gnu/include/fcntl.h || oracle="$oracle libc6-dev-arm64-cross"
+present /usr/arm-linux-gnueabihf/include/asm/unistd.h || oracle="$oracle linux-libc-dev-armhf-cross"
+command -v apt-get >/dev/null || oracle=
 [ -n "$packages$oracle" ] || exit 0
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then

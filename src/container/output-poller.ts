@@ -1,4 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+import {
+  EPOLL_CLOEXEC,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLL_EVENT,
+  EPOLL_EVENT_BYTES,
+  EPOLLIN,
+} from "../linux/abi/epoll.ts";
 import { F_GETFL, F_SETFL, F_SETOWN, O_ASYNC, O_NONBLOCK } from "../linux/abi/fcntl.ts";
 import { Fd } from "../linux/fd.ts";
 import { syscall, trySyscall } from "../linux/syscall.ts";
@@ -14,12 +22,6 @@ import { syscall, trySyscall } from "../linux/syscall.ts";
 /** What a look at a source found. */
 export type PollResult = "data" | "empty" | "ended";
 
-const EPOLL_CTL_ADD = 1;
-const EPOLL_CTL_DEL = 2;
-const EPOLLIN = 1;
-const EPOLL_CLOEXEC = 0o2000000;
-// struct epoll_event is packed on x86-64: u32 events, u64 data.
-const EVENT_BYTES = 12;
 const MAX_EVENTS = 256;
 
 const ACTIVE_INTERVAL_MS = 1;
@@ -75,10 +77,10 @@ function startEpoll(): Fd {
 }
 
 function epollEvent(token: number): Uint8Array {
-  const event = new Uint8Array(EVENT_BYTES);
+  const event = new Uint8Array(EPOLL_EVENT_BYTES);
   const view = new DataView(event.buffer);
-  view.setUint32(0, EPOLLIN, true);
-  view.setBigUint64(4, BigInt(token), true);
+  view.setUint32(EPOLL_EVENT.events, EPOLLIN, true);
+  view.setBigUint64(EPOLL_EVENT.data, BigInt(token), true);
   return event;
 }
 
@@ -86,11 +88,12 @@ function epollEvent(token: number): Uint8Array {
 function scan(): void {
   isScanDue = false;
   if (epoll === undefined) return;
-  const events = new Uint8Array(EVENT_BYTES * MAX_EVENTS);
-  const count = trySyscall("epoll_wait", epoll.number, events, MAX_EVENTS, 0);
+  const events = new Uint8Array(EPOLL_EVENT_BYTES * MAX_EVENTS);
+  const count = trySyscall("epoll_pwait", epoll.number, events, MAX_EVENTS, 0, null, 0);
   const view = new DataView(events.buffer);
   for (let index = 0; index < count; index++) {
-    const source = sources.get(Number(view.getBigUint64(index * EVENT_BYTES + 4, true)));
+    const token = view.getBigUint64(index * EPOLL_EVENT_BYTES + EPOLL_EVENT.data, true);
+    const source = sources.get(Number(token));
     if (source !== undefined && !active.has(source)) activate(source);
   }
   // More were ready than fit: they are found by the next look.

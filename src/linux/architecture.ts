@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import { UnimplementedError } from "../errors.ts";
 
+/** Machines that podrt runs on, as uname(2) and ELF name them. */
+export type Architecture = "x86_64" | "aarch64";
+
 /**
- * Throws Unimplemented on every machine but x86-64: system calls, the launch engine and the monitor are its machine
- * code. `architecture` is as `process.arch` has it.
+ * The machine of `processArch`, which is as `process.arch` has it. Throws Unimplemented for every other: system
+ * calls, the launch engine and the monitor are there as machine code of these alone.
  */
-export function refuseOtherMachines(architecture: string): void {
-  if (architecture === "x64") return;
+export function architectureOf(processArch: string): Architecture {
+  if (processArch === "x64") return "x86_64";
+  if (processArch === "arm64") return "aarch64";
   throw new UnimplementedError(
-    `pods run on x86-64 only, and this machine is ${architecture}: podrt's launch engine and its monitor are x86-64 machine code; only the pause is there for aarch64, in the image that \`podrt pause --image FILE\` writes`,
+    `podrt runs on x86-64 and aarch64, and this machine is ${processArch}: its launch engine and its monitor are machine code of those two`,
   );
 }
+
+/** The machine that this process runs on: whatever differs between machines is chosen by it. */
+export const ARCHITECTURE: Architecture = architectureOf(process.arch);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { CFunction, dlopen, FFIType, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
-import { refuseOtherMachines } from "./architecture.ts";
-
-refuseOtherMachines(process.arch);
+import { ARCHITECTURE } from "./architecture.ts";
 
 /**
  * The only file that imports bun:ffi: libc by name, and a raw system-call gate.
@@ -23,7 +21,11 @@ const PROT_READ_WRITE = 0x3;
 const PROT_READ_EXEC = 0x5;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 
-/** Copies `code` to pages of their own, executable and no longer writable; they are never unmapped. */
+/**
+ * Copies `code` to pages of their own, executable and no longer writable; they are never unmapped. On aarch64, whose
+ * instruction caches do not see what is written, the kernel makes them do so when a page becomes executable for the
+ * first time (arch/arm64/mm/flush.c): never write to such pages again.
+ */
 export function loadMachineCode(code: Uint8Array): number {
   const bytes = Math.ceil(code.length / PAGE_BYTES) * PAGE_BYTES;
   const address = mapMemory(bytes);
@@ -62,22 +64,36 @@ export function keepAlive(...buffers: Uint8Array[]): void {
   if (kept.length > 1_000_000) throw new Error("more buffers than a call can have");
 }
 
-// x86-64 System V: nr, a1..a5 arrive in rdi, rsi, rdx, rcx, r8, r9 and a6 on the stack; the kernel
-// wants them in rax, rdi, rsi, rdx, r10, r8, r9 and leaves its answer in rax.
-const SYSCALL_GATE_X86_64 = Uint8Array.of(
-  ...[0x48, 0x89, 0xf8], // mov rax, rdi
-  ...[0x48, 0x89, 0xf7], // mov rdi, rsi
-  ...[0x48, 0x89, 0xd6], // mov rsi, rdx
-  ...[0x48, 0x89, 0xca], // mov rdx, rcx
-  ...[0x4d, 0x89, 0xc2], // mov r10, r8
-  ...[0x4d, 0x89, 0xc8], // mov r8, r9
-  ...[0x4c, 0x8b, 0x4c, 0x24, 0x08], // mov r9, [rsp+8]
-  ...[0x0f, 0x05], // syscall
-  0xc3, // ret
-);
+const SYSCALL_GATE = {
+  // System V: nr, a1..a5 arrive in rdi, rsi, rdx, rcx, r8, r9 and a6 on the stack; the kernel
+  // wants them in rax, rdi, rsi, rdx, r10, r8, r9 and leaves its answer in rax.
+  x86_64: Uint8Array.of(
+    ...[0x48, 0x89, 0xf8], // mov rax, rdi
+    ...[0x48, 0x89, 0xf7], // mov rdi, rsi
+    ...[0x48, 0x89, 0xd6], // mov rsi, rdx
+    ...[0x48, 0x89, 0xca], // mov rdx, rcx
+    ...[0x4d, 0x89, 0xc2], // mov r10, r8
+    ...[0x4d, 0x89, 0xc8], // mov r8, r9
+    ...[0x4c, 0x8b, 0x4c, 0x24, 0x08], // mov r9, [rsp+8]
+    ...[0x0f, 0x05], // syscall
+    0xc3, // ret
+  ),
+  // AAPCS64: nr, a1..a6 arrive in x0 to x6; the kernel wants them in x8, x0 to x5 and leaves its answer in x0.
+  aarch64: Uint8Array.of(
+    ...[0xe8, 0x03, 0x00, 0xaa], // mov x8, x0
+    ...[0xe0, 0x03, 0x01, 0xaa], // mov x0, x1
+    ...[0xe1, 0x03, 0x02, 0xaa], // mov x1, x2
+    ...[0xe2, 0x03, 0x03, 0xaa], // mov x2, x3
+    ...[0xe3, 0x03, 0x04, 0xaa], // mov x3, x4
+    ...[0xe4, 0x03, 0x05, 0xaa], // mov x4, x5
+    ...[0xe5, 0x03, 0x06, 0xaa], // mov x5, x6
+    ...[0x01, 0x00, 0x00, 0xd4], // svc #0
+    ...[0xc0, 0x03, 0x5f, 0xd6], // ret
+  ),
+};
 
 const rawSyscall = CFunction({
-  ptr: loadMachineCode(SYSCALL_GATE_X86_64) as Pointer,
+  ptr: loadMachineCode(SYSCALL_GATE[ARCHITECTURE]) as Pointer,
   args: Array(7).fill(FFIType.i64_fast) as FFIType[],
   returns: FFIType.i64_fast,
 });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { fstatSync, statSync } from "node:fs";
 import { ERRNO } from "./abi/errno.ts";
-import { O_CREAT, O_RDONLY } from "./abi/fcntl.ts";
+import { AT_FDCWD, O_CREAT, O_RDONLY } from "./abi/fcntl.ts";
 import { MNT_DETACH, MS_BIND } from "./abi/mount.ts";
 import { CLONE_NEWNET } from "./abi/sched.ts";
 import { type Fd, open } from "./fd.ts";
@@ -67,8 +67,8 @@ export function unpinNamespace(path: string): void {
   if (unmounted < 0 && unmounted !== -ERRNO.EINVAL && unmounted !== -ERRNO.ENOENT) {
     throw new SyscallError("umount2", -unmounted, path);
   }
-  const unlinked = trySyscall("unlink", path);
-  if (unlinked < 0 && unlinked !== -ERRNO.ENOENT) throw new SyscallError("unlink", -unlinked, path);
+  const unlinked = trySyscall("unlinkat", AT_FDCWD, path, 0);
+  if (unlinked < 0 && unlinked !== -ERRNO.ENOENT) throw new SyscallError("unlinkat", -unlinked, path);
 }
 
 /** True while a namespace is pinned on `path`. */

@@ -4,6 +4,7 @@ import { sleep } from "../lib/deadline.ts";
 import { ERRNO } from "./abi/errno.ts";
 import { SIGNAL } from "./abi/signal.ts";
 import { Fd } from "./fd.ts";
+import { isReady, POLLIN } from "./poll.ts";
 import { readKernelFile } from "./proc-file.ts";
 import { SyscallError, syscall, trySyscall } from "./syscall.ts";
 
@@ -111,13 +112,9 @@ export function pin(identity: ProcessIdentity): Fd | undefined {
   return undefined;
 }
 
-/** poll(2) without waiting: a pidfd is readable from the moment the last thread has exited. */
+/** A pidfd is readable from the moment the last thread has exited. */
 function hasExited(pidfd: Fd): boolean {
-  const POLLIN = 1;
-  const entry = new DataView(new ArrayBuffer(8));
-  entry.setInt32(0, pidfd.number, true);
-  entry.setInt16(4, POLLIN, true);
-  return syscall("poll", new Uint8Array(entry.buffer), 1, 0) > 0;
+  return isReady(pidfd.number, POLLIN);
 }
 
 /** proc_pid_stat(5); the name in parentheses may hold anything, so fields are counted after the last one. */

@@ -18,6 +18,7 @@ import {
 import { connectedSocket } from "./connected-socket.ts";
 import { Fd, open } from "./fd.ts";
 import { withNetworkNamespace } from "./namespace.ts";
+import { isReady, POLLOUT } from "./poll.ts";
 import { SyscallError, syscall, trySyscall } from "./syscall.ts";
 
 const SHORTEST_PAUSE_MS = 1;
@@ -78,13 +79,9 @@ async function connectSocket(
   if (error !== 0) throw new SyscallError("connect", error, subject);
 }
 
-/** poll(2) without waiting: a socket is writable once its connection stands or has failed. */
+/** A socket is writable once its connection stands or has failed. */
 function isWritable(socket: Fd): boolean {
-  const POLLOUT = 4;
-  const entry = new DataView(new ArrayBuffer(8));
-  entry.setInt32(0, socket.number, true);
-  entry.setInt16(4, POLLOUT, true);
-  return syscall("poll", new Uint8Array(entry.buffer), 1, 0) > 0;
+  return isReady(socket.number, POLLOUT);
 }
 
 function pendingError(socket: Fd): number {

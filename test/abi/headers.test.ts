@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import { ARCHITECTURE, type Architecture } from "../../src/linux/architecture.ts";
 import { syscallTable } from "../../src/linux/seccomp/syscall-table.ts";
+import type { Constant } from "./print-constants.ts";
 
-// Every constant of src/linux/abi, read from the system's headers by a C program that is made from their
-// names. A new file there is picked up by itself; a new header goes into the list.
-
-const ABI = join(import.meta.dir, "../../src/linux/abi");
+// Every constant of src/linux/abi, as each machine would see it, read from that machine's headers by a C program that
+// is made from their names. A new file there is picked up by itself; a new header goes into the list.
 
 const HEADERS = [
   "errno.h",
@@ -16,6 +16,7 @@ const HEADERS = [
   "signal.h",
   "stddef.h",
   "stdio.h",
+  "sys/epoll.h",
   "sys/ioctl.h",
   "sys/mount.h",
   "sys/resource.h",
@@ -70,6 +71,14 @@ const SINCE: Readonly<Record<string, string>> = {
   __NR_lsm_set_self_attr: "6.8",
   __NR_lsm_list_modules: "6.8",
   __NR_mseal: "6.10",
+  __NR_uretprobe: "6.11",
+  __NR_setxattrat: "6.13",
+  __NR_getxattrat: "6.13",
+  __NR_listxattrat: "6.13",
+  __NR_removexattrat: "6.13",
+  __NR_open_tree_attr: "6.15",
+  __NR_file_getattr: "6.17",
+  __NR_file_setattr: "6.17",
 };
 
 /** Constants that are not a C name themselves. */
@@ -97,32 +106,37 @@ const TABLES: Readonly<Record<string, (key: string) => string>> = {
   RLIMIT: (key) => key,
   IOPRIO_CLASS: (key) => key,
   SYS: (key) => `__NR_${key}`,
+  COMMON_SYS: (key) => `__NR_${key}`,
+  X86_64_SYS: (key) => `__NR_${key}`,
+  AARCH64_SYS: (key) => `__NR_${key}`,
   CAPABILITIES: (key) => `CAP_${key}`,
   SECCOMP_DATA: (key) => `offsetof(struct seccomp_data, ${key})`,
+  EPOLL_EVENT: (key) => `offsetof(struct epoll_event, ${key})`,
 };
 
-interface Constant {
-  readonly file: string;
-  readonly expression: string;
-  readonly value: number;
-}
+/** What is of one machine only. */
+const OF_ONE_MACHINE: Readonly<Record<string, Architecture>> = {
+  X86_64_SYS: "x86_64",
+  AARCH64_SYS: "aarch64",
+  __X32_SYSCALL_BIT: "x86_64",
+};
 
-async function constantsOf(file: string): Promise<Constant[]> {
-  const module: Record<string, unknown> = await import(join(ABI, file));
-  return Object.entries(module).flatMap(([name, value]) => {
-    if (IN_NO_HEADER.has(name)) return [];
-    if (typeof value === "number" || typeof value === "bigint") {
-      return [{ file, expression: expressionOf(name), value: Number(value) }];
-    }
-    if (typeof value !== "object" || value === null) return [];
-    const spell = TABLES[name];
-    if (spell === undefined) throw new Error(`${file} exports the table ${name}: say how it is spelled in C`);
-    return Object.entries(value).map(([key, member]) => ({
-      file,
-      expression: spell(key),
-      value: member as number,
-    }));
-  });
+/** What src/linux/abi exports on a machine, with its C expression. */
+async function constantsOf(architecture: Architecture): Promise<(Constant & { expression: string })[]> {
+  const define = `process.arch="${{ x86_64: "x64", aarch64: "arm64" }[architecture]}"`;
+  const program = join(import.meta.dir, "print-constants.ts");
+  const printer = Bun.spawn([process.execPath, "--define", define, program], { stderr: "inherit" });
+  const constants = (await new Response(printer.stdout).json()) as Constant[];
+  return constants
+    .filter(({ name }) => !IN_NO_HEADER.has(name) && (OF_ONE_MACHINE[name] ?? architecture) === architecture)
+    .map((constant) => {
+      const { file, name, key } = constant;
+      if (key === undefined) return { ...constant, expression: expressionOf(name) };
+      const spell = TABLES[name];
+      if (spell === undefined)
+        throw new Error(`${file} exports the table ${name}: say how it is spelled in C`);
+      return { ...constant, expression: spell(key) };
+    });
 }
 
 const gcc = Bun.which("gcc");
@@ -136,25 +150,63 @@ afterAll(() => {
   rmSync(directory, { recursive: true });
 });
 
-async function compile(source: string): Promise<{ program: string; errors: string }> {
+/** A machine's headers that were installed beside those of this one, or unpacked by scripts/fetch-packages.sh. */
+function foreignHeaders(triplet: string): string | undefined {
+  const path = `/usr/${triplet}/include`;
+  const unpacked = resolve(import.meta.dir, `../../.build/packages/root${path}`);
+  return [path, unpacked].find((candidate) => existsSync(join(candidate, "asm/unistd.h")));
+}
+
+/**
+ * Options under which this machine's compiler reads the headers of another. What it makes of them runs here: both have
+ * the same sizes of types and the same order of bytes.
+ */
+function headerOptions(architecture: Architecture): string[] | undefined {
+  if (architecture === ARCHITECTURE) return [];
+  const headers = foreignHeaders(`${architecture}-linux-gnu`);
+  if (headers === undefined) return undefined;
+  const own = Bun.spawnSync([gcc as string, "-print-file-name=include"])
+    .stdout.toString()
+    .trim();
+  return [
+    "-nostdinc",
+    "-isystem",
+    own,
+    "-isystem",
+    headers,
+    `-U__${ARCHITECTURE}__`,
+    `-D__${architecture}__`,
+  ];
+}
+
+async function compile(
+  source: string,
+  options: readonly string[],
+): Promise<{ program: string; errors: string }> {
   const program = join(directory, "constants");
   writeFileSync(`${program}.c`, source);
-  const compiler = Bun.spawn([gcc as string, "-w", "-fmax-errors=0", "-o", program, `${program}.c`], {
-    stderr: "pipe",
-    env: { ...process.env, LC_ALL: "C" },
-  });
+  const compiler = Bun.spawn(
+    [gcc as string, "-w", "-fmax-errors=0", ...options, "-o", program, `${program}.c`],
+    {
+      stderr: "pipe",
+      env: { ...process.env, LC_ALL: "C" },
+    },
+  );
   const errors = await new Response(compiler.stderr).text();
   return { program, errors: (await compiler.exited) === 0 ? "" : errors };
 }
 
 /** What the headers say, by expression; what they do not know is missing. */
-async function headerValues(expressions: readonly string[]): Promise<Map<string, number>> {
+async function headerValues(
+  expressions: readonly string[],
+  options: readonly string[],
+): Promise<Map<string, number>> {
   const known = new Set(expressions);
   for (let attempt = 0; attempt < 3; attempt++) {
     const lines = [...known].map((text) => `  printf("%s=%lld\\n", "${text}", (long long)(${text}));`);
     const includes = HEADERS.map((header) => `#include <${header}>`);
     const source = ["#define _GNU_SOURCE", ...includes, "int main(void) {", ...lines, "}", ""].join("\n");
-    const { program, errors } = await compile(source);
+    const { program, errors } = await compile(source, options);
     if (errors === "") {
       const output = await new Response(Bun.spawn([program]).stdout).text();
       return new Map(
@@ -179,34 +231,45 @@ function isAtLeast(version: number, release: string): boolean {
   return version >> 8 >= major * 256 + minor;
 }
 
-// Without a C compiler there is nobody to read the headers.
-describe.skipIf(gcc === null)("constants (skipped without gcc)", () => {
-  test("every constant of src/linux/abi has the value of the system's headers", async () => {
-    const files = readdirSync(ABI).filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"));
-    const constants = (await Promise.all(files.map(constantsOf))).flat();
-    const expressions = [...new Set(constants.map(({ expression }) => expression))];
-    const values = await headerValues([...expressions, "LINUX_VERSION_CODE"]);
-    const version = values.get("LINUX_VERSION_CODE") as number;
-    const wrong = constants.flatMap(({ file, expression, value }) => {
-      const inHeader = values.get(expression);
-      if (inHeader === value) return [];
-      const since = SINCE[expression];
-      if (inHeader === undefined && since !== undefined && !isAtLeast(version, since)) return [];
-      return [`${file}: ${expression} is ${value}, but ${inHeader ?? "nothing"} in the headers`];
-    });
-    expect(wrong).toEqual([]);
-    expect(constants.length).toBeGreaterThan(700);
-  });
+async function syscallNumbers(options: readonly string[]): Promise<Map<string, number>> {
+  const preprocessor = Bun.spawn([gcc as string, "-E", "-dM", ...options, "-x", "c", "/dev/null"]);
+  const text = await new Response(preprocessor.stdout).text();
+  const macros = [...text.matchAll(/^#define __NR_(\w+) (?:\(__\w+ ?\+ ?)?([0-9]+)\)?$/gm)];
+  return new Map(macros.map(([, name, nr]) => [name as string, Number(nr)]));
+}
 
+for (const architecture of ["x86_64", "aarch64"] as const) {
+  const options = gcc === null ? undefined : headerOptions(architecture);
+  // Without a C compiler there is nobody to read the headers.
+  describe.skipIf(options === undefined)(
+    `constants of ${architecture} (skipped without gcc and its headers)`,
+    () => {
+      test("every constant of src/linux/abi has the value of the headers", async () => {
+        const constants = await constantsOf(architecture);
+        const expressions = [...new Set(constants.map(({ expression }) => expression))];
+        const values = await headerValues([...expressions, "LINUX_VERSION_CODE"], options ?? []);
+        const version = values.get("LINUX_VERSION_CODE") as number;
+        const wrong = constants.flatMap(({ file, expression, value }) => {
+          const inHeader = values.get(expression);
+          if (inHeader === value) return [];
+          const since = SINCE[expression];
+          if (inHeader === undefined && since !== undefined && !isAtLeast(version, since)) return [];
+          return [`${file}: ${expression} is ${value}, but ${inHeader ?? "nothing"} in the headers`];
+        });
+        expect(wrong).toEqual([]);
+        expect(constants.length).toBeGreaterThan(700);
+      });
+    },
+  );
+}
+
+describe.skipIf(gcc === null || ARCHITECTURE !== "x86_64")("constants (skipped without gcc)", () => {
   test("the tables of the 32-bit ABIs have the numbers of the system's headers", async () => {
-    for (const [abi, flag] of [
+    for (const [abi, header] of [
       ["x86", "asm/unistd_32.h"],
       ["x32", "asm/unistd_x32.h"],
     ] as const) {
-      const preprocessor = Bun.spawn([gcc as string, "-E", "-dM", "-include", flag, "-x", "c", "/dev/null"]);
-      const text = await new Response(preprocessor.stdout).text();
-      const macros = [...text.matchAll(/^#define __NR_(\w+) (?:\(__X32_SYSCALL_BIT \+ )?([0-9]+)\)?$/gm)];
-      const inHeader = new Map(macros.map(([, name, nr]) => [name as string, Number(nr)]));
+      const inHeader = await syscallNumbers(["-include", header]);
       expect(inHeader.size).toBeGreaterThan(300);
       const ours = syscallTable(abi);
       const bit = abi === "x32" ? 0x40000000 : 0;

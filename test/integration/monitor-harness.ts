@@ -6,6 +6,7 @@ import { MONITOR_ELF } from "../../src/gen/machine-code.ts";
 import { SYS, type SyscallName } from "../../src/linux/abi/syscall-numbers.ts";
 import { Fd, memfd, open, pipe } from "../../src/linux/fd.ts";
 import { addressOf } from "../../src/linux/libc.ts";
+import { isReady, POLLIN } from "../../src/linux/poll.ts";
 import { cString, syscall } from "../../src/linux/syscall.ts";
 import { patience } from "../support/patience.ts";
 
@@ -20,7 +21,6 @@ export const O_CLOEXEC = 0o2000000;
 const O_RDWR_APPEND_CREAT = 0o2 | 0o2000 | 0o100;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
-const POLLIN = 1;
 const NO_CALL = 0xffff;
 const REPLY_TIMEOUT_MS = 5000 * patience;
 
@@ -261,8 +261,7 @@ export class TestMonitor implements Disposable {
 export function readReplies(fd: number): Reply[] {
   const replies: Reply[] = [];
   for (;;) {
-    const pollFd = new Uint8Array(new Int32Array([fd, POLLIN]).buffer);
-    if (syscall("poll", pollFd, 1, REPLY_TIMEOUT_MS) === 0) throw new Error("no reply from the monitor");
+    if (!isReady(fd, POLLIN, REPLY_TIMEOUT_MS)) throw new Error("no reply from the monitor");
     const bytes = new Uint8Array(16);
     if (syscall("read", fd, bytes, 16) === 0) return replies;
     const view = new DataView(bytes.buffer);

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ERRNO } from "../../src/linux/abi/errno.ts";
 import { memfd, pipe } from "../../src/linux/fd.ts";
+import { isReady, POLLIN } from "../../src/linux/poll.ts";
 import { syscall } from "../../src/linux/syscall.ts";
 import {
   DOORBELL_FD,
@@ -86,8 +87,7 @@ test("an exit rings the doorbell that a program has installed, also a second tim
   monitor.run(image, image.table([install, start]), [write.number]);
   write.close();
   const ring = () => {
-    const pollFd = new Uint8Array(new Int32Array([read.number, 1]).buffer);
-    expect(syscall("poll", pollFd, 1, 5000)).toBe(1);
+    expect(isReady(read.number, POLLIN, 5000)).toBe(true);
     return syscall("read", read.number, new Uint8Array(8), 8);
   };
   expect(ring()).toBe(1);
@@ -228,7 +228,7 @@ test("SIGTERM ends a monitor without children, at once", async () => {
 test("SIGTERM ends a monitor once it has written the end of its last child, and it works until then", async () => {
   using monitor = new TestMonitor();
   const image = new Image();
-  const forever = image.table([{ call: "close", args: [FIRST_PASSED_FD + 1] }, { call: "pause" }]);
+  const forever = image.table([{ call: "close", args: [FIRST_PASSED_FD + 1] }, { call: "ppoll" }]);
   monitor.run(image, image.table([{ call: "clone3", args: image.forkArguments(forever) }]));
   const [first] = monitor.children();
   process.kill(monitor.pid, "SIGTERM");

@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Constants of include/uapi/asm-generic/fcntl.h and include/uapi/linux/fcntl.h, openat2.h (x86-64 values).
+// Constants of include/uapi/asm-generic/fcntl.h and include/uapi/linux/fcntl.h, openat2.h.
+import { ARCHITECTURE } from "../architecture.ts";
+
+/** Flags of open(2) for which arch/arm64/include/uapi/asm/fcntl.h has bits of its own. */
+const OPEN_FLAGS = {
+  x86_64: { directory: 0o200000, nofollow: 0o400000 },
+  aarch64: { directory: 0o40000, nofollow: 0o100000 },
+}[ARCHITECTURE];
 
 export const O_RDONLY = 0;
 export const O_WRONLY = 0o1;
@@ -11,11 +18,11 @@ export const O_TRUNC = 0o1000;
 export const O_APPEND = 0o2000;
 export const O_NONBLOCK = 0o4000;
 export const O_ASYNC = 0o20000;
-export const O_DIRECTORY = 0o200000;
-export const O_NOFOLLOW = 0o400000;
+export const O_DIRECTORY: number = OPEN_FLAGS.directory;
+export const O_NOFOLLOW: number = OPEN_FLAGS.nofollow;
 export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
-export const O_TMPFILE = 0o20200000;
+export const O_TMPFILE: number = 0o20000000 | O_DIRECTORY;
 
 export const F_SETFD = 2;
 export const F_GETFL = 3;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { FailedPreconditionError } from "../../errors.ts";
 import { ERRNO } from "../abi/errno.ts";
+import { AT_FDCWD, AT_REMOVEDIR } from "../abi/fcntl.ts";
 import { trySyscall } from "../syscall.ts";
 import { handDownCpuset, inheritCpuset } from "./cpuset.ts";
 import { read, tryWrite, writeFailure } from "./files.ts";
@@ -27,7 +28,7 @@ export function createCgroup(host: CgroupHost, layout: CgroupLayout): void {
     if (host.version === "v2") createUnified(host, layout, made);
     else if (layout.unified !== undefined && makeDirectory(layout.unified)) made.push(layout.unified);
   } catch (error) {
-    for (const directory of made.reverse()) trySyscall("rmdir", directory);
+    for (const directory of made.reverse()) trySyscall("unlinkat", AT_FDCWD, directory, AT_REMOVEDIR);
     throw error;
   }
 }

@@ -3,6 +3,7 @@ import { readdirSync, statSync } from "node:fs";
 import { FailedPreconditionError, InvalidArgumentError } from "../../errors.ts";
 import { sleep } from "../../lib/deadline.ts";
 import { ERRNO } from "../abi/errno.ts";
+import { AT_FDCWD, AT_REMOVEDIR } from "../abi/fcntl.ts";
 import { isErrno, SyscallError, trySyscall } from "../syscall.ts";
 import { tryRead } from "./files.ts";
 
@@ -31,9 +32,9 @@ export function pathNames(path: string): string[] {
 
 /** Makes one directory; false when it was there. */
 export function makeDirectory(path: string): boolean {
-  const result = trySyscall("mkdir", path, DIRECTORY_MODE);
+  const result = trySyscall("mkdirat", AT_FDCWD, path, DIRECTORY_MODE);
   if (result === -ERRNO.EEXIST) return false;
-  if (result < 0) throw new SyscallError("mkdir", -result, path);
+  if (result < 0) throw new SyscallError("mkdirat", -result, path);
   return true;
 }
 
@@ -107,8 +108,8 @@ export async function removeTree(path: string, deadline: number): Promise<void> 
 
 /** Removes one directory; false while it is busy, or got a new directory since it was listed. */
 export function removeDirectory(path: string): boolean {
-  const result = trySyscall("rmdir", path);
+  const result = trySyscall("unlinkat", AT_FDCWD, path, AT_REMOVEDIR);
   if (result >= 0 || result === -ERRNO.ENOENT || result === -ERRNO.ENODEV) return true;
   if (result === -ERRNO.EBUSY || result === -ERRNO.ENOTEMPTY) return false;
-  throw new SyscallError("rmdir", -result, path);
+  throw new SyscallError("unlinkat", -result, path);
 }

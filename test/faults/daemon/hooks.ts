@@ -22,18 +22,9 @@ const CHANGES: ReadonlySet<SyscallName> = new Set<SyscallName>([
     "fsync",
     "fdatasync",
   ] as const),
-  ...([
-    "linkat",
-    "mkdir",
-    "mkdirat",
-    "mknodat",
-    "mount",
-    "mount_setattr",
-    "move_mount",
-    "pidfd_send_signal",
-  ] as const),
-  ...(["renameat", "rmdir", "sendmsg", "sendto", "splice", "symlinkat", "syncfs", "tee", "umount2"] as const),
-  ...(["unlink", "unlinkat", "utimensat", "write", "bpf", "kill"] as const),
+  ...(["linkat", "mkdirat", "mknodat", "mount", "mount_setattr", "move_mount", "pidfd_send_signal"] as const),
+  ...(["renameat", "sendmsg", "sendto", "splice", "symlinkat", "syncfs", "tee", "umount2"] as const),
+  ...(["unlinkat", "utimensat", "write", "bpf", "kill"] as const),
 ]);
 const TAKES: ReadonlySet<SyscallName> = new Set<SyscallName>([
   ...(["openat", "openat2", "socket", "socketpair", "pipe2", "memfd_create", "fsopen", "fsmount"] as const),
