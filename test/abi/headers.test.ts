@@ -263,6 +263,7 @@ for (const architecture of ["x86_64", "aarch64"] as const) {
   );
 }
 
+// The same, and these headers come with those of x86-64.
 describe.skipIf(gcc === null || ARCHITECTURE !== "x86_64")("constants (skipped without gcc)", () => {
   test("the tables of the 32-bit ABIs have the numbers of the system's headers", async () => {
     for (const [abi, header] of [
