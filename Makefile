@@ -10,6 +10,10 @@ DESTDIR ?=
 
 BUN := node_modules/.bin/bun
 BINARY := dist/podrt
+# Set on the command line only: who builds kernels has an ARCH in the environment.
+MACHINE := $(shell uname -m)
+ARCH := $(MACHINE)
+BUILT := $(BINARY)$(addprefix -,$(filter-out $(MACHINE),$(ARCH)))
 MODULES := node_modules/.stamp
 PACKAGES := .build/packages/stamp
 SOURCES := $(shell find src -type f ! -name '*.test.ts' 2>/dev/null)
@@ -22,7 +26,7 @@ help: ## Print this help
 	@echo 'usage: make TARGET'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' Makefile
 
-build: $(BINARY) ## Build dist/podrt, one file that runs from any directory
+build: $(BUILT) ## Build dist/podrt, one file that runs from any directory; ARCH=aarch64: dist/podrt-aarch64
 
 demo: $(BINARY) $(PACKAGES) crictl ## Run two pods from manifests and show what they are made of (root)
 	@$(BUN) scripts/demo.ts
@@ -98,6 +102,9 @@ fmt: $(MODULES) ## Format the sources
 
 $(BINARY): $(MODULES) $(SOURCES) scripts/build-binary.sh
 	scripts/build-binary.sh $@
+
+$(BINARY)-%: $(MODULES) $(SOURCES) scripts/build-binary.sh scripts/fetch-bun.ts
+	scripts/build-binary.sh $@ $*
 
 # The dependencies pinned by package-lock.json. Without npm, a Bun that is already there reads the same file.
 $(MODULES): package.json package-lock.json
