@@ -1,33 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { BINUTILS, type Binutils, generatedFile, isInstalled } from "./binutils.ts";
 
 /**
- * Assembles pause/*.S and writes machine-code.ts and machine-code-aarch64.ts into src/gen, or into the directory
- * named as argument. The results are committed, so only somebody who changes the assembly, or the version in
- * package.json, needs binutils. The same sources give the same bytes. Without the binutils of aarch64 the second
- * file stays as it is, and that is said.
+ * Assembles pause/*.S for every architecture and writes machine-code/*.ts into src/gen, or into the directory named as
+ * argument. The results are committed, so only somebody who changes the assembly, or the version in package.json,
+ * needs binutils. The same sources give the same bytes. What there are no binutils for stays as it is, and that is said.
  */
 const ROOT = join(import.meta.dir, "..");
 const SOURCES = join(ROOT, "pause");
 const PAUSE_LIMIT_BYTES = 1024;
 const MONITOR_LIMIT_BYTES = 4096;
-
-/** The binutils of one machine: what their names begin with, their package, and what as needs to be told. */
-interface Binutils {
-  readonly prefix: string;
-  readonly debianPackage: string;
-  readonly options: readonly string[];
-}
-
-const X86_64: Binutils = { prefix: "", debianPackage: "binutils", options: ["--64"] };
-const AARCH64: Binutils = {
-  prefix: "aarch64-linux-gnu-",
-  debianPackage: "binutils-aarch64-linux-gnu",
-  options: [],
-};
 
 /** Runs one tool of binutils and answers its output; says what to install when it is missing. */
 function run({ prefix, debianPackage }: Binutils, tool: string, ...args: string[]): string {
@@ -92,27 +78,22 @@ function decode(base64: string): Uint8Array<ArrayBuffer> {
 
 `;
 
-function x86Module(directory: string): string {
-  const pause = assemble(X86_64, directory, "pause.x86_64.S");
-  const monitor = assemble(X86_64, directory, "monitor.x86_64.S");
-  const engine = assemble(X86_64, directory, "engine.x86_64.S", "--defsym", "CALLABLE=1");
-  limitSize("pause", pause, PAUSE_LIMIT_BYTES);
-  limitSize("monitor", monitor, MONITOR_LIMIT_BYTES);
-  return `${HEAD}${constant("PAUSE_ELF", "PID 1 of a sandbox: a static x86-64 ELF file.", pause.bytes)}
-${constant("MONITOR_ELF", "Parent of a pod's processes: a static x86-64 ELF file.", monitor.bytes)}
-${constant("ENGINE_CODE", "The launch engine alone: position-independent x86-64 code.", engine.bytes)}
+function moduleOf(binutils: Binutils, directory: string): string {
+  const { name, sourceSuffix } = binutils;
+  const pause = assemble(binutils, directory, `pause.${sourceSuffix}.S`);
+  const monitor = assemble(binutils, directory, `monitor.${sourceSuffix}.S`);
+  const engine = assemble(binutils, directory, `engine.${sourceSuffix}.S`, "--defsym", "CALLABLE=1");
+  limitSize(`pause for ${name}`, pause, PAUSE_LIMIT_BYTES);
+  limitSize(`monitor for ${name}`, monitor, MONITOR_LIMIT_BYTES);
+  return `${HEAD}${constant("PAUSE_ELF", `PID 1 of a sandbox: a static ${name} ELF file.`, pause.bytes)}
+${constant("MONITOR_ELF", `Parent of a pod's processes: a static ${name} ELF file.`, monitor.bytes)}
+${constant("ENGINE_CODE", `The launch engine alone: position-independent ${name} code.`, engine.bytes)}
 /** Offset in ENGINE_CODE of \`engine_run(table)\`: runs a launch table in the caller. */
-export const ENGINE_RUN_OFFSET = ${offsetOf(engine, "engine_run")};
+export const ENGINE_RUN_OFFSET: number = ${offsetOf(engine, "engine_run")};
 
 /** Offset in ENGINE_CODE of \`engine_child(table)\`: the entry for clone(2), never returns. */
-export const ENGINE_CHILD_OFFSET = ${offsetOf(engine, "engine_child")};
+export const ENGINE_CHILD_OFFSET: number = ${offsetOf(engine, "engine_child")};
 `;
-}
-
-function aarch64Module(directory: string): string {
-  const pause = assemble(AARCH64, directory, "pause.aarch64.S");
-  limitSize("pause for aarch64", pause, PAUSE_LIMIT_BYTES);
-  return `${HEAD}${constant("PAUSE_AARCH64_ELF", "PID 1 of a sandbox: a static aarch64 ELF file.", pause.bytes)}`;
 }
 
 const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
@@ -120,11 +101,14 @@ const target = process.argv[2] ?? join(ROOT, "src/gen");
 const directory = mkdtempSync(join(tmpdir(), "podrt-assemble-"));
 try {
   writeFileSync(join(directory, "version.inc"), `\t.ascii\t${JSON.stringify(version)}\n`);
-  writeFileSync(join(target, "machine-code.ts"), x86Module(directory));
-  if (Bun.which(`${AARCH64.prefix}as`) !== null) {
-    writeFileSync(join(target, "machine-code-aarch64.ts"), aarch64Module(directory));
-  } else {
-    console.log(`machine-code-aarch64.ts is not written: install the package ${AARCH64.debianPackage}`);
+  for (const binutils of BINUTILS) {
+    const file = generatedFile(binutils);
+    if (!isInstalled(binutils)) {
+      console.log(`${file} is not written: install the package ${binutils.debianPackage}`);
+      continue;
+    }
+    mkdirSync(dirname(join(target, file)), { recursive: true });
+    writeFileSync(join(target, file), moduleOf(binutils, directory));
   }
 } finally {
   rmSync(directory, { recursive: true });

@@ -5,6 +5,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
+import { BINUTILS, generatedFile, isInstalled } from "./binutils.ts";
 
 const projectDir = resolve(import.meta.dir, "..");
 const generatedDir = join(projectDir, "src/gen");
@@ -27,7 +28,7 @@ try {
 
 /** Code for another machine needs its assembler, which few have. */
 function canBeMade(file: string): boolean {
-  return file !== "machine-code-aarch64.ts" || Bun.which("aarch64-linux-gnu-as") !== null;
+  return !BINUTILS.some((binutils) => generatedFile(binutils) === file && !isInstalled(binutils));
 }
 
 function run(program: string, ...args: string[]): void {

@@ -42,13 +42,13 @@ const formats = ["oci", "config", "paths", "telemetry", "systemd", ...kernel];
 const mechanisms = {
   state: formats,
   snapshot: ["state", ...formats],
-  image: ["gc", "snapshot", "state", "gen/machine-code", "gen/machine-code-aarch64", ...formats],
+  image: ["gc", "snapshot", "state", ...formats],
   gc: foundations,
   cdi: formats,
   network: ["state", ...formats],
   dns: formats,
   cni: ["network", "launch", "state", ...formats],
-  launch: ["gen/machine-code", ...formats],
+  launch: formats,
 };
 const belowLifecycles = [...Object.keys(mechanisms), "gen/runtime", ...formats];
 const lifecycles = {
@@ -68,7 +68,7 @@ const doors = [...Object.keys(lifecycles), ...belowLifecycles, "gen/podrt"];
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   errors: ["lib"],
   lib: ["errors"],
-  linux: foundations,
+  linux: ["gen/machine-code", ...foundations],
   telemetry: foundations,
   oci: kernel,
   paths: kernel,
@@ -79,8 +79,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   ...lifecycles,
   cri: doors,
   // `podrt serve` opens the other door.
-  cli: ["cri", "gen/machine-code", ...doors],
-  main: ["cli", "cri", "gen/machine-code", ...doors],
+  cli: ["cri", ...doors],
+  main: ["cli", "cri", ...doors],
 };
 
 /** `src/image/pull.ts` is of `image`, `src/paths.ts` of `paths`, `src/gen/runtime/v1/api_pb.ts` of `gen/runtime`. */

@@ -2,8 +2,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { ENGINE_CODE, MONITOR_ELF, PAUSE_ELF } from "../../src/gen/machine-code.ts";
-import { PAUSE_AARCH64_ELF } from "../../src/gen/machine-code-aarch64.ts";
+import { MACHINE_CODE } from "../../src/linux/machine-code.ts";
 import { projectDir } from "./release.ts";
 
 interface LockedPackage {
@@ -18,12 +17,14 @@ interface LockedPackage {
 
 /** The package whose program becomes the front of podrt. */
 const BUN = "node_modules/@oven/bun-linux-x64";
-const ASSEMBLY: readonly (readonly [string, Uint8Array, string])[] = [
-  ["pause.x86_64.S", PAUSE_ELF, "PID 1 of a sandbox"],
-  ["pause.aarch64.S", PAUSE_AARCH64_ELF, "PID 1 of a sandbox, in the image that podrt pause --image writes"],
-  ["monitor.x86_64.S", MONITOR_ELF, "parent of a pod's processes"],
-  ["engine.x86_64.S", ENGINE_CODE, "the launch engine"],
-];
+/** That of both machines is in each podrt. */
+const ASSEMBLY: readonly (readonly [string, Uint8Array, string])[] = Object.entries(MACHINE_CODE).flatMap(
+  ([architecture, { PAUSE_ELF, MONITOR_ELF, ENGINE_CODE }]) => [
+    [`pause.${architecture}.S`, PAUSE_ELF, "PID 1 of a sandbox"],
+    [`monitor.${architecture}.S`, MONITOR_ELF, "parent of a pod's processes"],
+    [`engine.${architecture}.S`, ENGINE_CODE, "the launch engine"],
+  ],
+);
 
 /**
  * What the program is made of, as CycloneDX 1.6: the packages of package-lock.json that run in it, Bun, and the machine

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InternalError, messageOf } from "../errors.ts";
-import { PAUSE_ELF } from "../gen/machine-code.ts";
 import { SIGNAL_SET_BYTES } from "../launch/signals.ts";
 import { AT_EMPTY_PATH } from "../linux/abi/fcntl.ts";
 import { SIG_SETMASK } from "../linux/abi/signal.ts";
 import { type Fd, memfd } from "../linux/fd.ts";
 import { addressOf } from "../linux/libc.ts";
+import { PAUSE_ELF } from "../linux/machine-code.ts";
 import { cString, isErrno, syscall } from "../linux/syscall.ts";
 
 const MFD_ALLOW_SEALING = 0x2;

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { fakeImage } from "../../test/fixtures/fake-registry.ts";
 import { startImageInstance } from "../../test/fixtures/image-instance.ts";
-import { PAUSE_ELF } from "../gen/machine-code.ts";
+import { PAUSE_ELF } from "../linux/machine-code.ts";
 import { addBuiltInPause, BUILT_IN_PAUSE } from "./built-in-pause.ts";
 import type { ImageRecord } from "./images.ts";
 import { isPinned } from "./pinned.ts";

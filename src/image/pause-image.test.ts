@@ -2,8 +2,7 @@
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { version } from "../../package.json";
-import { PAUSE_ELF } from "../gen/machine-code.ts";
-import { PAUSE_AARCH64_ELF } from "../gen/machine-code-aarch64.ts";
+import { MACHINE_CODE } from "../linux/machine-code.ts";
 import { pauseArchive, pauseImage } from "./pause-image.ts";
 import { createTarReader } from "./tar-reader.ts";
 
@@ -27,6 +26,7 @@ function filesOf(archive: Uint8Array): Map<string, Uint8Array> {
   return files;
 }
 
+const { x86_64, aarch64 } = MACHINE_CODE;
 const parsed = (bytes: Uint8Array) => JSON.parse(Buffer.from(bytes).toString());
 
 test("the archive is an OCI layout whose index has the pause of each machine", () => {
@@ -48,7 +48,7 @@ test("the archive is an OCI layout whose index has the pause of each machine", (
     { architecture: "amd64", os: "linux" },
     { architecture: "arm64", os: "linux" },
   ]);
-  for (const [position, program] of [PAUSE_ELF, PAUSE_AARCH64_ELF].entries()) {
+  for (const [position, program] of [x86_64.PAUSE_ELF, aarch64.PAUSE_ELF].entries()) {
     const manifest = parsed(blob(manifests[position]));
     const config = parsed(blob(manifest.config));
     expect(config.architecture).toBe(manifests[position].platform.architecture);
@@ -70,8 +70,8 @@ test("each program is a static ELF file of its machine, and of this version", ()
   const EM_X86_64 = 62;
   const EM_AARCH64 = 183;
   for (const [elf, machine] of [
-    [PAUSE_ELF, EM_X86_64],
-    [PAUSE_AARCH64_ELF, EM_AARCH64],
+    [x86_64.PAUSE_ELF, EM_X86_64],
+    [aarch64.PAUSE_ELF, EM_AARCH64],
   ] as const) {
     const view = new DataView(elf.buffer, elf.byteOffset);
     expect(view.getUint32(0)).toBe(0x7f454c46);

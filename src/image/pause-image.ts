@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { PAUSE_ELF } from "../gen/machine-code.ts";
-import { PAUSE_AARCH64_ELF } from "../gen/machine-code-aarch64.ts";
 import { DEFAULT_PATH } from "../lib/executable.ts";
+import { MACHINE_CODE } from "../linux/machine-code.ts";
 import { digestOf } from "../oci/digest.ts";
 import type { Platform } from "../oci/manifest.ts";
 import { TAR_END, tarHeader, tarPadding } from "./tar-writer.ts";
@@ -11,8 +10,8 @@ const INDEX_TYPE = "application/vnd.oci.image.index.v1+json";
 const USER = "65535:65535";
 
 const PROGRAMS: ReadonlyMap<string, Uint8Array> = new Map([
-  ["amd64", PAUSE_ELF],
-  ["arm64", PAUSE_AARCH64_ELF],
+  ["amd64", MACHINE_CODE.x86_64.PAUSE_ELF],
+  ["arm64", MACHINE_CODE.aarch64.PAUSE_ELF],
 ]);
 
 /** The pause as an image for one platform: its blobs, each of which is named by its digest. */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { ENGINE_CHILD_OFFSET, ENGINE_CODE } from "../gen/machine-code.ts";
+
 import { CLONE_VFORK, CLONE_VM } from "../linux/abi/sched.ts";
 import { SIG_SETMASK, SIGNAL } from "../linux/abi/signal.ts";
 import { clone, loadMachineCode, mapMemory, memoryAt } from "../linux/libc.ts";
+import { ENGINE_CHILD_OFFSET, ENGINE_CODE } from "../linux/machine-code.ts";
 import { type ProcessIdentity, waitGone } from "../linux/process.ts";
 import { SyscallError, syscall } from "../linux/syscall.ts";
 import { LaunchError } from "./launch-error.ts";

@@ -2,7 +2,6 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { InternalError } from "../errors.ts";
-import { MONITOR_ELF } from "../gen/machine-code.ts";
 import {
   AT_EMPTY_PATH,
   O_APPEND,
@@ -14,6 +13,7 @@ import {
 } from "../linux/abi/fcntl.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { type Fd, open, pipe, sealedMemfd } from "../linux/fd.ts";
+import { MONITOR_ELF } from "../linux/machine-code.ts";
 import { identify, isAlive, type ProcessIdentity } from "../linux/process.ts";
 import { trySyscall } from "../linux/syscall.ts";
 import { bindUnix, unixDatagramSocket } from "../linux/unix-socket.ts";

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import { FailedPreconditionError } from "../errors.ts";
-import { PAUSE_ELF } from "../gen/machine-code.ts";
 import { errnoName } from "../linux/abi/errno.ts";
 import { AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_WRONLY } from "../linux/abi/fcntl.ts";
 import {
@@ -19,6 +18,7 @@ import {
 } from "../linux/abi/sched.ts";
 import type { CapabilityName } from "../linux/capability.ts";
 import { type Fd, sealedMemfd } from "../linux/fd.ts";
+import { PAUSE_ELF } from "../linux/machine-code.ts";
 import { labelFd } from "../linux/selinux.ts";
 import { type CgroupPlace, setOomScore } from "./child.ts";
 import { labelExec } from "./exec-label.ts";

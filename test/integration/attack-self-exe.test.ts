@@ -2,10 +2,10 @@
 import { beforeAll, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
-import { MONITOR_ELF, PAUSE_ELF } from "../../src/gen/machine-code.ts";
 import { NamespaceMode } from "../../src/gen/runtime/v1/api_pb.ts";
 import { O_RDONLY } from "../../src/linux/abi/fcntl.ts";
 import { open } from "../../src/linux/fd.ts";
+import { MONITOR_ELF, PAUSE_ELF } from "../../src/linux/machine-code.ts";
 import { syscall } from "../../src/linux/syscall.ts";
 import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";

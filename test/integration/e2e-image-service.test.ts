@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { PAUSE_ELF } from "../../src/gen/machine-code.ts";
+import { PAUSE_ELF } from "../../src/linux/machine-code.ts";
 import { type GuardedRegistry, secrets, startGuardedRegistry } from "../fixtures/images/guarded-registry.ts";
 import { prepareImages } from "../fixtures/images/prepare.ts";
 import { eventually } from "./harness/eventually.ts";

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
-import { ENGINE_CHILD_OFFSET, ENGINE_CODE, ENGINE_RUN_OFFSET } from "../../src/gen/machine-code.ts";
 import { ERRNO } from "../../src/linux/abi/errno.ts";
 import { clone, loadMachineCode, mapMemory, memoryAt } from "../../src/linux/libc.ts";
+import { ENGINE_CHILD_OFFSET, ENGINE_CODE, ENGINE_RUN_OFFSET } from "../../src/linux/machine-code.ts";
 import { syscall } from "../../src/linux/syscall.ts";
 import { type Entry, Image, JOURNAL_FD, TestMonitor } from "./monitor-harness.ts";
 

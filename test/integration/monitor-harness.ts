@@ -2,10 +2,10 @@
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { MONITOR_ELF } from "../../src/gen/machine-code.ts";
 import { SYS, type SyscallName } from "../../src/linux/abi/syscall-numbers.ts";
 import { Fd, memfd, open, pipe } from "../../src/linux/fd.ts";
 import { addressOf } from "../../src/linux/libc.ts";
+import { MONITOR_ELF } from "../../src/linux/machine-code.ts";
 import { isReady, POLLIN } from "../../src/linux/poll.ts";
 import { cString, syscall } from "../../src/linux/syscall.ts";
 import { patience } from "../support/patience.ts";

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { version } from "../../package.json";
-import { PAUSE_AARCH64_ELF } from "../../src/gen/machine-code-aarch64.ts";
+import { MACHINE_CODE } from "../../src/linux/machine-code.ts";
 import { patience } from "../support/patience.ts";
 import { eventually } from "./harness/eventually.ts";
 import { childrenOf, isAlive, procText } from "./harness/proc.ts";
@@ -23,7 +23,7 @@ setDefaultTimeout(60_000 * patience);
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "podrt-pause-aarch64-"));
   const file = join(directory, "pause");
-  writeFileSync(file, PAUSE_AARCH64_ELF, { mode: 0o755 });
+  writeFileSync(file, MACHINE_CODE.aarch64.PAUSE_ELF, { mode: 0o755 });
   command = [...emulator, file];
 });
 afterAll(() => rmSync(directory, { recursive: true }));

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { version } from "../../package.json";
-import { ENGINE_CODE, MONITOR_ELF, PAUSE_ELF } from "../../src/gen/machine-code.ts";
-import { PAUSE_AARCH64_ELF } from "../../src/gen/machine-code-aarch64.ts";
+import { BINUTILS, generatedFile, isInstalled } from "../../scripts/binutils.ts";
+import { MACHINE_CODE, PAUSE_ELF } from "../../src/linux/machine-code.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 const WARNING = "pause: warning: not PID 1, so orphans of a pod are not handed to this process\n";
@@ -73,39 +73,41 @@ function runBeside(pid: number, script: string) {
 }
 
 test("the committed machine code is what the assembly sources give", () => {
-  if (Bun.which("as") === null) {
-    console.log("skipped: binutils is not installed, so the assembly cannot be built here");
-    return;
-  }
   const { status, stderr } = spawnSync(process.execPath, [join(ROOT, "scripts/assemble.ts"), directory], {
     encoding: "utf8",
   });
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-  const names = ["machine-code.ts", "machine-code-aarch64.ts"].filter((name) =>
-    existsSync(join(directory, name)),
-  );
-  expect(names).toContain("machine-code.ts");
-  if (names.length === 1)
-    console.log("the code for aarch64 is not compared: binutils-aarch64-linux-gnu is missing");
-  for (const name of names) {
+  for (const binutils of BINUTILS) {
+    if (!isInstalled(binutils)) {
+      console.log(`the code for ${binutils.name} is not compared: ${binutils.debianPackage} is missing`);
+      continue;
+    }
+    const name = generatedFile(binutils);
     const committed = readFileSync(join(ROOT, "src/gen", name), "utf8");
     expect(readFileSync(join(directory, name), "utf8")).toBe(committed);
   }
 });
 
 test("pause fits in a kilobyte and the monitor in four", () => {
-  expect(statSync(binary).size).toBeLessThanOrEqual(1024);
-  expect(MONITOR_ELF.length).toBeLessThanOrEqual(4096);
+  expect(statSync(binary).size).toBe(PAUSE_ELF.length);
+  for (const { PAUSE_ELF, MONITOR_ELF } of Object.values(MACHINE_CODE)) {
+    expect(PAUSE_ELF.length).toBeLessThanOrEqual(1024);
+    expect(MONITOR_ELF.length).toBeLessThanOrEqual(4096);
+  }
 });
 
 test("pause/README.md states the real sizes", () => {
   const readme = readFileSync(join(ROOT, "pause/README.md"), "utf8");
-  for (const [source, code] of [
-    ["pause.x86_64", PAUSE_ELF],
-    ["pause.aarch64", PAUSE_AARCH64_ELF],
-    ["monitor.x86_64", MONITOR_ELF],
-    ["engine.x86_64", ENGINE_CODE],
-  ] as const) {
+  const sizes = Object.entries(MACHINE_CODE).flatMap(
+    ([architecture, { PAUSE_ELF, MONITOR_ELF, ENGINE_CODE }]) =>
+      [
+        [`pause.${architecture}`, PAUSE_ELF],
+        [`monitor.${architecture}`, MONITOR_ELF],
+        [`engine.${architecture}`, ENGINE_CODE],
+      ] as const,
+  );
+  expect(sizes).toHaveLength(6);
+  for (const [source, code] of sizes) {
     const stated = new RegExp(`^\\| \`${source}\\.S\` \\|.*\\| ([\\d,]+) \\|[^|]*\\|$`, "m").exec(
       readme,
     )?.[1];

@@ -50,7 +50,7 @@ export const ENGINE_CODE: Uint8Array<ArrayBuffer> = decode(
 );
 
 /** Offset in ENGINE_CODE of `engine_run(table)`: runs a launch table in the caller. */
-export const ENGINE_RUN_OFFSET = 193;
+export const ENGINE_RUN_OFFSET: number = 193;
 
 /** Offset in ENGINE_CODE of `engine_child(table)`: the entry for clone(2), never returns. */
-export const ENGINE_CHILD_OFFSET = 205;
+export const ENGINE_CHILD_OFFSET: number = 205;
