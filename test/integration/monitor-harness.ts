@@ -41,11 +41,14 @@ export type Entry = {
 export class Image {
   readonly #bytes: Uint8Array;
   readonly #base: number;
+  readonly #numbers: Readonly<Record<SyscallName, number>>;
   #used = 0;
 
-  constructor(sizeBytes = 65536, base = PROGRAM_ADDRESS) {
+  /** `numbers` are the system calls of the machine that runs it. */
+  constructor(sizeBytes = 65536, base = PROGRAM_ADDRESS, numbers = SYS) {
     this.#bytes = new Uint8Array(sizeBytes);
     this.#base = base;
+    this.#numbers = numbers;
   }
 
   get bytes(): Uint8Array {
@@ -72,7 +75,7 @@ export class Image {
     const words = [0n, 0n];
     for (const { call, args = [], indirect = [], result = 0, tolerate = [] } of entries) {
       const [first = 0, second = 0] = tolerate;
-      const number = call === "none" ? NO_CALL : SYS[call];
+      const number = call === "none" ? NO_CALL : this.#numbers[call];
       const flags = indirect.reduce((bits, argument) => bits | (1 << argument), 0);
       const op = BigInt(number + flags * 0x10000) | (BigInt(first) << 32n) | (BigInt(second) << 48n);
       words.push(op, ...Array.from({ length: 6 }, (_, i) => BigInt(args[i] ?? 0)), BigInt(result));
@@ -100,6 +103,8 @@ export interface TestMonitorOptions {
   readonly journalPath?: string;
   readonly socketPath?: string;
   readonly program?: Uint8Array;
+  /** The command that runs a program of another machine. */
+  readonly emulator?: readonly string[];
   /** argv without the name. */
   readonly arguments?: readonly string[];
 }
@@ -124,8 +129,9 @@ export class TestMonitor implements Disposable {
     syscall("connect", this.#sender.number, address, address.length);
     using journal = open(this.journalPath, O_RDWR_APPEND_CREAT, 0o600);
     const stdio = ["ignore", "ignore", "ignore", this.#socket.number, journal.number];
-    this.#child = Bun.spawn([binary, ...(options.arguments ?? ["a pod"])], {
-      argv0: "podrt-monitor",
+    const { emulator = [] } = options;
+    this.#child = Bun.spawn([...emulator, binary, ...(options.arguments ?? ["a pod"])], {
+      ...(emulator.length === 0 ? { argv0: "podrt-monitor" } : {}),
       stdio: stdio as ["ignore", "ignore", "ignore", number, number],
     });
     this.pid = this.#child.pid;
