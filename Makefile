@@ -13,7 +13,11 @@ BINARY := dist/podrt
 # Set on the command line only: who builds kernels has an ARCH in the environment.
 MACHINE := $(shell uname -m)
 ARCH := $(MACHINE)
-BUILT := $(BINARY)$(addprefix -,$(filter-out $(MACHINE),$(ARCH)))
+# Behind the names of what is made for another machine.
+FOREIGN := $(addprefix -,$(filter-out $(MACHINE),$(ARCH)))
+BUILT := $(BINARY)$(FOREIGN)
+GOARCH_x86_64 := amd64
+GOARCH_aarch64 := arm64
 MODULES := node_modules/.stamp
 PACKAGES := .build/packages/stamp
 SOURCES := $(shell find src -type f ! -name '*.test.ts' 2>/dev/null)
@@ -52,12 +56,12 @@ kubelet: $(BINARY) $(PACKAGES) crictl ## Run a kubelet on podrt, through what a 
 	@$(if $(CNI),scripts/require.sh iptables:iptables)
 	@PEER='$(PEER)' EVENTED='$(EVENTED)' CNI='$(CNI)' KUBEADM='$(KUBEADM)' PROBES='$(PROBES)' $(BUN) test/kubelet/run.ts $(if $(NAME),'$(NAME)')
 
-test-vm: $(BINARY) $(PACKAGES) crictl ## Run tests and critest in a virtual machine; PART='names' FILES='words' FOCUS='words' RESUME=1 (root)
+test-vm: $(BUILT) $(PACKAGES) ## Run tests and critest in a virtual machine; ARCH=aarch64 PART='names' FILES='words' FOCUS='words' RESUME=1 (root)
 	@scripts/require.sh gcc:gcc bzip2:bzip2 mke2fs:e2fsprogs
-	@scripts/build-go-tools.sh cri-tools .build/bin critest ginkgo
+	@GOARCH=$(GOARCH_$(ARCH)) scripts/build-go-tools.sh cri-tools .build/bin$(FOREIGN) crictl critest ginkgo
 	@test ! -e .build/bin/critest || scripts/build-busybox.sh .build/busybox
-	@test/vm/fetch.sh .build/vm
-	@$(BUN) test/vm/run.ts
+	@test/vm/fetch.sh .build/vm$(FOREIGN) $(ARCH)
+	@ARCH=$(ARCH) $(BUN) test/vm/run.ts
 
 check: $(MODULES) ## Types, lint, layers, links of pages, and that generated code and pages are up to date
 	@scripts/require.sh as:binutils

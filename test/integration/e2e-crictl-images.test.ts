@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeAll, describe, expect, test } from "bun:test";
+import { imageArchitecture } from "../fixtures/images/layout.ts";
 import { crictlFiles, inBothForms, tableOf } from "./harness/crictl.ts";
 import { hasCrictl } from "./harness/daemon.ts";
 import { useDaemon } from "./harness/fixture.ts";
@@ -85,7 +86,7 @@ describe.skipIf(!hasCrictl)("crictl", () => {
     expect(status.repoTags).toEqual([`${busybox}:latest`]);
     expect(info).toMatchObject({
       chainID: expect.stringMatching(/^sha256:/) as never,
-      imageSpec: { os: "linux", architecture: "amd64", config: { Cmd: ["sh"] } },
+      imageSpec: { os: "linux", architecture: imageArchitecture, config: { Cmd: ["sh"] } },
     });
     const hex = status.id.slice("sha256:".length);
     for (const name of [status.id, hex, hex.slice(0, 13), status.repoDigests[0]!, `${busybox}:latest`]) {

@@ -3,7 +3,8 @@ import { spawn } from "node:child_process";
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Counts, countsOf } from "../runner/closing-line.ts";
-import { makeResultsDisk, readResults, vmDir } from "./disks.ts";
+import { makeResultsDisk, readResults } from "./disks.ts";
+import { vmDir } from "./guest.ts";
 import { emulator, emulatorModules } from "./machine.ts";
 
 export interface BootOptions {

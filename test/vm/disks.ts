@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { buildDir, projectDir } from "../fixtures/images/packages.ts";
+import { projectDir } from "../fixtures/images/packages.ts";
+import { goPrograms, guest, isOwn, podrt, vmDir } from "./guest.ts";
 import type { Jobs } from "./job.ts";
 
-export const vmDir = join(buildDir, "vm");
 export const rootDisk = join(vmDir, "root.img");
 export const projectDisk = join(vmDir, "project.img");
 export const resultsDisk = join(vmDir, "results.img");
@@ -16,7 +16,11 @@ const resultsSize = "128M";
 /** What of the checkout tests read, besides the dependencies. */
 const contents = [
   ...["package.json", "bunfig.toml", "tsconfig.json", "README.md", "Makefile", "biome.json"],
-  ...["src", "test", "scripts", "pause", "proto", "examples", "docs", "dist", "systemd"],
+  ...["src", "test", "scripts", "pause", "proto", "examples", "docs", "systemd"],
+];
+/** What is in it for the guest's processor alone. A guest of another kind makes the images by itself, of its own programs. */
+const ownContents = [
+  "dist",
   ...["bin", "busybox", "images", "suite-images", "packages"].map((name) => `.build/${name}`),
 ];
 /** Tools that only `make check` and `make gen` call. */
@@ -29,15 +33,30 @@ export function makeProjectDisk(jobs: Jobs): void {
   mkdirSync(join(stage, ".build"), { recursive: true });
   try {
     // Hard links, where the file system has them.
-    const present = contents.filter((name) => existsSync(join(projectDir, name)));
-    succeed("cp", ["-al", "--parents", ...present, "node_modules", stage]);
+    const present = [...contents, ...(isOwn ? ownContents : [])].filter((name) =>
+      existsSync(join(projectDir, name)),
+    );
+    run("cp", ["-al", "--parents", ...present, "node_modules", stage]);
     for (const name of unwanted) rmSync(join(stage, "node_modules", name), { recursive: true, force: true });
+    if (!isOwn) placeForeignPrograms(stage);
     writeFileSync(join(stage, ".build/jobs.json"), JSON.stringify(jobs));
     emptyFile(projectDisk, projectSize);
-    succeed("mke2fs", ["-q", "-t", "ext4", "-O", "^has_journal", "-d", stage, projectDisk]);
+    run("mke2fs", ["-q", "-t", "ext4", "-O", "^has_journal", "-d", stage, projectDisk]);
   } finally {
     rmSync(stage, { recursive: true, force: true });
   }
+}
+
+/** What is built for a guest of another kind than this machine, under the names by which the tests call it. */
+function placeForeignPrograms(stage: string): void {
+  mkdirSync(join(stage, "dist"));
+  cpSync(podrt, join(stage, "dist/podrt"));
+  if (existsSync(goPrograms)) cpSync(goPrograms, join(stage, ".build/bin"), { recursive: true });
+  const bun = run(process.execPath, ["scripts/fetch-bun.ts", guest.architecture]).trim();
+  const place = join(stage, "node_modules/bun/bin/bun.exe");
+  // A new file: the one that is there has a link in the checkout.
+  cpSync(bun, `${place}.new`);
+  renameSync(`${place}.new`, place);
 }
 
 /** Makes an empty disk for the results of one part. */
@@ -58,10 +77,12 @@ export function readResults(dir: string): number | undefined {
 
 function emptyFile(file: string, size: string): void {
   rmSync(file, { force: true });
-  succeed("truncate", ["-s", size, file]);
+  run("truncate", ["-s", size, file]);
 }
 
-function succeed(program: string, args: readonly string[]): void {
-  const { status, stderr, error } = spawnSync(program, args, { cwd: projectDir, encoding: "utf8" });
+/** Answers what the program prints; one that fails is an error. */
+function run(program: string, args: readonly string[]): string {
+  const { status, stdout, stderr, error } = spawnSync(program, args, { cwd: projectDir, encoding: "utf8" });
   if (status !== 0) throw new Error(`${program} ${args[0]}: ${error?.message ?? stderr}`);
+  return stdout;
 }

@@ -1,17 +1,24 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: fetch.sh DIR   exits with 3 where there is nothing to make one from: no Debian, no root, no mirror
+# usage: fetch.sh DIR ARCH   exits with 3 where there is nothing to make one from: no Debian, no root, no mirror
 #
-# Makes in DIR, from packages of the distribution, what a virtual machine needs: qemu/ (the emulator with all of its
-# libraries), vmlinuz and root.img (a small system with the kernel's modules). Nothing is installed here; apt works
-# with lists, a cache and a status of its own.
+# Makes in DIR, from packages of the distribution, what a virtual machine of the architecture ARCH (x86_64 or aarch64)
+# needs: qemu/ (the emulator with all of its libraries), vmlinuz and root.img (a small system with the kernel's
+# modules). Nothing is installed here; apt works with lists, a cache and a status of its own.
 
 set -eu
 
 # podrt needs Linux 6.5: a stable release with an older one has a later one among its backports.
-kernel=linux-image-cloud-amd64
-emulator=qemu-system-x86
+case $2 in
+x86_64) architecture=amd64 emulator=qemu-system-x86 ;;
+aarch64) architecture=arm64 emulator=qemu-system-arm ;;
+*)
+  echo "make: ARCH=$2: there is a virtual machine of x86_64 and one of aarch64" >&2
+  exit 1
+  ;;
+esac
+kernel=linux-image-cloud-$architecture
 # netbase: names of protocols; iptables: a network plugin runs it; util-linux: nsenter, unshare; binutils: tests
 # assemble programs. The third line is what test images are made from, the fourth are the runtimes that podrt hands
 # containers to, the fifth is the other process 1.
@@ -56,9 +63,12 @@ sources '$(REPO_URI) $(RELEASE) $(COMPONENT)' >"$scratch/sources.list"
 sources '$(REPO_URI) $(CODENAME)-backports main' | grep -v -e security -e updates-backports >>"$scratch/sources.list"
 backports=$(sed -n 's/.* \([a-z]*-backports\) main$/\1/p' "$scratch/sources.list" | head -n 1)
 
-# As on a machine with no package at all.
+# As on a machine with no package at all: the emulator's are this machine's, those of the small system are the guest's.
+own=$(dpkg --print-architecture)
 : >"$scratch/status"
+# usage: apt ARCHITECTURE ARGUMENT...
 apt() {
+  set -- -o APT::Architecture="$@" -o APT::Architectures="$own,$architecture"
   apt-get -qq -y -o Dir::Etc::SourceList="$scratch/sources.list" -o Dir::Etc::SourceParts=- \
     -o Dir::State::Lists="$scratch/lists" -o Dir::State::status="$scratch/status" \
     -o Dir::State::extended_states="$scratch/extended_states" \
@@ -66,14 +76,14 @@ apt() {
     -o APT::Sandbox::User=root -o APT::Install-Recommends=false "$@" </dev/null
 }
 
-# usage: unpack DIR PACKAGE... : these packages and all that they depend on.
+# usage: unpack DIR ARCHITECTURE PACKAGE... : these packages and all that they depend on.
 unpack() {
-  target=$1
-  shift
+  target=$1 of=$2
+  shift 2
   mkdir -p "$target/usr/bin" "$target/usr/sbin" "$target/usr/lib" "$target/usr/lib64"
   for name in bin sbin lib lib64; do ln -s "usr/$name" "$target/$name"; done
   rm -f "$scratch"/archives/*.deb
-  apt install --download-only -o Debug::NoLocking=true "$@" >"$scratch/log" 2>&1 || {
+  apt "$of" install --download-only -o Debug::NoLocking=true "$@" >"$scratch/log" 2>&1 || {
     cat "$scratch/log" >&2
     exit 1
   }
@@ -83,26 +93,29 @@ unpack() {
 }
 
 echo "make: downloading an emulator, a kernel and a small system"
-apt -o APT::Update::Error-Mode=any update || give_up "a mirror of Debian that answers"
+apt "$own" -o APT::Update::Error-Mode=any update || give_up "a mirror of Debian that answers"
 # Before QEMU 8.1 code that a kernel changes under itself may run half changed: with two processors it panics.
-unpack "$dir/qemu" -t "$backports" "$emulator"
+unpack "$dir/qemu" "$own" -t "$backports" "$emulator" kmod
 # shellcheck disable=SC2086 # one word for each package
-unpack "$dir/root" $system
+unpack "$dir/root" "$architecture" $system
 rm -rf "$dir"/root/usr/share/doc "$dir"/root/usr/share/man "$dir"/root/usr/share/locale "$dir"/root/usr/share/perl*
 
 # Of the kernel's package alone: what it depends on would make an initial RAM disk, which this machine has not.
 name=$(apt-cache -o Dir::Etc::SourceList="$scratch/sources.list" -o Dir::Etc::SourceParts=- \
   -o Dir::State::Lists="$scratch/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+  -o APT::Architecture="$architecture" -o APT::Architectures="$own,$architecture" \
   -t "$backports" depends "$kernel" | sed -n 's/^  Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
 mkdir -p "$dir/kernel"
-(cd "$scratch" && apt -t "$backports" download "$name")
+(cd "$scratch" && apt "$architecture" -t "$backports" download "$name")
 dpkg-deb -x "$scratch/$name"_*.deb "$dir/kernel"
 mv "$dir"/kernel/boot/vmlinuz-* "$dir/vmlinuz"
 modules=$(find "$dir/kernel" -path '*/lib/modules' -type d)
-mv "$modules" "$dir/root/usr/lib/modules"
+# Where programs of this machine can read them.
+mv "$modules" "$dir/qemu/usr/lib/modules"
 rm -rf "$dir/kernel"
-release=$(ls "$dir/root/usr/lib/modules")
-chroot "$dir/root" depmod "$release"
+release=$(ls "$dir/qemu/usr/lib/modules")
+chroot "$dir/qemu" depmod "$release"
+mv "$dir/qemu/usr/lib/modules" "$dir/root/usr/lib/modules"
 
 # What installation scripts would have made.
 cd "$dir/root"
@@ -120,7 +133,7 @@ printf 'messagebus:x:100:100::/nonexistent:/usr/sbin/nologin\n' >>etc/passwd
 printf 'root:x:0:\nmessagebus:x:100:\nnogroup:x:65534:\n' >etc/group
 printf '%032d\n' 1 >etc/machine-id
 printf '127.0.0.1 localhost\n::1 localhost\n' >etc/hosts
-chroot . ldconfig
+[ "$own" != "$architecture" ] || chroot . ldconfig
 [ -e usr/bin/awk ] || ln -s mawk usr/bin/awk
 [ -e usr/bin/sh ] || ln -s dash usr/bin/sh
 

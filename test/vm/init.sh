@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Process 1 of the virtual machine. The kernel hands it what its command line says as environment: PROJECT, where the
-# project's disk is mounted. What this prints goes to the second serial port, and the results to the third disk.
+# project's disk is mounted, and OUTPUT, the second serial port, which gets what this prints. The results go to the third
+# disk.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 NO_COLOR=1
 
@@ -19,8 +20,8 @@ mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ln -s /proc/self/fd /dev/fd
 
-stty -F /dev/ttyS1 raw -echo
-exec </dev/null >/dev/ttyS1 2>&1
+stty -F "$OUTPUT" raw -echo
+exec </dev/null >"$OUTPUT" 2>&1
 
 for module in virtio_blk overlay bridge br_netfilter veth nf_tables nft_nat nft_masq nft_chain_nat nft_ct nft_fib_inet \
   nf_conntrack nf_nat nf_conntrack_netlink fuse loop dummy; do
@@ -33,7 +34,7 @@ ulimit -n 65536
 mkdir -p "$PROJECT"
 mount /dev/vda "$PROJECT"
 cd "$PROJECT" || exit 1
-echo "vm: Linux $(uname -r), $(nproc) processors, controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
+echo "vm: Linux $(uname -rm), $(nproc) processors, controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
 echo "vm: security modules: $(cat /sys/kernel/security/lsm); pressure: $(ls /proc/pressure | tr '\n' ' ')"
 
 # Or systemd is process 1 from here on, and runs the job as a service.

@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
 import { projectDir } from "../fixtures/images/packages.ts";
-import { projectDisk, resultsDisk, rootDisk, vmDir } from "./disks.ts";
+import { projectDisk, resultsDisk, rootDisk } from "./disks.ts";
+import { guest, vmDir } from "./guest.ts";
 
 const memoryMiB = 4096;
 const processors = 2;
 
+/** The emulator is a program of this machine; these are Debian's names of where its libraries are. */
+const { triplet, loader } =
+  process.arch === "arm64"
+    ? { triplet: "aarch64-linux-gnu", loader: "lib/ld-linux-aarch64.so.1" }
+    : { triplet: "x86_64-linux-gnu", loader: "lib64/ld-linux-x86-64.so.2" };
+
 /** Where the emulator finds its parts: QEMU_MODULE_DIR. */
-export const emulatorModules = join(vmDir, "qemu/usr/lib/x86_64-linux-gnu/qemu");
+export const emulatorModules = join(vmDir, `qemu/usr/lib/${triplet}/qemu`);
 
 /**
  * The command that boots the machine: it ends when the guest powers off or panics, and leaves no file behind. The
@@ -18,34 +25,34 @@ export function emulator(
   environment: Readonly<Record<string, string>>,
 ): string[] {
   const root = join(vmDir, "qemu");
-  const libraries = [
-    "lib/x86_64-linux-gnu",
-    "usr/lib/x86_64-linux-gnu",
-    "usr/lib/x86_64-linux-gnu/pulseaudio",
-  ];
+  const libraries = [`lib/${triplet}`, `usr/lib/${triplet}`, `usr/lib/${triplet}/pulseaudio`];
   // The emulator comes with a C library of its own, which the one of this machine need not resemble.
   const program = [
-    join(root, "lib64/ld-linux-x86-64.so.2"),
+    join(root, loader),
     "--library-path",
     libraries.map((dir) => join(root, dir)).join(":"),
-    join(root, "usr/bin/qemu-system-x86_64"),
+    join(root, "usr/bin", guest.emulator),
   ];
+  const [console, output] = guest.serialPorts;
   const kernelArguments = [
-    "console=ttyS0",
+    `console=${console}`,
     "quiet",
     "panic=-1",
     "root=/dev/nvme0n1",
     "rw",
     `init=${projectInit}`,
     "lsm=landlock,lockdown,yama,apparmor,bpf",
-    ...Object.entries({ PROJECT: projectDir, ...environment }).map(([name, value]) => `${name}=${value}`),
+    ...Object.entries({ PROJECT: projectDir, OUTPUT: `/dev/${output}`, ...environment }).map(
+      ([name, value]) => `${name}=${value}`,
+    ),
   ];
   return [
     ...program,
-    ...["-L", join(root, "usr/share/qemu"), "-L", join(root, "usr/share/seabios")],
+    ...guest.firmware.flatMap((name) => ["-L", join(root, "usr/share", name)]),
+    ...guest.board,
     ...(accelerator === "kvm"
       ? ["-accel", "kvm", "-cpu", "host"]
-      : ["-accel", "tcg,thread=multi", "-cpu", cpu]),
+      : ["-accel", "tcg,thread=multi", "-cpu", guest.processor]),
     ...["-m", String(memoryMiB), "-smp", String(processors)],
     ...["-display", "none", "-no-reboot", "-nic", "none", "-monitor", "none"],
     ...["-kernel", join(vmDir, "vmlinuz"), "-append", kernelArguments.join(" ")],
@@ -56,8 +63,6 @@ export function emulator(
   ];
 }
 
-/** With 5-level paging and CMPXCHG16B emulated, Linux 6.12 faults in its allocator as it boots (qemu 7.2). */
-const cpu = "max,-la57,-cx16";
 const projectInit = "/sbin/podrt-init";
 
 /**

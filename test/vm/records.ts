@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import * as v from "valibot";
 import { projectDir } from "../fixtures/images/packages.ts";
 import type { Counts } from "../runner/closing-line.ts";
-import { vmDir } from "./disks.ts";
+import { podrt, vmDir } from "./guest.ts";
 import type { Part } from "./selection.ts";
 
 /** What is known of a part that ran to its end: what it ran, and with which checkout. */
@@ -45,8 +45,8 @@ export function checkoutStamp(): string {
   const trees = ["src", "test", "scripts"].flatMap((dir) =>
     readdirSync(join(projectDir, dir), { recursive: true, encoding: "utf8" }).map((name) => `${dir}/${name}`),
   );
-  for (const name of ["package-lock.json", "dist/podrt", ".build/vm/stamp", ...trees.sort()]) {
-    const stat = statSync(join(projectDir, name));
+  for (const name of ["package-lock.json", podrt, join(vmDir, "stamp"), ...trees.sort()]) {
+    const stat = statSync(resolve(projectDir, name));
     if (stat.isFile()) hash.update(`${name} ${stat.size} ${Math.floor(stat.mtimeMs)}\n`);
   }
   return hash.digest("hex");

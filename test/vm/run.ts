@@ -5,7 +5,7 @@
  * and ends with their closing line, `N passed, N failed, N skipped`. What the machine writes to its disks is forgotten.
  * A part that hangs or breaks the machine is one failure, and the next part runs.
  *
- * environment: PART names or numbers of parts; FILES words that paths of test files contain (`all` for every file),
+ * environment: ARCH of the machine; PART names or numbers of parts; FILES words that paths of test files contain (`all` for every file),
  * FOCUS of the validation suite; RESUME=1 leaves out what has passed before; VM_MINUTES of each part, VM_PATIENCE,
  * VM_ACCEL=kvm.
  */
@@ -17,11 +17,12 @@ import { type Counts, closingLine, sumOf } from "../runner/closing-line.ts";
 import { testFiles } from "../runner/test-files.ts";
 import { boot, type Outcome } from "./boot.ts";
 import { makeProjectDisk, removeDisks } from "./disks.ts";
+import { goPrograms, guest, isOwn } from "./guest.ts";
 import { checkoutStamp, newResultsDir, passedBefore, writeRecord } from "./records.ts";
-import { type Part, partsFor } from "./selection.ts";
+import { foreignParts, type Part, partsFor, usualParts } from "./selection.ts";
 
 const { PART, FILES, FOCUS, RESUME, VM_MINUTES, VM_PATIENCE, VM_ACCEL = "tcg" } = process.env;
-const accelerator = VM_ACCEL === "kvm" ? "kvm" : "tcg";
+const accelerator = VM_ACCEL === "kvm" && isOwn ? "kvm" : "tcg";
 const patience = Number(VM_PATIENCE || (accelerator === "kvm" ? "1" : "6"));
 for (const [signal, code] of [
   ["SIGINT", 130],
@@ -36,7 +37,7 @@ process.exitCode = await main().catch((error: unknown) => {
 
 async function main(): Promise<number> {
   const wishes = { part: PART || undefined, files: FILES || undefined, focus: FOCUS || undefined };
-  const parts = partsFor(wishes, testFiles());
+  const parts = partsFor(wishes, testFiles(), isOwn ? usualParts : foreignParts);
   const missing = missingForSuite();
   const runnable = parts.filter(({ suite }) => suite === undefined || missing === undefined);
   const lines: string[] = [];
@@ -44,14 +45,16 @@ async function main(): Promise<number> {
     lines.push(`skipped: ${name}: ${missing}`);
   }
   const stamp = checkoutStamp();
-  // Here in seconds, there in minutes.
-  if (runnable.some(({ files }) => files !== undefined)) await prepareImages();
-  if (runnable.some(({ suite }) => suite !== undefined)) await prepareImages(suiteImages);
+  // Here in seconds, there in minutes; but this machine has the programs for its own kind alone.
+  if (isOwn) {
+    if (runnable.some(({ files }) => files !== undefined)) await prepareImages();
+    if (runnable.some(({ suite }) => suite !== undefined)) await prepareImages(suiteImages);
+  }
   makeProjectDisk(Object.fromEntries(runnable.map((part) => [part.name, { ...part, patience }])));
   const counts: Counts[] = [{ passed: 0, failed: 0, skipped: parts.length - runnable.length }];
   try {
     for (const [index, part] of runnable.entries()) {
-      console.log(`vm: part ${index + 1} of ${runnable.length}, ${part.name}`);
+      console.log(`vm: ${guest.architecture}, part ${index + 1} of ${runnable.length}, ${part.name}`);
       const { line, ...result } = await runPart(part, stamp);
       counts.push(result.counts);
       lines.push(line);
@@ -92,6 +95,7 @@ async function runPart(part: Part, stamp: string): Promise<{ counts: Counts; lin
 }
 
 function missingForSuite(): string | undefined {
-  const programs = ["bin/critest", "busybox/busybox"].map((name) => join(buildDir, name));
-  return programs.every((file) => existsSync(file)) ? undefined : "critest is not here, which Go builds";
+  if (!existsSync(join(goPrograms, "critest"))) return "critest is not here, which Go builds";
+  if (!isOwn) return undefined;
+  return existsSync(join(buildDir, "busybox/busybox")) ? undefined : "busybox is not built, for the images";
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from "bun:test";
 import { testFiles } from "../runner/test-files.ts";
-import { type Part, partsFor, usualParts } from "./selection.ts";
+import { foreignParts, type Part, partsFor, usualParts } from "./selection.ts";
 
 const files = testFiles();
 const filesOf = ({ files: words = [] }: Part) =>
@@ -10,10 +10,12 @@ const namesOf = (parts: readonly Part[]) => parts.map(({ name }) => name);
 
 describe("the parts of the virtual machine's tests", () => {
   test("each word is of a file that exists, and no file is in two parts", () => {
-    for (const word of usualParts.flatMap((part) => part.files ?? []))
-      expect([word, files.some((file) => file.includes(word))]).toEqual([word, true]);
-    const chosen = usualParts.flatMap(filesOf);
-    expect(chosen).toEqual([...new Set(chosen)]);
+    for (const parts of [usualParts, foreignParts]) {
+      for (const word of parts.flatMap((part) => part.files ?? []))
+        expect([word, files.some((file) => file.includes(word))]).toEqual([word, true]);
+      const chosen = parts.flatMap(filesOf);
+      expect(chosen).toEqual([...new Set(chosen)]);
+    }
   });
 
   test("all parts together have every file once", () => {
@@ -25,6 +27,8 @@ describe("the parts of the virtual machine's tests", () => {
 
   test("parts are asked for by name and by number, and the usual ones run when nothing is asked for", () => {
     expect(partsFor({}, files)).toEqual(usualParts);
+    expect(partsFor({}, files, foreignParts)).toEqual(foreignParts);
+    expect(namesOf(partsFor({ part: "pods" }, files, foreignParts))).toEqual(["pods"]);
     expect(namesOf(partsFor({ part: "critest  1" }, files))).toEqual(["critest", "cgroups"]);
     expect(namesOf(partsFor({ part: "others-1" }, files))).toEqual(["others-1"]);
     expect(() => partsFor({ part: "cgroup" }, files)).toThrow(/PART=cgroup: .* 1 cgroups, 2 /);

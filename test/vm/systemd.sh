@@ -16,8 +16,8 @@ After=dbus.service
 WorkingDirectory=$PROJECT
 Environment=PART=$PART PATH=$PATH HOME=$HOME LANG=$LANG NO_COLOR=$NO_COLOR
 ExecStart=/bin/bash test/vm/job.sh
-StandardOutput=append:/dev/ttyS1
-StandardError=append:/dev/ttyS1
+StandardOutput=append:$OUTPUT
+StandardError=append:$OUTPUT
 LimitNOFILE=65536
 TasksMax=infinity
 EOF

@@ -2,6 +2,7 @@
 import { createCipheriv, createHash } from "node:crypto";
 import { digestOf } from "../../../src/oci/digest.ts";
 import { fakeImage, OCI_INDEX } from "../../fixtures/fake-registry.ts";
+import { imageArchitecture } from "../../fixtures/images/layout.ts";
 import { tarOf } from "../../fixtures/tar-writer.ts";
 import { type Fault, sendAnswer, type Truth } from "./answers.ts";
 import type { Case, Step } from "./faults.ts";
@@ -139,7 +140,7 @@ function imageOf(label: string): Pick<Served, "documents" | "roles"> {
   const layer = (name: string, bytes: number) =>
     tarOf([{ name, content: Buffer.concat([Buffer.from(label), noise(`${label} ${name}`, bytes)]) }]);
   const image = fakeImage([layer("small", 2000), layer("large", 40_000)], { config: { Labels: { label } } });
-  const platform = { os: "linux", architecture: process.arch === "x64" ? "amd64" : process.arch };
+  const platform = { os: "linux", architecture: imageArchitecture };
   const manifest = {
     mediaType: image.mediaType,
     digest: image.manifestDigest,
