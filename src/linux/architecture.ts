@@ -16,5 +16,10 @@ export function architectureOf(processArch: string): Architecture {
   );
 }
 
+/** What Go, images and Docker's profiles call a machine. */
+export function goName(architecture: Architecture): string {
+  return { x86_64: "amd64", aarch64: "arm64" }[architecture];
+}
+
 /** The machine that this process runs on: whatever differs between machines is chosen by it. */
 export const ARCHITECTURE: Architecture = architectureOf(process.arch);

@@ -3,8 +3,11 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { __X32_SYSCALL_BIT } from "../../src/linux/abi/seccomp.ts";
 import { ARCHITECTURE, type Architecture } from "../../src/linux/architecture.ts";
-import { syscallTable } from "../../src/linux/seccomp/syscall-table.ts";
+import { type SyscallAbi, syscallTable } from "../../src/linux/seccomp/syscall-table.ts";
+import { FIRST_PRIVATE } from "../../src/linux/seccomp/syscalls-arm.ts";
+import { ABIS } from "../support/seccomp-abis.ts";
 import type { Constant } from "./print-constants.ts";
 
 // Every constant of src/linux/abi, as each machine would see it, read from that machine's headers by a C program that
@@ -139,6 +142,9 @@ async function constantsOf(architecture: Architecture): Promise<(Constant & { ex
     });
 }
 
+/** In the headers, and no system call. */
+const NO_CALL: ReadonlySet<string> = new Set(["syscalls", "arch_specific_syscall"]);
+
 const gcc = Bun.which("gcc");
 let directory = "";
 
@@ -231,11 +237,24 @@ function isAtLeast(version: number, release: string): boolean {
   return version >> 8 >= major * 256 + minor;
 }
 
+/** The numbers that a header defines, where it gives them by other names of its own (`__NR3264_`) or as sums. */
 async function syscallNumbers(options: readonly string[]): Promise<Map<string, number>> {
   const preprocessor = Bun.spawn([gcc as string, "-E", "-dM", ...options, "-x", "c", "/dev/null"]);
   const text = await new Response(preprocessor.stdout).text();
-  const macros = [...text.matchAll(/^#define __NR_(\w+) (?:\(__\w+ ?\+ ?)?([0-9]+)\)?$/gm)];
-  return new Map(macros.map(([, name, nr]) => [name as string, Number(nr)]));
+  const macros = new Map([["__X32_SYSCALL_BIT", `${__X32_SYSCALL_BIT}`]]);
+  for (const [, macro = "", value = ""] of text.matchAll(/^#define (__(?:ARM_)?NR\w+) (.+)$/gm))
+    macros.set(macro, value);
+  const valueOf = (expression: string): number => {
+    const terms = expression.replace(/[()]/g, "").split("+");
+    return terms.reduce((sum, term) => sum + termOf(term.trim()), 0);
+  };
+  const termOf = (term: string) => (macros.has(term) ? valueOf(macros.get(term)!) : Number(term));
+  const numbers = new Map<string, number>();
+  for (const [macro, value] of macros) {
+    const name = /^__(?:ARM_)?NR_([a-z0-9_]+)$/.exec(macro)?.[1];
+    if (name !== undefined && !NO_CALL.has(name)) numbers.set(name, valueOf(value));
+  }
+  return numbers;
 }
 
 for (const architecture of ["x86_64", "aarch64"] as const) {
@@ -263,22 +282,50 @@ for (const architecture of ["x86_64", "aarch64"] as const) {
   );
 }
 
-// The same, and these headers come with those of x86-64.
-describe.skipIf(gcc === null || ARCHITECTURE !== "x86_64")("constants (skipped without gcc)", () => {
-  test("the tables of the 32-bit ABIs have the numbers of the system's headers", async () => {
-    for (const [abi, header] of [
-      ["x86", "asm/unistd_32.h"],
-      ["x32", "asm/unistd_x32.h"],
-    ] as const) {
-      const inHeader = await syscallNumbers(["-include", header]);
+/** Options under which the compiler sees the numbers of an ABI; undefined where the headers are not here. */
+const NUMBERS: Readonly<Record<SyscallAbi, () => string[] | undefined>> = {
+  x86_64: () => includedFrom(headerOptions("x86_64"), "asm/unistd.h"),
+  x86: () => includedFrom(headerOptions("x86_64"), "asm/unistd_32.h"),
+  x32: () => includedFrom(headerOptions("x86_64"), "asm/unistd_x32.h"),
+  aarch64: () => includedFrom(headerOptions("aarch64"), "asm/unistd.h"),
+  arm: () => {
+    const headers = foreignHeaders("arm-linux-gnueabihf");
+    const machine = [
+      "-nostdinc",
+      "-isystem",
+      headers ?? "",
+      `-U__${ARCHITECTURE}__`,
+      "-D__arm__",
+      "-D__ARM_EABI__",
+    ];
+    return headers === undefined ? undefined : includedFrom(machine, "asm/unistd.h");
+  },
+};
+
+function includedFrom(options: readonly string[] | undefined, header: string): string[] | undefined {
+  return options === undefined ? undefined : [...options, "-include", header];
+}
+
+/** The highest number below those that an ABI has for itself, in which no newer kernel adds calls. */
+function newestOf(numbers: Iterable<number>, abi: SyscallAbi): number {
+  const firstOwn = { x32: 0x40000000 + 512, arm: FIRST_PRIVATE } as Partial<Record<SyscallAbi, number>>;
+  return Math.max(...[...numbers].filter((nr) => nr < (firstOwn[abi] ?? Number.POSITIVE_INFINITY)));
+}
+
+for (const abi of ABIS) {
+  const options = gcc === null ? undefined : NUMBERS[abi]();
+  // As above.
+  test.skipIf(options === undefined)(
+    `the system calls of ${abi} are those of the headers (skipped without)`,
+    async () => {
+      const inHeader = await syscallNumbers(options ?? []);
       expect(inHeader.size).toBeGreaterThan(300);
       const ours = syscallTable(abi);
-      const bit = abi === "x32" ? 0x40000000 : 0;
-      expect([...inHeader].filter(([name, nr]) => ours.get(name) !== nr + bit)).toEqual([]);
-      // What x32 has for itself begins at 512; below, newer kernels may have added calls.
-      const newest = Math.max(...[...inHeader.values()].filter((nr) => nr < 512));
-      const beyond = [...ours].filter(([name, nr]) => !inHeader.has(name) && nr - bit <= newest);
+      expect([...inHeader].filter(([name, nr]) => ours.get(name) !== nr)).toEqual([]);
+      const newest = newestOf(inHeader.values(), abi);
+      const isOlder = (name: string, nr: number) => nr <= newest && SINCE[`__NR_${name}`] === undefined;
+      const beyond = [...ours].filter(([name, nr]) => !inHeader.has(name) && isOlder(name, nr));
       expect(beyond).toEqual([]);
-    }
-  });
-});
+    },
+  );
+}

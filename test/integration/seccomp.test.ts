@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ARCHITECTURE } from "../../src/linux/architecture.ts";
 import { DEFAULT_CAPABILITIES } from "../../src/linux/capability.ts";
 import { compileSeccomp, seccompFlags } from "../../src/linux/seccomp/compile.ts";
 import { defaultSeccompFilter } from "../../src/linux/seccomp/filters.ts";
@@ -57,7 +58,7 @@ function filterOf(profile: Record<string, unknown> & { readonly syscalls?: reado
   const text = JSON.stringify(profile, (_, value) =>
     typeof value === "bigint" ? `integer ${value}` : value,
   ).replace(/"integer (\d+)"/g, "$1");
-  const subject = { capabilities: new Set<string>(), kernelRelease: "6.5" };
+  const subject = { capabilities: new Set<string>(), kernelRelease: "6.5", architecture: ARCHITECTURE };
   const parsed = parseSeccompProfile(text, "/profile.json", subject);
   return { instructions: compileSeccomp(parsed), flags: seccompFlags(parsed) };
 }

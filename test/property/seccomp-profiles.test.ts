@@ -9,7 +9,11 @@ import { fuzz, fuzzTimeoutMs, mutatedBytes, mutatedJson } from "../support/fuzz.
 
 setDefaultTimeout(fuzzTimeoutMs);
 
-const subject = { capabilities: new Set(["SYS_ADMIN"]), kernelRelease: "6.18.1" };
+const subject = {
+  capabilities: new Set(["SYS_ADMIN"]),
+  kernelRelease: "6.18.1",
+  architecture: "x86_64",
+} as const;
 const profile = {
   defaultAction: "SCMP_ACT_ERRNO",
   defaultErrnoRet: 1,
@@ -46,7 +50,7 @@ test("any profile is compiled to a filter that answers every call, or refused by
     fc.property(texts, fc.nat(500), fc.bigInt(0n, 2n ** 64n - 1n), (text, nr, argument) => {
       let filter: Uint8Array;
       try {
-        filter = compileSeccomp(parseSeccompProfile(text, "p.json", subject));
+        filter = compileSeccomp(parseSeccompProfile(text, "p.json", subject), "x86_64");
       } catch (error) {
         expect(error).toBeInstanceOf(PodrtError);
         expect((error as PodrtError).kind).not.toBe("Internal");

@@ -3,16 +3,18 @@ import { dlopen, FFIType, ptr } from "bun:ffi";
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { ARCHITECTURE, type Architecture } from "../../src/linux/architecture.ts";
 import type { SeccompCondition, SeccompProfile } from "../../src/linux/seccomp/profile.ts";
 
 // libseccomp compiles filters for most runtimes: what it makes of a profile is what profiles are written against.
 // It is loaded into the test's own process, from the system or from where scripts/fetch-packages.sh unpacks it.
 
+const DEBIAN = `/usr/lib/${ARCHITECTURE}-linux-gnu/libseccomp.so.2`;
 const LIBRARIES = [
-  "/usr/lib/x86_64-linux-gnu/libseccomp.so.2",
+  DEBIAN,
   "/usr/lib64/libseccomp.so.2",
   "/usr/lib/libseccomp.so.2",
-  resolve(import.meta.dir, "../../.build/packages/root/usr/lib/x86_64-linux-gnu/libseccomp.so.2"),
+  resolve(import.meta.dir, `../../.build/packages/root${DEBIAN}`),
 ];
 
 const { i32, u32, ptr: pointer, cstring } = FFIType;
@@ -20,6 +22,7 @@ const SYMBOLS = {
   seccomp_init: { args: [u32], returns: pointer },
   seccomp_release: { args: [pointer], returns: FFIType.void },
   seccomp_arch_add: { args: [pointer, u32], returns: i32 },
+  seccomp_arch_remove: { args: [pointer, u32], returns: i32 },
   seccomp_attr_set: { args: [pointer, i32, u32], returns: i32 },
   seccomp_syscall_resolve_name: { args: [cstring], returns: i32 },
   seccomp_rule_add_array: { args: [pointer, u32, i32, u32, pointer], returns: i32 },
@@ -30,6 +33,13 @@ const SYMBOLS = {
 const ARCHITECTURES: Readonly<Record<string, number>> = {
   SCMP_ARCH_X86: 0x40000003,
   SCMP_ARCH_X32: 0x4000003e,
+  SCMP_ARCH_ARM: 0x40000028,
+};
+const NATIVE: Readonly<Record<Architecture, number>> = { x86_64: 0xc000003e, aarch64: 0xc00000b7 };
+/** Those of 32 bits that the kernel of a machine runs. */
+const NARROW: Readonly<Record<Architecture, readonly string[]>> = {
+  x86_64: ["SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+  aarch64: ["SCMP_ARCH_ARM"],
 };
 const ACTIONS: Readonly<Record<string, number>> = {
   SCMP_ACT_KILL: 0x00000000,
@@ -48,8 +58,8 @@ const ARG_CMP_BYTES = 24;
 
 export interface Libseccomp {
   knows(name: string): boolean;
-  /** The profile as struct sock_filter[]; undefined where libseccomp refuses one of its rules. */
-  compile(profile: SeccompProfile): Uint8Array | undefined;
+  /** The profile as struct sock_filter[] for a machine; undefined where libseccomp refuses one of its rules. */
+  compile(profile: SeccompProfile, machine: Architecture): Uint8Array | undefined;
 }
 
 /** Undefined where the library is not installed. */
@@ -60,7 +70,7 @@ export function loadLibseccomp(): Libseccomp | undefined {
   const numberOf = (name: string) =>
     symbols.seccomp_syscall_resolve_name(Buffer.from(`${name}\0`) as unknown as string);
 
-  const compile = (profile: SeccompProfile): Uint8Array | undefined => {
+  const compile = (profile: SeccompProfile, machine: Architecture): Uint8Array | undefined => {
     const byDefault = actionOf(profile.defaultAction, profile.defaultErrnoRet);
     const context = symbols.seccomp_init(byDefault);
     if (context === null) throw new Error("seccomp_init failed");
@@ -72,7 +82,11 @@ export function loadLibseccomp(): Libseccomp | undefined {
         "seccomp_attr_set",
         symbols.seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, ACTIONS["SCMP_ACT_KILL_PROCESS"]!),
       );
-      for (const name of profile.architectures) {
+      if (machine !== ARCHITECTURE) {
+        must("seccomp_arch_add", symbols.seccomp_arch_add(context, NATIVE[machine]));
+        must("seccomp_arch_remove", symbols.seccomp_arch_remove(context, NATIVE[ARCHITECTURE]));
+      }
+      for (const name of profile.architectures.filter((name) => NARROW[machine].includes(name))) {
         const token = ARCHITECTURES[name];
         if (token !== undefined) must("seccomp_arch_add", symbols.seccomp_arch_add(context, token));
       }

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { FailedPreconditionError, messageOf, UnimplementedError } from "../../errors.ts";
 import { IMAGE_VOLUME, SUB_PATH } from "../../launch/mounts.ts";
 import { O_PATH } from "../../linux/abi/fcntl.ts";
+import { ARCHITECTURE } from "../../linux/architecture.ts";
 import { DEFAULT_DEVICE_RULES, type DeviceRule } from "../../linux/cgroup/device-rules.ts";
 import type { Fd } from "../../linux/fd.ts";
 import { openInRoot } from "../../linux/path.ts";
-import type { SeccompProfile } from "../../linux/seccomp/profile.ts";
+import { nativeArchitecture, type SeccompProfile } from "../../linux/seccomp/profile.ts";
 import type { RuntimeMount, RuntimeProcess, RuntimeSpec } from "../../oci/runtime-spec.ts";
 
 /** Where the file systems of a container will be. */
@@ -124,12 +125,14 @@ function bundleRule({ allow, type, major, minor, access }: DeviceRule): object {
   return { allow, type, ...number("major", major), ...number("minor", minor), access };
 }
 
+const NATIVE = nativeArchitecture(ARCHITECTURE);
+
 function bundleSeccomp(profile: SeccompProfile): object {
   const { defaultAction, defaultErrnoRet, architectures, flags, syscalls } = profile;
   return {
     defaultAction,
     ...(defaultErrnoRet === undefined ? {} : { defaultErrnoRet }),
-    architectures: ["SCMP_ARCH_X86_64", ...architectures.filter((name) => name !== "SCMP_ARCH_X86_64")],
+    architectures: [NATIVE, ...architectures.filter((name) => name !== NATIVE)],
     ...(flags.length === 0 ? {} : { flags }),
     syscalls: syscalls.map(({ names, action, errnoRet, args }) => ({
       names,

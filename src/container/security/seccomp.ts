@@ -7,6 +7,7 @@ import {
   SecurityProfile_ProfileType as ProfileType,
   type SecurityProfile,
 } from "../../gen/runtime/v1/api_pb.ts";
+import { ARCHITECTURE } from "../../linux/architecture.ts";
 import { defaultSeccompProfile } from "../../linux/seccomp/default-profile.ts";
 import { defaultSeccompFilter, type SeccompFilter, seccompFilterFrom } from "../../linux/seccomp/filters.ts";
 import { parseSeccompProfile, type SeccompProfile } from "../../linux/seccomp/profile.ts";
@@ -68,7 +69,11 @@ export function seccompProfile(
   if (choice === "unconfined") return undefined;
   if (choice === "runtime/default") return defaultSeccompProfile(capabilities);
   const { text, path } = localhost ?? { text: readProfile(choice.localhost), path: choice.localhost };
-  return parseSeccompProfile(text, path, { capabilities, kernelRelease: release() });
+  return parseSeccompProfile(text, path, {
+    capabilities,
+    kernelRelease: release(),
+    architecture: ARCHITECTURE,
+  });
 }
 
 /** The same, compiled. */

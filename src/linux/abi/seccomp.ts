@@ -19,6 +19,8 @@ export const SECCOMP_RET_DATA = 0x0000ffff;
 
 export const AUDIT_ARCH_X86_64 = 0xc000003e;
 export const AUDIT_ARCH_I386 = 0x40000003;
+export const AUDIT_ARCH_AARCH64 = 0xc00000b7;
+export const AUDIT_ARCH_ARM = 0x40000028;
 
 /** Set in the number of every system call of the x32 ABI (arch/x86/include/uapi/asm/unistd.h). */
 export const __X32_SYSCALL_BIT = 0x40000000;

@@ -2,11 +2,11 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { runFilter, type SeccompCall } from "../../../test/support/classic-bpf.ts";
+import { ABIS, AUDIT, listedName, MACHINE } from "../../../test/support/seccomp-abis.ts";
 import { compileSeccomp, seccompFlags } from "./compile.ts";
 import type { SeccompCondition, SeccompOperator, SeccompProfile, SeccompRule } from "./profile.ts";
 import { type SyscallAbi, syscallTable } from "./syscall-table.ts";
 
-const ARCH = { x86_64: 0xc000003e, x86: 0x40000003, x32: 0xc000003e } as const;
 const ALLOW = 0x7fff0000;
 const ERRNO_EPERM = 0x00050001;
 const ERRNO_ENOSYS = 0x00050026;
@@ -26,8 +26,8 @@ function condition(index: number, op: SeccompOperator, value: bigint, valueTwo =
 function answerTo(profile: SeccompProfile, abi: SyscallAbi, name: string, args: bigint[] = []): number {
   const nr = syscallTable(abi).get(name);
   if (nr === undefined) throw new Error(`${abi} has no ${name}`);
-  const call = { arch: ARCH[abi], nr, args: [...args, ...NO_ARGS].slice(0, 6) };
-  return runFilter(compileSeccomp(profile), call).answer;
+  const call = { arch: AUDIT[abi], nr, args: [...args, ...NO_ARGS].slice(0, 6) };
+  return runFilter(compileSeccomp(profile, MACHINE[abi]), call).answer;
 }
 
 test("a named call gets its rule's action and another the default", () => {
@@ -72,26 +72,46 @@ test("an ABI that is not listed kills the process", () => {
   const profile = profileOf([{ names: ["read"], ...ALLOWING }]);
   expect(answerTo(profile, "x86", "read")).toBe(KILL_PROCESS);
   expect(answerTo(profile, "x32", "read")).toBe(KILL_PROCESS);
-  const aarch64 = { arch: 0xc00000b7, nr: 63, args: NO_ARGS };
-  expect(runFilter(compileSeccomp(profile), aarch64).answer).toBe(KILL_PROCESS);
+  expect(answerTo(profile, "arm", "read")).toBe(KILL_PROCESS);
+  expect(answerTo(profile, "aarch64", "read")).toBe(ALLOW);
+  for (const abi of ABIS) {
+    const other = MACHINE[abi] === "x86_64" ? "aarch64" : "x86_64";
+    const call = { arch: AUDIT[abi], nr: 3, args: NO_ARGS };
+    expect(runFilter(compileSeccomp(profile, other), call).answer).toBe(KILL_PROCESS);
+  }
 });
 
 test("a listed ABI is filtered by its own numbers", () => {
-  const architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64"];
+  const architectures = ABIS.map(listedName);
   const profile = profileOf([{ names: ["read", "ioctl", "statx"], ...ALLOWING }], { architectures });
-  for (const abi of ["x86_64", "x86", "x32"] as const) {
+  for (const abi of ABIS) {
     expect(answerTo(profile, abi, "read")).toBe(ALLOW);
     expect(answerTo(profile, abi, "ioctl")).toBe(ALLOW);
     expect(answerTo(profile, abi, "fsync")).toBe(ERRNO_EPERM);
   }
   expect(syscallTable("x32").get("ioctl")).toBe(0x40000000 + 514);
   expect(syscallTable("x86").get("ioctl")).toBe(54);
+  expect(syscallTable("aarch64").get("ioctl")).toBe(29);
+  expect(syscallTable("arm").get("ioctl")).toBe(54);
+});
+
+test("the private calls of 32-bit ARM do not make a profile newer", () => {
+  const rules = [{ names: ["openat2", "cacheflush"], ...ALLOWING }];
+  const profile = profileOf(rules, { architectures: ["SCMP_ARCH_ARM"] });
+  expect(syscallTable("arm").get("cacheflush")).toBe(0xf0002);
+  expect(answerTo(profile, "arm", "cacheflush")).toBe(ALLOW);
+  expect(answerTo(profile, "arm", "faccessat2")).toBe(ERRNO_ENOSYS);
+  expect(answerTo(profile, "arm", "set_tls")).toBe(ERRNO_ENOSYS);
+  expect(answerTo(profile, "arm", "write")).toBe(ERRNO_EPERM);
 });
 
 test("a number of -1, with which a tracer skips a call, passes", () => {
-  for (const architectures of [[], ["SCMP_ARCH_X32"]]) {
-    const filter = compileSeccomp(profileOf([{ names: ["read"], ...ALLOWING }], { architectures }));
-    expect(runFilter(filter, { arch: ARCH.x86_64, nr: 0xffffffff, args: NO_ARGS }).answer).toBe(ALLOW);
+  for (const abi of ["x86_64", "aarch64"] as const) {
+    for (const architectures of [[], ["SCMP_ARCH_X32", "SCMP_ARCH_ARM"]]) {
+      const profile = profileOf([{ names: ["read"], ...ALLOWING }], { architectures });
+      const filter = compileSeccomp(profile, abi);
+      expect(runFilter(filter, { arch: AUDIT[abi], nr: 0xffffffff, args: NO_ARGS }).answer).toBe(ALLOW);
+    }
   }
 });
 
@@ -143,7 +163,7 @@ test("a filter beyond the kernel's size is refused before the kernel sees it", (
     errnoRet: index % 4000,
     args,
   }));
-  expect(() => compileSeccomp(profileOf(rules, { defaultAction: "SCMP_ACT_ALLOW" }))).toThrow(
+  expect(() => compileSeccomp(profileOf(rules, { defaultAction: "SCMP_ACT_ALLOW" }), "x86_64")).toThrow(
     /needs [0-9]+ BPF instructions, but the kernel takes 4096/,
   );
 });
@@ -172,16 +192,11 @@ const DATUM = {
   SCMP_ACT_KILL: 0,
 } as const;
 
-function meaning(
-  profile: SeccompProfile,
-  abi: "x86_64" | "x32",
-  name: string,
-  args: readonly bigint[],
-): number {
+function meaning(profile: SeccompProfile, abi: SyscallAbi, name: string, args: readonly bigint[]): number {
   const answer = (action: string, errno: number | undefined) =>
     DATUM[action as keyof typeof DATUM] + (action === "SCMP_ACT_ERRNO" ? (errno ?? 1) : 0);
   const byDefault = answer(profile.defaultAction, profile.defaultErrnoRet);
-  const width = abi === "x86_64" ? 64 : 32;
+  const width = abi === MACHINE[abi] ? 64 : 32;
   const holds = ({ index, op, value, valueTwo }: SeccompCondition) => {
     const [argument, a, b] = [args[index] ?? 0n, value, valueTwo].map((word) => BigInt.asUintN(width, word));
     return MATCHES[op](argument as bigint, a as bigint, b as bigint);
@@ -230,7 +245,7 @@ const anyAction = fc.constantFrom(
 const anyProfile = fc.record({
   defaultAction: anyAction,
   defaultErrnoRet: fc.constantFrom(undefined, 7),
-  architectures: fc.constant(["SCMP_ARCH_X32"]),
+  architectures: fc.constant(["SCMP_ARCH_X32", "SCMP_ARCH_ARM"]),
   flags: fc.constant([]),
   syscalls: fc.array(
     fc.record({
@@ -244,7 +259,7 @@ const anyProfile = fc.record({
 });
 
 test("the compiled filter answers what the profile means, for any profile and call", () => {
-  // The highest numbers of both ABIs are named, so that no call here is newer than the profile.
+  // The highest numbers of each ABI are named, so that no call here is newer than the profile.
   const rest: SeccompRule = {
     names: ["openat2", "pwritev2"],
     action: "SCMP_ACT_KILL",
@@ -252,19 +267,21 @@ test("the compiled filter answers what the profile means, for any profile and ca
   };
   const property = fc.property(
     anyProfile,
-    fc.constantFrom("x86_64" as const, "x32" as const),
+    fc.constantFrom("x86_64" as const, "x32" as const, "aarch64" as const, "arm" as const),
     fc.array(fc.tuple(fc.constantFrom(...NAMES), fc.array(anyWord, { minLength: 6, maxLength: 6 })), {
       minLength: 20,
       maxLength: 20,
     }),
     (profile, abi, calls) => {
       const complete = { ...profile, syscalls: [...profile.syscalls, rest] };
-      const filter = compileSeccomp(complete);
+      const filter = compileSeccomp(complete, MACHINE[abi]);
       const literals = complete.syscalls.flatMap((rule) => rule.args.map((arg) => arg.value));
       calls.forEach(([name, args], index) => {
         const literal = literals[index % Math.max(literals.length, 1)];
         const aimed = index % 2 === 0 || literal === undefined ? args : args.map(() => literal);
-        const call: SeccompCall = { arch: ARCH[abi], nr: syscallTable(abi).get(name) as number, args: aimed };
+        const nr = syscallTable(abi).get(name);
+        if (nr === undefined) return;
+        const call: SeccompCall = { arch: AUDIT[abi], nr, args: aimed };
         expect(runFilter(filter, call).answer).toBe(meaning(complete, abi, name, aimed));
       });
     },

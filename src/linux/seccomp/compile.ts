@@ -3,6 +3,8 @@ import { BPF_JEQ, BPF_JGE } from "../abi/bpf.ts";
 import { ERRNO } from "../abi/errno.ts";
 import {
   __X32_SYSCALL_BIT,
+  AUDIT_ARCH_AARCH64,
+  AUDIT_ARCH_ARM,
   AUDIT_ARCH_I386,
   AUDIT_ARCH_X86_64,
   SECCOMP_DATA,
@@ -13,6 +15,7 @@ import {
   SECCOMP_RET_ERRNO,
   SECCOMP_RET_KILL_PROCESS,
 } from "../abi/seccomp.ts";
+import { ARCHITECTURE, type Architecture } from "../architecture.ts";
 import { BackwardAssembler, type Label } from "./assembler.ts";
 import { type ArgumentBits, writeCondition } from "./condition.ts";
 import type { SeccompProfile } from "./profile.ts";
@@ -25,29 +28,55 @@ import type { SyscallAbi } from "./syscall-table.ts";
 //             ── i386 ──── load nr ── binary search over ranges of numbers ── outcome
 //             ── other ─── kill the process
 //
+// and on aarch64 the same with arm in the place of i386.
+//
 // Neighbouring numbers with the same outcome are one range, so the search takes six or seven
 // comparisons. x32 calls carry the x86-64 architecture and numbers from 2^30 on: more ranges of the
 // same kind. Only loads of arch and nr, comparisons and returns come before an unconditional outcome,
 // which is what lets the kernel remember such calls in a bitmap and not run the filter for them at all.
 
+/** What a machine's calls are told by, and those of its 32-bit programs, which a profile may list. */
+interface Machine {
+  readonly audit: number;
+  readonly write: (program: BackwardAssembler, profile: SeccompProfile) => Label;
+  readonly narrow: { readonly listed: string; readonly abi: SyscallAbi; readonly audit: number };
+}
+
+const MACHINES: Readonly<Record<Architecture, Machine>> = {
+  x86_64: {
+    audit: AUDIT_ARCH_X86_64,
+    write: writeX86_64,
+    narrow: { listed: "SCMP_ARCH_X86", abi: "x86", audit: AUDIT_ARCH_I386 },
+  },
+  aarch64: {
+    audit: AUDIT_ARCH_AARCH64,
+    write: writeAarch64,
+    narrow: { listed: "SCMP_ARCH_ARM", abi: "arm", audit: AUDIT_ARCH_ARM },
+  },
+};
+
 /**
- * The profile as struct sock_filter[], for seccomp(2) on x86-64.
+ * The profile as struct sock_filter[], for seccomp(2) on a machine of `architecture`.
  *
  * As with runc: the native architecture is always filtered; calls through one that is not listed kill
  * the process; names that the tables do not have are passed over; and where the default action
  * refuses, calls newer than the newest one named answer ENOSYS, so that programs fall back to older ones.
  */
-export function compileSeccomp(profile: SeccompProfile): Uint8Array {
+export function compileSeccomp(
+  profile: SeccompProfile,
+  architecture: Architecture = ARCHITECTURE,
+): Uint8Array {
+  const { audit, write, narrow } = MACHINES[architecture];
   const program = new BackwardAssembler();
   let start = program.return(SECCOMP_RET_KILL_PROCESS);
-  if (profile.architectures.includes("SCMP_ARCH_X86")) {
-    program.runInto(writeSearch(program, rangesOf(profile, "x86", 0), 32));
-    const i386 = program.load(SECCOMP_DATA.nr);
-    start = program.branch(BPF_JEQ, AUDIT_ARCH_I386, i386, start);
+  if (profile.architectures.includes(narrow.listed)) {
+    program.runInto(writeSearch(program, rangesOf(profile, narrow.abi, 0), 32));
+    const number = program.load(SECCOMP_DATA.nr);
+    start = program.branch(BPF_JEQ, narrow.audit, number, start);
   }
-  program.runInto(writeX86_64(program, profile));
-  const x86_64 = program.load(SECCOMP_DATA.nr);
-  program.branch(BPF_JEQ, AUDIT_ARCH_X86_64, x86_64, start);
+  program.runInto(write(program, profile));
+  const number = program.load(SECCOMP_DATA.nr);
+  program.branch(BPF_JEQ, audit, number, start);
   program.load(SECCOMP_DATA.arch);
   return program.finish();
 }
@@ -87,13 +116,17 @@ function writeX86_64(program: BackwardAssembler, profile: SeccompProfile): Label
   return program.branch(BPF_JGE, __X32_SYSCALL_BIT, upper, lower);
 }
 
+function writeAarch64(program: BackwardAssembler, profile: SeccompProfile): Label {
+  return writeSearch(program, [...rangesOf(profile, "aarch64", 0), SKIPPED], 64);
+}
+
 /** Every number from `lowest` on, in as few ranges as there are changes of outcome. */
 function rangesOf(profile: SeccompProfile, abi: SyscallAbi, lowest: number): Range[] {
   const outcomes = outcomesByNumber(profile, abi);
   const unnamed = always(defaultAnswer(profile));
   const newest = PERMISSIVE.has(profile.defaultAction) ? undefined : highestNamed(profile, abi);
   const outcomeOf = (nr: number) =>
-    newest !== undefined && nr > newest ? NO_SUCH_CALL : (outcomes.get(nr) ?? unnamed);
+    outcomes.get(nr) ?? (newest !== undefined && nr > newest ? NO_SUCH_CALL : unnamed);
 
   const edges = new Set([lowest, (newest ?? lowest) + 1]);
   for (const nr of outcomes.keys()) edges.add(nr).add(nr + 1);

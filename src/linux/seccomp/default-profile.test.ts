@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
 import { runFilter } from "../../../test/support/classic-bpf.ts";
+import { ABIS, AUDIT, MACHINE } from "../../../test/support/seccomp-abis.ts";
 import { BPF_MAXINSNS } from "../abi/bpf.ts";
+import type { Architecture } from "../architecture.ts";
 import { CAPABILITIES, DEFAULT_CAPABILITIES } from "../capability.ts";
 import { compileSeccomp } from "./compile.ts";
 import { defaultSeccompProfile } from "./default-profile.ts";
 import { type SyscallAbi, syscallTable } from "./syscall-table.ts";
 
-const ARCH = { x86_64: 0xc000003e, x86: 0x40000003, x32: 0xc000003e } as const;
 const VERDICTS = new Map([
   [0x7fff0000, "allow"],
   [0x00050001, "EPERM"],
@@ -16,11 +17,17 @@ const VERDICTS = new Map([
 
 /** A function that says what the default profile answers, for a container with these capabilities. */
 function judge(...capabilities: string[]) {
-  const filter = compileSeccomp(defaultSeccompProfile(new Set(capabilities)));
+  const filterOn = (machine: Architecture) =>
+    compileSeccomp(defaultSeccompProfile(new Set(capabilities), machine), machine);
+  const filters = { x86_64: filterOn("x86_64"), aarch64: filterOn("aarch64") };
   return (name: string, first = 0n, abi: SyscallAbi = "x86_64") => {
     const nr = syscallTable(abi).get(name);
     if (nr === undefined) throw new Error(`${abi} has no ${name}`);
-    const { answer } = runFilter(filter, { arch: ARCH[abi], nr, args: [first, 0n, 0n, 0n, 0n, 0n] });
+    const { answer } = runFilter(filters[MACHINE[abi]], {
+      arch: AUDIT[abi],
+      nr,
+      args: [first, 0n, 0n, 0n, 0n, 0n],
+    });
     return VERDICTS.get(answer) ?? answer;
   };
 }
@@ -40,8 +47,10 @@ test("what programs do every day is allowed, through every ABI", () => {
     "chmod",
     "getrandom",
   ];
-  for (const abi of ["x86_64", "x86", "x32"] as const) {
-    for (const name of names) expect(usual(name, 0n, abi)).toBe("allow");
+  for (const abi of ABIS) {
+    const lacking = { aarch64: "chmod", arm: "mmap" } as Partial<Record<SyscallAbi, string>>;
+    for (const name of names.filter((name) => name !== lacking[abi]))
+      expect(usual(name, 0n, abi)).toBe("allow");
   }
   for (const name of [
     "faccessat2",
@@ -53,7 +62,10 @@ test("what programs do every day is allowed, through every ABI", () => {
     "mseal",
   ]) {
     expect(usual(name)).toBe("allow");
+    expect(usual(name, 0n, "aarch64")).toBe("allow");
   }
+  for (const name of ["cacheflush", "set_tls", "breakpoint", "sync_file_range2", "arm_fadvise64_64"])
+    expect(usual(name, 0n, "arm")).toBe("allow");
 });
 
 test("what reaches the kernel or the machine as a whole is refused", () => {
@@ -63,7 +75,11 @@ test("what reaches the kernel or the machine as a whole is refused", () => {
     "userfaultfd perf_event_open open_by_handle_at quotactl nfsservctl lookup_dcookie syslog vhangup kcmp " +
     "process_madvise pidfd_getfd move_pages migrate_pages mbind set_mempolicy get_mempolicy uselib ustat sysfs " +
     "_sysctl create_module query_module get_kernel_syms fanotify_init pivot_root";
-  for (const name of names.split(" ")) expect(usual(name)).toBe("EPERM");
+  for (const abi of ["x86_64", "aarch64"] as const) {
+    const known = names.split(" ").filter((name) => syscallTable(abi).has(name));
+    expect(known.length).toBeGreaterThan(30);
+    for (const name of known) expect(usual(name, 0n, abi)).toBe("EPERM");
+  }
 });
 
 test("namespaces and mounts cannot be made without SYS_ADMIN", () => {
@@ -71,8 +87,10 @@ test("namespaces and mounts cannot be made without SYS_ADMIN", () => {
     "mount umount2 move_mount open_tree fsopen fsmount fsconfig fspick mount_setattr unshare setns sethostname";
   const admin = judge("SYS_ADMIN");
   for (const name of [...names.split(" "), "setdomainname", "bpf"]) {
-    expect(usual(name)).toBe("EPERM");
-    expect(admin(name)).toBe("allow");
+    for (const abi of ["x86_64", "aarch64"] as const) {
+      expect(usual(name, 0n, abi)).toBe("EPERM");
+      expect(admin(name, 0n, abi)).toBe("allow");
+    }
   }
 });
 
@@ -82,11 +100,10 @@ test("clone makes threads and processes but no namespaces, and clone3 does not e
   expect(usual("clone", CLONE_THREAD_FLAGS)).toBe("allow");
   const newNamespaces = [0x20000n, 0x2000000n, 0x4000000n, 0x8000000n, 0x10000000n, 0x20000000n, 0x40000000n];
   for (const flag of newNamespaces) {
-    for (const abi of ["x86_64", "x86", "x32"] as const)
-      expect(usual("clone", flag | 17n, abi)).toBe("EPERM");
+    for (const abi of ABIS) expect(usual("clone", flag | 17n, abi)).toBe("EPERM");
     expect(judge("SYS_ADMIN")("clone", flag)).toBe("allow");
   }
-  expect(usual("clone3")).toBe("ENOSYS");
+  for (const abi of ABIS) expect(usual("clone3", 0n, abi)).toBe("ENOSYS");
   expect(judge("SYS_ADMIN")("clone3")).toBe("allow");
 });
 
@@ -142,24 +159,25 @@ test("personality may be one of five", () => {
 });
 
 test("calls that podrt has never heard of answer ENOSYS", () => {
-  const filter = compileSeccomp(defaultSeccompProfile(new Set()));
-  for (const [arch, nr] of [
-    [ARCH.x86_64, 600],
-    [ARCH.x86, 600],
-    [ARCH.x32, 0x40000000 + 600],
-  ] as const) {
-    const { answer } = runFilter(filter, { arch, nr, args: [0n, 0n, 0n, 0n, 0n, 0n] });
+  for (const abi of ABIS) {
+    const filter = compileSeccomp(defaultSeccompProfile(new Set(), MACHINE[abi]), MACHINE[abi]);
+    const nr = abi === "x32" ? 0x40000000 + 600 : 600;
+    const { answer } = runFilter(filter, { arch: AUDIT[abi], nr, args: [0n, 0n, 0n, 0n, 0n, 0n] });
     expect(VERDICTS.get(answer)).toBe("ENOSYS");
   }
 });
 
 test("the filter is small, and no call needs more than a dozen comparisons to be told apart", () => {
-  const everything = compileSeccomp(defaultSeccompProfile(new Set(Object.keys(CAPABILITIES))));
-  const filter = compileSeccomp(defaultSeccompProfile(new Set(DEFAULT_CAPABILITIES)));
-  expect(Math.max(everything.length, filter.length) / 8).toBeLessThan(BPF_MAXINSNS / 4);
-  for (const [name, nr] of syscallTable("x86_64")) {
-    if (["socket", "clone", "personality"].includes(name)) continue;
-    const { steps } = runFilter(filter, { arch: ARCH.x86_64, nr, args: [0n, 0n, 0n, 0n, 0n, 0n] });
-    expect(steps).toBeLessThan(20);
+  for (const machine of ["x86_64", "aarch64"] as const) {
+    const filterOf = (capabilities: readonly string[]) =>
+      compileSeccomp(defaultSeccompProfile(new Set(capabilities), machine), machine);
+    const everything = filterOf(Object.keys(CAPABILITIES));
+    const filter = filterOf([...DEFAULT_CAPABILITIES]);
+    expect(Math.max(everything.length, filter.length) / 8).toBeLessThan(BPF_MAXINSNS / 4);
+    for (const [name, nr] of syscallTable(machine)) {
+      if (["socket", "clone", "personality"].includes(name)) continue;
+      const { steps } = runFilter(filter, { arch: AUDIT[machine], nr, args: [0n, 0n, 0n, 0n, 0n, 0n] });
+      expect(steps).toBeLessThan(20);
+    }
   }
 });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ERRNO } from "../abi/errno.ts";
+import { ARCHITECTURE, type Architecture } from "../architecture.ts";
 import type { SeccompCondition, SeccompProfile, SeccompRule } from "./profile.ts";
 
 // What CRI calls RuntimeDefault. It allows what the default profile of the other runtimes allows: programs
@@ -66,6 +67,7 @@ const ALWAYS = {
     mq_timedreceive mq_timedreceive_time64 mq_timedsend mq_timedsend_time64 mq_unlink msgctl msgget
     msgrcv msgsnd semctl semget semop semtimedop semtimedop_time64 shmat shmctl shmdt shmget`,
   randomness: "getrandom",
+  arm: "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls",
 };
 
 /** Allowed with the capability that the kernel asks for it anyway. */
@@ -114,15 +116,24 @@ const ADDRESS_FAMILIES = [
   [41, 45],
 ] as const;
 
+/** What programs may be built for: the machine's own ABI, and those of 32-bit programs that its kernel runs. */
+const ARCHITECTURES: Readonly<Record<Architecture, readonly string[]>> = {
+  x86_64: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+  aarch64: ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
+};
+
 /** The profile for a container that has these capabilities (names without CAP_). */
-export function defaultSeccompProfile(capabilities: ReadonlySet<string>): SeccompProfile {
+export function defaultSeccompProfile(
+  capabilities: ReadonlySet<string>,
+  architecture: Architecture = ARCHITECTURE,
+): SeccompProfile {
   const granted = Object.entries(WITH_CAPABILITY)
     .filter(([capability]) => capabilities.has(capability))
     .map(([, names]) => names);
   return {
     defaultAction: "SCMP_ACT_ERRNO",
     defaultErrnoRet: ERRNO.EPERM,
-    architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+    architectures: ARCHITECTURES[architecture],
     flags: [],
     syscalls: [
       allow([...Object.values(ALWAYS), ...granted].flatMap((names) => names.trim().split(/\s+/))),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from "node:crypto";
 import { release } from "node:os";
+import { ARCHITECTURE } from "../architecture.ts";
 import { compileSeccomp, seccompFlags } from "./compile.ts";
 import { defaultSeccompProfile } from "./default-profile.ts";
 import { parseSeccompProfile, type SeccompProfile } from "./profile.ts";
@@ -31,7 +32,7 @@ export function seccompFilterFrom(
 ): SeccompFilter {
   const digest = createHash("sha256").update(text).digest("hex");
   return remembered(digest, capabilities, () =>
-    parseSeccompProfile(text, path, { capabilities, kernelRelease: release() }),
+    parseSeccompProfile(text, path, { capabilities, kernelRelease: release(), architecture: ARCHITECTURE }),
   );
 }
 

@@ -6,6 +6,7 @@ const PATH = "/profiles/app.json";
 const SUBJECT: SeccompSubject = {
   capabilities: new Set(["SYS_ADMIN"]),
   kernelRelease: "6.1.0-56-cloud-amd64",
+  architecture: "x86_64",
 };
 
 function parse(document: unknown, subject: Partial<SeccompSubject> = {}) {
@@ -66,6 +67,7 @@ test("Docker's archMap stands for the architectures of this machine", () => {
     ],
   };
   expect(parse(document).architectures).toEqual(["SCMP_ARCH_X86", "SCMP_ARCH_X32"]);
+  expect(parse(document, { architecture: "aarch64" }).architectures).toEqual(["SCMP_ARCH_ARM"]);
   expect(() => parse({ ...document, architectures: ["SCMP_ARCH_X86"] })).toThrow(
     `${PATH}: archMap: cannot be combined with architectures`,
   );
@@ -88,6 +90,7 @@ test("includes and excludes are settled for capabilities, architecture and kerne
     ],
   };
   expect(namesOf(document)).toEqual(["mount", "ptrace", "arch_prctl"]);
+  expect(namesOf(document, { architecture: "aarch64" })).toEqual(["mount", "ptrace", "stime"]);
   const other = { capabilities: new Set<string>(), kernelRelease: "6.12.1" };
   expect(namesOf(document, other)).toEqual(["clone", "ptrace", "mseal", "arch_prctl"]);
   expect(namesOf(document, { kernelRelease: "4.4.0" })).toContain("uselib");

@@ -2,6 +2,7 @@
 import * as v from "valibot";
 import { InvalidArgumentError, UnimplementedError } from "../../errors.ts";
 import { printable } from "../../lib/foreign-text.ts";
+import { type Architecture, goName } from "../architecture.ts";
 import { isAtLeast } from "../kernel-release.ts";
 
 /** `linux.seccomp` of the OCI runtime specification, as far as podrt honours it. */
@@ -9,7 +10,7 @@ export interface SeccompProfile {
   readonly defaultAction: SeccompAction;
   /** errno (or trace message) of the default action; EPERM when left out. */
   readonly defaultErrnoRet?: number | undefined;
-  /** `SCMP_ARCH_X86` and the like, beside the native one, which is always filtered. */
+  /** `SCMP_ARCH_X86`, `SCMP_ARCH_ARM` and the like, beside the native one, which is always filtered. */
   readonly architectures: readonly string[];
   readonly flags: readonly SeccompFlag[];
   readonly syscalls: readonly SeccompRule[];
@@ -63,6 +64,11 @@ const ARCHITECTURES = (
   .split(" ")
   .map((name) => `SCMP_ARCH_${name}`);
 
+/** What profiles call the ABI that a machine's own programs have. */
+export function nativeArchitecture(architecture: Architecture): string {
+  return `SCMP_ARCH_${architecture.toUpperCase()}`;
+}
+
 const FLAGS = [
   "SECCOMP_FILTER_FLAG_TSYNC",
   "SECCOMP_FILTER_FLAG_LOG",
@@ -77,6 +83,7 @@ export interface SeccompSubject {
   readonly capabilities: ReadonlySet<string>;
   /** `6.18.1` and the like, as uname(2) gives it. */
   readonly kernelRelease: string;
+  readonly architecture: Architecture;
 }
 
 const MAX_TEXT_LENGTH = 1024 * 1024;
@@ -149,7 +156,7 @@ export function parseSeccompProfile(text: string, path: string, subject: Seccomp
   if (archMap.length > 0 && profile.architectures.length > 0) {
     throw new InvalidArgumentError(`${path}: archMap`, "cannot be combined with architectures");
   }
-  const native = archMap.find((entry) => entry.architecture === "SCMP_ARCH_X86_64");
+  const native = archMap.find((entry) => entry.architecture === nativeArchitecture(subject.architecture));
   return {
     defaultAction: profile.defaultAction,
     defaultErrnoRet: profile.defaultErrnoRet ?? undefined,
@@ -181,9 +188,9 @@ function ruleNames(
 }
 
 function applies(includes: Circumstances, excludes: Circumstances, subject: SeccompSubject): boolean {
-  const { capabilities, kernelRelease } = subject;
+  const { capabilities, kernelRelease, architecture } = subject;
   const has = (name: string) => capabilities.has(name.toUpperCase().replace(/^CAP_/, ""));
-  const isNative = (arch: string) => arch === "amd64";
+  const isNative = (arch: string) => arch === goName(architecture);
   if (includes) {
     if (!(includes.caps ?? []).every(has)) return false;
     if (includes.arches?.length && !includes.arches.some(isNative)) return false;

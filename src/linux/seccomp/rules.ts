@@ -12,6 +12,7 @@ import {
 } from "../abi/seccomp.ts";
 import type { SeccompAction, SeccompCondition, SeccompProfile, SeccompRule } from "./profile.ts";
 import { type SyscallAbi, syscallTable } from "./syscall-table.ts";
+import { FIRST_PRIVATE } from "./syscalls-arm.ts";
 
 /** What a filter answers for one system call: the first alternative whose conditions all hold, or else. */
 export interface Outcome {
@@ -69,10 +70,16 @@ export function outcomesByNumber(profile: SeccompProfile, abi: SyscallAbi): Map<
   return outcomes;
 }
 
-/** The highest number that any rule names, whatever its action; undefined when no name is known. */
+/**
+ * The highest number that any rule names, whatever its action, but for the private ones of 32-bit ARM; undefined when
+ * no name is known.
+ */
 export function highestNamed(profile: SeccompProfile, abi: SyscallAbi): number | undefined {
   const table = syscallTable(abi);
-  const numbers = profile.syscalls.flatMap((rule) => rule.names.map((name) => table.get(name) ?? -1));
+  const isCounted = (nr: number) => abi !== "arm" || nr < FIRST_PRIVATE;
+  const numbers = profile.syscalls
+    .flatMap((rule) => rule.names.map((name) => table.get(name) ?? -1))
+    .filter(isCounted);
   const highest = numbers.reduce((high, nr) => Math.max(high, nr), -1);
   return highest < 0 ? undefined : highest;
 }
