@@ -8,6 +8,7 @@
  */
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { prepareImages } from "../fixtures/images/prepare.ts";
 import { type Counts, closingLine, sumOf } from "../runner/closing-line.ts";
 import { countedRun } from "../runner/counted-run.ts";
 import type { Part } from "./selection.ts";
@@ -28,6 +29,8 @@ const job = (JSON.parse(readFileSync(join(projectDir, ".build/jobs.json"), "utf8
 if (job === undefined) throw new Error(`jobs.json has no part ${part}`);
 const environment = { PODRT_TEST_PATIENCE: String(job.patience) };
 const runs: Counts[] = [];
+// On a machine of the same kind they were made before, in seconds.
+if (job.files !== undefined) await prepareImages();
 if (job.files !== undefined) runs.push(await countedRun(["scripts/test.ts", ...job.files], environment));
 if (job.suite !== undefined) {
   runs.push(await countedRun(["test/conformance/run.ts"], { ...environment, ...job.suite }));
