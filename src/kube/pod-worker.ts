@@ -9,6 +9,7 @@ import { rotateLog } from "./log-rotation.ts";
 import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { PodObjects } from "./manifest/objects.ts";
 import { graceSecondsOf, type Pod, type PodHome } from "./pod.ts";
+import { podEnd } from "./pod-end.ts";
 import { podImages } from "./pod-images.ts";
 import { podJob } from "./pod-job.ts";
 import { podLimits } from "./pod-limits.ts";
@@ -16,13 +17,12 @@ import { podMemory } from "./pod-memory.ts";
 import type { PodNote } from "./pod-note.ts";
 import { podProbes, readinessOf } from "./pod-probes.ts";
 import type { PodRecord } from "./pod-record.ts";
+import { podSandboxes } from "./pod-sandboxes.ts";
 import type { ProbeAnswer } from "./prober.ts";
 import { pullAuth } from "./pull-secret.ts";
 import type { BackOff } from "./restart.ts";
-import { isLive, stopContainers } from "./stop-containers.ts";
-import { sandboxConfig } from "./to-cri.ts";
+import { isLive } from "./stop-containers.ts";
 import { newTroubles, POD, type Trouble } from "./troubles.ts";
-import { prepareVolumes, removePodFiles, writeHosts } from "./volumes.ts";
 
 export interface WorkerDeps {
   readonly lifecycle: Lifecycle;
@@ -71,9 +71,33 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   const abort = new AbortController();
   const memory = podMemory(initial, deps);
   const troubles = newTroubles(clock);
-  const stopped = new Set<string>();
   const note = (what: PodNote) => deps.note?.(what, pod);
-  const hooks = newHooks({ lifecycle, clock, log: (message) => deps.log(message, pod) });
+  const log = (message: string) => deps.log(message, pod);
+  const hooks = newHooks({ lifecycle, clock, log });
+  const sandboxes = podSandboxes({
+    pod,
+    lifecycle,
+    home,
+    memory,
+    suffer,
+    isWaiting,
+    recovered: () => troubles.clear(POD),
+    log,
+    poke,
+  });
+  const ends = podEnd({
+    pod,
+    lifecycle,
+    clock,
+    home,
+    hooks,
+    memory,
+    sandboxes,
+    onGone() {
+      isClosed = true;
+      onGone();
+    },
+  });
   const probes = podProbes({ lifecycle, clock, memory, hooks, poke, note });
   const containers = containerKeeper({
     pod,
@@ -85,14 +109,23 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     hooks,
     probes,
     images: podImages(lifecycle, (image) => pullAuth(memory.record().pod, image), abort.signal, poke),
-    sandboxes,
+    sandboxes: sandboxes.list,
     suffer,
     isWaiting,
     wakeBy,
-    log: (message) => deps.log(message, pod),
+    log,
     note,
   });
-  const limits = podLimits({ pod, memory, clock, home, lifecycle, sandboxes, fail, wakeBy });
+  const limits = podLimits({
+    pod,
+    memory,
+    clock,
+    home,
+    lifecycle,
+    sandboxes: sandboxes.list,
+    fail,
+    wakeBy,
+  });
   const job = podJob({
     pod,
     memory,
@@ -100,8 +133,8 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     others: deps.othersOfJob,
     pokeOthers: deps.pokeOthersOfJob,
     discard: async ({ id }) => {
-      await stopOnce(id);
-      await lifecycle.removeSandbox(id);
+      await sandboxes.stop(id);
+      await sandboxes.remove(id);
     },
     fail,
     remove: () => void end(0, true),
@@ -112,13 +145,8 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
   let running: Promise<void> | undefined;
   let isDue = false;
   let isClosed = false;
-  /** Of the stop in flight. */
-  let stoppingSeconds: number | undefined;
   let cancelTimer = () => {};
-  /** Whether volumes show what the record has, as far as this worker knows. */
-  let hasVolumes = false;
   let wakeAtMs = Number.POSITIVE_INFINITY;
-  let waiters: { readonly remove: boolean; readonly resolve: () => void }[] = [];
 
   function poke(): void {
     isDue = true;
@@ -143,7 +171,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     if (troubles.get(POD)?.reason === "SyncError" && isWaiting(POD)) return;
     const { ending } = memory.record();
     try {
-      await (ending === undefined ? keep() : finishEnding(ending));
+      await (ending === undefined ? keep() : ends.finish(ending));
       if (troubles.get(POD)?.reason === "SyncError") troubles.clear(POD);
     } catch (error) {
       suffer(POD, "SyncError", messageOf(error), ending === undefined ? backOff : END_BACK_OFF);
@@ -170,21 +198,14 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     return memory.record().ending !== undefined;
   }
 
-  function sandboxes(): SandboxView[] {
-    return lifecycle.sandboxesOf(pod).toSorted((a, b) => b.attempt - a.attempt);
-  }
-
   async function keep(): Promise<void> {
-    const found = sandboxes();
+    const found = sandboxes.list();
     const current = found[0]?.isReady ? found[0] : undefined;
-    if (current !== undefined && !hasVolumes) {
-      hasVolumes = true;
-      await prepareVolumes(memory.record().pod, home);
-    }
+    if (current !== undefined) await sandboxes.refreshVolumes();
     const dead = found.filter((sandbox) => sandbox !== current);
     if (current !== undefined) memory.noteExits(current.id, "crash");
     for (const sandbox of dead) {
-      await stopOnce(sandbox.id);
+      await sandboxes.stop(sandbox.id);
       memory.noteExits(sandbox.id, "sandbox");
     }
     await limits.note();
@@ -194,15 +215,15 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       if (current !== undefined) {
         memory.save({ finishedSandboxId: current.id });
         probes.keepOnly(new Set());
-        await stopWithGrace([current], graceSecondsOf(pod));
+        await ends.stopContainersOf([current], graceSecondsOf(pod));
         memory.noteExits(current.id, "sandbox");
-        await stopOnce(current.id);
+        await sandboxes.stop(current.id);
       }
-      for (const sandbox of found.slice(1)) await lifecycle.removeSandbox(sandbox.id);
+      for (const sandbox of found.slice(1)) await sandboxes.remove(sandbox.id);
       return;
     }
-    for (const sandbox of dead) await replace(sandbox);
-    const sandbox = current ?? (job.waiting() === undefined ? await makeSandbox() : undefined);
+    for (const sandbox of dead) await sandboxes.replace(sandbox);
+    const sandbox = current ?? (job.waiting() === undefined ? await sandboxes.make() : undefined);
     if (sandbox === undefined || isEnding()) return;
     const views = lifecycle.containersOf(sandbox.id);
     probes.keepOnly(new Set(views.filter(({ state }) => state === "running").map(({ id }) => id)));
@@ -233,13 +254,6 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     }
   }
 
-  /** A stopped sandbox never runs again, so a pod at rest costs nothing. */
-  async function stopOnce(id: string): Promise<void> {
-    if (stopped.has(id)) return;
-    await lifecycle.stopSandbox(id);
-    stopped.add(id);
-  }
-
   function fail(reason: string, message: string): void {
     memory.save({ failure: { reason, message } });
     deps.log(message, pod);
@@ -254,97 +268,18 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     return isOver(pod.spec, memory.container);
   }
 
-  async function replace(sandbox: SandboxView): Promise<void> {
-    if (sandbox.endReason !== "") {
-      memory.save({ lastSandboxEnd: sandbox.endReason });
-      deps.log(`sandbox ${sandbox.id.slice(0, 13)} is replaced: ${sandbox.endReason}`, pod);
-    }
-    await lifecycle.removeSandbox(sandbox.id);
-    stopped.delete(sandbox.id);
-  }
-
-  async function makeSandbox(): Promise<SandboxView | undefined> {
-    if (isWaiting(POD)) return undefined;
-    const attempt = memory.record().nextSandboxAttempt;
-    let step = "FailedMount";
-    try {
-      await prepareVolumes(memory.record().pod, home);
-      hasVolumes = true;
-      step = "CreatePodSandboxError";
-      memory.save({ nextSandboxAttempt: attempt + 1 });
-      const id = await lifecycle.runSandbox(
-        sandboxConfig(pod, attempt, home),
-        pod.spec.runtimeClassName ?? "",
-      );
-      const sandbox = lifecycle.sandboxesOf(pod).find((view) => view.id === id);
-      if (sandbox?.isReady) await writeHosts(pod, sandbox.addresses, home);
-      troubles.clear(POD);
-      // One that died at once is seen by the next pass.
-      if (!sandbox?.isReady) poke();
-      return sandbox?.isReady ? sandbox : undefined;
-    } catch (error) {
-      suffer(POD, step, messageOf(error));
-      return undefined;
-    }
-  }
-
-  async function finishEnding({ graceSeconds }: NonNullable<PodRecord["ending"]>): Promise<void> {
-    const found = sandboxes();
-    await stopWithGrace(found, graceSeconds);
-    for (const { id } of found) {
-      await stopOnce(id);
-      memory.noteExits(id, "sandbox");
-    }
-    if (memory.record().ending?.remove !== true) return settle(false);
-    for (const { id } of found) await lifecycle.removeSandbox(id);
-    await removePodFiles(pod, home);
-    memory.forget();
-    isClosed = true;
-    onGone();
-    settle(true);
-  }
-
-  async function stopWithGrace(found: readonly SandboxView[], graceSeconds: number): Promise<void> {
-    stoppingSeconds = graceSeconds;
-    await Promise.all(
-      found.map((sandbox) => stopContainers({ lifecycle, clock, hooks }, pod.spec, sandbox, graceSeconds)),
-    ).finally(() => {
-      stoppingSeconds = undefined;
-    });
-  }
-
-  function settle(isRemoved: boolean): void {
-    const done = waiters.filter((waiter) => isRemoved || !waiter.remove);
-    waiters = waiters.filter((waiter) => !done.includes(waiter));
-    for (const { resolve } of done) resolve();
-  }
-
   function end(graceSeconds: number, remove: boolean): Promise<void> {
-    const before = memory.record().ending;
-    memory.save({
-      ending: {
-        graceSeconds: Math.min(graceSeconds, before?.graceSeconds ?? graceSeconds),
-        remove: remove || before?.remove === true,
-      },
-    });
     abort.abort();
     probes.keepOnly(new Set());
     troubles.clearAll();
-    if (stoppingSeconds !== undefined && graceSeconds < stoppingSeconds) {
-      // The pass in flight waits for longer; what a shorter stop cannot do, that pass reports.
-      for (const sandbox of sandboxes()) {
-        void stopContainers({ lifecycle, clock, hooks }, pod.spec, sandbox, graceSeconds).catch(() => {});
-      }
-    }
-    const { promise, resolve } = Promise.withResolvers<void>();
-    waiters.push({ remove, resolve });
+    const done = ends.begin(graceSeconds, remove);
     poke();
-    return promise;
+    return done;
   }
 
   function update(objects: PodObjects): void {
     memory.save({ pod: { ...memory.record().pod, objects } });
-    hasVolumes = false;
+    sandboxes.forgetVolumes();
     poke();
   }
 
