@@ -23,7 +23,9 @@ A manifest is one file or several, a directory, an address or standard input, wi
 - \`Pod\`; \`Deployment\`, which gives its replicas as \`NAME-0\`, \`NAME-1\` and so on, as a \`ReplicaSet\` does, and a
   \`StatefulSet\`, with a claim for each and their names below its \`serviceName\`, all at once, in no order; \`DaemonSet\`, which gives
   one of its own name. \`Job\`: one pod of its own name, or with several completions, or Indexed, \`NAME-0\`, \`NAME-1\` and so on, as many at
-  once as its \`parallelism\` says. What fails is run anew up to its \`backoffLimit\`, and then the whole Job has failed. \`CronJob\`: its pod is run at its times,
+  once as its \`parallelism\` says. What fails is run anew up to its \`backoffLimit\`, and then the whole Job has failed;
+  its \`podFailurePolicy\` may say otherwise of an exit code or a disruption, and its \`successPolicy\` which of its pods are enough:
+  the others are stopped and removed then. \`CronJob\`: its pod is run at its times,
   as \`NAME-MINUTE\`; \`podrt cronjobs\` lists them.
 - \`ConfigMap\` and \`Secret\`: there is no store of them; a pod takes along what it refers to and its manifest has. \`podrt apply\`
   gives a pod that runs the contents that the manifest has now: its volumes show them, its variables after its next start. It also
@@ -59,6 +61,8 @@ Where podrt differs from a kubelet:
 - \`host\` of an HTTP or TCP action is an IP address, reached from the machine; without it the pod's address is
   asked from within the pod's network namespace.
 - \`activeDeadlineSeconds\` counts from \`podrt run\`.
+- \`DisruptionTarget\` is the one condition that a \`podFailurePolicy\` can go by: a pod has it whose pause was killed, or which ran when the
+  machine went down. With a kubelet the latter has it only where the machine is shut down in order.
 - With \`hostUsers: false\` a pod is mapped to 65,536 ids of the machine from 1879048192 on that nobody has, neither another pod nor
   \`/etc/subuid\` or \`/etc/subgid\`. Its volumes are shown through the mapping, so what is in them keeps the ids that the pod sees.
 - A limit of \`ephemeral-storage\` is looked after every ten seconds, as a kubelet does: the pod whose container has written more, to

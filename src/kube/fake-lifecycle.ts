@@ -68,6 +68,8 @@ type FakeContainer = Mutable<ContainerView> & {
   stopped?: () => void;
 };
 
+const REQUESTED = "stopped on request";
+
 /** A runtime in memory for tests, with the failures a test asks for. */
 export class FakeLifecycle implements Lifecycle {
   readonly clock: FakeClock;
@@ -110,6 +112,7 @@ export class FakeLifecycle implements Lifecycle {
       isReady: true,
       addresses: ["10.85.0.2"],
       endReason: "",
+      isLost: false,
       config,
     });
     this.#tell(id);
@@ -118,7 +121,7 @@ export class FakeLifecycle implements Lifecycle {
 
   async stopSandbox(id: string): Promise<void> {
     this.#call("stopSandbox", id);
-    if (this.sandboxes.get(id)?.isReady) this.endSandbox(id, "stopped on request");
+    if (this.sandboxes.get(id)?.isReady) this.endSandbox(id, REQUESTED);
   }
 
   async removeSandbox(id: string): Promise<void> {
@@ -218,6 +221,7 @@ export class FakeLifecycle implements Lifecycle {
     const sandbox = this.sandboxes.get(id)!;
     sandbox.isReady = false;
     sandbox.endReason = reason;
+    sandbox.isLost = reason !== REQUESTED;
     for (const container of this.containersOf(id)) this.exit(container.id, 137);
     this.#tell(id);
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { allContainers, isOver, stepsOf } from "./container-order.ts";
+import { areEnough, type FailureVerdict, failureVerdict } from "./job-policies.ts";
 import type { ContainerMemory, PodRecord } from "./pod-record.ts";
 import { type BackOff, failureDelayMs, NEVER_RAN } from "./restart.ts";
 
@@ -15,7 +16,15 @@ const RETRY_BACK_OFF: BackOff = { firstMs: 10_000, maxMs: 360_000 };
 export type JobStep =
   | { readonly kind: "give up"; readonly reason: string; readonly message: string }
   /** The pod is to run anew, as it was at first, but not before `atMs` of the record's clock. */
-  | { readonly kind: "retry"; readonly atMs: number; readonly retries: number };
+  | {
+      readonly kind: "retry";
+      readonly atMs: number;
+      readonly retries: number;
+      /** Of its retries, those that followed a failure which does not count. */
+      readonly ignored: number;
+    }
+  /** The Job has succeeded without it. */
+  | { readonly kind: "needless" };
 
 /**
  * What follows from the failures of a Job's pod and of the `others` of the same Job. With restartPolicy OnFailure its
@@ -30,29 +39,37 @@ export function jobStep(
   if (pod.job === undefined || record.failure !== undefined) return undefined;
   const end = hasSucceeded(record) ? undefined : endOfAll(record, others);
   if (end !== undefined) return end;
+  if (!hasSucceeded(record) && hasEnough(record, others)) return { kind: "needless" };
+  const verdict = verdictOn(record);
+  if (verdict?.action === "FailJob") return { kind: "give up", reason: FAIL_JOB, message: verdict.message };
+  if (verdict?.action === "FailIndex") {
+    return { kind: "give up", reason: "FailedIndex", message: verdict.message };
+  }
   const counted = pod.job.isLimitPerIndex ? [] : others;
   const failures = [record, ...counted].map(failuresOf).reduce((sum, count) => sum + count, 0);
   const { backoffLimit } = pod.job;
-  const hasEndedBadly =
-    pod.spec.restartPolicy !== "OnFailure" && isOver(pod.spec, memoryIn(record)) && hasFailed(record);
   if (failures > backoffLimit && !hasSucceeded(record))
     return giveUp(failures, backoffLimit, counted.length > 0);
   // Of pods that take from a queue, one that succeeds has seen the end of it.
-  if (!hasEndedBadly || (pod.job.isQueue && others.some(hasSucceeded))) return undefined;
-  const { retries = 0, retryAtMs } = record;
+  if (verdict === undefined || (pod.job.isQueue && others.some(hasSucceeded))) return undefined;
+  const { retries = 0, ignored = 0, retryAtMs } = record;
   return {
     kind: "retry",
     retries: retries + 1,
+    ignored: ignored + (verdict.action === "Ignore" ? 1 : 0),
     atMs: retryAtMs ?? nowMs + failureDelayMs(retries + 1, RETRY_BACK_OFF),
   };
 }
 
 /** The record of a pod that begins anew; its attempts are counted on, so that no log is written over. */
-export function begunAnew(record: PodRecord, retries: number): Partial<PodRecord> {
+export function begunAnew(
+  record: PodRecord,
+  { retries, ignored }: Extract<JobStep, { readonly kind: "retry" }>,
+): Partial<PodRecord> {
   const containers = Object.entries(record.containers).map(
     ([name, { nextAttempt }]) => [name, { ...NEVER_RAN, nextAttempt }] as const,
   );
-  return { containers: Object.fromEntries(containers), retries, retryAtMs: undefined };
+  return { containers: Object.fromEntries(containers), retries, ignored, retryAtMs: undefined };
 }
 
 /** Why a pod of a Job is not to begin yet; undefined where it may. */
@@ -87,16 +104,36 @@ export function expiryMs(record: PodRecord, others: readonly PodRecord[]): numbe
   return Math.max(...ends.map(Number)) + seconds * 1000;
 }
 
+/** The reason of a pod whose end was the whole Job's, by a rule. */
+const FAIL_JOB = "PodFailurePolicy";
+
+/** What becomes of a pod that has ended badly, which containers that are started again do not. */
+function verdictOn(record: PodRecord): FailureVerdict | undefined {
+  const { spec } = record.pod;
+  const hasEnded = spec.restartPolicy !== "OnFailure" && isOver(spec, memoryIn(record)) && hasFailed(record);
+  return hasEnded ? failureVerdict(record) : undefined;
+}
+
+function hasEnough(record: PodRecord, others: readonly PodRecord[]): boolean {
+  const { successRules } = record.pod.job!;
+  if (successRules === undefined) return false;
+  return areEnough(
+    successRules,
+    others.filter(hasSucceeded).map(({ pod }) => pod.job?.index ?? 0),
+  );
+}
+
 /** A Job that was given up takes its pods along; one that stays within its limits does not. */
 function endOfAll({ pod }: PodRecord, others: readonly PodRecord[]): JobStep | undefined {
   const { isLimitPerIndex, maxFailedIndexes } = pod.job!;
   const failed = others.filter(({ failure }) => failure !== undefined);
-  if (isLimitPerIndex) {
+  const failing = failed.find(({ failure }) => failure?.reason === FAIL_JOB);
+  if (isLimitPerIndex && failing === undefined) {
     if (maxFailedIndexes === undefined || failed.length <= maxFailedIndexes) return undefined;
     const message = `${failed.length} pods of the Job have failed; its maxFailedIndexes is ${maxFailedIndexes}`;
     return { kind: "give up", reason: "MaxFailedIndexesExceeded", message };
   }
-  const [first] = failed;
+  const first = failing ?? failed[0];
   if (first === undefined) return undefined;
   const message = `the Job was given up with its pod ${first.pod.name}: ${first.failure!.message}`;
   return { kind: "give up", reason: first.failure!.reason, message };
@@ -111,9 +148,10 @@ function giveUp(failures: number, backoffLimit: number, areSeveral: boolean): Jo
 
 /** How often the pod, or with OnFailure its containers, have failed so far. */
 function failuresOf(record: PodRecord): number {
-  const { pod, retries = 0 } = record;
+  const { pod, retries = 0, ignored = 0 } = record;
   if (pod.spec.restartPolicy !== "OnFailure") {
-    return retries + (isOver(pod.spec, memoryIn(record)) && hasFailed(record) ? 1 : 0);
+    const counts = ["Ignore", undefined].includes(verdictOn(record)?.action) ? 0 : 1;
+    return retries - ignored + counts;
   }
   return allContainers(pod.spec)
     .map(({ name }) => failuresOfContainer(memoryIn(record)(name)))

@@ -169,7 +169,8 @@ function isListed(record: SandboxRecord): boolean {
 
 function sandboxView(record: SandboxRecord): SandboxView {
   const { id, attempt, addresses, end } = record;
-  return { id, attempt, addresses, isReady: isReady(record), endReason: end?.reason ?? "" };
+  const isLost = end !== undefined && end.isRequested !== true;
+  return { id, attempt, addresses, isReady: isReady(record), endReason: end?.reason ?? "", isLost };
 }
 
 function containerView(record: ContainerRecord): ContainerView {

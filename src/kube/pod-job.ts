@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { begunAnew, expiryMs, isDone, jobStep, reasonToWait } from "./job.ts";
 import type { Clock, SandboxView } from "./lifecycle.ts";
-import type { Pod } from "./pod.ts";
+import { graceSecondsOf, type Pod } from "./pod.ts";
 import type { PodMemory } from "./pod-memory.ts";
 import type { PodRecord } from "./pod-record.ts";
 import type { Trouble } from "./troubles.ts";
@@ -23,8 +23,8 @@ export interface JobDeps {
   /** Takes a sandbox away, of which nothing is kept. */
   readonly discard: (sandbox: SandboxView) => Promise<void>;
   readonly fail: (reason: string, message: string) => void;
-  /** Removes the pod. */
-  readonly remove: () => void;
+  /** Removes the pod; its containers have so long to end. */
+  readonly remove: (graceSeconds: number) => void;
   readonly isEnding: () => boolean;
   readonly wakeBy: (ms: number) => void;
   readonly poke: () => void;
@@ -45,13 +45,17 @@ export function podJob(deps: JobDeps): PodJob {
       fail(step.reason, step.message);
       return false;
     }
+    if (step.kind === "needless") {
+      deps.remove(graceSecondsOf(pod));
+      return true;
+    }
     if (step.atMs > clock.nowMs()) {
       if (memory.record().retryAtMs === undefined) memory.save({ retryAtMs: step.atMs });
       deps.wakeBy(step.atMs);
       return false;
     }
     for (const sandbox of sandboxes) await deps.discard(sandbox);
-    memory.save(begunAnew(memory.record(), step.retries));
+    memory.save(begunAnew(memory.record(), step));
     deps.poke();
     return true;
   }
@@ -63,7 +67,7 @@ export function podJob(deps: JobDeps): PodJob {
     }
     const atMs = expiryMs(memory.record(), others());
     if (atMs === undefined || isEnding()) return;
-    if (atMs <= clock.nowMs()) deps.remove();
+    if (atMs <= clock.nowMs()) deps.remove(0);
     else deps.wakeBy(atMs);
   }
 

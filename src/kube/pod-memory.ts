@@ -5,7 +5,7 @@ import type { Clock, ContainerView, Lifecycle } from "./lifecycle.ts";
 import { type Pod, type PodHome, podKey } from "./pod.ts";
 import type { ContainerMemory, PodRecord } from "./pod-record.ts";
 import type { Readiness } from "./prober.ts";
-import { afterExit, type BackOff, NEVER_RAN } from "./restart.ts";
+import { afterExit, type BackOff, type ExitCause, NEVER_RAN } from "./restart.ts";
 import { readMessage } from "./termination-message.ts";
 
 /** The record of one kept pod: what is changed is in the table before the call returns. */
@@ -16,7 +16,7 @@ export interface PodMemory {
   /** The next container of this name gets the attempt after this one. */
   noteAttempt(name: string, attempt: number): void;
   /** Remembers how the containers of a sandbox ended, each once. */
-  noteExits(sandboxId: string, cause: "crash" | "sandbox"): void;
+  noteExits(sandboxId: string, cause: ExitCause): void;
   noteReadiness(name: string, containerId: string, readiness: Readiness): void;
   notePostStart(name: string, containerId: string): void;
   /** The container with this id is to be ended. */

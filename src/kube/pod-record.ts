@@ -14,6 +14,8 @@ export interface ContainerExit {
   readonly finishedAtNs: string;
   /** The container was ended since a probe said so: it is started again unless it never is. */
   readonly isUnhealthy?: boolean;
+  /** Its sandbox had ended under it, and nobody had asked for that. */
+  readonly isDisrupted?: boolean;
 }
 
 /** What is remembered of one container across its attempts and across sandboxes. */
@@ -53,6 +55,8 @@ export interface PodRecord {
   readonly failure?: { readonly reason: string; readonly message: string };
   /** How often the whole pod was run anew, as a Job's is; and when, on Clock.nowMs(), it is next. */
   readonly retries?: number;
+  /** How many of those followed a failure that does not count. */
+  readonly ignored?: number;
   readonly retryAtMs?: number | undefined;
   /** When nothing more came of a Job's pod, on Clock.nowMs(). */
   readonly finishedAtMs?: number;

@@ -137,7 +137,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
       await sandboxes.remove(id);
     },
     fail,
-    remove: () => void end(0, true),
+    remove: (graceSeconds) => void end(graceSeconds, true),
     isEnding,
     wakeBy,
     poke,
@@ -206,7 +206,7 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     if (current !== undefined) memory.noteExits(current.id, "crash");
     for (const sandbox of dead) {
       await sandboxes.stop(sandbox.id);
-      memory.noteExits(sandbox.id, "sandbox");
+      memory.noteExits(sandbox.id, sandbox.isLost ? "disruption" : "sandbox");
     }
     await limits.note();
     if (await job.see(found)) return;

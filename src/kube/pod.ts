@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { CLUSTER_DOMAIN } from "../dns/zone.ts";
 import type { IdRange } from "./host-ids.ts";
 import type { PodSpec } from "./manifest/fields.ts";
+import type { FailureRule, SuccessRule } from "./manifest/job-policy-fields.ts";
 import type { PodObjects } from "./manifest/objects.ts";
 
 /** A pod as it is kept: named, with a uid, otherwise as its manifest has it. */
@@ -57,6 +58,9 @@ export interface JobPolicy {
   /** `backoffLimit` is each pod's own (backoffLimitPerIndex), and so many pods may fail before the Job is given up. */
   readonly isLimitPerIndex?: boolean;
   readonly maxFailedIndexes?: number;
+  /** What a failure means, by the first rule that fits it; and which successes are enough for the Job. */
+  readonly failureRules?: readonly FailureRule[];
+  readonly successRules?: readonly SuccessRule[];
   readonly suspend?: boolean;
   /** The pods are removed so long after the last has ended. */
   readonly ttlSecondsAfterFinished?: number;

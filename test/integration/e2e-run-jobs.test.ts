@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
+import { pausePid } from "./harness/pods.ts";
 
 const fixture = useDaemon();
 
@@ -58,4 +59,33 @@ spec:
     if (kept.length > 0) throw new Error(kept.map(({ phase, message }) => `${phase} ${message}`).join("; "));
     return true;
   });
+});
+
+test("what a Job makes of an end is for its podFailurePolicy to say", async () => {
+  const { daemon } = fixture;
+  const job = (rule: string, command: string) => `apiVersion: batch/v1
+kind: Job
+metadata: {name: picky}
+spec:
+  backoffLimit: 0
+  podFailurePolicy: {rules: [${rule}]}
+  template: {spec: {restartPolicy: Never, containers: [{name: app, image: busybox, command: [sh, -c, "${command}"]}]}}
+`;
+  const fatal = job("{action: FailJob, onExitCodes: {operator: In, values: [42]}}", "exit 42");
+  const failed = await daemon.podrtWith({ stdin: fatal }, "run", "-");
+  expect(failed.code).toBe(1);
+  expect(failed.stderr).toContain(
+    "container app ended with exit code 42, for which rule 0 of podFailurePolicy fails the Job (PodFailurePolicy)",
+  );
+  // A pod whose pause is killed is disrupted, which does not count: it is to run again, though not at once.
+  const disrupted = job("{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}", "exec sleep 1000");
+  await daemon.podrtWith({ stdin: disrupted }, "run", "--detach", "--wait", "60", "-");
+  const kept = async () => (await daemon.pods.listPods({})).pods.find(({ name }) => name === "picky");
+  process.kill(await pausePid(daemon, (await kept())!.sandboxId), "SIGKILL");
+  await eventually("the pod waits to be run anew", async () => {
+    const { phase, nextTryAtMs = 0n } = (await kept()) ?? {};
+    if (phase !== "Pending" || nextTryAtMs === 0n) throw new Error(`it is ${phase}`);
+    return true;
+  });
+  expect((await daemon.podrt("rm", "-f", "picky")).code).toBe(0);
 });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { CronPolicy, JobPolicy } from "../pod.ts";
 import type { Report } from "./checks.ts";
+import { checkJob } from "./job-checks.ts";
 import type { CronJobManifest, JobManifest, PodTemplate } from "./workload-fields.ts";
 import { checkTemplate, TEMPLATE, templated, type WantedPod } from "./workloads.ts";
 
@@ -9,13 +10,13 @@ const BACKOFF_LIMIT = 6;
 const MAX_CRON_NAME = 52;
 
 /** One pod of its own name, or several, numbered from 0. */
-export function podsOfJob({ metadata, spec }: JobManifest, report: Report): WantedPod[] {
+export function podsOfJob({ metadata, spec }: JobManifest, report: Report, note: Report): WantedPod[] {
   const { template, activeDeadlineSeconds } = spec;
   checkTemplate(template, metadata.name, report);
   if ((template.spec.restartPolicy ?? "Always") === "Always") {
     report(`${TEMPLATE}spec.restartPolicy`, "must be OnFailure or Never in a Job");
   }
-  checkJob(spec, report);
+  checkJob(spec, report, note);
   const seconds = Math.min(
     activeDeadlineSeconds ?? Number.POSITIVE_INFINITY,
     template.spec.activeDeadlineSeconds ?? Number.POSITIVE_INFINITY,
@@ -38,6 +39,7 @@ export function podsOfJob({ metadata, spec }: JobManifest, report: Report): Want
 
 function jobPolicy(spec: JobManifest["spec"]): JobPolicy {
   const { backoffLimitPerIndex, maxFailedIndexes, completions, suspend, ttlSecondsAfterFinished } = spec;
+  const { podFailurePolicy, successPolicy } = spec;
   const parallelism = spec.parallelism ?? 1;
   return {
     backoffLimit: backoffLimitPerIndex ?? spec.backoffLimit ?? BACKOFF_LIMIT,
@@ -45,32 +47,11 @@ function jobPolicy(spec: JobManifest["spec"]): JobPolicy {
     ...(completions === undefined && parallelism > 1 ? { isQueue: true } : {}),
     ...(backoffLimitPerIndex === undefined ? {} : { isLimitPerIndex: true }),
     ...(maxFailedIndexes === undefined ? {} : { maxFailedIndexes }),
+    ...(podFailurePolicy === undefined ? {} : { failureRules: podFailurePolicy.rules }),
+    ...(successPolicy === undefined ? {} : { successRules: successPolicy.rules }),
     ...(suspend ? { suspend } : {}),
     ...(ttlSecondsAfterFinished === undefined ? {} : { ttlSecondsAfterFinished }),
   };
-}
-
-function checkJob(spec: JobManifest["spec"], report: Report): void {
-  const { completions, completionMode, backoffLimit, backoffLimitPerIndex, maxFailedIndexes } = spec;
-  const isIndexed = completionMode === "Indexed";
-  if (isIndexed && completions === undefined) {
-    report("spec.completions", "is required when completionMode is Indexed");
-  }
-  if (backoffLimitPerIndex !== undefined) {
-    if (!isIndexed) report("spec.backoffLimitPerIndex", "needs completionMode Indexed");
-    if (backoffLimit !== undefined) {
-      report(
-        "spec.backoffLimitPerIndex",
-        "cannot be combined with backoffLimit: the limit is each pod's own",
-      );
-    }
-    if (spec.template.spec.restartPolicy !== "Never") {
-      report("spec.backoffLimitPerIndex", "needs restartPolicy Never in the template");
-    }
-  }
-  if (maxFailedIndexes !== undefined && backoffLimitPerIndex === undefined) {
-    report("spec.maxFailedIndexes", "needs backoffLimitPerIndex");
-  }
 }
 
 const INDEX = "batch.kubernetes.io/job-completion-index";
@@ -101,9 +82,16 @@ function indexedTemplate({ metadata = {}, spec }: PodTemplate, hostname: string,
 }
 
 /** Its Job's pod, as it is at each of its times. */
-export function podsOfCronJob({ metadata, spec }: CronJobManifest, report: Report): WantedPod[] {
-  const at = (path: string, message: string) =>
-    report(path.startsWith("spec.") ? `spec.jobTemplate.${path}` : path, message);
+export function podsOfCronJob(
+  { metadata, spec }: CronJobManifest,
+  report: Report,
+  note: Report,
+): WantedPod[] {
+  const within =
+    (tell: Report): Report =>
+    (path, message) =>
+      tell(path.startsWith("spec.") ? `spec.jobTemplate.${path}` : path, message);
+  const at = within(report);
   const { schedule, timeZone, concurrencyPolicy = "Allow", startingDeadlineSeconds, suspend = false } = spec;
   // Names of its pods get the minute after them.
   if ((metadata.name ?? "").length > MAX_CRON_NAME) {
@@ -122,6 +110,7 @@ export function podsOfCronJob({ metadata, spec }: CronJobManifest, report: Repor
   const [wanted] = podsOfJob(
     { apiVersion: "batch/v1", kind: "Job", metadata, spec: spec.jobTemplate.spec },
     at,
+    within(note),
   );
   const cron: CronPolicy = {
     schedule,

@@ -42,9 +42,14 @@ const KINDS: Readonly<
     ),
   DaemonSet: (root, reader, _objects, report) =>
     read(WORKLOAD_FIELDS.DaemonSet, root, reader, report, podsOfDaemonSet),
-  Job: (root, reader, _objects, report) => read(WORKLOAD_FIELDS.Job, root, reader, report, podsOfJob),
+  Job: (root, reader, _objects, report) =>
+    read(WORKLOAD_FIELDS.Job, root, reader, report, (manifest) =>
+      podsOfJob(manifest, report, (path, message) => reader.noteAt(path, message)),
+    ),
   CronJob: (root, reader, _objects, report) =>
-    read(WORKLOAD_FIELDS.CronJob, root, reader, report, podsOfCronJob),
+    read(WORKLOAD_FIELDS.CronJob, root, reader, report, (manifest) =>
+      podsOfCronJob(manifest, report, (path, message) => reader.noteAt(path, message)),
+    ),
   ConfigMap: (root, reader, objects, report) =>
     read(FIELDS.ConfigMap, root, reader, report, (manifest) =>
       addObject("ConfigMap", manifest.metadata, configMapContents(manifest, report), objects, report),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isIP } from "node:net";
 import { CAPABILITIES } from "../../linux/capability.ts";
+import { parseIndexes } from "../indexes.ts";
 import { nearMiss } from "./near-miss.ts";
 import { type Check, pattern } from "./scalars.ts";
 
@@ -173,6 +174,12 @@ export const headerValue: Check = pattern(/^[\t -~]*$/, "printable ASCII", 4096)
 
 /** A path with perhaps a query; Kubernetes puts a slash before one that has none. */
 export const urlPath: Check = pattern(/^[!-~]*$/, "a path as in /healthz?full=1, in printable ASCII", 4096);
+
+/** Numbers of the pods of an Indexed Job. */
+export function indexes(text: string): string | undefined {
+  if (text.length <= 65_536 && parseIndexes(text) !== undefined) return undefined;
+  return `expected indexes in ascending order as in 1,3-5, got ${JSON.stringify(text.slice(0, 40))}`;
+}
 
 /** A capability of capabilities(7) without `CAP_`; ALL stands for every one. */
 export function capability(name: string): string | undefined {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { PodSpec } from "./fields.ts";
+import { JOB_POLICY_FIELDS, PodFailurePolicy, SuccessPolicy } from "./job-policy-fields.ts";
 import * as names from "./names.ts";
 import { ObjectMeta, PersistentVolumeClaimSpec, status } from "./object-fields.ts";
 import { boolean, integer, oneOf, only, string } from "./scalars.ts";
@@ -118,10 +119,10 @@ const JobSpec = record({
   maxFailedIndexes: integer(0, 100),
   managedBy: unsupported("is not supported: podrt itself manages what it runs"),
   manualSelector: only(false),
-  podFailurePolicy: unsupported(),
-  podReplacementPolicy: meaningless("has no effect: a pod is run anew only once it has ended"),
+  podFailurePolicy: PodFailurePolicy,
+  podReplacementPolicy: oneOf("TerminatingOrFailed", "Failed"),
   selector: meaningless("has no effect: is set by Kubernetes"),
-  successPolicy: unsupported(),
+  successPolicy: SuccessPolicy,
 });
 
 const Job = record({
@@ -162,6 +163,7 @@ export const WORKLOAD_FIELDS = {
   DaemonSetSpec,
   Job,
   JobSpec,
+  ...JOB_POLICY_FIELDS,
   CronJob,
   CronJobSpec,
   LabelSelector,

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+import * as names from "./names.ts";
+import { integer, oneOf, string } from "./scalars.ts";
+import { list, record, required, type TypeOf } from "./schema.ts";
+
+/** What a Job makes of the ends of its pods (batch/v1), with the bounds that an API server sets. */
+
+const MAX_RULES = 20;
+const MAX_INT32 = 2_147_483_647;
+
+export const ExitCodes = {
+  operator: required(oneOf("In", "NotIn")),
+  values: required(list(integer(0, MAX_INT32), 255, 1)),
+} as const;
+
+const PodFailurePolicyRule = record({
+  action: required(oneOf("FailJob", "FailIndex", "Ignore", "Count")),
+  onExitCodes: record({ containerName: string(names.dnsLabel), ...ExitCodes }),
+  onPodConditions: list(
+    record({
+      type: required(string(names.qualifiedName)),
+      status: oneOf("True", "False", "Unknown"),
+    }),
+    MAX_RULES,
+  ),
+});
+
+export const PodFailurePolicy = record({ rules: required(list(PodFailurePolicyRule, MAX_RULES)) });
+
+const SuccessPolicyRule = record({
+  succeededIndexes: string(names.indexes),
+  succeededCount: integer(1, 100),
+});
+
+export const SuccessPolicy = record({ rules: required(list(SuccessPolicyRule, MAX_RULES, 1)) });
+
+export const JOB_POLICY_FIELDS = {
+  PodFailurePolicy,
+  PodFailurePolicyRule,
+  SuccessPolicy,
+  SuccessPolicyRule,
+} as const;
+
+export type FailureRule = TypeOf<typeof PodFailurePolicyRule>;
+export type SuccessRule = TypeOf<typeof SuccessPolicyRule>;
