@@ -63,6 +63,7 @@ Where podrt differs from a kubelet:
 - \`activeDeadlineSeconds\` counts from \`podrt run\`.
 - \`DisruptionTarget\` is the one condition that a \`podFailurePolicy\` can go by: a pod has it whose pause was killed, or which ran when the
   machine went down. With a kubelet the latter has it only where the machine is shut down in order.
+- \`restartPolicyRules\` have the action \`Restart\`, not \`RestartAllContainers\`.
 - With \`hostUsers: false\` a pod is mapped to 65,536 ids of the machine from 1879048192 on that nobody has, neither another pod nor
   \`/etc/subuid\` or \`/etc/subgid\`. Its volumes are shown through the mapping, so what is in them keeps the ids that the pod sees.
 - A limit of \`ephemeral-storage\` is looked after every ten seconds, as a kubelet does: the pod whose container has written more, to

@@ -4,9 +4,9 @@ import type { ContainerView } from "./lifecycle.ts";
 import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { PodSpec } from "./manifest/fields.ts";
 import type { ContainerMemory } from "./pod-record.ts";
-import { shouldStart } from "./restart.ts";
+import { isStartedAgain, shouldStart } from "./restart.ts";
 
-/** An init container that runs on beside the others: restartPolicy Always. */
+/** Of an init container: whether it runs on beside the others, with restartPolicy Always. */
 export function isSidecar(container: ContainerSpec): boolean {
   return container.restartPolicy === "Always";
 }
@@ -51,10 +51,9 @@ export function dueContainers(
 
 /** Whether a container whose time has come and which does not run is to run. */
 export function mayRun(spec: PodSpec, container: ContainerSpec, seen: Seen): boolean {
-  if (isSidecar(container)) return true;
-  if (!(spec.initContainers ?? []).includes(container)) return shouldStart(spec, seen.memory);
-  if (seen.newest === undefined) return true;
-  return seen.newest.exitCode !== 0 && spec.restartPolicy !== "Never";
+  if (!(spec.initContainers ?? []).includes(container)) return shouldStart(spec, container, seen.memory);
+  if (isSidecar(container) || seen.newest === undefined) return true;
+  return seen.newest.exitCode !== 0 && isStartedAgain(spec, container, seen.newest);
 }
 
 interface Seen {
@@ -65,9 +64,13 @@ interface Seen {
 
 /** Whether nothing of the pod is to be started any more, by the ends that are remembered. */
 export function isOver(spec: PodSpec, memory: (name: string) => ContainerMemory): boolean {
-  const hasFailed = stepsOf(spec).some(({ name }) => (memory(name).lastExit?.exitCode ?? 0) !== 0);
-  if (hasFailed && spec.restartPolicy === "Never") return true;
-  return spec.containers.every(({ name }) => !shouldStart(spec, memory(name)));
+  const hasFailed = stepsOf(spec).some((step) => {
+    const { lastExit } = memory(step.name);
+    return lastExit !== undefined && lastExit.exitCode !== 0 && !isStartedAgain(spec, step, lastExit);
+  });
+  return (
+    hasFailed || spec.containers.every((container) => !shouldStart(spec, container, memory(container.name)))
+  );
 }
 
 function hasSucceeded({ name }: ContainerSpec, views: readonly ContainerView[]): boolean {

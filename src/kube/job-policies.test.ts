@@ -35,6 +35,10 @@ async function retried(times: number): Promise<void> {
   await until(() => k.records.get("default/j")?.retries === times, `retry ${times} begins`);
 }
 
+/** Until it is written down why. */
+const hasFailed = (name = "j") =>
+  until(() => pod(name)?.phase === "Failed" && pod(name)?.reason !== "", `${name} has failed`);
+
 const ended = (status: PodStatus | undefined) => ({ phase: status?.phase, reason: status?.reason });
 
 test("an exit code that a rule names fails the Job at once", async () => {
@@ -46,7 +50,7 @@ test("an exit code that a rule names fails the Job at once", async () => {
   await exit(42, { container: "log" });
   await retried(1);
   await both(42, 1);
-  await until(() => pod()?.phase === "Failed", "it has failed");
+  await hasFailed();
   expect(pod()).toMatchObject({
     reason: "PodFailurePolicy",
     message: "container app ended with exit code 42, for which rule 0 of podFailurePolicy fails the Job",
@@ -72,7 +76,7 @@ test("the first rule that fits decides; what is ignored does not count, and what
   await both(7, 3);
   await retried(4);
   await both(9, 4);
-  await until(() => pod()?.phase === "Failed", "it has failed");
+  await hasFailed();
   expect(pod()).toMatchObject({
     reason: "BackoffLimitExceeded",
     message: "the Job failed 2 times; its backoffLimit is 1",
@@ -86,7 +90,7 @@ test("a rule may speak of init containers", async () => {
   );
   await until(() => pod()?.initContainers[0]?.state === "running", "the init container runs");
   k.runtime.exit(pod()!.initContainers[0]!.containerId, 2);
-  await until(() => pod()?.phase === "Failed", "it has failed");
+  await hasFailed();
   expect(pod()?.reason).toBe("PodFailurePolicy");
 });
 
@@ -97,7 +101,7 @@ test("a pod whose sandbox was taken from it is a disruption; one that ended befo
   k.runtime.endSandbox(pod()!.sandboxId, "the pause was killed");
   await retried(1);
   await both(1, 1);
-  await until(() => pod()?.phase === "Failed", "it has failed");
+  await hasFailed();
   expect(pod()?.message).toBe("the Job failed once; its backoffLimit is 0");
 });
 
@@ -105,7 +109,7 @@ test("without such a rule a disruption counts", async () => {
   runJob("backoffLimit: 0");
   await until(() => pod()?.phase === "Running", "it runs");
   k.runtime.endSandbox(pod()!.sandboxId, "the pause was killed");
-  await until(() => pod()?.phase === "Failed", "it has failed");
+  await hasFailed();
   expect(pod()?.reason).toBe("BackoffLimitExceeded");
 });
 
@@ -119,7 +123,7 @@ test("an index fails without another try, alone, and a rule of the Job takes all
   runJob(`${INDEXED}, backoffLimitPerIndex: 3, podFailurePolicy: {rules: [${rules}]}`);
   await exit(5, { of: "j-0" });
   await exit(0, { of: "j-0", container: "log" });
-  await until(() => pod("j-0")?.phase === "Failed", "the index has failed");
+  await hasFailed("j-0");
   expect(pod("j-0")).toMatchObject({
     reason: "FailedIndex",
     message:
@@ -131,7 +135,7 @@ test("an index fails without another try, alone, and a rule of the Job takes all
   await exit(0, { of: "j-1", container: "log" });
   await exit(6, { of: "j-2" });
   await exit(0, { of: "j-2", container: "log" });
-  await until(() => pod("j-2")?.phase === "Failed", "the Job has failed");
+  await hasFailed("j-2");
   expect(ended(pod("j-2"))).toEqual({ phase: "Failed", reason: "PodFailurePolicy" });
   expect(pod("j-1")?.phase).toBe("Succeeded");
 });
@@ -142,7 +146,8 @@ test("a Job that a rule fails takes the pods along that run, with a limit for ea
   await until(() => ["j-1", "j-2"].every((name) => pod(name)?.phase === "Running"), "they run");
   await exit(6, { of: "j-0" });
   await exit(0, { of: "j-0", container: "log" });
-  await until(() => pod("j-1")?.phase === "Failed" && pod("j-2")?.phase === "Failed", "all have failed");
+  await hasFailed("j-1");
+  await hasFailed("j-2");
   expect(pod("j-1")).toMatchObject({
     reason: "PodFailurePolicy",
     message: expect.stringMatching(/^the Job was given up with its pod j-[02]: /),

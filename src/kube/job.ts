@@ -107,11 +107,10 @@ export function expiryMs(record: PodRecord, others: readonly PodRecord[]): numbe
 /** The reason of a pod whose end was the whole Job's, by a rule. */
 const FAIL_JOB = "PodFailurePolicy";
 
-/** What becomes of a pod that has ended badly, which containers that are started again do not. */
+/** What becomes of a pod that has ended badly, which one does not whose containers are started again. */
 function verdictOn(record: PodRecord): FailureVerdict | undefined {
-  const { spec } = record.pod;
-  const hasEnded = spec.restartPolicy !== "OnFailure" && isOver(spec, memoryIn(record)) && hasFailed(record);
-  return hasEnded ? failureVerdict(record) : undefined;
+  const hasEndedBadly = isOver(record.pod.spec, memoryIn(record)) && hasFailed(record);
+  return hasEndedBadly ? failureVerdict(record) : undefined;
 }
 
 function hasEnough(record: PodRecord, others: readonly PodRecord[]): boolean {

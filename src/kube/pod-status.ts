@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isOver, isSidecar, mayRun, stepsOf } from "./container-order.ts";
+import { isOver, mayRun, sidecarsOf, stepsOf } from "./container-order.ts";
 import { jobStep } from "./job.ts";
 import type { ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
 import type { ContainerSpec } from "./manifest/container-fields.ts";
@@ -109,7 +109,7 @@ function containerStatus(
     restarts: Math.max(0, memory.nextAttempt - 1),
     exitCode: memory.lastExit?.exitCode ?? 0,
     ready: false,
-    sidecar: isSidecar(container),
+    sidecar: sidecarsOf(spec).includes(container),
     nextTryAtMs: 0,
     probeFailure: "",
   };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-
+import { matchesExitCode } from "./exit-codes.ts";
 import type { ContainerView } from "./lifecycle.ts";
+import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { PodSpec } from "./manifest/fields.ts";
 import type { ContainerExit, ContainerMemory } from "./pod-record.ts";
 
@@ -62,15 +63,23 @@ export function afterExit(
   };
 }
 
-/** Whether a container that is not running is to run: always at first, then by the pod's policy. */
-export function shouldStart(spec: PodSpec, memory: ContainerMemory): boolean {
-  if (memory.lastExit === undefined) return true;
-  const policy = spec.restartPolicy ?? "Always";
-  return policy === "Always" || (policy === "OnFailure" && hasFailed(memory.lastExit));
+/** Whether a container that is not running is to run: always at first, then by its policy. */
+export function shouldStart(spec: PodSpec, container: ContainerSpec, { lastExit }: ContainerMemory): boolean {
+  return lastExit === undefined || isStartedAgain(spec, container, lastExit);
 }
 
+/** Whether a container is started again after an end: by its own rules and policy, or without one by the pod's. */
+export function isStartedAgain(spec: PodSpec, container: ContainerSpec, exit: Ending): boolean {
+  const { restartPolicy, restartPolicyRules = [] } = container;
+  if (restartPolicyRules.some(({ exitCodes }) => matchesExitCode(exitCodes, exit.exitCode))) return true;
+  const policy = restartPolicy ?? spec.restartPolicy ?? "Always";
+  return policy === "Always" || (policy === "OnFailure" && hasFailed(exit));
+}
+
+type Ending = Pick<ContainerExit, "exitCode" | "isUnhealthy">;
+
 /** One that was ended for what a probe said has failed, whatever it made of the stop signal. */
-function hasFailed({ exitCode, isUnhealthy }: ContainerExit): boolean {
+function hasFailed({ exitCode, isUnhealthy }: Ending): boolean {
   return exitCode !== 0 || isUnhealthy === true;
 }
 

@@ -80,7 +80,7 @@ spec:
   // A pod whose pause is killed is disrupted, which does not count: it is to run again, though not at once.
   const disrupted = job("{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}", "exec sleep 1000");
   await daemon.podrtWith({ stdin: disrupted }, "run", "--detach", "--wait", "60", "-");
-  const kept = async () => (await daemon.pods.listPods({})).pods.find(({ name }) => name === "picky");
+  const kept = async () => (await daemon.pods.listPods({})).pods.find(({ name }) => name?.name === "picky");
   process.kill(await pausePid(daemon, (await kept())!.sandboxId), "SIGKILL");
   await eventually("the pod waits to be run anew", async () => {
     const { phase, nextTryAtMs = 0n } = (await kept()) ?? {};

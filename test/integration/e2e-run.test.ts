@@ -70,6 +70,40 @@ containers:
   ]);
 });
 
+test("a container's own restartPolicy and rules go before the pod's", async () => {
+  const { daemon } = fixture;
+  const containers = `restartPolicy: Always
+volumes: [{name: count, emptyDir: {}}]
+initContainers:
+- name: step
+  image: busybox
+  restartPolicy: Never
+  restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [9]}}]
+  command: [sh, -c, 'echo x >> /count/step; [ $(wc -l < /count/step) -ge 2 ] || exit 9']
+  volumeMounts: [{name: count, mountPath: /count}]
+containers:
+- name: ruled
+  image: busybox
+  restartPolicy: Never
+  restartPolicyRules: [{action: Restart, exitCodes: {operator: NotIn, values: [5]}}]
+  command: [sh, -c, 'echo x >> /count/runs; [ $(wc -l < /count/runs) -ge 3 ] && exit 5; exit 0']
+  volumeMounts: [{name: count, mountPath: /count}]
+- {name: at-once, image: busybox, restartPolicy: OnFailure, command: ["true"]}`;
+  const ran = await daemon.podrtWith({ stdin: podOf("ruled", containers) }, "run", "-");
+  expect(ran.stderr).toContain("pod ruled failed: container ruled ended with exit code 5");
+  expect(ran.code).toBe(1);
+  await runDetached(daemon, podOf("ruled", containers));
+  const pod = await eventually("the pod is over", async () => {
+    const now = await keptPod(daemon, "ruled");
+    return now.phase === "Failed" ? now : undefined;
+  });
+  expect([...pod.initContainers, ...pod.containers].map(({ name, restarts }) => [name, restarts])).toEqual([
+    ["step", 1],
+    ["ruled", 2],
+    ["at-once", 0],
+  ]);
+});
+
 test("a container that keeps failing waits in CrashLoopBackOff and says its exit code", async () => {
   const { daemon } = fixture;
   const containers = "containers: [{name: app, image: busybox, command: ['false']}]";

@@ -3,6 +3,7 @@ import { allContainers, isSidecar } from "../container-order.ts";
 import type { ContainerSpec } from "./container-fields.ts";
 import type { PodManifest } from "./fields.ts";
 import { nearMiss } from "./near-miss.ts";
+import { checkRestartRules } from "./restart-checks.ts";
 import type { SecurityContextSpec } from "./security-fields.ts";
 import { checkUserNamespace } from "./user-namespace-checks.ts";
 import { checkEnvironment } from "./value-checks.ts";
@@ -86,6 +87,7 @@ const PROBES = ["livenessProbe", "readinessProbe", "startupProbe"] as const;
 
 const CONTAINER_CHECKS: readonly ContainerCheck[] = [
   (container, path, pod, report) => checkEnvironment(container, path, pod.spec, report),
+  (container, path, pod, report) => checkRestartRules(container, path, pod.spec, report),
   (container, path, pod, report) => {
     const volumes = new Set((pod.spec.volumes ?? []).map(({ name }) => name));
     const mounts = container.volumeMounts ?? [];

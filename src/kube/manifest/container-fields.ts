@@ -2,7 +2,7 @@
 import { parseBytes, parseMilliCpu } from "../../lib/quantity.ts";
 import { Lifecycle, Probe } from "./action-fields.ts";
 import * as names from "./names.ts";
-import { boolean, integer, oneOf, quantity, string } from "./scalars.ts";
+import { boolean, integer, oneOf, only, quantity, string } from "./scalars.ts";
 import { list, meaningless, record, required, type TypeOf, unsupported } from "./schema.ts";
 import { SecurityContext } from "./security-fields.ts";
 import { EnvFromSource, EnvVar, imageReference } from "./value-fields.ts";
@@ -34,6 +34,14 @@ const ResourceRequirements = record({
   claims: unsupported(),
 });
 
+/** By its exit code a container is started again although its restartPolicy would leave it. */
+const ContainerRestartRule = record({
+  action: required(only("Restart")),
+  exitCodes: required(
+    record({ operator: required(oneOf("In", "NotIn")), values: list(integer(0, 2_147_483_647), 255) }),
+  ),
+});
+
 const containerShape = {
   name: required(string(names.dnsLabel)),
   image: required(imageReference, "name an image, as in nginx:latest"),
@@ -46,7 +54,9 @@ const containerShape = {
   ports: list(ContainerPort, 256),
   resources: ResourceRequirements,
   resizePolicy: meaningless("has no effect: resources are as the pod was made with"),
-  restartPolicyRules: unsupported(),
+  restartPolicyRules: list(ContainerRestartRule, 20),
+  /** Instead of the pod's. */
+  restartPolicy: oneOf("Always", "OnFailure", "Never"),
   securityContext: SecurityContext,
   lifecycle: Lifecycle,
   livenessProbe: Probe,
@@ -61,21 +71,18 @@ const containerShape = {
   volumeDevices: unsupported(),
 } as const;
 
-const Container = record({
-  ...containerShape,
-  restartPolicy: unsupported("is not supported yet for a single container, only for the pod"),
-});
+const Container = record(containerShape);
 
 /** One with `restartPolicy: Always` is a sidecar. */
-const InitContainer = record({ ...containerShape, restartPolicy: oneOf("Always") });
+const InitContainer = record({ ...containerShape });
 
 export const CONTAINER_FIELDS = {
   Container,
   InitContainer,
   ContainerPort,
+  ContainerRestartRule,
   ResourceRequirements,
   ResourceList: record(resourceList),
 } as const;
 
-/** A container or an init container: only the latter may have a restartPolicy. */
 export type ContainerSpec = TypeOf<typeof InitContainer>;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { allContainers } from "../container-order.ts";
-import type { ExitCodeRequirement } from "../exit-codes.ts";
 import { parseIndexes } from "../indexes.ts";
 import { DISRUPTION } from "../job-policies.ts";
 import type { Report } from "./checks.ts";
+import type { FailureRule } from "./job-policy-fields.ts";
 import type { JobManifest } from "./workload-fields.ts";
 
 type JobSpec = JobManifest["spec"];
@@ -78,7 +78,11 @@ function checkFailurePolicy({ podFailurePolicy, ...spec }: JobSpec, report: Repo
 }
 
 /** As an API server wants them: in order, each once, and without 0, which is no failure, among those that fit. */
-function checkExitCodes({ operator, values }: ExitCodeRequirement, path: string, report: Report): void {
+function checkExitCodes(
+  { operator, values }: NonNullable<FailureRule["onExitCodes"]>,
+  path: string,
+  report: Report,
+): void {
   values.forEach((value, index) => {
     const at = `${path}.values[${index}]`;
     if (operator === "In" && value === 0) report(at, "0 is no failure, and fits no rule");

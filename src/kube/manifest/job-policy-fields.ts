@@ -6,16 +6,14 @@ import { list, record, required, type TypeOf } from "./schema.ts";
 /** What a Job makes of the ends of its pods (batch/v1), with the bounds that an API server sets. */
 
 const MAX_RULES = 20;
-const MAX_INT32 = 2_147_483_647;
-
-export const ExitCodes = {
-  operator: required(oneOf("In", "NotIn")),
-  values: required(list(integer(0, MAX_INT32), 255, 1)),
-} as const;
 
 const PodFailurePolicyRule = record({
   action: required(oneOf("FailJob", "FailIndex", "Ignore", "Count")),
-  onExitCodes: record({ containerName: string(names.dnsLabel), ...ExitCodes }),
+  onExitCodes: record({
+    containerName: string(names.dnsLabel),
+    operator: required(oneOf("In", "NotIn")),
+    values: required(list(integer(0, 2_147_483_647), 255, 1)),
+  }),
   onPodConditions: list(
     record({
       type: required(string(names.qualifiedName)),

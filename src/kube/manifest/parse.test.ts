@@ -142,11 +142,6 @@ describe("a mistake is told with file, line, column, field and a suggestion", ()
       "pod.yaml:7:51: spec.initContainers[0].lifecycle: needs restartPolicy Always, which makes the init container a sidecar",
     ],
     [
-      "a restartPolicy of a container",
-      "  - {name: c, image: c, restartPolicy: Always}\n",
-      "pod.yaml:7:25: spec.containers[1].restartPolicy: is not supported yet for a single container, only for the pod",
-    ],
-    [
       "a name given twice",
       "  - {name: a, image: c}\n",
       `pod.yaml:7:12: spec.containers[1].name: "a" is given twice; choose another`,
