@@ -87,6 +87,17 @@ test("with the host's network a pod has the machine's addresses", () => {
   expect(variables(env, "hostNetwork: true")).toEqual({ X: "192.0.2.9" });
 });
 
+test("a limit that a container does not have is the whole pod's, and a request is not", () => {
+  const told = (resource: string, containerName: string) =>
+    variables(
+      `env: [{name: X, valueFrom: {resourceFieldRef: {containerName: ${containerName}, resource: ${resource}, divisor: 1Mi}}}]`,
+      "resources: {limits: {memory: 256Mi}, requests: {memory: 128Mi}}",
+    )["X"];
+  expect(told("limits.memory", "c")).toBe("256");
+  expect(told("limits.memory", "other")).toBe("64");
+  expect(told("requests.memory", "c")).toBe("0");
+});
+
 test.each([
   ["limits.cpu", "other", "", "2"],
   ["limits.cpu", "other", "1m", "1500"],

@@ -47,7 +47,7 @@ function takenFrom(
   if (fieldRef !== undefined) return fieldValue(fieldRef, pod, home, place);
   const { containerName = container.name } = resourceFieldRef!;
   const measured = allContainers(pod.spec).find(({ name }) => name === containerName);
-  return resourceValue(resourceFieldRef!, measured ?? container, home);
+  return resourceValue(resourceFieldRef!, measured ?? container, pod.spec, home);
 }
 
 function keyOf(contents: Contents | undefined, key: string): string | undefined {

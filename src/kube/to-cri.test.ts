@@ -184,6 +184,49 @@ test("a sandbox has what its containers and sidecars need together, or one init 
   expect(sandbox(spec("")).portMappings).toMatchObject([{ hostPort: 9 }]);
 });
 
+test("resources of a whole pod are its sandbox's limits, and its containers' where they have none", () => {
+  const spec = (own: string, first = "", second = "") =>
+    `{resources: {${own}}, initContainers: [{name: i, image: b}], containers: [{name: a, image: b, ${first}}, {name: b, image: b, ${second}}]}`;
+  const sandboxOf = (...parts: [string, string?, string?]) => sandbox(spec(...parts)).linux?.resources;
+  const containersOf = (...parts: [string, string?, string?]) => {
+    const parsed = pod(spec(...parts));
+    return parsed.spec.containers.map(
+      (one) => containerConfig(parsed, one, 0, image, home, { addresses: [] }).linux?.resources,
+    );
+  };
+  const limits = "limits: {cpu: 2, memory: 3Gi, hugepages-2Mi: 4Mi}";
+  const asked = "resources: {requests: {cpu: 500m, memory: 1Gi}}";
+  const limited = "resources: {limits: {cpu: 1, memory: 1Gi}}";
+  const whole = {
+    cpuQuota: 200_000n,
+    memoryLimitInBytes: 3n << 30n,
+    hugepageLimits: [{ pageSize: "2MB", limit: 4n << 20n }],
+  };
+  // Requests of the whole pod are its containers', or else its limits.
+  expect(sandboxOf(limits)).toMatchObject({ ...whole, cpuShares: 2048n });
+  expect(sandboxOf(limits, asked, limited)).toMatchObject({ ...whole, cpuShares: 1536n });
+  expect(sandboxOf(`requests: {cpu: 1500m}, ${limits}`, asked)).toMatchObject({ ...whole, cpuShares: 1536n });
+  // What the pod does not say its containers do.
+  const both = `containers: [{name: a, image: b, ${limited}}, {name: b, image: b, ${limited}}]`;
+  expect(sandbox(`{resources: {limits: {cpu: 3}}, ${both}}`).linux?.resources).toMatchObject({
+    cpuQuota: 300_000n,
+    memoryLimitInBytes: 2n << 30n,
+  });
+  expect(containersOf(limits, limited)).toMatchObject([
+    { cpuQuota: 100_000n, cpuShares: 1024n, memoryLimitInBytes: 1n << 30n },
+    { ...whole, cpuShares: 2048n },
+  ]);
+  const scores = (...parts: [string, string?, string?]) =>
+    containersOf(...parts).map((resources) => resources?.oomScoreAdj);
+  // Its own amounts alone decide on its class: Guaranteed, Burstable or neither.
+  expect(scores("limits: {cpu: 2, memory: 3Gi}")).toEqual([-997n, -997n]);
+  expect(scores("limits: {cpu: 2, memory: 2Gi}, requests: {cpu: 1, memory: 1536Mi}")).toEqual([938n, 938n]);
+  expect(scores("limits: {hugepages-2Mi: 4Mi}")).toEqual([1000n, 1000n]);
+  expect(scores("limits: {hugepages-2Mi: 4Mi}", limited)).toEqual([875n, 999n]);
+  // Of 8 GiB each of three containers gets a third of what the pod requests beyond them.
+  expect(scores("requests: {memory: 4Gi}", asked)).toEqual([750n, 875n]);
+});
+
 describe("a container", () => {
   test("is named, logged and labelled as a kubelet does it", () => {
     const config = container("stdin: true, stdinOnce: true, tty: true, workingDir: /w");

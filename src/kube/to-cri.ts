@@ -12,7 +12,7 @@ import {
   Protocol,
   Signal,
 } from "../gen/runtime/v1/api_pb.ts";
-import { allContainers, sidecarsOf } from "./container-order.ts";
+import { sidecarsOf } from "./container-order.ts";
 import { dnsSettings } from "./dns.ts";
 import { containerEnvironment } from "./environment.ts";
 import { expand } from "./expand.ts";
@@ -21,7 +21,7 @@ import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { PodSpec } from "./manifest/fields.ts";
 import { SIGNALS } from "./manifest/signals.ts";
 import { graceSecondsOf, hostsFile, type Pod, type PodHome, podHostname, podLogsDir } from "./pod.ts";
-import { containerResources, podResources, qosClass, type Resources } from "./resources.ts";
+import { containerResources, podResources, type Resources } from "./resources.ts";
 import { sandboxSecurityContext, securityContext } from "./security-context.ts";
 import { messageFile, messagePath } from "./termination-message.ts";
 import type { PodPlace } from "./values.ts";
@@ -46,7 +46,7 @@ export function sandboxConfig(pod: Pod, attempt: number, home: PodHome): PodSand
       sysctls: Object.fromEntries(
         (spec.securityContext?.sysctls ?? []).map(({ name, value }) => [name.replaceAll("/", "."), value]),
       ),
-      resources: resourceFields({ ...podResources(spec), oomScoreAdj: 0, hugepageLimits: [] }),
+      resources: resourceFields({ ...podResources(spec), oomScoreAdj: 0 }),
     },
   });
 }
@@ -67,7 +67,7 @@ export function containerConfig(
   place: PodPlace,
 ): ContainerConfig {
   const variables = containerEnvironment(pod, container, home, place);
-  const resources = containerResources(container, qosClass(allContainers(pod.spec)), home.machineMemoryBytes);
+  const resources = containerResources(container, pod.spec, home.machineMemoryBytes);
   return create(ContainerConfigSchema, {
     metadata: { name: container.name, attempt },
     image: { image: image.id, userSpecifiedImage: image.reference },

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parseQuantity } from "../lib/quantity.ts";
 import type { ContainerSpec } from "./manifest/container-fields.ts";
+import type { PodSpec } from "./manifest/fields.ts";
 import type { FieldRefSpec, ResourceFieldRefSpec } from "./manifest/value-fields.ts";
 import type { Pod, PodHome } from "./pod.ts";
+import { limitsOf } from "./resources.ts";
 
 /** What is only known of a pod once it has a sandbox. */
 export interface PodPlace {
@@ -58,24 +60,27 @@ function lines(map: Readonly<Record<string, string>>): string {
 }
 
 /**
- * What a container has of a resource, in units of the divisor, rounded up. A limit that is not set is
- * all that the machine has; a request that is not set is the limit, or else nothing.
+ * What a container has of a resource, in units of the divisor, rounded up. A limit that is not set is the pod's, or
+ * else all that the machine has; a request that is not set is the container's limit, or else nothing.
  */
 export function resourceValue(
   { resource, divisor }: ResourceFieldRefSpec,
-  { resources }: ContainerSpec,
+  container: ContainerSpec,
+  spec: PodSpec,
   machine: Machine,
 ): string {
   const [kind, name] = resource.split(".") as ["limits" | "requests", keyof Amounts];
-  const limit = resources?.limits?.[name];
+  const { limits, requests } = container.resources ?? {};
   const amount =
-    kind === "limits" ? (limit ?? all(name, machine)) : (resources?.requests?.[name] ?? limit ?? 0);
+    kind === "limits"
+      ? (limitsOf(container, spec)[name] ?? all(name, machine))
+      : (requests?.[name] ?? limits?.[name] ?? 0);
   // CPU is counted in thousandths, everything else in bytes.
   const unit = name === "cpu" ? 1000 : 1;
   return String(Math.ceil(amount / (unit * divisorOf(divisor))));
 }
 
-type Amounts = Required<NonNullable<NonNullable<ContainerSpec["resources"]>["requests"]>>;
+type Amounts = Required<NonNullable<NonNullable<PodSpec["resources"]>["limits"]>>;
 
 function all(name: keyof Amounts, { cpuCount, machineMemoryBytes }: Machine): number {
   if (name === "cpu") return cpuCount * 1000;

@@ -82,5 +82,5 @@ function downwardFiles(
 
 function amount(pod: Pod, { resourceFieldRef }: DownwardFileSpec, home: PodHome): string {
   const container = allContainers(pod.spec).find(({ name }) => name === resourceFieldRef!.containerName);
-  return resourceValue(resourceFieldRef!, container!, home);
+  return resourceValue(resourceFieldRef!, container!, pod.spec, home);
 }

@@ -92,7 +92,7 @@ containers:
   const ran = await daemon.podrtWith({ stdin: podOf("ruled", containers) }, "run", "-");
   expect(ran.stderr).toContain("pod ruled failed: container ruled ended with exit code 5");
   expect(ran.code).toBe(1);
-  await runDetached(daemon, podOf("ruled", containers));
+  await daemon.podrtWith({ stdin: podOf("ruled", containers) }, "run", "--detach", "-");
   const pod = await eventually("the pod is over", async () => {
     const now = await keptPod(daemon, "ruled");
     return now.phase === "Failed" ? now : undefined;

@@ -50,6 +50,7 @@ function podLines({ name, owner, sandbox, containers }: PodPlan, calls: boolean,
   lines.push(
     `  Sandbox: host name ${sandbox.hostname}, files in ${sandbox.directory}`,
     `    new namespaces: ${sandbox.newNamespaces.join(", ")}`,
+    ...(sandbox.podCgroup === undefined ? [] : cgroupLines(sandbox.podCgroup, "cgroup of the pod")),
     ...cgroupLines(sandbox.cgroup),
     ...Object.entries(sandbox.sysctls).map(
       ([key, value]) => `    sysctl ${key.replaceAll("/", ".")} = ${value}`,
@@ -83,8 +84,8 @@ function containerLines(plan: ContainerPlan, calls: boolean, paint: Paint): stri
   ];
 }
 
-function cgroupLines({ path, settings }: CgroupPlan): string[] {
-  return [`    cgroup ${path}`, ...settings.map(({ file, value }) => `      ${file} = ${value}`)];
+function cgroupLines({ path, settings }: CgroupPlan, what = "cgroup"): string[] {
+  return [`    ${what} ${path}`, ...settings.map(({ file, value }) => `      ${file} = ${value}`)];
 }
 
 type Programmed = Pick<ContainerPlan, "program" | "unlisted">;

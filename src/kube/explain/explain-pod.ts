@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { checkSandboxFor } from "../../container/oci/handler.ts";
 import { PAUSE_TAG } from "../../container/records.ts";
+import { cgroupResources } from "../../container/resources.ts";
 import type { Runtime } from "../../container/runtime.ts";
 import { commonFileLabel } from "../../container/security/selinux.ts";
 import { availableCapabilities, podIdMappings, rootMountPoint } from "../../container/user-namespace.ts";
@@ -39,6 +40,8 @@ export interface SandboxPlan {
   /** Those that the pause makes; the others are the host's. */
   readonly newNamespaces: readonly string[];
   readonly cgroup: CgroupPlan;
+  /** The one around those of the pause and the containers, where podrt makes it, with the limits of the whole pod. */
+  readonly podCgroup: CgroupPlan | undefined;
   readonly sysctls: Readonly<Record<string, string>>;
   readonly network: readonly string[];
   readonly program: readonly ListedProgramTable[];
@@ -88,6 +91,9 @@ function explainSandbox(
       ...(mappings === undefined ? [] : ["user"]),
     ],
     cgroup: cgroupPlan(runtime, path, {}),
+    podCgroup: record.ownsCgroupParent
+      ? cgroupPlan(runtime, dirname(path), cgroupResources(config.linux?.resources))
+      : undefined,
     sysctls: Object.fromEntries(sysctls),
     network: networkSteps(runtime, config, namespaces.network),
   };

@@ -3,6 +3,7 @@ import { allContainers, isSidecar } from "../container-order.ts";
 import type { ContainerSpec } from "./container-fields.ts";
 import type { PodManifest } from "./fields.ts";
 import { nearMiss } from "./near-miss.ts";
+import { checkPodResources, checkResources } from "./resource-checks.ts";
 import { checkRestartRules } from "./restart-checks.ts";
 import type { SecurityContextSpec } from "./security-fields.ts";
 import { checkUserNamespace } from "./user-namespace-checks.ts";
@@ -49,6 +50,7 @@ const POD_CHECKS: readonly Check[] = [
     }
   },
   ({ spec }, report) => checkUserNamespace(spec, report),
+  ({ spec }, report) => checkPodResources(spec, report),
   ({ spec }, report) => {
     if (spec.hostnameOverride === undefined) return;
     if (spec.setHostnameAsFQDN) report("spec.hostnameOverride", "cannot be combined with setHostnameAsFQDN");
@@ -120,19 +122,7 @@ const CONTAINER_CHECKS: readonly ContainerCheck[] = [
       report,
     );
   },
-  (container, path, _pod, report) => {
-    const { limits, requests } = container.resources ?? {};
-    for (const name of ["cpu", "memory", "hugepages-2Mi", "hugepages-1Gi"] as const) {
-      const limit = limits?.[name];
-      const request = requests?.[name];
-      const at = `${path}.resources.requests.${name}`;
-      if (limit !== undefined && request !== undefined && request > limit) {
-        report(at, "is more than the limit");
-      }
-      if (!name.startsWith("hugepages") || request === limit || request === undefined) continue;
-      report(at, "must equal the limit: huge pages cannot be overcommitted");
-    }
-  },
+  ({ resources }, path, _pod, report) => checkResources(resources, `${path}.resources`, report),
   (container, path, pod, report) => {
     const context = container.securityContext;
     checkProfiles(context, `${path}.securityContext`, report);

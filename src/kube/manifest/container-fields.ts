@@ -20,13 +20,23 @@ const ContainerPort = record({
   protocol: oneOf("TCP", "UDP", "SCTP"),
 });
 
-const resourceList = {
+const podResourceList = {
   cpu: quantity("an amount of CPU as in 500m", parseMilliCpu),
   memory: bytes,
   "hugepages-2Mi": bytes,
   "hugepages-1Gi": bytes,
-  "ephemeral-storage": bytes,
 } as const;
+
+const resourceList = { ...podResourceList, "ephemeral-storage": bytes } as const;
+
+const ONLY_CONTAINERS = "is not for a whole pod, here as in Kubernetes, only for containers";
+
+/** Of a pod as a whole, what its containers share. */
+const PodResources = record({
+  limits: record({ ...podResourceList, "ephemeral-storage": unsupported(ONLY_CONTAINERS) }),
+  requests: record({ ...podResourceList, "ephemeral-storage": unsupported(ONLY_CONTAINERS) }),
+  claims: unsupported(),
+});
 
 const ResourceRequirements = record({
   limits: record(resourceList),
@@ -82,6 +92,7 @@ export const CONTAINER_FIELDS = {
   ContainerPort,
   ContainerRestartRule,
   ResourceRequirements,
+  PodResources,
   ResourceList: record(resourceList),
 } as const;
 

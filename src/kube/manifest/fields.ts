@@ -71,7 +71,7 @@ export const PodSpec = record({
   priorityClassName: meaningless(ONE_MACHINE),
   readinessGates: meaningless(NO_CONDITIONS),
   resourceClaims: unsupported(),
-  resources: unsupported("is not supported yet for a whole pod, only for containers"),
+  resources: CONTAINER_FIELDS.PodResources,
   schedulerName: meaningless(ONE_MACHINE),
   schedulingGates: unsupported(GATED),
   serviceAccount: meaningless(NO_API_SERVER),
