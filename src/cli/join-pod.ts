@@ -23,6 +23,7 @@ import {
 } from "./inventory.ts";
 import type { Io } from "./io.ts";
 import { followLogs } from "./logs/follow.ts";
+import { END_LOOK_MS } from "./look.ts";
 import type { Context } from "./program.ts";
 import { progressFormat } from "./progress/view.ts";
 import { pullAsAsked } from "./pull.ts";
@@ -38,7 +39,6 @@ export interface JoinOptions {
   readonly rm?: boolean;
 }
 
-const LOOK_MS = 100;
 /** What a pod has once for all its containers. */
 const OF_THE_POD = ["name", "publish", "volume", "restart", "privileged"] as const;
 
@@ -189,7 +189,7 @@ async function stayWith(daemon: Daemon, io: Io, containerId: string, options: Qu
       await daemon.runtime.stopContainer({ containerId, timeout: 10n });
       return ExitCode.interrupted;
     }
-    await sleep(LOOK_MS, io.interrupted).catch(() => {});
+    await sleep(END_LOOK_MS, io.interrupted).catch(() => {});
   }
   const { status } = await daemon.runtime.containerStatus({ containerId }, promptly());
   return status?.exitCode ?? 0;

@@ -7,6 +7,7 @@ import { ExitCode } from "./exit-code.ts";
 import { type PodEntry, podTitle, takeInventory } from "./inventory.ts";
 import type { Io } from "./io.ts";
 import { followLogs } from "./logs/follow.ts";
+import { END_LOOK_MS } from "./look.ts";
 import { type PermissionOptions, permissionsOf } from "./permission-flags.ts";
 import type { Context } from "./program.ts";
 import { progressFormat, startedLine } from "./progress/view.ts";
@@ -21,8 +22,6 @@ export interface RunImageOptions extends QuickOptions, PermissionOptions {
   readonly detach?: boolean;
   readonly rm?: boolean;
 }
-
-const LOOK_MS = 100;
 
 /** Runs a pod of one container and answers the exit code of that, as docker run does. */
 export async function runImage(
@@ -78,7 +77,7 @@ async function stayWith(daemon: Daemon, io: Io, name: PodName, isJoined: boolean
       await ignoreMissing(daemon.pods.stopPod({ namespace: pod.namespace, name: pod.name }));
       return ExitCode.interrupted;
     }
-    await sleep(LOOK_MS, io.interrupted).catch(() => {});
+    await sleep(END_LOOK_MS, io.interrupted).catch(() => {});
   }
 }
 

@@ -10,6 +10,7 @@ import { containerName, containersOf, type PodEntry, podTitle, takeInventory } f
 import type { Io } from "./io.ts";
 import { type JoinOptions, podOfNet, runInPod } from "./join-pod.ts";
 import { followLogs, type LogFollower } from "./logs/follow.ts";
+import { LOOK_MS } from "./look.ts";
 import { isManifest, readManifests } from "./manifest-file.ts";
 import { permissionsOf } from "./permission-flags.ts";
 import { podRow } from "./pods.ts";
@@ -26,8 +27,6 @@ interface Options extends RunImageOptions, JoinOptions {
   /** Seconds. */
   readonly wait?: number;
 }
-
-const LOOK_MS = 200;
 
 /** Runs manifests, or a pod of an image, or an image in a pod that is there. */
 export async function run(context: Context, words: string[], options: Options): Promise<number> {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { extname, join } from "node:path";
 import { messageOf } from "../errors.ts";
+import { namesIn } from "../lib/directory.ts";
 import { readSmallFile } from "../lib/small-file.ts";
 import { type NetworkConf, parseList, parseSingle } from "./conf.ts";
 
@@ -79,16 +80,8 @@ function withText(file: string): { file: string; text: string } {
 
 /** Sorted; none where there is no such directory. */
 function filesIn(directory: string, extensions: readonly string[]): string[] {
-  let names: string[];
-  try {
-    names = readdirSync(directory);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
-  return names
+  return namesIn(directory)
     .filter((name) => extensions.includes(extname(name)))
-    .sort()
     .map((name) => join(directory, name))
     .filter((file) => statSync(file, { throwIfNoEntry: false })?.isDirectory() === false)
     .slice(0, FILES_LIMIT);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { NotFoundError } from "../errors.ts";
 import { startTreeKeeper, type TreeKeeper } from "../snapshot/tree-keeper.ts";
 
@@ -34,9 +34,4 @@ export function sumOf(all: readonly Measured[]): Measured {
     bytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
     isWhole: all.every(({ isWhole }) => isWhole),
   };
-}
-
-/** The names in a directory; none where there is none. */
-export function namesIn(path: string): string[] {
-  return existsSync(path) ? readdirSync(path) : [];
 }

@@ -4,7 +4,8 @@ import { FailedPreconditionError, InvalidArgumentError, NotFoundError } from "..
 import type { ImageRecord } from "../image/images.ts";
 import { type Pod, podFilesDir, podKey, podLogsDir } from "../kube/pod.ts";
 import type { PodStatus } from "../kube/pod-status.ts";
-import { type Measured, measureDirectory, measured, namesIn, sumOf } from "./measure.ts";
+import { namesIn } from "../lib/directory.ts";
+import { type Measured, measureDirectory, measured, sumOf } from "./measure.ts";
 import { isOver, type Pods, unusedImages } from "./used-images.ts";
 
 /** Something that nobody needs. */

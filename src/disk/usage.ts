@@ -4,7 +4,8 @@ import { join } from "node:path";
 import type { Runtime } from "../container/runtime.ts";
 import { containerState } from "../container/status.ts";
 import { podKey } from "../kube/pod.ts";
-import { type Measured, measureDirectory, measured, namesIn, sumOf } from "./measure.ts";
+import { namesIn } from "../lib/directory.ts";
+import { type Measured, measureDirectory, measured, sumOf } from "./measure.ts";
 import { podContainers, podFiles, podLogs, uidsOf } from "./reclaimable.ts";
 import { isOver, type Pods, unusedImages } from "./used-images.ts";
 

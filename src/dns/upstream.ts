@@ -47,8 +47,8 @@ export async function forward(
   const eachMs = Math.max(LEAST_MS, ANSWER_MS / Math.max(1, asked.length));
   let unwilling: Uint8Array | undefined;
   for (const upstream of asked) {
-    const ask = transport === "udp" ? askUdp : askTcp;
-    const answer = await ask(query, withId(message, randomInt(0x1_0000)), upstream, eachMs);
+    const asking = { query, message: withId(message, randomInt(0x1_0000)), upstream };
+    const answer = await ask(transport === "udp" ? overUdp : overTcp, asking, eachMs);
     if (answer === undefined) continue;
     const own = withId(answer, idOf(message));
     if (![SERVFAIL, REFUSED].includes(rcodeOf(answer))) return own;
@@ -57,53 +57,51 @@ export async function forward(
   return unwilling;
 }
 
-async function askUdp(
-  query: Query,
-  message: Uint8Array,
-  { address, port }: Upstream,
-  timeoutMs: number,
-): Promise<Uint8Array | undefined> {
+interface Asking {
+  readonly query: Query;
+  /** The query, under the id that its answer is to have. */
+  readonly message: Uint8Array;
+  readonly upstream: Upstream;
+}
+
+/** Sends a message and calls `settle` with its answer, or with nothing where none can come. Answers how to give up. */
+type Transport = (asking: Asking, settle: (answer: Uint8Array | undefined) => void) => () => void;
+
+async function ask(transport: Transport, asking: Asking, timeoutMs: number): Promise<Uint8Array | undefined> {
   const { promise, resolve } = Promise.withResolvers<Uint8Array | undefined>();
-  const socket = createSocket(isIPv6(address) ? "udp6" : "udp4");
   const timer = setTimeout(() => resolve(undefined), timeoutMs);
-  socket.on("error", () => resolve(undefined));
-  // Connected, so that the kernel drops what others send.
-  socket.connect(port, address, () => socket.send(message, () => {}));
-  socket.on("message", (answer) => {
-    if (isAnswerTo(query, idOf(message), answer)) resolve(answer);
-  });
+  const close = transport(asking, resolve);
   try {
     return await promise;
   } finally {
     clearTimeout(timer);
-    socket.close();
+    close();
   }
 }
 
-async function askTcp(
-  query: Query,
-  message: Uint8Array,
-  { address, port }: Upstream,
-  timeoutMs: number,
-): Promise<Uint8Array | undefined> {
-  const { promise, resolve } = Promise.withResolvers<Uint8Array | undefined>();
-  const timer = setTimeout(() => resolve(undefined), timeoutMs);
+const overUdp: Transport = ({ query, message, upstream: { address, port } }, settle) => {
+  const socket = createSocket(isIPv6(address) ? "udp6" : "udp4");
+  socket.on("error", () => settle(undefined));
+  // Connected, so that the kernel drops what others send.
+  socket.connect(port, address, () => socket.send(message, () => {}));
+  socket.on("message", (answer) => {
+    if (isAnswerTo(query, idOf(message), answer)) settle(answer);
+  });
+  return () => socket.close();
+};
+
+const overTcp: Transport = ({ query, message, upstream: { address, port } }, settle) => {
   const reader = messageReader(0xffff, (answer) => {
-    resolve(isAnswerTo(query, idOf(message), answer) ? answer : undefined);
+    settle(isAnswerTo(query, idOf(message), answer) ? answer : undefined);
   });
   const socket = connect({ host: address, port }, () => socket.write(framed(message)));
   socket.on("data", (bytes: Uint8Array) => {
-    if (!reader(bytes)) resolve(undefined);
+    if (!reader(bytes)) settle(undefined);
   });
-  socket.on("error", () => resolve(undefined));
-  socket.on("close", () => resolve(undefined));
-  try {
-    return await promise;
-  } finally {
-    clearTimeout(timer);
-    socket.destroy();
-  }
-}
+  socket.on("error", () => settle(undefined));
+  socket.on("close", () => settle(undefined));
+  return () => socket.destroy();
+};
 
 /** A message as it goes over TCP, its length in front (RFC 1035, 4.2.2). */
 export function framed(message: Uint8Array): Uint8Array {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FailedPreconditionError, NotFoundError } from "../errors.ts";
+import { directoriesIn } from "../lib/directory.ts";
 import { NO_OBJECTS } from "./manifest/objects.ts";
 import { claimPath, claimsDir, type Pod, podKey } from "./pod.ts";
 
@@ -54,16 +55,4 @@ export async function removeClaim(
   await rm(gone, { recursive: true, force: true });
   await rename(claim.path, gone);
   await rm(gone, { recursive: true, force: true });
-}
-
-function directoriesIn(path: string): string[] {
-  try {
-    return readdirSync(path, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map(({ name }) => name)
-      .sort();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
 }

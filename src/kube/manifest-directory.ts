@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../errors.ts";
+import { namesIn } from "../lib/directory.ts";
 import { readSmallFile } from "../lib/small-file.ts";
 import type { Keeper } from "./keep-pods.ts";
 import type { Clock } from "./lifecycle.ts";
@@ -125,15 +125,8 @@ export function keepManifestDirectory(directory: string, deps: DirectoryDeps): M
 
 /** In the order of their names; none where there is no directory. */
 function manifestFiles(directory: string): string[] {
-  let names: string[];
-  try {
-    names = readdirSync(directory);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
   // Editors keep what they have not written yet in files that begin with a dot.
-  const files = names.filter((name) => /\.(ya?ml|json)$/.test(name) && !name.startsWith(".")).sort();
+  const files = namesIn(directory).filter((name) => /\.(ya?ml|json)$/.test(name) && !name.startsWith("."));
   if (files.length <= MAX_FILES) return files.map((name) => join(directory, name));
   throw new Error(
     `${directory} has ${files.length} manifests, and no more than ${MAX_FILES} are kept: nothing changes`,

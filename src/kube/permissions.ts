@@ -42,7 +42,7 @@ export interface Need {
 }
 
 /** The sysctls that Kubernetes calls safe: of the pod's own namespaces, and of no harm beyond (kubelet, safe sysctls). */
-const SAFE_SYSCTLS: ReadonlySet<string> = new Set([
+export const SAFE_SYSCTLS: ReadonlySet<string> = new Set([
   "kernel.shm_rmid_forced",
   "net.ipv4.ip_local_port_range",
   "net.ipv4.ip_local_reserved_ports",

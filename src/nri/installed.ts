@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, openSync, readdirSync, readSync, statSync } from "node:fs";
+import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../errors.ts";
+import { namesIn } from "../lib/directory.ts";
 import { printable } from "../lib/foreign-text.ts";
 import type { Logger } from "../lib/logger.ts";
 import { readSmallFile } from "../lib/small-file.ts";
@@ -33,7 +34,7 @@ const FILE_NAME = /^([0-9]{2})-([A-Za-z0-9_.+-]{1,128})$/;
  */
 export function installedPlugins(directory: string, configDirectory: string, log: Logger): InstalledPlugin[] {
   const plugins: InstalledPlugin[] = [];
-  for (const file of namesIn(directory, log)) {
+  for (const file of filesIn(directory, log)) {
     const path = join(directory, file);
     const leaveOut = (why: string) =>
       log.warn(`the NRI plugin ${printable(path, SHOWN_CHARACTERS)} is not started: ${why}`);
@@ -53,13 +54,12 @@ export function installedPlugins(directory: string, configDirectory: string, log
   return plugins;
 }
 
-function namesIn(directory: string, log: Logger): string[] {
+function filesIn(directory: string, log: Logger): string[] {
   if (directory === "") return [];
   try {
-    return readdirSync(directory).sort();
+    return namesIn(directory);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT")
-      log.warn(`NRI plugins are not started: ${messageOf(error)}`);
+    log.warn(`NRI plugins are not started: ${messageOf(error)}`);
     return [];
   }
 }

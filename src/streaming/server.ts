@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, isIPv6, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { UnavailableError } from "../errors.ts";
 import { sleep } from "../lib/deadline.ts";
+import { type ConnectionBounds, httpConnections } from "../lib/http-connections.ts";
 import { logger } from "../lib/logger.ts";
 import { Refusal, refuse } from "./http-answer.ts";
 import { idleTimer } from "./idle-timer.ts";
@@ -39,10 +40,8 @@ export interface StreamingServer {
   close(): Promise<void>;
 }
 
-export interface StreamingLimits {
-  readonly maxConnections: number;
-  /** From connecting to an upgrade, or to the end of a connection that gets none. */
-  readonly requestTimeoutMs: number;
+/** An upgrade is to come before the time of the request is up. */
+export interface StreamingLimits extends ConnectionBounds {
   /** Without a byte in either direction; a client may also take so long to read the last of a session. */
   readonly idleLimitMs: number;
   /** How long a client may take to open the streams that it needs. */
@@ -80,41 +79,30 @@ export async function startStreamingServer(options: StreamingOptions): Promise<S
     refuse(request.socket, redeem(request) === undefined ? UNKNOWN : NO_UPGRADE);
   });
   http.on("clientError", (_error, socket: Duplex) => refuse(socket, NO_REQUEST));
-  const sockets = new Set<Socket>();
-  const expiries = new WeakMap<Duplex, ReturnType<typeof setTimeout>>();
+  const connections = httpConnections(http, limits);
   http.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const target = redeem(request);
     if (target === undefined) refuse(socket, UNKNOWN);
-    else if (serveUpgrade({ request, socket, head }, target, services(socket))) {
-      clearTimeout(expiries.get(socket));
-    }
+    else if (serveUpgrade({ request, socket, head }, target, services(socket))) connections.keep(socket);
   });
   const server = createServer(
     { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
     (socket) => {
-      if (sockets.size >= limits.maxConnections || shutdown.signal.aborted) return socket.destroy();
-      sockets.add(socket);
-      const expiry = setTimeout(() => socket.destroy(), limits.requestTimeoutMs);
-      expiries.set(socket, expiry);
-      socket.on("error", () => socket.destroy());
-      socket.once("close", () => {
-        clearTimeout(expiry);
-        sockets.delete(socket);
-      });
-      http.emit("connection", socket);
+      if (shutdown.signal.aborted) socket.destroy();
+      else connections.take(socket);
     },
   );
   const port = await listen(server, options);
   const host = isIPv6(options.address) ? `[${options.address}]` : options.address;
   return {
     urlFor: (request) => `http://${host}:${port}/${request.kind}/${tokens.issue(request)}`,
-    connections: () => sockets.size,
+    connections: connections.count,
     async close() {
       server.close();
       shutdown.abort();
       const endMs = performance.now() + CLOSE_GRACE_MS;
-      while (sockets.size > 0 && performance.now() < endMs) await sleep(10);
-      for (const socket of sockets) socket.destroy();
+      while (connections.count() > 0 && performance.now() < endMs) await sleep(10);
+      connections.destroyAll();
     },
   };
 }

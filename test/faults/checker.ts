@@ -31,14 +31,21 @@ export async function problemsOf(daemon: Daemon): Promise<string[]> {
 }
 
 /** What is begun behind an answer is done within this, on a machine that is not much slower than most. */
-export const SETTLE_MS = 4000;
+const SETTLE_MS = 4000;
 
-/** What is still found once everything that goes on behind the answers has had time to end, but what is known. */
+/** What is still found, but for what is known, once everything that goes on behind the answers has had time to end. */
 export async function unsettledProblems(daemon: Daemon, known: ReadonlySet<string>): Promise<string[]> {
+  return await unsettled(async () => {
+    const found = await problemsOf(daemon).catch((error) => [`the checker failed: ${String(error)}`]);
+    return found.filter((problem) => !known.has(problem));
+  });
+}
+
+/** What `look` finds, which it is asked again and again until that is nothing or the time for it to go is over. */
+export async function unsettled(look: () => Promise<string[]>): Promise<string[]> {
   const endMs = performance.now() + SETTLE_MS * patience;
   for (;;) {
-    const found = await problemsOf(daemon).catch((error) => [`the checker failed: ${String(error)}`]);
-    const problems = found.filter((problem) => !known.has(problem));
+    const problems = await look();
     if (problems.length === 0 || performance.now() > endMs) return problems;
     await sleep(25);
   }

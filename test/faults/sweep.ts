@@ -7,8 +7,7 @@ import type { Daemon } from "../integration/harness/daemon.ts";
 import { eventually } from "../integration/harness/eventually.ts";
 import { containerPid } from "../integration/harness/pods.ts";
 import { isAlive } from "../integration/harness/proc.ts";
-import { patience } from "../support/patience.ts";
-import { SETTLE_MS, unsettledProblems } from "./checker.ts";
+import { unsettled, unsettledProblems } from "./checker.ts";
 import { type Control, MODE, type Passed } from "./control.ts";
 import { askExpected } from "./expected.ts";
 import {
@@ -205,14 +204,11 @@ class PreparedSweep implements Sweep {
   }
 
   /** Output that could not be written at once is written somewhat later than the end of who wrote it is told. */
-  async #differences(wanted: string): Promise<string[]> {
-    const endMs = performance.now() + SETTLE_MS * patience;
-    for (;;) {
+  #differences(wanted: string): Promise<string[]> {
+    return unsettled(async () => {
       const state = await this.#state().catch(String);
-      if (state === wanted) return [];
-      if (performance.now() > endMs) return [`ends in ${state} instead of ${wanted}`];
-      await sleep(25);
-    }
+      return state === wanted ? [] : [`ends in ${state} instead of ${wanted}`];
+    });
   }
 
   async #unsettled(when: string): Promise<string[]> {

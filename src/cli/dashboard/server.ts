@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes } from "node:crypto";
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { UnavailableError } from "../../errors.ts";
+import { httpConnections } from "../../lib/http-connections.ts";
 import { MAP_STYLE } from "../map/map-svg.ts";
 import script from "./dashboard.browser.js" with { type: "text" };
 import style from "./dashboard.css" with { type: "text" };
@@ -63,29 +64,17 @@ export async function serveDashboard(
       return say(response, 503, `${MAX_READERS} windows show the dashboard already; close some`);
     }
     readers.add(response);
-    clearTimeout(expiries.get(request.socket));
+    connections.keep(request.socket);
     follow(feed, response, () => readers.delete(response));
   };
-  const sockets = new Set<Socket>();
-  const expiries = new WeakMap<Socket, ReturnType<typeof setTimeout>>();
-  const server = createServer({ noDelay: true }, (socket) => {
-    if (sockets.size >= MAX_CONNECTIONS) return socket.destroy();
-    sockets.add(socket);
-    const expiry = setTimeout(() => socket.destroy(), requestTimeoutMs);
-    expiries.set(socket, expiry);
-    socket.on("error", () => socket.destroy());
-    socket.once("close", () => {
-      clearTimeout(expiry);
-      sockets.delete(socket);
-    });
-    http.emit("connection", socket);
-  });
+  const connections = httpConnections(http, { maxConnections: MAX_CONNECTIONS, requestTimeoutMs });
+  const server = createServer({ noDelay: true }, connections.take);
   await listen(server, port);
   return {
     url: `http://${ADDRESS}:${(server.address() as AddressInfo).port}/${token}/`,
     close() {
       server.close();
-      for (const socket of sockets) socket.destroy();
+      connections.destroyAll();
     },
   };
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../../config.ts";
 import { findMonitor } from "../../launch/monitor-process.ts";
+import { namesIn } from "../../lib/directory.ts";
 import { openCgroup } from "../../linux/cgroup/cgroup.ts";
 import { detectCgroups } from "../../linux/cgroup/host.ts";
 import { unpinNamespace } from "../../linux/namespace.ts";
@@ -40,7 +41,7 @@ function ids(paths: Paths, table: string): ReadonlySet<string> {
 }
 
 function directories(paths: Paths): Found[] {
-  const present = names(paths.podsDir);
+  const present = namesIn(paths.podsDir);
   const known = ids(paths, "sandboxes");
   const orphans = present.filter((name) => !known.has(name));
   if (orphans.length === 0) return [ok(`${present.length} directories of pods, each with its pod`)];
@@ -71,7 +72,7 @@ function directories(paths: Paths): Found[] {
 function cgroups(paths: Paths, config: Config): Found[] {
   const host = detectCgroups();
   const { parent } = config.cgroup;
-  const present = [...new Set(openCgroup(host, parent).directories().flatMap(names))].filter((name) =>
+  const present = [...new Set(openCgroup(host, parent).directories().flatMap(namesIn))].filter((name) =>
     ID.test(name),
   );
   const sandboxes = Object.entries(recordsOf(paths)["sandboxes"] ?? {}) as [string, SandboxSeen][];
@@ -151,7 +152,7 @@ async function tables(paths: Paths, { network }: Config): Promise<Found[]> {
 }
 
 function snapshots(paths: Paths): Found[] {
-  const present = names(paths.containersDir).filter((name) => ID.test(name));
+  const present = namesIn(paths.containersDir).filter((name) => ID.test(name));
   const records = recordsOf(paths);
   const known = new Set([
     ...Object.keys(records["containers"] ?? {}),
@@ -174,10 +175,6 @@ function snapshots(paths: Paths): Found[] {
       },
     );
   });
-}
-
-function names(directory: string): string[] {
-  return existsSync(directory) ? readdirSync(directory) : [];
 }
 
 function agoOf(path: string): string {

@@ -16,6 +16,7 @@ import {
   podTitle,
   takeInventory,
 } from "../inventory.ts";
+import { LOOK_MS } from "../look.ts";
 import type { Context } from "../program.ts";
 import { type Painter, painter, sourceColors } from "../table.ts";
 import { followLogs } from "./follow.ts";
@@ -28,9 +29,6 @@ interface Options {
   readonly since?: number;
   readonly previous?: boolean;
 }
-
-/** How often a log that is followed is looked at. */
-const FOLLOW_MS = 200;
 
 /** Prints the log of a container, or those of all containers of a pod in the order of the times of their lines. */
 export async function logs({ io, socketPath }: Context, name: string, options: Options): Promise<number> {
@@ -57,7 +55,7 @@ export async function logs({ io, socketPath }: Context, name: string, options: O
     return found;
   });
   while (options.follow && !state.isOver && !io.interrupted.aborted) {
-    await sleep(FOLLOW_MS, io.interrupted).catch(() => {});
+    await sleep(LOOK_MS, io.interrupted).catch(() => {});
     state = (await look()) ?? state;
   }
   return 0;

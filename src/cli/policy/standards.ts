@@ -6,6 +6,7 @@ import {
   SecurityProfile_ProfileType as ProfileType,
   type SecurityProfile,
 } from "../../gen/runtime/v1/api_pb.ts";
+import { SAFE_SYSCTLS } from "../../kube/permissions.ts";
 
 /** A rule of the Kubernetes Pod Security Standards that a container does not keep. */
 export interface Violation {
@@ -42,20 +43,6 @@ const BASELINE_CAPABILITIES: ReadonlySet<string> = new Set([
   "SETPCAP",
   "SETUID",
   "SYS_CHROOT",
-]);
-const BASELINE_SYSCTLS: ReadonlySet<string> = new Set([
-  "kernel.shm_rmid_forced",
-  "net.ipv4.ip_local_port_range",
-  "net.ipv4.ip_local_reserved_ports",
-  "net.ipv4.ip_unprivileged_port_start",
-  "net.ipv4.ping_group_range",
-  "net.ipv4.tcp_fin_timeout",
-  "net.ipv4.tcp_keepalive_intvl",
-  "net.ipv4.tcp_keepalive_probes",
-  "net.ipv4.tcp_keepalive_time",
-  "net.ipv4.tcp_rmem",
-  "net.ipv4.tcp_syncookies",
-  "net.ipv4.tcp_wmem",
 ]);
 const SELINUX_TYPES: ReadonlySet<string> = new Set([
   "",
@@ -100,7 +87,7 @@ function baseline({ sandbox, container, hostPaths }: Judged): Violation[] {
   if (isUnmasked) broken("/proc Mount Type", "procMount is not Default: nothing of /proc is hidden");
   if (!security?.privileged && isUnconfined(security?.seccomp, security?.seccompProfilePath))
     broken("Seccomp", "its system calls are not filtered; seccompProfile.type must not be Unconfined");
-  const unsafe = Object.keys(sandbox.linux?.sysctls ?? {}).filter((name) => !BASELINE_SYSCTLS.has(name));
+  const unsafe = Object.keys(sandbox.linux?.sysctls ?? {}).filter((name) => !SAFE_SYSCTLS.has(name));
   if (unsafe.length > 0) broken("Sysctls", `sysctls has ${unsafe.join(", ")}`);
   return found;
 }

@@ -15,6 +15,7 @@ import {
   type PodEntry,
   takeInventory,
 } from "../inventory.ts";
+import { LOOK_MS } from "../look.ts";
 import { isDocument } from "../output/format.ts";
 import { printDocument } from "../output/print.ts";
 import type { Context } from "../program.ts";
@@ -25,8 +26,6 @@ interface Options {
   /** Milliseconds; undefined for as long as it takes. */
   readonly timeout?: number;
 }
-
-const LOOK_MS = 200;
 
 /**
  * Waits for what a pod or container is to come to, and exits with 0 when it has, 3 when it cannot any more, and 124 when

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Container as KeptContainer } from "../../gen/podrt/v1/podrt_pb.ts";
 import { ContainerState, type ContainerStatus } from "../../gen/runtime/v1/api_pb.ts";
+import type { Timing } from "../../telemetry/stopwatch.ts";
 import { exitInWords } from "./exit-words.ts";
 import { failedStep, likelyCause } from "./likely-cause.ts";
-import { moments, requestedStop, type Story, type Timing } from "./story.ts";
+import { moments, requestedStop, type Story } from "./story.ts";
 
 /** What is known of a container when its story is told. */
 export interface ContainerFacts {

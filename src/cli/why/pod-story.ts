@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Timing } from "../../telemetry/stopwatch.ts";
 import { containersOf, isReadySandbox, type PodEntry, podTitle } from "../inventory.ts";
 import { nextTry } from "./container-story.ts";
 import { failedStep, likelyCause } from "./likely-cause.ts";
-import { moments, type Story, type Timing } from "./story.ts";
+import { moments, type Story } from "./story.ts";
 
 /** Whether whoever asked has ended the pod, or is about to. */
 export function isEnding({ kept }: PodEntry): boolean {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Timing } from "../../telemetry/stopwatch.ts";
 import { duration, timestamp } from "../human.ts";
 import type { LikelyCause } from "./likely-cause.ts";
 
@@ -23,18 +24,6 @@ export interface Story {
   readonly operations: readonly Timing[];
   /** The last lines that it wrote. */
   readonly log: readonly string[];
-}
-
-/** The last operation of its name, as verbose status has it. */
-export interface Timing {
-  readonly operation: string;
-  /** ISO 8601. */
-  readonly startedAt: string;
-  readonly durationMs: number;
-  /** `OK`, or the word for the failure. */
-  readonly code: string;
-  /** Milliseconds by phase, in the order in which they came. */
-  readonly phasesMs: Readonly<Record<string, number>>;
 }
 
 /** Who asked for its end, where the daemon has seen that since it was started: undefined where nobody did. */

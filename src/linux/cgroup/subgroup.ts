@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync } from "node:fs";
+import { directoriesIn } from "../../lib/directory.ts";
 import { O_DIRECTORY, O_RDONLY } from "../abi/fcntl.ts";
 import { type Fd, open } from "../fd.ts";
 import { tryRead, tryWrite } from "./files.ts";
@@ -49,12 +49,5 @@ export function openSubgroup(host: CgroupHost, path: string, name: string): Subg
 /** The names of the children that the cgroup at `path` has in the cgroup2 hierarchy. */
 export function subgroupNames(host: CgroupHost, path: string): string[] {
   const { unified } = layoutOf(host, path);
-  if (unified === undefined) return [];
-  try {
-    const entries = readdirSync(unified, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
+  return unified === undefined ? [] : directoriesIn(unified);
 }
