@@ -18,12 +18,12 @@ export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] =
   [
     ExitCode.ok,
     "it did what was asked; that is so, too, where Ctrl-C is the usual end: of `run` with manifests, `logs -f`, " +
-      "`port-forward` and `dashboard`",
+      "`events`, `stats -w`, `top`, `port-forward` and `dashboard`",
   ],
   [ExitCode.failure, "it failed, and standard error says why"],
   [ExitCode.usage, "the command line makes no sense, and nothing was done"],
   [ExitCode.never, "what `wait` waits for cannot come any more"],
   [ExitCode.timedOut, "the time that `wait` was given is up"],
-  [ExitCode.interrupted, "it was ended by Ctrl-C, SIGTERM or SIGHUP"],
+  [ExitCode.interrupted, "it was ended by Ctrl-C, SIGTERM or SIGHUP before it was done"],
   [ExitCode.readerGone, "whoever read its output has gone, as in `podrt logs web | head`"],
 ];

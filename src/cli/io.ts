@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/** The terminal on standard input. */
-export interface Terminal {
+/** A terminal that is written to. */
+export interface Screen {
   /** Undefined where the terminal does not say. */
   size(): { readonly width: number; readonly height: number } | undefined;
   /** Calls `listener` after the size changed; the answer ends that. */
   onResize(listener: () => void): () => void;
-  /** In raw mode each key is passed on as it is typed, Ctrl-C too. */
-  setRaw(isRaw: boolean): void;
 }
 
-/** The terminal on standard error, where goes what is only for the moment. */
-export interface Screen {
-  /** Undefined where the terminal does not say. */
-  size(): { readonly width: number; readonly height: number } | undefined;
+/** The terminal on standard input. */
+export interface Terminal extends Screen {
+  /** In raw mode each key is passed on as it is typed, Ctrl-C too. */
+  setRaw(isRaw: boolean): void;
 }
 
 export type ColorChoice = "auto" | "always" | "never";
@@ -26,8 +24,10 @@ export interface Io {
   err(text: string | Uint8Array): Promise<void>;
   /** Whether standard output is a terminal. */
   readonly isTerminal: boolean;
-  /** Undefined when standard error is no terminal. */
-  readonly screen: Screen | undefined;
+  /** Undefined when standard output is none. */
+  readonly outScreen: Screen | undefined;
+  /** Undefined when standard error, where goes what is only for the moment, is none. */
+  readonly errScreen: Screen | undefined;
   /** What `--color` says of colours; undefined where it was left out. */
   readonly color?: ColorChoice;
   readonly stdin: AsyncIterable<Uint8Array>;
@@ -54,13 +54,18 @@ export function processIo(): Io {
     out: (text) => write(process.stdout, text),
     err: (text) => write(process.stderr, text),
     isTerminal: process.stdout.isTTY === true,
-    screen: process.stderr.isTTY ? { size: () => sizeOf(process.stderr) } : undefined,
+    outScreen: process.stdout.isTTY ? screenOf(process.stdout) : undefined,
+    errScreen: process.stderr.isTTY ? screenOf(process.stderr) : undefined,
     // Looked up late: merely touching it makes the process wait for input.
     get stdin() {
       return process.stdin;
     },
     get terminal() {
-      return process.stdin.isTTY ? processTerminal() : undefined;
+      if (!process.stdin.isTTY) return undefined;
+      return {
+        ...screenOf(process.stdout),
+        setRaw: (isRaw: boolean) => void process.stdin.setRawMode(isRaw),
+      };
     },
     interrupted: interrupt.signal,
     insisted: insistence.signal,
@@ -89,19 +94,17 @@ export function hasColors({
   return isTerminal && env["CLICOLOR"] !== "0" && env["TERM"] !== "dumb";
 }
 
-function processTerminal(): Terminal {
+function screenOf(stream: NodeJS.WriteStream): Screen {
   return {
-    size: () => sizeOf(process.stdout),
+    size() {
+      const { columns: width, rows: height } = stream;
+      return width > 0 && height > 0 ? { width, height } : undefined;
+    },
     onResize(listener) {
       process.on("SIGWINCH", listener);
       return () => process.off("SIGWINCH", listener);
     },
-    setRaw: (isRaw) => void process.stdin.setRawMode(isRaw),
   };
-}
-
-function sizeOf({ columns: width, rows: height }: NodeJS.WriteStream) {
-  return width > 0 && height > 0 ? { width, height } : undefined;
 }
 
 function write(stream: NodeJS.WriteStream, text: string | Uint8Array): Promise<void> {

@@ -49,6 +49,9 @@ const FINISH_BY_THEMSELVES: ReadonlySet<string> = new Set([
   "dashboard",
 ]);
 
+/** Those of the others that are meant to be ended by Ctrl-C, with the option that makes them so. */
+const SHOW_UNTIL_ENDED: Readonly<Record<string, string>> = { events: "follow", stats: "watch" };
+
 type Run = (context: Context, ...values: never[]) => Promise<number>;
 
 /**
@@ -58,10 +61,14 @@ type Run = (context: Context, ...values: never[]) => Promise<number>;
 export async function runCli(argv: readonly string[], io: Io = processIo()): Promise<number> {
   const output: Promise<void>[] = [];
   let exitCode = 0;
+  let endedCode: number = ExitCode.interrupted;
   const program = buildProgram(
-    async (name, run) => {
+    async (command, run) => {
+      const name = command.name();
+      const option = SHOW_UNTIL_ENDED[name];
+      if (option !== undefined && command.getOptionValue(option) === true) endedCode = ExitCode.ok;
       const finishes = FINISH_BY_THEMSELVES.has(name);
-      exitCode = await (finishes ? run(io) : Promise.race([run(io), interruption(io)]));
+      exitCode = await (finishes ? run(io) : Promise.race([run(io), interruption(io, endedCode)]));
     },
     (text) => void output.push(io.out(text)),
     (text) => void output.push(io.err(text)),
@@ -76,7 +83,7 @@ export async function runCli(argv: readonly string[], io: Io = processIo()): Pro
       // Commander also throws after it has printed what was asked for.
       return error.exitCode === 0 ? 0 : ExitCode.usage;
     }
-    return await report(error, io);
+    return await report(error, io, endedCode);
   }
 }
 
@@ -96,18 +103,19 @@ function usageSentence(text: string): string {
   return `${said}${isBare ? "; --help tells what there is" : ""}\n`;
 }
 
-function interruption({ interrupted }: Io): Promise<number> {
+function interruption({ interrupted }: Io, code: number): Promise<number> {
   return new Promise((resolve) => {
-    if (interrupted.aborted) resolve(ExitCode.interrupted);
-    interrupted.addEventListener("abort", () => resolve(ExitCode.interrupted), { once: true });
+    if (interrupted.aborted) resolve(code);
+    interrupted.addEventListener("abort", () => resolve(code), { once: true });
   });
 }
 
-async function report(error: unknown, io: Io): Promise<number> {
+/** Says what went wrong, unless it is the end that the person wanted, which has the code `endedCode`. */
+async function report(error: unknown, io: Io, endedCode: number): Promise<number> {
   if (error instanceof ReaderGoneError) return ExitCode.readerGone;
   const isUsage = error instanceof UsageError;
   const { isCanceled, sentenceOf } = await import("./client.ts");
-  if (io.interrupted.aborted && isCanceled(error)) return ExitCode.interrupted;
+  if (io.interrupted.aborted && isCanceled(error)) return endedCode;
   const text = isUsage ? error.message : sentenceOf(error);
   const lines = text.split("\n").map((line) => `podrt: ${line}\n`);
   await io.err(lines.join("")).catch(() => {});
@@ -115,7 +123,7 @@ async function report(error: unknown, io: Io): Promise<number> {
 }
 
 function buildProgram(
-  execute: (name: string, run: (io: Io) => Promise<number>) => Promise<void>,
+  execute: (command: Command, run: (io: Io) => Promise<number>) => Promise<void>,
   writeOut: (text: string) => void,
   writeErr: (text: string) => void,
 ): Command {
@@ -150,7 +158,7 @@ function buildProgram(
         readonly output?: Output;
         readonly color?: ColorChoice;
       };
-      await execute(self.name(), async (plain) => {
+      await execute(self, async (plain) => {
         const { root, output = "table", color } = options;
         const io = color === undefined ? plain : withColor(plain, color);
         const context: Context = { io, root, ...daemonOf(options, io.env), output, program };

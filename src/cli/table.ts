@@ -6,7 +6,7 @@ const GAP = "   ";
 /** Rows under headings, each column as wide as its widest cell; ends with a newline. */
 export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [headings, ...rows];
-  const widths = headings.map((_, column) => Math.max(...lines.map((line) => width(line[column] ?? ""))));
+  const widths = widthsOf(lines);
   return lines
     .map((line) => {
       const cells = headings.map((_, column) => {
@@ -16,6 +16,54 @@ export function formatTable(headings: readonly string[], rows: readonly (readonl
       return `${cells.join(GAP).trimEnd()}\n`;
     })
     .join("");
+}
+
+/**
+ * The same without colours in at most `room` columns of a terminal: what does not fit is left out from the right, and
+ * the first column, of names, is shortened only where it would have more than half of the room.
+ */
+export function formatTableWithin(
+  room: number,
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
+  const [nameWidth = 0, ...others] = widthsOf([headings, ...rows]);
+  let nameRoom = room;
+  let shown = 0;
+  for (const other of others) {
+    const left = nameRoom - GAP.length - other;
+    if (left < Math.min(nameWidth, room / 2)) break;
+    nameRoom = left;
+    shown++;
+  }
+  const cells = (line: readonly string[]) => line.slice(0, 1 + shown);
+  return formatTable(
+    [cutTo(headings[0] ?? "", nameRoom), ...cells(headings).slice(1)],
+    rows.map((row) => [endOf(row[0] ?? "", nameRoom), ...cells(row).slice(1)]),
+  );
+}
+
+function widthsOf(lines: readonly (readonly string[])[]): number[] {
+  const [headings = []] = lines;
+  return headings.map((_, column) => Math.max(...lines.map((line) => width(line[column] ?? ""))));
+}
+
+/** At most `width` columns of a line without colours; one that was cut ends with `~`. */
+export function cutTo(text: string, width: number): string {
+  if (Bun.stringWidth(text) <= width) return text;
+  let cut = "";
+  for (const character of text) {
+    if (Bun.stringWidth(cut + character) >= width) break;
+    cut += character;
+  }
+  return width > 0 ? `${cut}~` : "";
+}
+
+/** The same from the other side, where the end tells names apart; one that was cut begins with `~`. */
+function endOf(text: string, width: number): string {
+  if (Bun.stringWidth(text) <= width) return text;
+  const reversed = (one: string) => [...one].toReversed().join("");
+  return reversed(cutTo(reversed(text), width));
 }
 
 /** What a terminal shows of it, in columns; colours take none. */

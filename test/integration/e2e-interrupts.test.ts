@@ -24,14 +24,15 @@ spec:
 /** A command that ends when it is asked to, which sleep as PID 1 does not. */
 const sleeping = (seconds: string) => ["sh", "-c", `trap exit TERM; sleep ${seconds} & wait`];
 
-/** Each with what it ends with: 0 where it only shows, 130 where it was not done. */
+/** Each with what it ends with: 0 where that is its usual end, 130 where it was not done. */
 const COMMANDS: readonly (readonly [argv: string[], code: number])[] = [
   [["run", "-"], 0],
   [["run", "--rm", "--name", "quick", "busybox", ...sleeping("7655")], 130],
   [["run", "--rm", "--pod", POD, "busybox", ...sleeping("7656")], 130],
   [["logs", "-f", POD], 0],
-  [["stats", "--watch"], 130],
-  [["events"], 130],
+  [["stats", "--watch"], 0],
+  [["stats", "--interval", "60s", "-w", "-o", "json"], 0],
+  [["events"], 0],
   [["wait", POD], 130],
   [["exec", POD, "--", "sleep", "7657"], 130],
   [["attach", POD], 130],

@@ -35,7 +35,7 @@ export async function events(
     ? followEvents(daemon, begin ?? BigInt(Date.now()) * 1_000_000n, io.interrupted)
     : daemon.pods.events({ sinceNs: begin ?? 0n, rememberedOnly: true }, promptly());
   for await (const event of found) if (wanted(event)) await print(event);
-  return follow ? ExitCode.interrupted : ExitCode.ok;
+  return ExitCode.ok;
 }
 
 function printer(io: Io, output: Output): (event: Event) => Promise<void> {

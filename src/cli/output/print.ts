@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Io } from "../io.ts";
-import { formatTable, type Painter, painter } from "../table.ts";
+import { formatTable, formatTableWithin, type Painter, painter } from "../table.ts";
 import { UsageError } from "../usage-error.ts";
 import { type Output, templateText } from "./format.ts";
 import { fillTemplate, parseTemplate } from "./template.ts";
@@ -43,22 +43,21 @@ export async function printRows<R>(
   await io.out(await rowsText(io, output, rows, listing));
 }
 
-/** Rows as `-o` says. */
+/** Rows as `-o` says; a table without colours is brought into at most `width` columns where that is given. */
 export async function rowsText<R>(
   io: Io,
   output: Output,
   rows: readonly R[],
   { columns, object, name }: Listing<R>,
+  width?: number,
 ): Promise<string> {
   if (output === "name") return rows.map((row) => `${name(row)}\n`).join("");
   if (output === "table" || output === "wide") {
     const look: Look = { paint: painter(io), isWide: output === "wide" };
     const shown = columns.filter(({ wide }) => look.isWide || wide === undefined);
     const cells = rows.map((row) => shown.map(({ cell }) => cell(row, look)));
-    return formatTable(
-      shown.map(({ heading }) => heading),
-      cells,
-    );
+    const headings = shown.map(({ heading }) => heading);
+    return width === undefined ? formatTable(headings, cells) : formatTableWithin(width, headings, cells);
   }
   const objects = rows.map(object);
   if (output === "json" || output === "yaml") return await documentText(output, objects);

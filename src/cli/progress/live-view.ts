@@ -9,7 +9,7 @@ import type { ProgressView } from "./view.ts";
 const INTERVAL_MS = 80;
 
 /** Lines at the cursor, drawn over what they were before. Each draw is one write, so that nothing comes between. */
-export function liveView(screen: Screen, write: (text: string) => Promise<void>): ProgressView {
+export function liveView(screen: Pick<Screen, "size">, write: (text: string) => Promise<void>): ProgressView {
   const paces = measurePaces();
   let shown: readonly string[] = [];
   let drawnAtMs = Number.NEGATIVE_INFINITY;

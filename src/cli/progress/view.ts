@@ -25,8 +25,8 @@ export function progressView(
   json: (text: string) => Promise<void>,
 ): ProgressView {
   if (format === "json") return jsonView(json);
-  return io.isTerminal && io.screen !== undefined && io.env["TERM"] !== "dumb"
-    ? liveView(io.screen, io.err)
+  return io.isTerminal && io.errScreen !== undefined && io.env["TERM"] !== "dumb"
+    ? liveView(io.errScreen, io.err)
     : plainView(io.err);
 }
 

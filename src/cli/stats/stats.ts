@@ -7,7 +7,7 @@ import { ridingOutAbsence } from "../daemon-absence.ts";
 import { ExitCode } from "../exit-code.ts";
 import { memorySize, percent, shown, size } from "../human.ts";
 import { findContainer, findPod, type Inventory, noPodOrContainer, takeInventory } from "../inventory.ts";
-import { type Listing, rowsText } from "../output/print.ts";
+import { type Listing, printRows, rowsText } from "../output/print.ts";
 import type { Context } from "../program.ts";
 import { type Sample, takeSample } from "./sample.ts";
 import { memoryPercent, type Usage, usageOf } from "./usage.ts";
@@ -33,26 +33,49 @@ export async function stats(
   const sample = ridingOutAbsence(() => takeSample(daemon));
   let before = await sample();
   await sleep(ONCE_MS, io.interrupted);
-  for (;;) {
+  const measure = async (): Promise<Selection> => {
     const now = (await sample()) ?? before;
-    const { usages, idle } = now === undefined ? NOTHING : select(now, before, names);
-    if (!watch && idle !== undefined) {
-      throw new FailedPreconditionError(
-        `${idle} does not run, so there is nothing to measure; \`podrt why ${idle}\` says why`,
-      );
-    }
-    const isTable = output === "table" || output === "wide";
-    const isRedrawn = watch === true && io.isTerminal && isTable;
-    // What comes again and again is on a line each time.
-    const isLine = watch === true && output === "json";
-    const text = isLine
-      ? `${JSON.stringify(usages.map(LISTING.object))}\n`
-      : await rowsText(io, output, usages, LISTING);
-    await io.out(`${isRedrawn ? CLEAR_SCREEN : ""}${text}`);
-    if (!watch) return ExitCode.ok;
+    const selected = now === undefined ? NOTHING : select(now, before, names);
     before = now;
-    await sleep(interval, io.interrupted);
-    if (!isRedrawn && isTable) await io.out("\n");
+    return selected;
+  };
+  if (watch) return await showForever({ io, output }, async () => (await measure()).usages, interval);
+  const { usages, idle } = await measure();
+  if (idle !== undefined) {
+    throw new FailedPreconditionError(
+      `${idle} does not run, so there is nothing to measure; \`podrt why ${idle}\` says why`,
+    );
+  }
+  await printRows({ io, output }, usages, LISTING);
+  return ExitCode.ok;
+}
+
+/** Shows what is measured again and again: in place where a table is on a terminal, whose width it keeps to. */
+async function showForever(
+  { io, output }: Pick<Context, "io" | "output">,
+  measure: () => Promise<readonly Usage[]>,
+  intervalMs: number,
+): Promise<never> {
+  const isTable = output === "table" || output === "wide";
+  const screen = isTable ? io.outScreen : undefined;
+  let usages = await measure();
+  const textOf = async () => {
+    // What comes again and again is on a line each time.
+    if (output === "json") return `${JSON.stringify(usages.map(LISTING.object))}\n`;
+    return await rowsText(io, output, usages, LISTING, screen?.size()?.width);
+  };
+  const draw = async () => await io.out(`${screen === undefined ? "" : CLEAR_SCREEN}${await textOf()}`);
+  // What cannot be written now cannot be written at the next look either, which tells of it.
+  const stopResizing = screen?.onResize(() => void draw().catch(() => {}));
+  try {
+    for (;;) {
+      await draw();
+      await sleep(intervalMs, io.interrupted);
+      if (isTable && screen === undefined) await io.out("\n");
+      usages = await measure();
+    }
+  } finally {
+    stopResizing?.();
   }
 }
 

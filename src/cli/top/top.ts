@@ -81,14 +81,13 @@ async function watch(
     }
   };
   const onKey = async (key: string) => {
-    if (key === "q") return end.resolve(0);
-    if (key === "ctrl-c") return end.resolve(ExitCode.interrupted);
+    if (key === "q" || key === "ctrl-c") return end.resolve(ExitCode.ok);
     if (key === " ") refresh.abort();
     if (key === "ctrl-z") await screen.suspend();
     view = viewAfter(key, view, screen);
     redraw();
   };
-  const onInterrupt = () => end.resolve(ExitCode.interrupted);
+  const onInterrupt = () => end.resolve(ExitCode.ok);
   const stopResizing = terminal.onResize(redraw);
   io.interrupted.addEventListener("abort", onInterrupt, { once: true });
   // The other signal that a terminal sends, which would end the process without a word.

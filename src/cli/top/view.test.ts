@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { PodUsage, Usage } from "../stats/usage.ts";
 import { keysOf } from "./keys.ts";
-import { cutTo, rowsOf, screenLines, type View } from "./view.ts";
+import { rowsOf, screenLines, type View } from "./view.ts";
 
 function usage(pod: string, container: string | undefined, figures: Partial<Usage> = {}): Usage {
   const none = { id: "", state: "Running", isMeasured: true, restarts: 0 };
@@ -87,15 +87,6 @@ describe("the screen", () => {
   test("says in place of the totals what is amiss", () => {
     expect(screen(80, 5, {}, "the daemon is away").lines[0]).toBe("podrt top  12:00:00  the daemon is away");
   });
-});
-
-test("what is cut says so, by what a terminal shows of it", () => {
-  expect([cutTo("name", 4), cutTo("names", 4), cutTo("日本語", 4), cutTo("x", 0)]).toEqual([
-    "name",
-    "nam~",
-    "日~",
-    "",
-  ]);
 });
 
 test("keys are characters and names, however many come at once", () => {

@@ -3,7 +3,7 @@ import { inverse } from "../control-sequences.ts";
 import { memorySize, percent, shown, size } from "../human.ts";
 import { colorOf } from "../pods.ts";
 import { memoryPercent, type PodUsage, type Usage } from "../stats/usage.ts";
-import type { Painter } from "../table.ts";
+import { cutTo, type Painter } from "../table.ts";
 
 /** What rows can be sorted by. */
 export type Sort = "cpu" | "memory" | "pids" | "network" | "block" | "restarts" | "name";
@@ -134,17 +134,6 @@ function aligned(text: string, { isText }: Column, width: number): string {
   const cut = cutTo(text, width);
   const padding = " ".repeat(width - Bun.stringWidth(cut));
   return isText ? `${cut}${padding}` : `${padding}${cut}`;
-}
-
-/** At most `width` columns of a line without colours; one that was cut ends with `~`. */
-export function cutTo(text: string, width: number): string {
-  if (Bun.stringWidth(text) <= width) return text;
-  let cut = "";
-  for (const character of text) {
-    if (Bun.stringWidth(cut + character) >= width) break;
-    cut += character;
-  }
-  return width > 0 ? `${cut}~` : "";
 }
 
 const KEYS =
