@@ -109,6 +109,7 @@ export function openRuntime(
   };
   const close = async () => {
     runtime.nameServer.close();
+    await images.settled();
     await unpacker.close();
     await snapshotter.close();
     systemd.close();

@@ -66,6 +66,7 @@ export async function diskUsage(runtime: Runtime, pods: Pods): Promise<UsageRow[
 
 async function imageRows(runtime: Runtime, pods: Pods, gone: ReadonlySet<string>): Promise<UsageRow[]> {
   const { images, content, snapshotter } = runtime;
+  await images.settled();
   const unused = unusedImages(runtime, pods, gone);
   const freed = images.freedBy(unused.map(({ id }) => id));
   const total = (of: "blobBytes" | "layerBytes" | "layers") => freed.reduce((sum, one) => sum + one[of], 0);

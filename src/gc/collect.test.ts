@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
 import * as fc from "fast-check";
-import { collect, nodeOf, type Sweepable } from "./collect.ts";
+import { collect, nodeOf, type Removal, type Sweepable } from "./collect.ts";
 import { createLeases } from "./leases.ts";
 import { reachable } from "./reachable.ts";
 
 /** A store of names that can be made slow to remove from. */
 function store(kind: string, ...names: string[]): Sweepable & { names: Set<string> } {
   const held = new Set(names);
-  return { kind, names: held, list: () => [...held], remove: (key) => void held.delete(key) };
+  const remove = async (key: string) => {
+    held.delete(key);
+    return FREE;
+  };
+  return { kind, names: held, list: () => [...held], remove };
 }
+
+const FREE: Removal = { freed: Promise.resolve() };
 
 const unexpected = (node: string, error: unknown) => {
   throw new Error(`${node}: ${error}`);
@@ -84,7 +90,7 @@ test("a node that comes to be needed while others are removed is kept", async ()
     async remove(key) {
       await Bun.sleep(5);
       roots.push("blob 5");
-      blobs.names.delete(key);
+      return blobs.remove(key);
     },
   };
   const graph = { roots: () => roots, refs: () => [] };
@@ -110,13 +116,51 @@ test("an entry that cannot be removed does not stop the others", async () => {
   const blobs = store("blob", "1", "2");
   const stubborn: Sweepable = {
     ...blobs,
-    remove(key) {
+    async remove(key) {
       if (key === "1") throw new Error("busy");
-      blobs.names.delete(key);
+      return blobs.remove(key);
     },
   };
   const graph = { roots: () => [], refs: () => [] };
   const onFailure = (node: string) => failures.push(node);
   expect(await collect({ graph, leases: createLeases(), stores: [stubborn], onFailure })).toEqual(["blob 2"]);
   expect(failures).toEqual(["blob 1"]);
+});
+
+test("who needs an entry again waits until it is none, not until the disk is free", async () => {
+  const leases = createLeases();
+  const disk = Promise.withResolvers<void>();
+  const blobs = store("blob", "1");
+  const slow: Sweepable = {
+    ...blobs,
+    async remove(key) {
+      await blobs.remove(key);
+      return { freed: disk.promise };
+    },
+  };
+  const graph = { roots: () => [], refs: () => [] };
+  let isDone = false;
+  const collection = collect({ graph, leases, stores: [slow], onFailure: unexpected }).finally(() => {
+    isDone = true;
+  });
+  await leases.open().hold(["blob 1"]);
+  expect([[...blobs.names], isDone]).toEqual([[], false]);
+  disk.resolve();
+  expect(await collection).toEqual(["blob 1"]);
+});
+
+test("an entry that is gone and cannot be deleted for now is told of", async () => {
+  const failures: string[] = [];
+  const blobs = store("blob", "1");
+  const stubborn: Sweepable = {
+    ...blobs,
+    async remove(key) {
+      await blobs.remove(key);
+      return { freed: Promise.reject(new Error("EIO")) };
+    },
+  };
+  const graph = { roots: () => [], refs: () => [] };
+  const onFailure = (node: string, error: unknown) => failures.push(`${node}: ${error}`);
+  await collect({ graph, leases: createLeases(), stores: [stubborn], onFailure });
+  expect(failures).toEqual(["blob 1: Error: EIO"]);
 });

@@ -6,7 +6,14 @@ import { reachable } from "./reachable.ts";
 export interface Sweepable {
   readonly kind: string;
   list(): readonly string[];
-  remove(key: string): void | Promise<void>;
+  /** Resolves once the entry is none any more, also after a power loss where that matters. */
+  remove(key: string): Promise<Removal>;
+}
+
+/** What is left to do of a removal: nobody who needs the entry again has to wait for that. */
+export interface Removal {
+  /** Resolves when what the entry took on disk is free. */
+  readonly freed: Promise<void>;
 }
 
 export interface Graph {
@@ -33,7 +40,8 @@ export function nodeOf(kind: string, key: string): string {
 const REMOVALS_AT_A_TIME = 4;
 
 /**
- * Removes what is neither reachable from the roots nor leased, a few at a time, and says which nodes those were.
+ * Removes what is neither reachable from the roots nor leased, a few at a time, and says which nodes those were; what
+ * they took on disk is free by then.
  *
  * Reachability is computed again before each removal, which costs entries times removals: removals
  * are few, and between two of them a pull may have come to need the next candidate.
@@ -45,8 +53,9 @@ export async function collect(options: CollectOptions): Promise<string[]> {
   const underWay = new Set<Promise<void>>();
   const remove = async (store: Sweepable, key: string, node: string) => {
     try {
-      await leases.removing(node, () => store.remove(key));
+      const { freed } = await leases.removing(node, () => store.remove(key));
       removed.push(node);
+      await freed;
     } catch (error) {
       onFailure(node, error);
     }

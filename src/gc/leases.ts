@@ -13,7 +13,7 @@ export interface Leases {
   open(): Lease;
   held(): Set<string>;
   /** Runs `removal` so that a later `hold` of `node` waits for it. */
-  removing(node: string, removal: () => void | Promise<void>): Promise<void>;
+  removing<T>(node: string, removal: () => Promise<T>): Promise<T>;
 }
 
 export function createLeases(): Leases {
@@ -38,7 +38,7 @@ export function createLeases(): Leases {
       const { promise, resolve } = Promise.withResolvers<void>();
       removals.set(node, promise);
       try {
-        await removal();
+        return await removal();
       } finally {
         removals.delete(node);
         resolve();

@@ -12,8 +12,10 @@ import type { ImageRecords } from "./image-records.ts";
 export interface Collector {
   /** Sweeps all that is unreachable, or of that what `options` says. */
   sweep(inUse: () => Set<string>, options?: SweepOptions): Promise<void>;
-  /** Sweeps everything, and waits for that no longer than `waitMs`; it goes on behind the caller's back. */
-  sweepSoon(waitMs: number): Promise<void>;
+  /** Sweeps everything behind the caller's back. */
+  sweepSoon(): void;
+  /** Resolves when what was swept so far is off the disk, or could not be taken off; after `waitMs` at the latest. */
+  settled(waitMs: number): Promise<void>;
   /** Runs `work` under a lease; what it had brought in is removed again when it fails, blobs as `blobs` says. */
   leased<T>(work: (lease: Lease) => Promise<T>, blobs?: BlobFate): Promise<T>;
   /** Runs `work` while nothing at all is swept. */
@@ -34,9 +36,6 @@ export interface CollectorDeps {
   readonly snapshotter: Snapshotter;
   readonly inUse: () => Set<string>;
 }
-
-/** Removing an image answers well within the 2 s that crictl waits; big layers are deleted behind its back. */
-export const SWEEP_WAIT_MS = 1000;
 
 /** What cannot be removed is tried once more: otherwise it waits for the next image to go. */
 const SWEEP_ATTEMPTS = 2;
@@ -65,7 +64,12 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
       graph: records,
       leases,
       stores: [
-        { kind: "blob", list: content.list, remove: content[blobs] },
+        {
+          kind: "blob",
+          list: content.list,
+          // It is gone when the call returns, and off the disk when that has resolved.
+          remove: async (digest) => ({ freed: content[blobs](digest) }),
+        },
         { kind: "layer", list: () => snapshotter.listLayers(), remove: (id) => snapshotter.removeLayer(id) },
       ],
       ...(candidates === undefined ? {} : { candidates }),
@@ -83,16 +87,18 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
     lastSweep = done.catch(() => {});
     return done;
   };
-  const sweepSoon = async (waitMs: number) => {
-    const swept = sweep(inUse).catch((error) => logger.warn({ error: messageOf(error) }, "cannot collect"));
-    const patience = new AbortController();
-    await Promise.race([swept, sleep(waitMs, patience.signal).catch(() => {})]);
-    patience.abort();
+  const sweepSoon = () => {
+    sweep(inUse).catch((error) => logger.warn({ error: messageOf(error) }, "cannot collect"));
   };
 
   return {
     sweep,
     sweepSoon,
+    async settled(waitMs) {
+      const patience = new AbortController();
+      await Promise.race([lastSweep, sleep(waitMs, patience.signal).catch(() => {})]);
+      patience.abort();
+    },
     async leased(work, blobs = "remove") {
       const lease = leases.open();
       try {
@@ -118,7 +124,7 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
         holds--;
         if (holds === 0 && isSweepDue) {
           isSweepDue = false;
-          await sweepSoon(SWEEP_WAIT_MS);
+          sweepSoon();
         }
       }
     },

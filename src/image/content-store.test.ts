@@ -47,6 +47,15 @@ test("content is kept under its digest and read back", async () => {
   expect(readdirSync(paths().ingestDir)).toEqual([]);
 });
 
+test("what is removed is told of until it is off the disk", async () => {
+  const { digest } = await store.ingest(chunks("hello"), {});
+  const freed = store.remove(digest);
+  expect([store.has(digest), store.going()]).toEqual([false, [5]]);
+  await freed;
+  expect(store.going()).toEqual([]);
+  expectEmpty();
+});
+
 test("content of an unknown digest is kept under the one it has", async () => {
   expect(await store.ingest(chunks("x"), {})).toEqual({ digest: digestOf("x"), sizeBytes: 1 });
 });

@@ -50,6 +50,8 @@ export interface ContentStore {
    * resolves, so is what it took on disk.
    */
   remove(digest: string): Promise<void>;
+  /** Sizes of the blobs that were removed and are still on the disk. */
+  going(): number[];
   /** Removes a blob so that `download` may find it again within a day, unless room is needed. */
   setAside(digest: string): Promise<void>;
   /** Gives up what interrupted downloads have left; what is being received stays. */
@@ -196,6 +198,7 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir" | "
       return hash.digest("hex") === hex;
     },
     remove: (digest) => discard(path(digest)),
+    going: () => [...doomed].flatMap((file) => statSync(file, { throwIfNoEntry: false })?.size ?? []),
     async setAside(digest) {
       const isThere = sizeOf(digest) !== undefined;
       if (isThere && !partial.adopt(digest, path(digest))) await discard(path(digest));

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { statfsSync } from "node:fs";
 import { type FakeRegistry, fakeImage } from "../../test/fixtures/fake-registry.ts";
 import { appV1, appV2, startImageInstance } from "../../test/fixtures/image-instance.ts";
+import { eventually } from "../../test/integration/harness/eventually.ts";
 import { InvalidArgumentError } from "../errors.ts";
 
 type Instance = ReturnType<typeof startImageInstance>;
@@ -154,6 +155,20 @@ test("a removal does not take the layers that a pull has come to rely on", async
   expect(pulled.blobs.every(instance.content.has)).toBe(true);
 });
 
+test("a removal answers before the disk is free; until then usage counts what is still there", async () => {
+  const record = await pull("app:v1");
+  const { usedBytes } = await instance.images.usage();
+  const disk = Promise.withResolvers<void>();
+  instance.snapshots.beforeFreed = () => disk.promise;
+  await instance.images.remove(record.id);
+  expect(instance.images.list()).toEqual([]);
+  expect((await instance.images.usage()).usedBytes).toBe(usedBytes - record.sizeBytes);
+  expect(instance.snapshots.listLayers()).toEqual([]);
+  disk.resolve();
+  await instance.settle();
+  expect((await instance.images.usage()).usedBytes).toBe(0);
+});
+
 test("a pull that comes while a layer is being removed waits, and unpacks it anew", async () => {
   const record = await pull("app:v1");
   const removing = Promise.withResolvers<void>();
@@ -184,6 +199,34 @@ test("an import's blobs become an image, under names in their normal form", asyn
   expect(instance.images.find("nginx")).toEqual(record);
   await instance.settle();
   expect(record.blobs.every(instance.content.has)).toBe(true);
+});
+
+test("layers are unpacked as their blobs arrive; where one does not, nothing is left", async () => {
+  const [bottom, top] = appV1.layers.map(({ digest }) => appV1.blobs.get(digest)!);
+  const others = [...appV1.blobs.values()].filter((bytes) => bytes !== bottom && bytes !== top);
+  const attempt = (arrival: Promise<void>) =>
+    instance.images.hold(async () => {
+      for (const bytes of [appV1.manifest, ...others, bottom!])
+        await instance.content.ingest([bytes] as never, {});
+      const names = { repoTags: ["nginx"], repoDigests: [] };
+      return instance.images.commit(appV1.manifestDigest, names, { arrivals: [Promise.resolve(), arrival] });
+    });
+  const failing = Promise.withResolvers<void>();
+  failing.promise.catch(() => {});
+  const refused = attempt(failing.promise);
+  await eventually("the bottom layer is unpacked", () => instance.unpacker.unpacked.length === 1);
+  failing.reject(new Error("the archive ends here"));
+  await expect(refused).rejects.toThrow("the archive ends here");
+  await instance.settle();
+  expect(instance.state()).toMatchObject({ blobs: [], layers: [], images: [] });
+  const arrival = Promise.withResolvers<void>();
+  const committed = attempt(arrival.promise);
+  await eventually("the bottom layer is unpacked", () => instance.unpacker.unpacked.length === 2);
+  await instance.content.ingest([top] as never, {});
+  arrival.resolve();
+  expect((await committed).layers.map(({ digest }) => digest)).toEqual(
+    appV1.layers.map(({ digest }) => digest),
+  );
 });
 
 test("what becomes of images is told once, however many wait for it", async () => {

@@ -2,14 +2,14 @@
 import type { Config } from "../config.ts";
 import { nodeOf } from "../gc/collect.ts";
 import { logger } from "../lib/logger.ts";
-import { hostPlatform } from "../oci/manifest.ts";
+import { type Descriptor, hostPlatform } from "../oci/manifest.ts";
 import { formatReference, parseReference, type Reference, repositoryOf } from "../oci/reference.ts";
 import type { Paths } from "../paths.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Damage } from "../state/damage.ts";
 import type { Table } from "../state/table.ts";
 import { pulls as pullCount, pullDuration } from "../telemetry/daemon-families.ts";
-import { type BlobFate, createCollector, SWEEP_WAIT_MS } from "./collector.ts";
+import { type BlobFate, createCollector } from "./collector.ts";
 import { type ImagePlan, nodesOf, planImage, requirePresent, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
 import { type FreedBytes, freedBytes, type NodeSize } from "./freed-bytes.ts";
@@ -35,6 +35,12 @@ export interface PullOptions {
 /** Who follows the layers of an image that is committed. */
 export type UnpackProgress = Pick<ProgressTracker, "unpacking" | "unpacked">;
 
+export interface CommitOptions {
+  readonly progress?: UnpackProgress | undefined;
+  /** For each layer, from the bottom up: resolves when its blob is in the content store; left out where all are. */
+  readonly arrivals?: readonly Promise<void>[];
+}
+
 export interface Images {
   /**
    * Makes the image of `reference` present and its name point to it. All who pull the same reference
@@ -53,20 +59,22 @@ export interface Images {
   find(reference: string): ImageRecord | undefined;
   list(): ImageRecord[];
   /**
-   * Removes the image with all its names, whichever was given; absent is fine. What
-   * it took on disk is freed by then, or soon after where that takes more than a second.
+   * Removes the image with all its names, whichever was given; absent is fine. What it took on disk is freed soon
+   * after: see `settled`.
    */
   remove(reference: string): Promise<void>;
   /**
-   * Records an image whose blobs are all in the content store under `names`, unpacking its layers; the
+   * Records an image whose documents are in the content store under `names`, unpacking its layers; the
    * part for this platform where `manifestDigest` is an index.
    */
-  commit(manifestDigest: string, names: ImageNames, progress?: UnpackProgress): Promise<ImageRecord>;
+  commit(manifestDigest: string, names: ImageNames, options?: CommitOptions): Promise<ImageRecord>;
   /** Runs `work` (an import) while nothing is collected: what it ingests belongs to no image yet. */
   hold<T>(work: () => Promise<T>): Promise<T>;
   /** What the removal of these images (ids) would free, one after the other; nothing for one that is not there. */
   freedBy(imageIds: readonly string[]): FreedBytes[];
-  /** What blobs and layers take on disk; from memory. */
+  /** Resolves when what was removed so far is off the disk; after a second at the latest. */
+  settled(): Promise<void>;
+  /** What blobs and layers take on disk, once `settled`; those that are still being deleted too. */
   usage(): Promise<{ mountpoint: string; usedBytes: number; inodesUsed: number }>;
   /** Looks at everything on disk; an image that is damaged is taken out of sight, so that it is pulled again. */
   verify(): Promise<void>;
@@ -93,6 +101,9 @@ export interface ImagesDeps {
   readonly damage: Damage;
 }
 
+/** Whoever has removed images to get room looks next how much there is: a kubelet evicts pods where that is too little. */
+const FREEING_WAIT_MS = 1000;
+
 /** Opens the images of one instance; those that have lost a layer (a power cut) are taken out of sight. */
 export function openImages(deps: ImagesDeps): Images {
   const { content, snapshotter, damage } = deps;
@@ -102,6 +113,8 @@ export function openImages(deps: ImagesDeps): Images {
   const puller = createPuller({ ...deps, platform });
   const pulls = new SingleFlight<ImageRecord, PullProgress>();
   const changes = newImageChanges();
+  const measure = createUsage(deps);
+  const settled = () => collector.settled(FREEING_WAIT_MS);
 
   /** An image that has lost a layer cannot be run: it is out of sight until it is pulled again. */
   const hideBroken = () => {
@@ -208,16 +221,15 @@ export function openImages(deps: ImagesDeps): Images {
         throw error;
       }
       changes.announce({ type: "removed", id: record.id, name: nameOf(record) });
-      await collector.sweepSoon(SWEEP_WAIT_MS);
+      collector.sweepSoon();
     },
-    commit: (manifestDigest, names, progress) =>
+    commit: (manifestDigest, names, { progress, arrivals = [] } = {}) =>
       collector.leased(async (lease) => {
         const recorded = normalNames(names);
         await lease.hold([nodeOf("blob", manifestDigest)]);
         const isThere = requirePresent(content);
         const plan = await planImage(content, { digest: manifestDigest }, platform, isThere);
         await lease.hold(nodesOf(plan));
-        for (const blob of plan.layerBlobs) await isThere(blob, "layer");
         await takeOutLayers(plan.layers, snapshotter);
         let below: Promise<void> | undefined;
         const start = (position: number) => {
@@ -225,7 +237,11 @@ export function openImages(deps: ImagesDeps): Images {
           below = unpackLayer(deps, plan.layers, position, undefined, below);
           return below.then(() => progress?.unpacked(position));
         };
-        await unpackInOrder(plan.layers.length, async () => {}, start);
+        const arrived = async (position: number) => {
+          await arrivals[position];
+          await isThere(plan.layerBlobs[position] as Descriptor, "layer");
+        };
+        await unpackInOrder(plan.layers.length, arrived, start);
         const record = put(plan, recorded);
         await deps.table.sync();
         changes.announce({ type: "imported", id: record.id, name: recorded.repoTags[0] ?? nameOf(record) });
@@ -238,7 +254,11 @@ export function openImages(deps: ImagesDeps): Images {
         records,
         nodeSizes(deps),
       ),
-    usage: createUsage(deps),
+    settled,
+    async usage() {
+      await settled();
+      return measure();
+    },
     async verify() {
       for (const { id } of records.list()) {
         // It may have been removed since.
@@ -294,11 +314,11 @@ function createUsage({ content, snapshotter, paths }: ImagesDeps): Images["usage
     for (const digest of digests) {
       if (!sizes.has(digest) && content.has(digest)) sizes.set(digest, content.sizeBytes(digest));
     }
-    const blobBytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+    const blobs = [...sizes.values(), ...content.going()];
     return {
       mountpoint: paths.stateDir,
-      usedBytes: usedBytes + blobBytes,
-      inodesUsed: inodesUsed + sizes.size,
+      usedBytes: usedBytes + blobs.reduce((sum, size) => sum + size, 0),
+      inodesUsed: inodesUsed + blobs.length,
     };
   };
 }

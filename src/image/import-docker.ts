@@ -6,7 +6,7 @@ import { CONFIG_LIMIT_BYTES, LAYERS_LIMIT, parseImageSpec } from "../oci/image-s
 import { MANIFEST_LIMIT_BYTES, MANIFEST_TYPES } from "../oci/manifest.ts";
 import type { ContentStore } from "./content-store.ts";
 import { detectCompression } from "./decompress.ts";
-import { type FollowLayers, type ImportableImage, readDocument } from "./import-layout.ts";
+import { type FollowLayers, type ImportableImage, type Ingested, readDocument } from "./import-layout.ts";
 import { counting, type ImageSource } from "./import-source.ts";
 
 const MANIFEST_FILE = "manifest.json";
@@ -62,9 +62,9 @@ async function ingestImage(
   source: ImageSource,
   content: ContentStore,
   image: DockerImage,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
   follow: FollowLayers,
-): Promise<string> {
+): Promise<Ingested> {
   const configBytes = await source.read(image.Config, CONFIG_LIMIT_BYTES + 1);
   if (configBytes.length > CONFIG_LIMIT_BYTES) {
     throw new FailedPreconditionError(`its ${image.Config} is longer than ${CONFIG_LIMIT_BYTES} bytes`);
@@ -88,7 +88,9 @@ async function ingestImage(
   }
   const manifest = { schemaVersion: 2, mediaType: MANIFEST_TYPES[0], config, layers };
   const bytes = new TextEncoder().encode(JSON.stringify(manifest));
-  return (await ingestBytes(content, MANIFEST_TYPES[0], bytes, digestOf(bytes), signal)).digest;
+  const { digest } = await ingestBytes(content, MANIFEST_TYPES[0], bytes, digestOf(bytes), signal);
+  // The manifest has the digests of all layers, so they have to be read before it.
+  return { digest, arrivals: [] };
 }
 
 async function ingestLayer(
@@ -96,7 +98,7 @@ async function ingestLayer(
   content: ContentStore,
   name: string,
   diffId: string,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
   onBytes: (doneBytes: number) => void,
 ): Promise<Blob> {
   const compression = detectCompression(await source.read(name, MAGIC_BYTES));
@@ -117,7 +119,7 @@ async function ingestBytes(
   mediaType: string,
   bytes: Uint8Array,
   digest: string | undefined,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<Blob> {
   const chunks = async function* () {
     yield bytes;

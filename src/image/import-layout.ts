@@ -22,8 +22,16 @@ export interface ImportableImage {
   readonly names: StatedNames;
   /** True when its digest is one that a registry would show too. */
   readonly hasRegistryDigest: boolean;
-  /** Puts all its blobs into the content store; answers the digest of its manifest or index. */
-  ingest(signal: AbortSignal | undefined, follow: FollowLayers): Promise<string>;
+  /** Puts its documents into the content store, and begins with the blobs of its layers. */
+  ingest(signal: AbortSignal, follow: FollowLayers): Promise<Ingested>;
+}
+
+/** An image whose documents are in the content store. */
+export interface Ingested {
+  /** Of its manifest or index. */
+  readonly digest: string;
+  /** For each layer, from the bottom up: resolves when its blob is in the store; empty where all are. */
+  readonly arrivals: readonly Promise<void>[];
 }
 
 /** Called once the layers are known; what it answers is told of each. */
@@ -108,29 +116,36 @@ async function ingestImage(
   source: ImageSource,
   content: ContentStore,
   descriptor: LayoutDescriptor,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
   follow: FollowLayers,
-): Promise<string> {
+): Promise<Ingested> {
   const ensure = (blob: { readonly digest: string; readonly size: number }) =>
     ingestBlob(source, content, blob, signal);
   await ensure(descriptor);
   const { digest, mediaType } = descriptor;
   const plan = await planImage(content, { digest, mediaType }, hostPlatform(), ensure);
   const progress = follow(plan.layerBlobs);
-  for (const [position, layer] of plan.layerBlobs.entries()) {
-    await ingestBlob(source, content, layer, signal, (doneBytes) =>
-      progress.bytes(position, { doneBytes, keptBytes: 0 }),
-    );
-    progress.fetched(position);
-  }
-  return digest;
+  let last = Promise.resolve();
+  const arrivals = plan.layerBlobs.map((layer, position) => {
+    last = last.then(async () => {
+      signal.throwIfAborted();
+      await ingestBlob(source, content, layer, signal, (doneBytes) =>
+        progress.bytes(position, { doneBytes, keptBytes: 0 }),
+      );
+      progress.fetched(position);
+    });
+    // Whoever unpacks it hears of a failure; so does everybody above.
+    last.catch(() => {});
+    return last;
+  });
+  return { digest, arrivals };
 }
 
 async function ingestBlob(
   source: ImageSource,
   content: ContentStore,
   { digest, size }: { readonly digest: string; readonly size: number },
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
   onBytes: (doneBytes: number) => void = () => {},
 ): Promise<void> {
   if (content.has(digest)) {

@@ -66,7 +66,9 @@ function importOne(
 ): Promise<ImageRecord> {
   return images.hold(async () => {
     let progress: ProgressTracker | undefined;
-    const digest = await image.ingest(signal, (layers) => {
+    const failure = new AbortController();
+    const either = signal === undefined ? failure.signal : AbortSignal.any([signal, failure.signal]);
+    const { digest, arrivals } = await image.ingest(either, (layers) => {
       const stateOf = (position: number) =>
         content.has(layers[position]!.digest) ? "downloaded" : "waiting";
       progress = trackProgress({ reference: repoTags[0] ?? "", phase: "copying" }, layers, stateOf, report);
@@ -75,9 +77,14 @@ function importOne(
     signal?.throwIfAborted();
     const repositories = new Set(repoTags.map((tag) => repositoryOf(parseReference(tag))));
     const repoDigests = image.hasRegistryDigest ? [...repositories].map((name) => `${name}@${digest}`) : [];
-    const record = await images.commit(digest, { repoTags, repoDigests }, progress);
-    progress?.done();
-    return record;
+    try {
+      const record = await images.commit(digest, { repoTags, repoDigests }, { progress, arrivals });
+      progress?.done();
+      return record;
+    } finally {
+      failure.abort();
+      await Promise.allSettled(arrivals);
+    }
   });
 }
 

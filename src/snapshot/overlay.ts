@@ -54,10 +54,13 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
 
   /** Directories whose deletion has failed twice, with their parents: they are tried again with the next one. */
   const undeleted = new Map<string, string>();
+  /** What was a layer and still takes room, by its directory. */
+  const going = new Map<string, LayerRecord>();
 
   async function deleteDirectory(parent: string, name: string): Promise<void> {
     try {
       await twice(() => trees.remove(parent, name));
+      going.delete(name);
     } catch (error) {
       undeleted.set(name, parent);
       throw error;
@@ -139,6 +142,12 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
     }
   }
 
+  /** Without its row it is no layer any more, whatever becomes of the directory: the next start sees to it too. */
+  async function deleteLayer({ directory }: LayerRecord): Promise<void> {
+    await deleteUndeleted();
+    await deleteDirectory(layersDir, directory);
+  }
+
   /** Gives a directory a name that no longer means anything; what is left to do is to delete it. */
   function doom(parent: string, name: string): string {
     const doomed = `${DOOMED_PREFIX}${nextNumber++}-${name}`;
@@ -192,24 +201,24 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
     },
     async removeLayer(chainId) {
       const record = layers.get(chainId);
-      if (record === undefined) return;
+      if (record === undefined) return { freed: Promise.resolve() };
       const user = [...snapshots].find(([, stored]) => stored.layers.includes(chainId));
       if (user !== undefined) {
         throw new FailedPreconditionError(`layer ${chainId} is in use by snapshot ${user[0]}`);
       }
       layers.delete(chainId);
+      going.set(record.directory, record);
       lookedAtMs.delete(chainId);
       try {
         // A row that came back after a power loss would promise what had been deleted in part.
         await layers.sync();
       } catch (error) {
         // It is a layer as before, for the next attempt to find.
+        going.delete(record.directory);
         layers.put(chainId, record);
         throw error;
       }
-      await deleteUndeleted();
-      // Without its row it is no layer any more, whatever becomes of the directory: the next start sees to it too.
-      await deleteDirectory(layersDir, record.directory);
+      return { freed: deleteLayer(record) };
     },
     async checkLayer(chainId) {
       const record = layers.get(chainId);
@@ -236,7 +245,7 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
     listLayers: () => [...layers.keys()],
     listSnapshots: () => [...snapshots.keys()],
     async usage() {
-      const records = layers.list();
+      const records = [...layers.list(), ...going.values()];
       return {
         usedBytes: records.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
         inodesUsed: records.reduce((sum, { inodes }) => sum + inodes, 0),

@@ -40,12 +40,14 @@ export interface Snapshotter {
   /** Deletes a snapshot and what was written to it; an unknown key is fine. It must not be mounted. */
   remove(key: string): Promise<void>;
   /**
-   * Deletes a layer; an unknown one is fine. FailedPreconditionError while a snapshot stands on it.
+   * Takes a layer away; an unknown one is fine. FailedPreconditionError while a snapshot stands on it. It can be
+   * committed anew when this has resolved, while the directory of the former one is being deleted: `freed` resolves
+   * after that, and rejects where it could not be done for now.
    */
-  removeLayer(chainId: string): Promise<void>;
+  removeLayer(chainId: string): Promise<{ readonly freed: Promise<void> }>;
   listLayers(): string[];
   listSnapshots(): string[];
-  /** What all layers take on disk; from memory. */
+  /** What all layers take on disk, also those that are being deleted; from memory. */
   usage(): Promise<DiskUsage>;
   /**
    * Measures what has been written to a snapshot, which takes long where that is much; callers at the same time

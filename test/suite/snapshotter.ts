@@ -147,9 +147,10 @@ export function describeSnapshotter(open: (root: string) => SnapshotterFixture):
     expect(existsSync(upperDir)).toBe(false);
     expect(snapshotter.get("c1")).toBeUndefined();
     expect(readFileSync(join(keep, "file"), "utf8")).toBe("kept");
-    await snapshotter.removeLayer("sha256:a");
+    const { freed } = await snapshotter.removeLayer("sha256:a");
     await snapshotter.removeLayer("sha256:a");
     expect(snapshotter.listLayers()).toEqual([]);
+    await freed;
     expect(await snapshotter.usage()).toEqual({ usedBytes: 0, inodesUsed: 0 });
   });
 
@@ -159,6 +160,18 @@ export function describeSnapshotter(open: (root: string) => SnapshotterFixture):
     await expect(snapshotter.removeLayer("sha256:a")).rejects.toThrow(FailedPreconditionError);
     await snapshotter.remove("c1");
     await snapshotter.removeLayer("sha256:a");
+  });
+
+  test("a layer can be committed again while the former one is being deleted, and both are counted", async () => {
+    await commit("sha256:a", "former");
+    const { freed } = await snapshotter.removeLayer("sha256:a");
+    expect(snapshotter.hasLayer("sha256:a")).toBe(false);
+    expect(await snapshotter.usage()).toEqual({ usedBytes: 8192, inodesUsed: 2 });
+    await commit("sha256:a", "new");
+    await freed;
+    const [directory] = snapshotter.layerDirs(["sha256:a"]);
+    expect(readFileSync(join(directory!, "file"), "utf8")).toBe("new");
+    expect(await snapshotter.usage()).toEqual({ usedBytes: 8192, inodesUsed: 2 });
   });
 
   test("usage adds up layers, and what a snapshot's owner wrote", async () => {

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import { statfsSync } from "node:fs";
+import { eventually } from "../../integration/harness/eventually.ts";
 import { COUNTED_HOST, LARGE_HOST, LARGE_IMAGE, largeArchive, SHARING_IMAGES } from "../large-image.ts";
 import type { Peer } from "../peers/peer.ts";
 import { type Bench, type Group, inTurn, type Row } from "../row.ts";
@@ -13,6 +15,7 @@ const rows = {
   cpu: { title: "CPU of that pull", ...seconds },
   import: { title: "import of the same image from a file", ...seconds, target: { times: 2.5 } },
   remove: { title: "RemoveImage of the same image", ...seconds, target: { times: 1.5 } },
+  freed: { title: "until what it took is free again (statfs)", ...seconds },
   sharing: { title: "pull of 4 images that share layers, at once", ...seconds },
   again: {
     title: "blobs fetched more than once by that",
@@ -23,6 +26,8 @@ const rows = {
 } as const satisfies Record<string, Row>;
 
 const rounds = 3;
+/** Less than the image takes, for what others write meanwhile. */
+const freedBytes = 500 << 20;
 const image = `${LARGE_HOST}/${LARGE_IMAGE}`;
 const sharing = SHARING_IMAGES.map((name) => `${COUNTED_HOST}/${name}`);
 
@@ -54,11 +59,24 @@ async function measureLarge({ samples }: Bench, peer: Peer, archive: string): Pr
   };
   await add(rows.pull, () => peer.api.pullImage({ image: { image } }));
   samples.add(rows.cpu.title, peer.name, (peer.group.cpuMs() - cpuMs) / 1000);
-  await add(rows.remove, () => remove(peer, image));
+  let fullBytes = 0;
+  let startMs = 0;
+  await add(rows.remove, () => {
+    fullBytes = freeBytes(peer);
+    startMs = performance.now();
+    return remove(peer, image);
+  });
+  await eventually("the disk is free", async () => freeBytes(peer) - fullBytes > freedBytes, 60_000, 1);
+  samples.add(rows.freed.title, peer.name, (performance.now() - startMs) / 1000);
   const { importImage } = peer;
   if (importImage === undefined) return;
   await add(rows.import, () => importImage(archive));
   await remove(peer, image);
+}
+
+function freeBytes({ dir }: Peer): number {
+  const { bfree, bsize } = statfsSync(dir);
+  return bfree * bsize;
 }
 
 /** Until what was written is on the disk: whoever comes next does not pay for whoever came before. */
