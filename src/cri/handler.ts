@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
-import { Code, type ConnectRouter, createConnectRouter, type Interceptor } from "@connectrpc/connect";
+import {
+  Code,
+  type ConnectRouter,
+  createConnectRouter,
+  createServiceImplSpec,
+  type Interceptor,
+  type MethodImplSpec,
+} from "@connectrpc/connect";
 import { createAsyncIterable } from "@connectrpc/connect/protocol";
 import {
   compressionGzip,
@@ -11,6 +18,7 @@ import {
 import { messageOf } from "../errors.ts";
 import { logger } from "../lib/logger.ts";
 import { MAX_TIMER_MS } from "./timeout.ts";
+import { type TakeStream, unaryGrpc } from "./unary-grpc.ts";
 
 type Request = IncomingMessage | Http2ServerRequest;
 type Response = ServerResponse | Http2ServerResponse;
@@ -27,8 +35,15 @@ export interface HandlerDeps {
   readonly shutdownSignal: AbortSignal;
 }
 
-/** Serves the routes as gRPC, gRPC-Web and Connect; the same function for HTTP/1.1 and HTTP/2. */
-export function rpcHandler(deps: HandlerDeps): (request: Request, response: Response) => void {
+export interface RpcHandler {
+  /** Any call, as gRPC, gRPC-Web and Connect; the same function for HTTP/1.1 and HTTP/2. */
+  readonly request: (request: Request, response: Response) => void;
+  /** Nearly all calls, with less ado. */
+  readonly stream: TakeStream;
+}
+
+/** Serves the routes. */
+export function rpcHandler(deps: HandlerDeps): RpcHandler {
   const router = createConnectRouter({
     interceptors: deps.interceptors,
     shutdownSignal: deps.shutdownSignal,
@@ -40,9 +55,19 @@ export function rpcHandler(deps: HandlerDeps): (request: Request, response: Resp
     // A misspelt key in JSON typed by a person is refused instead of being taken for a default.
     jsonOptions: { ignoreUnknownFields: false },
   });
-  deps.routes(router);
+  const specs: MethodImplSpec[] = [];
+  const recording: ConnectRouter = {
+    ...router,
+    service(service, implementation, options) {
+      specs.push(...Object.values(createServiceImplSpec(service, implementation).methods));
+      router.service(service, implementation, options);
+      return recording;
+    },
+  };
+  deps.routes(recording);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
-  return (request, response) => {
+  const stream = unaryGrpc(specs, { ...deps, maxMessageBytes: MAX_MESSAGE_BYTES, handlers });
+  const request = (request: Request, response: Response) => {
     const path = (request.url ?? "").split("?", 1)[0]!;
     const handler = handlers.get(path);
     if (handler === undefined) return refuseUnknown(request, response, path);
@@ -54,6 +79,7 @@ export function rpcHandler(deps: HandlerDeps): (request: Request, response: Resp
         response.destroy();
       });
   };
+  return { request, stream };
 }
 
 function universalRequest(request: Request, response: Response) {

@@ -108,7 +108,8 @@ interface Call {
   failed(error: unknown, fields?: object): ConnectError;
 }
 
-function startCall({ method, signal, header, stream }: Asked): Call {
+function startCall(asked: Asked): Call {
+  const { method, header, stream } = asked;
   const startedAtMs = performance.now();
   const operation = beginCall(method.name, header.get("traceparent") ?? undefined);
   const ended = (error: ConnectError | undefined, ids: object | undefined) => {
@@ -137,7 +138,8 @@ function startCall({ method, signal, header, stream }: Asked): Call {
       else logger.info(line(undefined, fields), "rpc");
     },
     failed(error, fields) {
-      const converted = toConnectError(error, signal);
+      // Signals are made when somebody asks for them.
+      const converted = toConnectError(error, asked.signal);
       ended(converted, fields);
       const entry = { ...line(converted, fields), error: converted.rawMessage };
       if (converted.code === Code.Internal) logger.error({ ...entry, stack: stackOf(error) }, "rpc");

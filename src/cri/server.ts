@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { rmSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
-import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
+import {
+  createServer as createHttp2Server,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
 import { connect, createServer, type NetConnectOpts, type Socket } from "node:net";
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { sleep } from "../lib/deadline.ts";
@@ -46,11 +50,16 @@ export async function serveCri(deps: {
     interceptors: [observe(calls), validate(deps.handlers)],
     shutdownSignal: shutdown.signal,
   });
-  const http2 = createHttp2Server(
-    { maxSessionMemory: MAX_SESSION_MEMORY, settings: { maxConcurrentStreams: MAX_CONCURRENT_STREAMS } },
-    handler,
-  );
-  const http1 = createHttpServer(handler);
+  const http2 = createHttp2Server({
+    maxSessionMemory: MAX_SESSION_MEMORY,
+    settings: { maxConcurrentStreams: MAX_CONCURRENT_STREAMS },
+  });
+  // Makes requests and responses of the streams that it is handed, which is all that it does.
+  const requests = createHttp2Server(handler.request);
+  http2.on("stream", (stream: ServerHttp2Stream, headers, ...more) => {
+    if (!handler.stream(stream, headers)) requests.emit("stream", stream, headers, ...more);
+  });
+  const http1 = createHttpServer(handler.request);
   let http1Requests = 0;
   http1.on("request", (_request, response) => {
     http1Requests++;
