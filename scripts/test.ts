@@ -17,6 +17,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { ARCHITECTURE } from "../src/linux/architecture.ts";
 import { type Counts, closingLine, sumOf } from "../test/runner/closing-line.ts";
 import { countedRun } from "../test/runner/counted-run.ts";
 import { type Failure, readJunit } from "../test/runner/junit.ts";
@@ -90,13 +91,17 @@ function corrected({ counts }: Outcome, failures: readonly Failure[]): Counts {
 /** One part of the tests in the virtual machine; where none can be made, it is skipped and the reason is shown. */
 async function virtualMachine(part: string): Promise<Outcome> {
   const files = [`the virtual machine, ${part}`];
-  const { status } = spawnSync("test/vm/fetch.sh", [".build/vm"], { cwd: projectDir, stdio: "inherit" });
+  const { status } = spawnSync("test/vm/fetch.sh", [".build/vm", ARCHITECTURE], {
+    cwd: projectDir,
+    stdio: "inherit",
+  });
   if (status === noVirtualMachine) {
     console.log(`skipped: ${files[0]}: it cannot be made here`);
     return { files, counts: { passed: 0, failed: 0, skipped: 1 }, failures: [] };
   }
   const failedToMake = { passed: 0, failed: 1, skipped: 0 };
-  const counts = status === 0 ? await countedRun(["test/vm/run.ts"], { PART: part }) : failedToMake;
+  const counts =
+    status === 0 ? await countedRun(["test/vm/run.ts"], { ARCH: ARCHITECTURE, PART: part }) : failedToMake;
   const failures = counts.failed > 0 ? [{ file: files[0]!, test: "the run", message: "see above" }] : [];
   return { files, counts, failures };
 }

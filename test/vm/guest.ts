@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
+import { ARCHITECTURE, type Architecture } from "../../src/linux/architecture.ts";
 import { buildDir, projectDir } from "../fixtures/images/packages.ts";
 
 /** A machine that can be emulated: what of its description, its programs and its kernel goes by the architecture. */
 export interface Guest {
-  readonly architecture: "x86_64" | "aarch64";
+  readonly architecture: Architecture;
   /** The program among those of the emulator. */
   readonly emulator: string;
   /** The board and, without an accelerator, the processor. */
@@ -37,14 +38,11 @@ const guests: readonly Guest[] = [
   },
 ];
 
-/** This machine's architecture, as uname(2) has it. */
-const own = { x64: "x86_64", arm64: "aarch64" }[process.arch as string];
-
 /** The machine to emulate: ARCH, or one like this machine. */
-export const guest: Guest = guestOf(process.env["ARCH"] || own);
+export const guest: Guest = guestOf(process.env["ARCH"] || ARCHITECTURE);
 
 /** Whether programs of this machine run there, and there is an accelerator. */
-export const isOwn = guest.architecture === own;
+export const isOwn = guest.architecture === ARCHITECTURE;
 
 /** What is appended to the names of what is made for a machine that is not this one. */
 const suffix = isOwn ? "" : `-${guest.architecture}`;
@@ -58,8 +56,8 @@ export const podrt = join(projectDir, `dist/podrt${suffix}`);
 /** Where programs written in Go are built for it. */
 export const goPrograms = join(buildDir, `bin${suffix}`);
 
-/** The answer for `architecture`, which is as uname(2) has it. */
-export function guestOf(architecture: string | undefined): Guest {
+/** The machine of `architecture`, which is as uname(2) has it; an Error that names all for one that is not there. */
+export function guestOf(architecture: string): Guest {
   const found = guests.find((each) => each.architecture === architecture);
   if (found !== undefined) return found;
   const names = guests.map((each) => each.architecture).join(" and ");
