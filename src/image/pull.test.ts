@@ -11,10 +11,11 @@ import {
 import { appV1, appV2, startImageInstance } from "../../test/fixtures/image-instance.ts";
 import { DeadlineExceededError, InvalidArgumentError } from "../errors.ts";
 import { digestOf } from "../oci/digest.ts";
+import { hostPlatform } from "../oci/manifest.ts";
 import type { PullProgress } from "./pull-progress.ts";
 
-const OTHER = process.arch === "x64" ? "arm64" : "amd64";
-const HOST_ARCHITECTURE = process.arch === "x64" ? "amd64" : process.arch;
+const HOST_ARCHITECTURE = hostPlatform().architecture;
+const OTHER = HOST_ARCHITECTURE === "amd64" ? "arm64" : "amd64";
 
 type Instance = ReturnType<typeof startImageInstance>;
 let instance: Instance;

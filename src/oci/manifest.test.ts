@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { FailedPreconditionError, NotFoundError, UnimplementedError } from "../errors.ts";
 import {
+  hostPlatform,
   type ImageIndex,
   INDEX_TYPES,
   MANIFEST_TYPES,
@@ -24,6 +25,7 @@ const entry = (letter: string, platform?: object) => ({
 const index = (...manifests: object[]) =>
   parseManifest(bytes({ schemaVersion: 2, mediaType: INDEX_TYPES[0], manifests })) as ImageIndex;
 const AMD64 = { os: "linux", architecture: "amd64" };
+const ARM64 = { os: "linux", architecture: "arm64" };
 
 test("an OCI manifest and a Docker manifest are read", () => {
   expect(parseManifest(bytes(manifest))).toMatchObject({ kind: "manifest", layers: [layer] });
@@ -121,7 +123,15 @@ test("the baseline variant of the platform is selected, whatever the order", () 
     entry("5", { os: "unknown", architecture: "unknown" }),
   );
   expect(selectManifest(list, AMD64).digest).toBe(digest("4"));
-  expect(selectManifest(list, { os: "linux", architecture: "arm64" }).digest).toBe(digest("2"));
+  expect(selectManifest(list, ARM64).digest).toBe(digest("2"));
+  const newer = entry("6", { os: "linux", architecture: "arm64", variant: "v9" });
+  expect(selectManifest(index(newer, ...list.manifests), ARM64).digest).toBe(digest("2"));
+  expect(selectManifest(index(newer), ARM64).digest).toBe(digest("6"));
+});
+
+test("the platform of podrt is the machine's, as Go spells it", () => {
+  expect(hostPlatform("x86_64")).toEqual(AMD64);
+  expect(hostPlatform("aarch64")).toEqual(ARM64);
 });
 
 test("a lone entry that names no platform is selected", () => {
@@ -132,4 +142,7 @@ test("a missing platform is an error that lists what there is", () => {
   const list = index(entry("1", { os: "linux", architecture: "s390x" }), entry("2"));
   expect(() => selectManifest(list, AMD64)).toThrow("no variant for linux/amd64 (it offers linux/s390x)");
   expect(() => selectManifest(index(), AMD64)).toThrow(NotFoundError);
+  // Programs of 32 bits are for another platform.
+  const narrow = index(entry("1", { os: "linux", architecture: "arm", variant: "v7" }));
+  expect(() => selectManifest(narrow, ARM64)).toThrow("for linux/arm64 (it offers linux/arm/v7)");
 });

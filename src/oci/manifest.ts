@@ -2,6 +2,7 @@
 import * as v from "valibot";
 import { FailedPreconditionError, NotFoundError, UnimplementedError } from "../errors.ts";
 import { printable } from "../lib/foreign-text.ts";
+import { ARCHITECTURE, type Architecture, goName } from "../linux/architecture.ts";
 import { isDigest } from "./digest.ts";
 
 /** A manifest or index larger than this is refused. */
@@ -71,8 +72,8 @@ export interface Platform {
 }
 
 /** The platform podrt itself runs on. */
-export function hostPlatform(architecture: string = process.arch): Platform {
-  return { os: "linux", architecture: architecture === "x64" ? "amd64" : architecture };
+export function hostPlatform(architecture: Architecture = ARCHITECTURE): Platform {
+  return { os: "linux", architecture: goName(architecture) };
 }
 
 /**
@@ -122,7 +123,9 @@ export function selectManifest(index: ImageIndex, platform: Platform): Descripto
   const only = usable.length === 1 && usable[0]?.platform === undefined ? usable[0] : undefined;
   const chosen = matching[0] ?? only;
   if (chosen !== undefined) return chosen;
-  const offered = usable.flatMap(({ platform: p }) => (p === undefined ? [] : [`${p.os}/${p.architecture}`]));
+  const offered = usable.flatMap(({ platform: p }) =>
+    p === undefined ? [] : [[p.os, p.architecture, p.variant].filter(Boolean).join("/")],
+  );
   throw new NotFoundError(
     `the image has no variant for ${platform.os}/${platform.architecture} (it offers ${printable(listed(offered), 300)})`,
   );
