@@ -4,7 +4,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { NamespaceMode } from "../../src/gen/runtime/v1/api_pb.ts";
 import { findMonitor } from "../../src/launch/monitor-process.ts";
-import { syscallTable } from "../../src/linux/seccomp/syscall-table.ts";
+import { SYS, type SyscallName } from "../../src/linux/abi/syscall-numbers.ts";
 import { buildSyscallProbe, probeAnswers, probeWords } from "../fixtures/syscall-probe.ts";
 import { runCommand } from "./harness/command.ts";
 import { eventually } from "./harness/eventually.ts";
@@ -40,7 +40,7 @@ beforeAll(() => {
 const PTRACE_SEIZE = 0x4206;
 const KCMP_FILES = 2;
 const EPERM = -1;
-const nr = (name: string) => syscallTable("x86_64").get(name)!;
+const nr = (name: string) => SYS[name as SyscallName];
 
 const usernsOptions = { mode: NamespaceMode.POD, uids: mapping, gids: mapping };
 const attackers: readonly (readonly [string, SecurityContext, SecurityContext])[] = [

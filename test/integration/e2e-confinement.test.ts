@@ -7,7 +7,7 @@ import {
   NamespaceMode,
   SecurityProfile_ProfileType as ProfileType,
 } from "../../src/gen/runtime/v1/api_pb.ts";
-import { syscallTable } from "../../src/linux/seccomp/syscall-table.ts";
+import { SYS } from "../../src/linux/abi/syscall-numbers.ts";
 import { buildSyscallProbe, probe, probeAnswers, probeWords } from "../fixtures/syscall-probe.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import {
@@ -100,7 +100,7 @@ test("nobody in a container has the daemon's session keyring, nor another contai
   const { daemon } = fixture;
   const KEYCTL_GET_KEYRING_ID = 0;
   const KEY_SPEC_SESSION_KEYRING = -3n & 0xffff_ffffn;
-  const nr = syscallTable("x86_64").get("keyctl")!;
+  const nr = SYS.keyctl;
   const ask = [{ nr, args: [KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0] }];
   const [ofHost] = probe(program, undefined, ask).answers;
   const ids = [await run({}), await run({})];
@@ -215,9 +215,8 @@ test("a user without capabilities may bind low ports and ping in a pod's own net
   const { daemon } = fixture;
   const id = await run({ runAsUser: { value: 1000n }, capabilities: { dropCapabilities: ["ALL"] } });
   expect((await execIn(daemon, id, "timeout", "1", "nc", "-l", "-p", "80")).stderr).not.toContain("denied");
-  const nr = (name: string) => syscallTable("x86_64").get(name)!;
   const [AF_INET, SOCK_DGRAM, IPPROTO_ICMP] = [2, 2, 1];
-  const ping = probeWords([{ nr: nr("socket"), args: [AF_INET, SOCK_DGRAM, IPPROTO_ICMP] }]);
+  const ping = probeWords([{ nr: SYS.socket, args: [AF_INET, SOCK_DGRAM, IPPROTO_ICMP] }]);
   expect(probeAnswers((await execIn(daemon, id, "/probe", "-", "0", ...ping)).stdout)[0]).toBeGreaterThan(2);
 });
 

@@ -8,7 +8,7 @@ import { DEFAULT_CAPABILITIES } from "../../src/linux/capability.ts";
 import { compileSeccomp, seccompFlags } from "../../src/linux/seccomp/compile.ts";
 import { defaultSeccompFilter } from "../../src/linux/seccomp/filters.ts";
 import { parseSeccompProfile } from "../../src/linux/seccomp/profile.ts";
-import { syscallTable } from "../../src/linux/seccomp/syscall-table.ts";
+import { type SyscallAbi, syscallTable } from "../../src/linux/seccomp/syscall-table.ts";
 import { buildSyscallProbe, type ProbeCall, probe } from "../fixtures/syscall-probe.ts";
 
 // A small program puts itself under a filter that podrt compiled and makes the system calls it is told to, so that
@@ -25,7 +25,10 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
-function nr(name: string, abi: "x86_64" | "x86" | "x32" = "x86_64"): number {
+/** Calls of a 32-bit program, and those with a bit of their own, can be made by one of x86-64 alone. */
+const hasOthers = ARCHITECTURE === "x86_64";
+
+function nr(name: string, abi: SyscallAbi = ARCHITECTURE): number {
   const number = syscallTable(abi).get(name);
   if (number === undefined) throw new Error(`${abi} has no ${name}`);
   return number;
@@ -86,6 +89,8 @@ test("the default filter is accepted and does what it should", () => {
     [call("personality", 0xffffffff), 0],
     [call("personality", 0x0040000), -EPERM],
     [{ nr: 1000 }, -ENOSYS],
+  ];
+  const others: [ProbeCall, number][] = [
     // A refused call of the x32 ABI, which most kernels do not have, is refused all the same.
     [{ nr: X32 + nr("mount") }, -EPERM],
     [{ nr: X32 + nr("unshare"), args: [0x10000000] }, -EPERM],
@@ -98,6 +103,7 @@ test("the default filter is accepted and does what it should", () => {
     [compat("dup3", 1000, 5, 0), -EBADF],
     [compat("socket", 40, 1, 0), -EPERM],
   ];
+  if (hasOthers) expected.push(...others);
   const filter = defaultSeccompFilter(new Set(DEFAULT_CAPABILITIES));
   expect(
     answers(
@@ -105,7 +111,8 @@ test("the default filter is accepted and does what it should", () => {
       expected.map(([made]) => made),
     ),
   ).toEqual(expected.map(([, answer]) => answer));
-  expect(answers(filter, [call("getpid"), compat("getpid")]).every((pid) => pid > 1)).toBe(true);
+  const looking = hasOthers ? [call("getpid"), compat("getpid")] : [call("getpid")];
+  expect(answers(filter, looking).every((pid) => pid > 1)).toBe(true);
 });
 
 test("the default filter lets a container with SYS_ADMIN mount", () => {
@@ -149,16 +156,20 @@ test.each(Object.entries(MATCHING))("%p compares all 64 bits of an argument", (o
   );
 });
 
-test.each(Object.entries(MATCHING))("%p compares the lower 32 bits of a 32-bit program's", (op, matching) => {
-  const found = answers(
-    dup3Where(op),
-    [4, 5, 6].map((word) => compat("dup3", 1000, word, 0)),
-  );
-  const upper = 0x1_0000_0000n;
-  expect(found).toEqual(
-    [4n, 5n, 6n].map((word) => ((matching as readonly bigint[]).includes(upper | word) ? -77 : -EBADF)),
-  );
-});
+// See hasOthers.
+test.skipIf(!hasOthers).each(Object.entries(MATCHING))(
+  "%p compares the lower 32 bits of a 32-bit program's",
+  (op, matching) => {
+    const found = answers(
+      dup3Where(op),
+      [4, 5, 6].map((word) => compat("dup3", 1000, word, 0)),
+    );
+    const upper = 0x1_0000_0000n;
+    expect(found).toEqual(
+      [4n, 5n, 6n].map((word) => ((matching as readonly bigint[]).includes(upper | word) ? -77 : -EBADF)),
+    );
+  },
+);
 
 test("conditions on several arguments must all hold, and one of several rules is enough", () => {
   const equals = (index: number, value: bigint) => ({ index, value, op: "SCMP_CMP_EQ" });
@@ -196,7 +207,7 @@ test.each(killing)("%p ends the process at the call, however it is made", (actio
     architectures: ["SCMP_ARCH_X86"],
     syscalls: [{ names: ["dup3"], action }],
   });
-  for (const made of [call("dup3"), compat("dup3")]) {
+  for (const made of hasOthers ? [call("dup3"), compat("dup3")] : [call("dup3")]) {
     const result = probe(program, filter, [call("personality", 0xffffffff), made]);
     expect(result.answers).toEqual([0]);
     expect(result.signal).toBe(signal);
@@ -210,22 +221,23 @@ test("ERRNO answers the rule's errno, the default action's, or EPERM; LOG and AL
     syscalls: [
       { names: ["write", "exit_group"], action: "SCMP_ACT_ALLOW" },
       { names: ["dup3"], action: "SCMP_ACT_ERRNO", errnoRet: 66 },
-      { names: ["dup2"], action: "SCMP_ACT_ERRNO" },
+      { names: ["fchdir"], action: "SCMP_ACT_ERRNO" },
       { names: ["dup"], action: "SCMP_ACT_LOG" },
       // With no tracer the kernel says that there is no such call.
       { names: ["fsync"], action: "SCMP_ACT_TRACE" },
     ],
   });
-  const made = [call("dup3"), call("dup2"), call("dup", 1000), call("fsync"), call("mount")];
+  const made = [call("dup3"), call("fchdir"), call("dup", 1000), call("fsync"), call("mount")];
   expect(answers(filter, made)).toEqual([-66, -EPERM, -EBADF, -ENOSYS, -55]);
   const plain = filterOf({
     defaultAction: "SCMP_ACT_ERRNO",
     syscalls: [{ names: ["write", "exit_group"], action: "SCMP_ACT_ALLOW" }],
   });
-  expect(answers(plain, [call("dup2"), { nr: 999 }])).toEqual([-EPERM, -ENOSYS]);
+  expect(answers(plain, [call("fchdir"), { nr: 999 }])).toEqual([-EPERM, -ENOSYS]);
 });
 
-test("an architecture that a profile does not list cannot be called through", () => {
+// See hasOthers.
+test.skipIf(!hasOthers)("an architecture that a profile does not list cannot be called through", () => {
   const native = { defaultAction: "SCMP_ACT_ALLOW" };
   for (const made of [compat("getpid"), { nr: X32 + nr("getpid") }]) {
     expect(probe(program, filterOf(native), [made])).toMatchObject({ answers: [], signal: "SIGSYS" });
@@ -237,22 +249,27 @@ test("an architecture that a profile does not list cannot be called through", ()
   expect(x32Pid === -ENOSYS || x32Pid! > 1).toBe(true);
 });
 
-test("archMap lists the architectures below the native one", () => {
+// See hasOthers.
+test.skipIf(!hasOthers)("archMap lists the architectures below the native one", () => {
   const archMap = [{ architecture: "SCMP_ARCH_X86_64", subArchitectures: ["SCMP_ARCH_X86"] }];
   const filter = filterOf({ defaultAction: "SCMP_ACT_ALLOW", archMap });
   expect(answers(filter, [compat("dup3", 1000, 5, 0)])).toEqual([-EBADF]);
   expect(probe(program, filter, [{ nr: X32 + nr("getpid") }]).signal).toBe("SIGSYS");
 });
 
-test("socketcall, through which 32-bit programs make sockets too, is filtered like socket", () => {
-  const filter = filterOf({
-    defaultAction: "SCMP_ACT_ALLOW",
-    architectures: ["SCMP_ARCH_X86"],
-    syscalls: [{ names: ["socket"], action: "SCMP_ACT_ERRNO", errnoRet: 77 }],
-  });
-  const made = [compat("socketcall", 1, 0), compat("socketcall", 2, 0), compat("socket", 1, 1, 0)];
-  expect(answers(filter, made)).toEqual([-77, -EFAULT, -77]);
-});
+// See hasOthers.
+test.skipIf(!hasOthers)(
+  "socketcall, through which 32-bit programs make sockets too, is filtered like socket",
+  () => {
+    const filter = filterOf({
+      defaultAction: "SCMP_ACT_ALLOW",
+      architectures: ["SCMP_ARCH_X86"],
+      syscalls: [{ names: ["socket"], action: "SCMP_ACT_ERRNO", errnoRet: 77 }],
+    });
+    const made = [compat("socketcall", 1, 0), compat("socketcall", 2, 0), compat("socket", 1, 1, 0)];
+    expect(answers(filter, made)).toEqual([-77, -EFAULT, -77]);
+  },
+);
 
 test("the flags of a profile are accepted, and mean nothing without a listener where they are its", () => {
   const flags = ["TSYNC", "LOG", "SPEC_ALLOW", "WAIT_KILLABLE_RECV"].map(
