@@ -16,6 +16,7 @@ ARCH := $(MACHINE)
 # Behind the names of what is made for another machine.
 FOREIGN := $(addprefix -,$(filter-out $(MACHINE),$(ARCH)))
 BUILT := $(BINARY)$(FOREIGN)
+CROSS = $(if $(FOREIGN),.build/vm$(FOREIGN)/cross $(ARCH)-linux-gnu-)
 GOARCH_x86_64 := amd64
 GOARCH_aarch64 := arm64
 MODULES := node_modules/.stamp
@@ -59,8 +60,8 @@ kubelet: $(BINARY) $(PACKAGES) crictl ## Run a kubelet on podrt, through what a 
 test-vm: $(BUILT) $(PACKAGES) ## Run tests and critest in a virtual machine; ARCH=aarch64 PART='names' FILES='words' FOCUS='words' RESUME=1 (root)
 	@scripts/require.sh gcc:gcc bzip2:bzip2 mke2fs:e2fsprogs
 	@GOARCH=$(GOARCH_$(ARCH)) scripts/build-go-tools.sh cri-tools .build/bin$(FOREIGN) crictl critest ginkgo
-	@test ! -e .build/bin/critest || scripts/build-busybox.sh .build/busybox
 	@test/vm/fetch.sh .build/vm$(FOREIGN) $(ARCH)
+	@test ! -e .build/bin$(FOREIGN)/critest || scripts/build-busybox.sh .build/busybox$(FOREIGN) $(CROSS)
 	@ARCH=$(ARCH) $(BUN) test/vm/run.ts
 
 check: $(MODULES) ## Types, lint, layers, links of pages, and that generated code and pages are up to date

@@ -1,15 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: build-busybox.sh DIR
+# usage: build-busybox.sh DIR [CROSS PREFIX]
 #
-# Builds DIR/busybox, static and with busybox's own default configuration, from the distribution's source package.
+# Builds DIR/busybox, static and with busybox's own default configuration, from the distribution's source package; with
+# CROSS, a directory with a system that compiles for another machine, by the tools there whose names begin with PREFIX.
 # The packaged one lacks applets that the validation suite calls, and its shell runs applets inside itself, so that
 # a masked /bin/ls would still run.
 
 set -eu
 
 dir=$(mkdir -p "$1" && cd "$1" && pwd)
+cross=${2:+$(cd "$2" && pwd)}
+prefix=${3-}
 [ ! -x "$dir/busybox" ] || exit 0
 
 if ! command -v apt-get >/dev/null; then
@@ -38,12 +41,26 @@ tar -xf busybox_*.orig.tar.*
 cd busybox-*/
 
 export KCONFIG_NOTIMESTAMP=1 SOURCE_DATE_EPOCH=0
-make defconfig >/dev/null 2>&1
+build() { make "$@"; }
+if [ -n "$cross" ]; then
+  place=$(mktemp -d "$cross/busybox.XXXXXX")
+  trap 'rm -rf "$scratch" "$place"' EXIT
+  cp -R . "$place"
+  cd "$place"
+  mkdir -p "$cross/dev" "$cross/tmp"
+  [ -e "$cross/dev/null" ] || mknod "$cross/dev/null" c 1 3
+  build() { PATH=/usr/sbin:/usr/bin chroot "$cross" make -C "/${place##*/}" CROSS_COMPILE="$prefix" "$@"; }
+fi
+# usage: logged TARGET... : shows what make says only when it fails.
+logged() {
+  build "$@" >"$scratch/log" 2>&1 </dev/null || {
+    tail -n 20 "$scratch/log" >&2
+    exit 1
+  }
+}
+logged defconfig
 # tc does not compile with the headers of later kernels.
 sed -i 's/^# CONFIG_STATIC is not set/CONFIG_STATIC=y/; s/^CONFIG_TC=y/# CONFIG_TC is not set/' .config
-yes '' 2>/dev/null | make oldconfig >/dev/null 2>&1
-make -j"$(getconf _NPROCESSORS_ONLN)" busybox >"$scratch/log" 2>&1 </dev/null || {
-  tail -n 20 "$scratch/log" >&2
-  exit 1
-}
+yes '' 2>/dev/null | build oldconfig >/dev/null 2>&1
+logged -j"$(getconf _NPROCESSORS_ONLN)" busybox
 mv busybox "$dir/busybox"

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { projectDir } from "../fixtures/images/packages.ts";
-import { goPrograms, guest, isOwn, podrt, vmDir } from "./guest.ts";
+import { busyboxDir, goPrograms, guest, isOwn, podrt, vmDir } from "./guest.ts";
 import type { Jobs } from "./job.ts";
 
 export const rootDisk = join(vmDir, "root.img");
@@ -51,7 +51,11 @@ export function makeProjectDisk(jobs: Jobs): void {
 function placeForeignPrograms(stage: string): void {
   mkdirSync(join(stage, "dist"));
   cpSync(podrt, join(stage, "dist/podrt"));
-  if (existsSync(goPrograms)) cpSync(goPrograms, join(stage, ".build/bin"), { recursive: true });
+  for (const [dir, name] of [
+    [goPrograms, "bin"],
+    [busyboxDir, "busybox"],
+  ] as const)
+    if (existsSync(dir)) cpSync(dir, join(stage, ".build", name), { recursive: true });
   const bun = run(process.execPath, ["scripts/fetch-bun.ts", guest.architecture]).trim();
   const place = join(stage, "node_modules/bun/bin/bun.exe");
   // A new file: the one that is there has a link in the checkout.

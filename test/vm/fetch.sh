@@ -5,19 +5,22 @@
 #
 # Makes in DIR, from packages of the distribution, what a virtual machine of the architecture ARCH (x86_64 or aarch64)
 # needs: qemu/ (the emulator with all of its libraries), vmlinuz and root.img (a small system with the kernel's
-# modules). Nothing is installed here; apt works with lists, a cache and a status of its own.
+# modules); where ARCH is not this machine's, also cross/ (compilers for ARCH, with all that they need). Nothing is installed here; apt works with lists, a cache and a status of its own.
 
 set -eu
 
 # podrt needs Linux 6.5: a stable release with an older one has a later one among its backports.
 case $2 in
-x86_64) architecture=amd64 emulator=qemu-system-x86 ;;
-aarch64) architecture=arm64 emulator=qemu-system-arm ;;
+x86_64) architecture=amd64 emulator=qemu-system-x86 compiler=gcc-x86-64-linux-gnu ;;
+aarch64) architecture=arm64 emulator=qemu-system-arm compiler=gcc-aarch64-linux-gnu ;;
 *)
   echo "make: ARCH=$2: there is a virtual machine of x86_64 and one of aarch64" >&2
   exit 1
   ;;
 esac
+# What builds programs for a machine that is not this one's kind, in a system of its own: cross/.
+tools="$compiler libc6-dev-$architecture-cross gcc libc6-dev make
+  bash coreutils dash diffutils findutils grep mawk sed bzip2"
 kernel=linux-image-cloud-$architecture
 # netbase: names of protocols; iptables: a network plugin runs it; util-linux: nsenter, unshare; binutils: tests
 # assemble programs. The third line is what test images are made from, the fourth are the runtimes that podrt hands
@@ -46,7 +49,7 @@ done
 [ "$(id -u)" = 0 ] || give_up root
 "$(dirname "$0")/../../scripts/require.sh" mke2fs:e2fsprogs
 
-rm -rf "$dir/stamp" "$dir/qemu" "$dir/root" "$dir/kernel"
+rm -rf "$dir/stamp" "$dir/qemu" "$dir/root" "$dir/kernel" "$dir/cross"
 scratch=$(mktemp -d "$dir/apt.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 
@@ -98,6 +101,11 @@ apt "$own" -o APT::Update::Error-Mode=any update || give_up "a mirror of Debian 
 unpack "$dir/qemu" "$own" -t "$backports" "$emulator" kmod
 # shellcheck disable=SC2086 # one word for each package
 unpack "$dir/root" "$architecture" $system
+if [ "$own" != "$architecture" ]; then
+  # shellcheck disable=SC2086 # one word for each package
+  unpack "$dir/cross" "$own" $tools
+  ln -s mawk "$dir/cross/usr/bin/awk"
+fi
 rm -rf "$dir"/root/usr/share/doc "$dir"/root/usr/share/man "$dir"/root/usr/share/locale "$dir"/root/usr/share/perl*
 
 # Of the kernel's package alone: what it depends on would make an initial RAM disk, which this machine has not.

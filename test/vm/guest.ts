@@ -53,8 +53,9 @@ export const vmDir = join(buildDir, `vm${suffix}`);
 /** The podrt that runs there. */
 export const podrt = join(projectDir, `dist/podrt${suffix}`);
 
-/** Where programs written in Go are built for it. */
+/** Where programs written in Go are built for it, and the busybox of the images of the validation suite. */
 export const goPrograms = join(buildDir, `bin${suffix}`);
+export const busyboxDir = join(buildDir, `busybox${suffix}`);
 
 /** The machine of `architecture`, which is as uname(2) has it; an Error that names all for one that is not there. */
 export function guestOf(architecture: string): Guest {

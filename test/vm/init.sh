@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Process 1 of the virtual machine. The kernel hands it what its command line says as environment: PROJECT, where the
-# project's disk is mounted, and OUTPUT, the second serial port, which gets what this prints. The results go to the third
+# project's disk is mounted, and OUTPUT, the second serial port, which gets what this prints. Results go to the third
 # disk.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 NO_COLOR=1

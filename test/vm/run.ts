@@ -11,13 +11,12 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { buildDir } from "../fixtures/images/packages.ts";
 import { prepareImages, suiteImages } from "../fixtures/images/prepare.ts";
 import { type Counts, closingLine, sumOf } from "../runner/closing-line.ts";
 import { testFiles } from "../runner/test-files.ts";
 import { boot, type Outcome } from "./boot.ts";
 import { makeProjectDisk, removeDisks } from "./disks.ts";
-import { goPrograms, guest, isOwn } from "./guest.ts";
+import { busyboxDir, goPrograms, guest, isOwn } from "./guest.ts";
 import { checkoutStamp, newResultsDir, passedBefore, writeRecord } from "./records.ts";
 import { foreignParts, type Part, partsFor, usualParts } from "./selection.ts";
 
@@ -95,7 +94,6 @@ async function runPart(part: Part, stamp: string): Promise<{ counts: Counts; lin
 }
 
 function missingForSuite(): string | undefined {
-  if (!existsSync(join(goPrograms, "critest"))) return "critest is not here, which Go builds";
-  if (!isOwn) return undefined;
-  return existsSync(join(buildDir, "busybox/busybox")) ? undefined : "busybox is not built, for the images";
+  const programs = [join(goPrograms, "critest"), join(busyboxDir, "busybox")];
+  return programs.every((file) => existsSync(file)) ? undefined : "critest is not here, which Go builds";
 }
