@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { age } from "./option-values.ts";
 import { listOption } from "./output/format.ts";
 import type { Declare } from "./program.ts";
 
@@ -19,9 +20,14 @@ export function declareDisk(command: Declare): void {
     .option("-y, --yes", "do not ask")
     .option("--pods", "also pods that are over, with their logs")
     .option("--volumes", "also volumes that no pod has, with all that is in them")
+    .option(
+      "--min-age <duration>",
+      "leave images that were pulled or asked for less long ago, as in 10m or 0 (2m)",
+      age,
+    )
     .addOption(listOption())
     .addHelpText(
       "after",
-      "\nAn image is needed by containers, by pods and CronJobs that are kept, and where the configuration pins it.",
+      "\nAn image is needed by containers, by pods and CronJobs that are kept, by a pull of it, and where the configuration pins it.",
     );
 }

@@ -23,6 +23,15 @@ export function interval(text: string): number {
   throw new InvalidArgumentError("expected a duration from 200ms to 1h, as in 2s.");
 }
 
+/** Milliseconds that something has to be old. */
+export function age(text: string): number {
+  const ms = text === "0" ? 0 : durationMs(text);
+  if (ms !== undefined && ms <= MAX_AGE_MS) return Math.round(ms);
+  throw new InvalidArgumentError("expected 0 or a duration of at most 1000 days, as in 90s, 2m or 1d.");
+}
+
+const MAX_AGE_MS = 1000 * 86_400_000;
+
 /** Milliseconds until a wait is given up. */
 export function waitLimit(text: string): number {
   const ms = durationMs(text);

@@ -27,21 +27,27 @@ export interface ReclaimScope {
   readonly pods: boolean;
   /** Volumes that no kept pod has, with all that is in them. */
   readonly volumes: boolean;
+  /** Images that somebody has asked for less long ago stay: who pulled them may be about to use them. */
+  readonly minAgeMs: number;
+}
+
+/** What could go, and how many images that nobody needs are too young for it. */
+export interface Garbage {
+  readonly items: readonly Reclaimable[];
+  readonly youngImages: number;
 }
 
 /** All that could go, in the order in which it has to. Sizes add up: what several share is counted for the first. */
-export async function listReclaimable(
-  runtime: Runtime,
-  pods: Pods,
-  scope: ReclaimScope,
-): Promise<Reclaimable[]> {
+export async function listReclaimable(runtime: Runtime, pods: Pods, scope: ReclaimScope): Promise<Garbage> {
   const over = scope.pods ? pods.list().filter(isOver) : [];
   const found: Reclaimable[] = [];
   for (const { pod } of over) {
     const { bytes } = sumOf(await podParts(runtime, pod));
     found.push({ kind: "pod", id: podKey(pod), name: podKey(pod), bytes });
   }
-  const unused = unusedImages(runtime, pods, uidsOf(over));
+  const all = unusedImages(runtime, pods, uidsOf(over));
+  const unused = all.filter((image) => runtime.images.idleMs(image) >= scope.minAgeMs);
+  const youngImages = all.length - unused.length;
   const freed = runtime.images.freedBy(unused.map(({ id }) => id));
   unused.forEach((image, index) => {
     const { blobBytes, layerBytes } = freed[index]!;
@@ -52,14 +58,14 @@ export async function listReclaimable(
     const { bytes } = await measureDirectory(runtime.paths.partialDir);
     found.push({ kind: "download", id: DOWNLOADS, name: `${count} of interrupted pulls`, bytes });
   }
-  if (!scope.volumes) return found;
+  if (!scope.volumes) return { items: found, youngImages };
   const gone = new Set(over.map(({ pod }) => podKey(pod)));
   for (const { namespace, name, path, pods: users } of pods.volumes()) {
     if (users.some((user) => !gone.has(user))) continue;
     const { bytes } = await measureDirectory(path);
     found.push({ kind: "volume", id: `${namespace}/${name}`, name: `${namespace}/${name}`, bytes });
   }
-  return found;
+  return { items: found, youngImages };
 }
 
 const DOWNLOADS = "interrupted";
@@ -88,8 +94,13 @@ export function podLogs({ paths }: Pick<Runtime, "paths">, pod: Pod): Promise<Me
 }
 
 /** Removes one of them. FailedPreconditionError where it is needed by now, NotFoundError where it is gone. */
-export async function reclaim(runtime: Runtime, pods: Pods, kind: string, id: string): Promise<void> {
-  if (kind === "image") return await reclaimImage(runtime, pods, id);
+export async function reclaim(
+  runtime: Runtime,
+  pods: Pods,
+  { kind, id }: Pick<Reclaimable, "id"> & { readonly kind: string },
+  minAgeMs: number,
+): Promise<void> {
+  if (kind === "image") return await reclaimImage(runtime, pods, id, minAgeMs);
   if (kind === "pod") return await reclaimPod(pods, id);
   const [namespace = "", name = ""] = id.split("/");
   if (kind === "volume") return await pods.removeVolume(namespace, name);
@@ -101,11 +112,14 @@ export async function reclaim(runtime: Runtime, pods: Pods, kind: string, id: st
   );
 }
 
-async function reclaimImage(runtime: Runtime, pods: Pods, id: string): Promise<void> {
+async function reclaimImage(runtime: Runtime, pods: Pods, id: string, minAgeMs: number): Promise<void> {
   const image = runtime.images.list().find((one) => one.id === id);
   if (image === undefined) throw new NotFoundError(`image ${id} is gone already`);
   if (!unusedImages(runtime, pods).some((unused) => unused.id === id)) {
     throw new FailedPreconditionError(`image ${nameOf(image)} is in use by now`);
+  }
+  if (runtime.images.idleMs(image) < minAgeMs) {
+    throw new FailedPreconditionError(`image ${nameOf(image)} was asked for just now`);
   }
   await runtime.images.remove(id);
 }

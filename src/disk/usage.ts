@@ -15,7 +15,7 @@ export interface UsageRow extends Measured {
   readonly count: number;
   /** Of those, what somebody needs. */
   readonly inUse: number;
-  /** What `podrt gc --pods --volumes` would free. */
+  /** What `podrt gc --pods --volumes --min-age 0` would free. */
   readonly reclaimableBytes: number;
 }
 

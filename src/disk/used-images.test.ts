@@ -9,12 +9,24 @@ const image = (name: string) => ({
   repoTags: [`docker.io/library/${name}:latest`],
   repoDigests: [],
 });
-const names = ["contained", "mounted", "paused", "asked", "volume", "cron", "ended", "pinned", "nobody"];
+const names = [
+  "contained",
+  "mounted",
+  "paused",
+  "asked",
+  "volume",
+  "cron",
+  "ended",
+  "pinned",
+  "pulling",
+  "nobody",
+];
 
 const runtime = {
   images: {
     list: () => names.map(image),
     find: (reference: string) => (names.includes(reference) ? image(reference) : undefined),
+    pulling: () => [{ reference: "pulling" }, { reference: "new" }],
   },
   containers: {
     list: () => [
@@ -46,7 +58,7 @@ const pods = {
 const unused = (gone?: ReadonlySet<string>) =>
   unusedImages(runtime, pods, gone).map(({ repoTags }) => repoTags[0]!.slice(18, -7));
 
-test("what nothing runs on, mounts, asks for or pins is unused", () => {
+test("what nothing runs on, mounts, asks for, pulls or pins is unused", () => {
   expect(unused()).toEqual(["nobody"]);
 });
 

@@ -19,8 +19,9 @@ export function isOver({ phase, nextTryAtMs, pod }: PodStatus): boolean {
 }
 
 /**
- * The images that nobody needs: no container or pause stands on them, no kept pod or CronJob asks for them, and the
- * configuration pins none of them. Pods of `gone` (uids) are taken for removed.
+ * The images that nobody needs: no container or pause stands on them, no kept pod or CronJob asks for them, no pull that
+ * is under way is of one of their names, and the configuration pins none of them. Pods of `gone` (uids) are taken for
+ * removed.
  */
 export function unusedImages(
   runtime: Stores,
@@ -39,7 +40,8 @@ export function unusedImages(
   });
   const kept = pods.list().filter(({ pod }) => !gone.has(pod.uid));
   const asking = [...kept.map(({ pod }) => pod), ...pods.cronJobs.list().map(({ job }) => job.pod)];
-  for (const reference of asking.flatMap(referencesOf)) {
+  const pulling = images.pulling().map(({ reference }) => reference);
+  for (const reference of [...asking.flatMap(referencesOf), ...pulling]) {
     const image = images.find(reference);
     if (image !== undefined) used.add(image.id);
   }

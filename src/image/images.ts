@@ -18,6 +18,7 @@ import { type ImageNames, type ImageRecord, openImageRecords } from "./image-rec
 import { createPuller } from "./pull.ts";
 import { abortError, imageError } from "./pull-error.ts";
 import type { ProgressTracker, PullProgress } from "./pull-progress.ts";
+import { newRecentUse } from "./recent-use.ts";
 import { credentialsFor, fingerprintOf, type RegistryAuth } from "./registry-auth.ts";
 import { type FlightContext, SingleFlight } from "./single-flight.ts";
 import { takeOutDamage, takeOutLayers } from "./take-out-damage.ts";
@@ -58,6 +59,10 @@ export interface Images {
    */
   find(reference: string): ImageRecord | undefined;
   list(): ImageRecord[];
+  /** Says that somebody has found the image and may make something of it soon, as a pull of it says too. */
+  noteWanted(id: string): void;
+  /** How long nobody has asked for an image: see RecentUse. */
+  idleMs(image: ImageRecord): number;
   /**
    * Removes the image with all its names, whichever was given; absent is fine. What it took on disk is freed soon
    * after: see `settled`.
@@ -115,6 +120,7 @@ export function openImages(deps: ImagesDeps): Images {
   const changes = newImageChanges();
   const measure = createUsage(deps);
   const settled = () => collector.settled(FREEING_WAIT_MS);
+  const recent = newRecentUse();
 
   /** An image that has lost a layer cannot be run: it is out of sight until it is pulled again. */
   const hideBroken = () => {
@@ -128,6 +134,7 @@ export function openImages(deps: ImagesDeps): Images {
   };
   const put = (plan: ImagePlan, names: ImageNames): ImageRecord => {
     const record = records.put(plan, names);
+    recent.note(record.id);
     damage.heal(`image ${record.id}`);
     return record;
   };
@@ -154,7 +161,10 @@ export function openImages(deps: ImagesDeps): Images {
           const digest = await pull.resolve();
           const record = records.find(name);
           const isCurrent = record?.repoDigests.includes(`${repository}@${digest}`);
-          if (record !== undefined && isCurrent && (await isWhole(record, deps))) return record;
+          if (record !== undefined && isCurrent) {
+            recent.note(record.id);
+            if (await isWhole(record, deps)) return record;
+          }
         }
         const plan = await pull.fetch();
         return put(plan, {
@@ -185,6 +195,8 @@ export function openImages(deps: ImagesDeps): Images {
   return {
     find: records.find,
     list: records.list,
+    noteWanted: recent.note,
+    idleMs: recent.idleMs,
     async pull(text, { auth, signal, onProgress } = {}) {
       const reference = parseReference(text);
       const name = formatReference(reference);

@@ -39,16 +39,18 @@ describe("gc", () => {
     { kind: "image", id: "sha256:bb", name: "sha256:bbbbbbbbbbbbbbbbbbbb", bytes: 1_000_000n },
   ];
 
-  async function startDisk(found: readonly (typeof items)[number][] = items, stays = "") {
+  async function startDisk(found: readonly (typeof items)[number][] = items, stays = "", youngImages = 0) {
     const asked: ListReclaimableRequest[] = [];
+    const ages: bigint[] = [];
     const removed: string[] = [];
     const daemon = await startFakeDaemon({
       pods: {
         listReclaimable: (request) => {
           asked.push(request);
-          return { items: [...found] };
+          return { items: [...found], youngImages };
         },
         async *reclaim(request: ReclaimRequest) {
+          ages.push(request.minAgeMs);
           for (const item of request.items) {
             if (item.id !== stays) removed.push(item.id);
             yield { item, error: item.id === stays ? "it is in use by now" : "" };
@@ -56,7 +58,7 @@ describe("gc", () => {
         },
       },
     });
-    return Object.assign(daemon, { asked, removed });
+    return Object.assign(daemon, { asked, removed, ages });
   }
 
   const typing = (text: string) => ({
@@ -105,6 +107,22 @@ describe("gc", () => {
     expect(exitCode).toBe(0);
     expect(out).toBe("image docker.io/library/old:1 5MB\nimage bbbbbbbbbbbbb 1MB\n");
     expect(err).toBe("freed 6MB\n");
+  });
+
+  test("leaves young images to who has pulled them, two minutes long or as long as it is told", async () => {
+    await using daemon = await startDisk([], "", 2);
+    const { err } = await runCommand(daemon.socketPath, ["gc", "-y"]);
+    expect(err).toBe(
+      "2 images that nobody uses stay, since they were pulled or asked for just now; --min-age 0 takes such too\nnothing else is there to go\n",
+    );
+    await using full = await startDisk();
+    for (const words of [[], ["--min-age", "0"], ["--min-age", "1h30m"]]) {
+      expect((await runCommand(full.socketPath, ["gc", "-y", ...words])).exitCode).toBe(0);
+    }
+    const ages = [120_000n, 0n, 5_400_000n];
+    expect([full.asked.map(({ minAgeMs }) => minAgeMs), full.ages]).toEqual([ages, ages]);
+    const wrong = await runCommand(full.socketPath, ["gc", "-y", "--min-age", "5"]);
+    expect(wrong.err).toContain("expected 0 or a duration of at most 1000 days, as in 90s, 2m or 1d");
   });
 
   test("goes on after what stays, says why, and fails", async () => {

@@ -15,23 +15,35 @@ interface Options {
   readonly yes?: boolean;
   readonly pods?: boolean;
   readonly volumes?: boolean;
+  /** Milliseconds. */
+  readonly minAge?: number;
 }
+
+/** As long as a kubelet leaves images alone that it has just seen (its imageMinimumGCAge). */
+const MIN_AGE_MS = 120_000;
 
 /** Removes what nobody needs, once whoever sits at the terminal has agreed. */
 export async function gc({ io, socketPath, output }: Context, options: Options): Promise<number> {
-  const { dryRun = false, yes = false, pods = false, volumes = false } = options;
+  const { dryRun = false, yes = false, pods = false, volumes = false, minAge = MIN_AGE_MS } = options;
   if (!dryRun && !yes && !canAsk(io)) {
     throw new UsageError("there is nobody here to be asked: add --yes, or --dry-run to see what would go");
   }
   using daemon = openDaemon(socketPath);
-  const { items } = await daemon.pods.listReclaimable({ pods, volumes }, { timeoutMs: MEASURE_TIMEOUT_MS });
+  const minAgeMs = BigInt(minAge);
+  const { items, youngImages } = await daemon.pods.listReclaimable(
+    { pods, volumes, minAgeMs },
+    { timeoutMs: MEASURE_TIMEOUT_MS },
+  );
+  if (youngImages > 0) await io.err(`${youngWords(youngImages)}; --min-age 0 takes such too\n`);
   if (dryRun) {
     await printRows({ io, output }, items, LISTING);
     if (output === "table" || output === "wide") await io.err(`${totalOf(items)} would be freed\n`);
     return ExitCode.ok;
   }
   if (items.length === 0) {
-    await io.err("there is nothing that nobody needs\n");
+    await io.err(
+      youngImages === 0 ? "there is nothing that nobody needs\n" : "nothing else is there to go\n",
+    );
     return ExitCode.ok;
   }
   if (!yes) {
@@ -41,7 +53,7 @@ export async function gc({ io, socketPath, output }: Context, options: Options):
       return io.interrupted.aborted ? ExitCode.interrupted : ExitCode.failure;
     }
   }
-  return await removeAll(daemon, io, items);
+  return await removeAll(daemon, io, items, minAgeMs);
 }
 
 const LISTING: Listing<Reclaimable> = {
@@ -64,11 +76,22 @@ function totalOf(items: readonly Reclaimable[]): string {
   return size(items.reduce((sum, { bytes }) => sum + bytes, 0n));
 }
 
-async function removeAll(daemon: Daemon, io: Io, items: readonly Reclaimable[]): Promise<number> {
+function youngWords(count: number): string {
+  return count === 1
+    ? "1 image that nobody uses stays, since it was pulled or asked for just now"
+    : `${count} images that nobody uses stay, since they were pulled or asked for just now`;
+}
+
+async function removeAll(
+  daemon: Daemon,
+  io: Io,
+  items: readonly Reclaimable[],
+  minAgeMs: bigint,
+): Promise<number> {
   const removed: Reclaimable[] = [];
   let failures = 0;
   for await (const { item, error } of daemon.pods.reclaim(
-    { items: [...items] },
+    { items: [...items], minAgeMs },
     { signal: io.interrupted },
   )) {
     if (item === undefined) continue;

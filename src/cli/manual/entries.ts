@@ -234,6 +234,7 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
       "podrt gc --dry-run": "which images nobody needs, and what they take",
       "podrt gc --yes": "remove them without a question",
       "podrt gc --pods --volumes": "with pods that are over, and volumes that no pod has",
+      "podrt gc --yes --min-age 7d": "only images that nobody has asked for in a week",
     },
   },
   registry: { group: "Images and storage:", examples: {} },

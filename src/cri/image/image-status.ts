@@ -15,6 +15,8 @@ export async function imageStatus(
 ): Promise<MessageInitShape<typeof ImageStatusResponseSchema>> {
   const record = runtime.images.find(required("image", request.image).image);
   if (record === undefined) return {};
+  // A kubelet asks before it makes a container of an image.
+  runtime.images.noteWanted(record.id);
   const image = imageItem(runtime, record);
   if (!request.verbose) return { image };
   const imageSpec = await readConfig(runtime, record);

@@ -33,17 +33,18 @@ export async function diskUsageRows(runtime: Runtime, keeper: Keeper): Promise<D
 export async function listGarbage(
   runtime: Runtime,
   keeper: Keeper,
-  { pods, volumes }: ListReclaimableRequest,
+  { pods, volumes, minAgeMs }: ListReclaimableRequest,
 ): Promise<ListReclaimableResponse> {
-  const found = await listReclaimable(runtime, keeper, { pods, volumes });
-  const items = found.map((item) => ({ ...item, bytes: BigInt(item.bytes) }));
-  return create(ListReclaimableResponseSchema, { items });
+  const scope = { pods, volumes, minAgeMs: Number(minAgeMs) };
+  const found = await listReclaimable(runtime, keeper, scope);
+  const items = found.items.map((item) => ({ ...item, bytes: BigInt(item.bytes) }));
+  return create(ListReclaimableResponseSchema, { items, youngImages: found.youngImages });
 }
 
 export async function* reclaimAll(
   runtime: Runtime,
   keeper: Keeper,
-  { items }: ReclaimRequest,
+  { items, minAgeMs }: ReclaimRequest,
 ): AsyncGenerator<ReclaimReply> {
   if (items.length > MAX_ITEMS) {
     throw new InvalidArgumentError("items", `has ${items.length} entries, more than ${MAX_ITEMS}`);
@@ -51,7 +52,7 @@ export async function* reclaimAll(
   for (const item of items) {
     let error = "";
     try {
-      await reclaim(runtime, keeper, item.kind, item.id);
+      await reclaim(runtime, keeper, item, Number(minAgeMs));
     } catch (cause) {
       error = messageOf(cause);
       logger.info({ kind: item.kind, id: item.id, error }, "not reclaimed");
