@@ -14,6 +14,7 @@ export function declareExplaining(command: Declare): void {
     )
       .usage("[options] <file | directory | URL | - ...>")
       .option("--calls", "also each system call of the launch programs")
+      .option("--offline", "do not ask registries for the digests and sizes of what would be pulled")
       .addOption(reportOption()),
   );
   command(

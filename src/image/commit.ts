@@ -48,7 +48,7 @@ export type Ensure = (
   role: "manifest" | "config" | "layer",
 ) => Promise<void>;
 
-const INDEX_DEPTH_LIMIT = 3;
+export const INDEX_DEPTH_LIMIT = 3;
 const JOINS_LIMIT = 3;
 const LAYER_LIMIT_BYTES = 128 * 2 ** 30;
 

@@ -15,6 +15,7 @@ import type { ContentStore } from "./content-store.ts";
 import { type FreedBytes, freedBytes, type NodeSize } from "./freed-bytes.ts";
 import { type ImageChange, newImageChanges } from "./image-changes.ts";
 import { type ImageNames, type ImageRecord, openImageRecords } from "./image-records.ts";
+import { type ImagePreview, previewImage } from "./preview.ts";
 import { createPuller } from "./pull.ts";
 import { abortError, imageError } from "./pull-error.ts";
 import type { ProgressTracker, PullProgress } from "./pull-progress.ts";
@@ -52,6 +53,8 @@ export interface Images {
    * was answered is there after a power loss; so it is with `commit`, and with `remove` it is not.
    */
   pull(reference: string, options?: PullOptions): Promise<ImageRecord>;
+  /** What `pull` would bring, as the registry has it now; fails as that does, and changes nothing. */
+  preview(reference: string, options: Pick<PullOptions, "auth" | "signal">): Promise<ImagePreview>;
   /**
    * By tag or digest in any spelling, by id with or without `sha256:`, or by the beginning of an id.
    * Undefined when there is none, also for what is no reference at all; InvalidArgumentError for a
@@ -219,6 +222,15 @@ export function openImages(deps: ImagesDeps): Images {
         const failure = imageError("pull", name, signal?.aborted ? abortError(signal) : error);
         count(failure.kind);
         throw failure;
+      }
+    },
+    async preview(text, { auth, signal = new AbortController().signal }) {
+      const reference = parseReference(text);
+      try {
+        return await previewImage({ ...deps, platform }, reference, auth, signal);
+      } catch (error) {
+        const cause = signal.aborted ? abortError(signal) : error;
+        throw imageError("look up", formatReference(reference), cause);
       }
     },
     async remove(text) {

@@ -9,14 +9,13 @@ import type { Descriptor, Platform } from "../oci/manifest.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import { pullBytes } from "../telemetry/daemon-families.ts";
-import { authFromFile } from "./auth-file.ts";
 import { checkSize, type Ensure, type ImagePlan, nodesOf, planImage, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
 import { restate } from "./pull-error.ts";
 import { type BlobProgress, nothingYet, type PullProgress, trackProgress } from "./pull-progress.ts";
-import { openSession, type RegistrySession } from "./registry.ts";
+import type { RegistrySession } from "./registry.ts";
 import type { RegistryAuth } from "./registry-auth.ts";
-import { hostPlan } from "./registry-hosts.ts";
+import { sessionFor } from "./registry-session.ts";
 import { SingleFlight } from "./single-flight.ts";
 import { takeOutLayers } from "./take-out-damage.ts";
 import type { Unpacker } from "./unpack.ts";
@@ -193,13 +192,7 @@ export function createPuller(deps: PullerDeps): Puller {
     open(request) {
       const { reference, signal, lease } = request;
       const target = reference.digest ?? (reference.tag as string);
-      const session = openSession({
-        reference,
-        endpoints: hostPlan(reference.host, config.registries, config.image.certs_dir).endpoints,
-        auth: request.auth,
-        configuredAuth: ({ host }) => authFromFile(config.image.auth_file, host, reference.path),
-        stallTimeoutMs: config.image.stall_timeout_ms,
-      });
+      const session = sessionFor(config, reference, request.auth);
       const ensure: Ensure = async (blob, role) => {
         await lease.hold([nodeOf("blob", blob.digest)]);
         if (content.has(blob.digest) && !(await content.isIntact(blob.digest)))

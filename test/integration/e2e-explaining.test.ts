@@ -196,11 +196,12 @@ spec:
       resources: {limits: {memory: 32Mi}}
       securityContext: {capabilities: {drop: [ALL]}}
     - {name: absent, image: "localhost:1/x:1", command: [sleep, "1000"]}
+    - {name: pulled, image: "nginx:latest"}
 `;
 
 /** The same where everything is there that it needs. */
 const withoutHost = explained
-  .replace(/\n {4}- \{name: absent.*/, "")
+  .replace(/\n {4}- \{name: (absent|pulled).*/g, "")
   .replace(/\n {4}- \{name: host.*/, "")
   .replace(", {name: host, mountPath: /h}", "");
 
@@ -211,6 +212,10 @@ interface Plan {
     readonly containers: readonly {
       readonly name: string;
       readonly problem?: string;
+      readonly image: {
+        step: string;
+        registry?: { digest?: string; downloadBytes?: number; problem?: string };
+      };
       readonly command: string[];
       readonly mounts: { destination: string; source: string; options: string[] }[];
       readonly capabilities: string[];
@@ -247,6 +252,10 @@ test("explain says what a run then does, and does nothing of it", async () => {
     containers.find(({ name }) => name === "absent")!,
   ];
   expect(absent.problem).toContain("is not here yet");
+  expect(absent.image).toMatchObject({
+    step: "is pulled",
+    registry: { problem: expect.stringContaining("cannot look up localhost:1/x:1: ") },
+  });
   expect(app.problem).toBeUndefined();
   expect(app.mounts.find(({ destination }) => destination === "/h")?.source).toBe("/nowhere/at/all");
   expect(app.cgroup.settings.map(({ value }) => value)).toContain("33554432");
@@ -259,6 +268,15 @@ test("explain says what a run then does, and does nothing of it", async () => {
   expect(asked.stdout).not.toContain("hunter2");
   const text = await daemon.podrtWith({ stdin: explained }, "explain", "--calls", "-");
   expect(text.stdout).toContain("not allowed: give --allow-host-path=/nowhere/at/all");
+  const { digest, downloadBytes } = containers.find(({ name }) => name === "pulled")!.image.registry!;
+  expect(text.stdout).toMatch(
+    new RegExp(
+      `Image nginx:latest of pulled is pulled \\(policy Always\\): the registry has ${digest}, \\S+ to download`,
+    ),
+  );
+  expect(text.stdout).toContain("Image busybox of app is here, and is asked for again (policy Always): the");
+  const offline = await daemon.podrtWith({ stdin: explained }, "explain", "--offline", "-");
+  expect(offline.stdout).toContain("Image nginx:latest of pulled is pulled (policy Always)\n");
   expect(text.stdout).toContain('Container app\n    runs ["sleep","1000"] in /\n');
 
   const examples = await daemon.podrt("explain", "-A", "-o", "json", join(projectDir, "examples"));
@@ -282,6 +300,16 @@ test("explain says what a run then does, and does nothing of it", async () => {
   expect(app.capabilities).toEqual([...spec.process.capabilities.bounding]);
   expect(app.command).toEqual([...spec.process.args]);
   expect((await daemon.podrt("rm", "-f", "plan")).code).toBe(0);
+
+  // What the registry was said to have is what a pull then brings.
+  expect((await daemon.podrt("images", "-o", "name")).stdout).not.toContain("nginx");
+  const blobBytes = async () =>
+    (await daemon.pods.diskUsage({})).rows.find(({ kind }) => kind === "images")!.bytes;
+  const before = await blobBytes();
+  expect((await daemon.podrt("pull", "nginx")).code).toBe(0);
+  const { image } = await daemon.api.imageStatus({ image: { image: "nginx" } });
+  expect(image?.repoDigests).toEqual([`docker.io/library/nginx@${digest}`]);
+  expect((await blobBytes()) - before).toBe(BigInt(downloadBytes!));
 });
 
 interface Examined {

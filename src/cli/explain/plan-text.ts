@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { CgroupPlan } from "../../kube/explain/cgroup-plan.ts";
-import type { ContainerPlan } from "../../kube/explain/explain-container.ts";
+import type { ContainerPlan, ImagePlan } from "../../kube/explain/explain-container.ts";
 import type { PodPlan } from "../../kube/explain/explain-pod.ts";
+import { size } from "../human.ts";
 import type { painter } from "../table.ts";
 
 /** What the daemon answers. */
@@ -42,11 +43,14 @@ export function shown(
   return lines.join("\n");
 }
 
-function podLines({ name, owner, sandbox, containers }: PodPlan, calls: boolean, paint: Paint): string[] {
+function podLines(
+  { name, owner, sandbox, containers, volumeImages = [] }: PodPlan,
+  calls: boolean,
+  paint: Paint,
+): string[] {
   const lines = [`Pod ${name}${owner === "" ? "" : `, of ${owner}`}`];
-  for (const { name: container, image } of containers) {
-    lines.push(`  Image ${image.reference} of ${container} ${image.step} (policy ${image.policy})`);
-  }
+  for (const { name: container, image } of containers) lines.push(imageLine(container, image));
+  for (const { volume, ...image } of volumeImages) lines.push(imageLine(`volume ${volume}`, image));
   lines.push(
     `  Sandbox: host name ${sandbox.hostname}, files in ${sandbox.directory}`,
     `    new namespaces: ${sandbox.newNamespaces.join(", ")}`,
@@ -60,6 +64,15 @@ function podLines({ name, owner, sandbox, containers }: PodPlan, calls: boolean,
     ...programLines(sandbox, calls),
   );
   return [...lines, ...containers.flatMap((container) => containerLines(container, calls, paint))];
+}
+
+function imageLine(user: string, { reference, step, policy, registry }: ImagePlan): string {
+  const line = `  Image ${reference} of ${user} ${step} (policy ${policy})`;
+  if (registry === undefined) return line;
+  if ("problem" in registry) return `${line}: ${registry.problem}`;
+  const { digest, downloadBytes, isSame } = registry;
+  if (isSame) return `${line}: the registry has the same`;
+  return `${line}: the registry has ${digest}, ${size(BigInt(downloadBytes))} to download`;
 }
 
 function containerLines(plan: ContainerPlan, calls: boolean, paint: Paint): string[] {

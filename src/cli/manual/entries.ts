@@ -183,6 +183,7 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
     examples: {
       "podrt explain pod.yaml": "what a run would do",
       "podrt explain --calls pod.yaml": "down to each system call",
+      "podrt explain --offline pod.yaml": "without asking registries for what would be pulled",
     },
   },
   why: {

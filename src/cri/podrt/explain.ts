@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import type { Runtime } from "../../container/runtime.ts";
 import { type ExplainPiece, ExplainPieceSchema, type ExplainRequest } from "../../gen/podrt/v1/podrt_pb.ts";
 import { explainPod } from "../../kube/explain/explain-pod.ts";
+import { askRegistries, NOBODY_ASKED } from "../../kube/explain/registry-answers.ts";
 import { podHome } from "../../kube/keeper.ts";
 import { parseManifest } from "../../kube/manifest/parse.ts";
 import { checkPermissions, isCovered, permittedPod } from "../../kube/permissions.ts";
@@ -12,7 +13,11 @@ import { piecesOf } from "./pieces.ts";
 /** Of a manifest of replicas, so many are enough to see what would be done. */
 const MAX_PODS = 20;
 
-export async function* explain(runtime: Runtime, request: ExplainRequest): AsyncGenerator<ExplainPiece> {
+export async function* explain(
+  runtime: Runtime,
+  request: ExplainRequest,
+  signal: AbortSignal,
+): AsyncGenerator<ExplainPiece> {
   const { allow } = request;
   checkPermissions(allow, "allow");
   const parsed = parseManifest(
@@ -20,10 +25,14 @@ export async function* explain(runtime: Runtime, request: ExplainRequest): Async
   );
   const home = podHome(runtime);
   const slice = new TimeSlice();
+  // What is not allowed is shown as if it were: whoever asks sees what they would allow.
+  const shown = parsed.pods
+    .slice(0, MAX_PODS)
+    .map((pod) => permittedPod(pod, allow.length === 0 ? ["all"] : allow));
+  const answers = request.offline ? NOBODY_ASKED : await askRegistries(runtime, shown, signal);
   const pods: object[] = [];
-  for (const pod of parsed.pods.slice(0, MAX_PODS)) {
-    // What is not allowed is shown as if it were: whoever asks sees what they would allow.
-    pods.push(explainPod(runtime, permittedPod(pod, allow.length === 0 ? ["all"] : allow), home));
+  for (const pod of shown) {
+    pods.push(explainPod(runtime, pod, home, answers));
     await slice.next();
   }
   const document = {

@@ -44,7 +44,7 @@ export function podrtRoutes(
       listVolumes: () => listVolumes(keeper),
       removeVolume: (request) => removeVolume(keeper, request),
       debugDump: () => debugDumpPieces(dump),
-      explain: (request) => explain(runtime, request),
+      explain: (request, { signal }) => explain(runtime, request, signal),
       mapPods: () => mapPods(runtime),
       events: (request, { signal }) => events.follow(request, signal),
       attach: (requests, { signal }) => attachStream(runtime, requests, signal),

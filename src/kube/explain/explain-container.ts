@@ -29,11 +29,12 @@ import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import type { SandboxRecord } from "../../state/sandboxes.ts";
 import type { ContainerSpec } from "../manifest/container-fields.ts";
 import { hostsFile, type Pod, type PodHome } from "../pod.ts";
-import { pullPolicy } from "../pod-images.ts";
+import { imagesOf, pullPolicy, type WantedImage } from "../pod-images.ts";
 import { messageFile } from "../termination-message.ts";
 import { containerConfig } from "../to-cri.ts";
 import { type CgroupPlan, CONTAINER_ID, cgroupPlan, SANDBOX_ID } from "./cgroup-plan.ts";
 import { containerListing } from "./container-listing.ts";
+import type { RegistryAnswer, RegistryAnswers } from "./registry-answers.ts";
 
 export interface ContainerPlan {
   readonly name: string;
@@ -69,6 +70,8 @@ export interface ImagePlan {
   /** Empty where it is not here yet. */
   readonly id: string;
   readonly step: string;
+  /** Of one that would be pulled, unless nobody was asked. */
+  readonly registry?: RegistryAnswer | undefined;
 }
 
 const NOTHING = {
@@ -97,13 +100,14 @@ export function explainContainer(
   { config: sandbox, record }: PlannedSandbox,
   container: ContainerSpec,
   home: PodHome,
+  answers: RegistryAnswers,
 ): ContainerPlan {
   const image = runtime.images.find(container.image);
   const path = join(record.cgroupPath, "..", CONTAINER_ID);
   const common = {
     name: container.name,
     isInit: pod.spec.initContainers?.includes(container) ?? false,
-    image: imagePlan(container, image),
+    image: imagePlan(runtime, pod, imagesOf(container, pod.spec)[0]!, answers),
     cgroup: cgroupPlan(runtime, path, {}),
   };
   if (image === undefined) {
@@ -133,11 +137,15 @@ export function explainContainer(
   }
 }
 
-function imagePlan(
-  { image: reference, imagePullPolicy }: ContainerSpec,
-  image: ImageRecord | undefined,
+export function imagePlan(
+  { images }: Pick<Runtime, "images">,
+  pod: Pod,
+  wanted: WantedImage,
+  answers: RegistryAnswers,
 ): ImagePlan {
-  const policy = pullPolicy({ reference, policy: imagePullPolicy });
+  const { reference } = wanted;
+  const image = images.find(reference);
+  const policy = pullPolicy(wanted);
   const isHere = image !== undefined;
   const step =
     policy === "Never"
@@ -149,7 +157,8 @@ function imagePlan(
         : isHere
           ? "is here, and is asked for again"
           : "is pulled";
-  return { reference, policy, id: image?.id ?? "", step };
+  const registry = answers(pod, wanted);
+  return { reference, policy, id: image?.id ?? "", step, ...(registry === undefined ? {} : { registry }) };
 }
 
 function planOf(

@@ -21,7 +21,8 @@ import { needsOf } from "../permissions.ts";
 import { type Pod, type PodHome, podKey } from "../pod.ts";
 import { sandboxConfig } from "../to-cri.ts";
 import { type CgroupPlan, cgroupPlan, listedPlace, SANDBOX_ID } from "./cgroup-plan.ts";
-import { type ContainerPlan, explainContainer } from "./explain-container.ts";
+import { type ContainerPlan, explainContainer, type ImagePlan, imagePlan } from "./explain-container.ts";
+import { NOBODY_ASKED, type RegistryAnswers, wantedBy } from "./registry-answers.ts";
 
 /** What would be done for a pod, in the order in which it would be. */
 export interface PodPlan {
@@ -31,6 +32,8 @@ export interface PodPlan {
   /** What it needs of the host. */
   readonly permissions: readonly { readonly permission: string; readonly why: string }[];
   readonly sandbox: SandboxPlan;
+  /** Images that are volumes. */
+  readonly volumeImages: readonly (ImagePlan & { readonly volume: string })[];
   readonly containers: readonly ContainerPlan[];
 }
 
@@ -52,7 +55,12 @@ export interface SandboxPlan {
 }
 
 /** Says what would be done for `pod` on this machine, and does nothing of it. */
-export function explainPod(runtime: Runtime, pod: Pod, home: PodHome): PodPlan {
+export function explainPod(
+  runtime: Runtime,
+  pod: Pod,
+  home: PodHome,
+  answers: RegistryAnswers = NOBODY_ASKED,
+): PodPlan {
   const config = sandboxConfig(pod, 0, home);
   const handler = pod.spec.runtimeClassName ?? "";
   const record = {
@@ -65,8 +73,12 @@ export function explainPod(runtime: Runtime, pod: Pod, home: PodHome): PodPlan {
     owner: pod.owner ?? "",
     permissions: needsOf(pod.spec).map(({ permission, why }) => ({ permission, why })),
     sandbox: explainSandbox(runtime, pod, config, record),
+    volumeImages: (pod.spec.volumes ?? []).flatMap(({ name }) => {
+      const wanted = wantedBy(pod).find(({ user }) => user === `volume ${name}`);
+      return wanted === undefined ? [] : [{ volume: name, ...imagePlan(runtime, pod, wanted, answers) }];
+    }),
     containers: allContainers(pod.spec).map((container) =>
-      explainContainer(runtime, pod, { config, record }, container, home),
+      explainContainer(runtime, pod, { config, record }, container, home, answers),
     ),
   };
 }
