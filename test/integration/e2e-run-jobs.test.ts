@@ -89,3 +89,31 @@ spec:
   });
   expect((await daemon.podrt("rm", "-f", "picky")).code).toBe(0);
 });
+
+test("a Job is over when its successPolicy says so, and the pods that still run are removed", async () => {
+  const { daemon } = fixture;
+  const job = `apiVersion: batch/v1
+kind: Job
+metadata: {name: enough}
+spec:
+  completions: 3
+  parallelism: 3
+  completionMode: Indexed
+  successPolicy: {rules: [{succeededIndexes: "1"}]}
+  template:
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 0
+      containers: [{name: app, image: busybox, command: [sh, -c, "[ $JOB_COMPLETION_INDEX = 1 ] || exec sleep 1000"]}]
+`;
+  expect((await daemon.podrtWith({ stdin: job }, "run", "--detach", "-")).code).toBe(0);
+  await eventually("one is left, which has succeeded", async () => {
+    const kept = (await daemon.pods.listPods({})).pods.filter(({ owner }) => owner === "Job/enough");
+    const found = kept.map(({ name, phase }) => `${name?.name} ${phase}`);
+    if (found.join() !== "enough-1 Succeeded") throw new Error(found.join());
+    return true;
+  });
+  expect((await daemon.podrt("rm", "-f", "enough-1")).code).toBe(0);
+  // In the foreground a needless pod is no failure.
+  expect(await daemon.podrtWith({ stdin: job }, "run", "-")).toMatchObject({ code: 0 });
+});

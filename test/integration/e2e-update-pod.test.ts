@@ -2,11 +2,13 @@
 import { describe, expect, test } from "bun:test";
 import { dirname } from "node:path";
 import { openCgroup } from "../../src/linux/cgroup/cgroup.ts";
+import { weightOfShares } from "../../src/linux/cgroup/cpu.ts";
 import { detectCgroups } from "../../src/linux/cgroup/host.ts";
 import type { Daemon } from "./harness/daemon.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { cgroupOf, limitsIn } from "./harness/limits.ts";
-import { pausePid, runSandbox, sandboxInfo } from "./harness/pods.ts";
+import { containerOf, keptPod } from "./harness/manifests.ts";
+import { containerPid, pausePid, runSandbox, sandboxInfo } from "./harness/pods.ts";
 
 const MiB = 1024 * 1024;
 const fixture = useDaemon();
@@ -51,6 +53,40 @@ describe("a pod", () => {
     const limits = { quota: 90_000, period: 100_000, memory: 136 * MiB, total: 136 * MiB };
     expect(await podLimits(daemon, podSandboxId)).toMatchObject(limits);
     await daemon.api.removePodSandbox({ podSandboxId });
+  });
+
+  test("of a manifest has the resources of its own, and its containers are told of them", async () => {
+    const { daemon } = fixture;
+    const manifest = `apiVersion: v1
+kind: Pod
+metadata: {name: whole}
+spec:
+  terminationGracePeriodSeconds: 0
+  resources: {limits: {cpu: 800m, memory: 128Mi}, requests: {cpu: 500m}}
+  containers:
+  - name: open
+    image: busybox
+    command: [sleep, "1000"]
+    env: [{name: MEMORY, valueFrom: {resourceFieldRef: {resource: limits.memory, divisor: 1Mi}}}]
+  - {name: narrow, image: busybox, command: [sleep, "1000"], resources: {limits: {memory: 64Mi}}}
+`;
+    const ran = await daemon.podrtWith({ stdin: manifest }, "run", "--detach", "--wait", "60", "-");
+    expect(ran).toMatchObject({ code: 0 });
+    const pod = await keptPod(daemon, "whole");
+    const whole = { quota: 80_000, period: 100_000, memory: 128 * MiB, total: 128 * MiB };
+    expect(await podLimits(daemon, pod.sandboxId)).toMatchObject({ ...whole, weight: weightOfShares(512) });
+    const limitsOf = async (name: string) => {
+      const pid = await containerPid(daemon, containerOf(pod, name).containerId);
+      return limitsIn((controller) => cgroupOf(pid, controller));
+    };
+    expect(await limitsOf("open")).toMatchObject(whole);
+    expect(await limitsOf("narrow")).toMatchObject({ ...whole, memory: 64 * MiB, total: 64 * MiB });
+    const told = await daemon.podrt("exec", "whole/open", "--", "sh", "-c", "echo $MEMORY");
+    expect(told.stdout).toBe("128\n");
+    const explained = await daemon.podrtWith({ stdin: manifest }, "explain", "--offline", "-");
+    const head = /^ {4}cgroup of the pod \S+$((?:\n {6}\S.*)+)/m.exec(explained.stdout)?.[1];
+    expect(head).toContain(` = ${128 * MiB}`);
+    expect((await daemon.podrt("rm", "-f", "whole")).code).toBe(0);
   });
 
   test("is not made with a memory limit that its pause has no room in", async () => {
