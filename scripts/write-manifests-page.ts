@@ -31,6 +31,7 @@ A manifest is one file or several, a directory, an address or standard input, wi
   gives a pod that runs the contents that the manifest has now: its volumes show them, its variables after its next start. It also
   removes the pods that a workload of the manifest no longer asks for.
 - \`Service\`: a name that leads to the pods of the manifest that it selects and that are ready, at the ports on which they listen.
+  \`podrt port-forward svc/NAME\` takes the Service's own ports.
 - \`Namespace\`, \`ServiceAccount\`, \`Role\` and the like, which speak of a cluster, have no effect, and whoever runs the manifest is told. A
   \`List\` is its items.
 - \`PersistentVolumeClaim\`: a directory below \`/var/lib/podrt/claims/NAMESPACE/NAME\`, made for the first pod that uses it and

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Daemon, openDaemon, promptly } from "./client.ts";
 import { interact, LEFT } from "./interact.ts";
-import { requireContainer, takeInventory } from "./inventory.ts";
+import { takeInventory } from "./inventory.ts";
 import type { Io } from "./io.ts";
 import type { Context } from "./program.ts";
+import { requireRunning } from "./running-container.ts";
 
 /** Answers the exit code of the container, or 0 when it was left with Ctrl-P Ctrl-Q. */
 export async function attach({ io, socketPath }: Context, name: string): Promise<number> {
   using daemon = openDaemon(socketPath);
-  const { id } = requireContainer(await takeInventory(daemon), name);
+  const { id } = await requireRunning(daemon, await takeInventory(daemon), name);
   return (await attachTo(daemon, io, id)) ?? 0;
 }
 

@@ -6,9 +6,14 @@ import type { Declare } from "./program.ts";
 export function declareReaching(command: Declare): void {
   command(
     "port-forward <pod> <ports...>",
-    "lead ports of this machine's loopback to ports of a pod, until Ctrl-C",
+    "lead ports of this machine's loopback to ports of a pod, or of one of a Service's, until Ctrl-C",
     async () => (await import("./port-forward/port-forward.ts")).portForward,
-  ).usage("[options] <pod> <[local:]remote...>");
+  )
+    .usage("[options] <pod | svc/name> <[local:]remote...>")
+    .addHelpText(
+      "after",
+      "\nREMOTE is a number, or the name that a container gives a port; of a Service, a port of the Service's. The local one is the same unless it is given; :REMOTE takes any that is free.",
+    );
   command(
     "cp <from> <to>",
     "copy files out of a container or into one, which needs no tar for it",

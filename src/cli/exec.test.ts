@@ -2,8 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { ExecRequest } from "../gen/podrt/v1/podrt_pb.ts";
+import { ContainerState } from "../gen/runtime/v1/api_pb.ts";
 import { runCommand, startFakeDaemon } from "./fake-daemon.ts";
-import { populate } from "./fake-pods.ts";
+import { id, populate } from "./fake-pods.ts";
 
 describe("exec", () => {
   async function* echo(requests: AsyncIterable<ExecRequest>) {
@@ -90,6 +91,30 @@ describe("exec", () => {
     const failed = await runCommand(broken.socketPath, ["exec", "-it", "app1", "sh"], { terminal });
     expect(failed).toMatchObject({ exitCode: 1, err: "podrt: container app1 does not run\n" });
     expect(modes).toEqual([true, false, true, false]);
+  });
+
+  test("in what does not run, exec and attach say how that ended, when it goes on, and what shows more", async () => {
+    const finishedAt = BigInt(Date.now() - 200_000) * 1_000_000n;
+    const status = { finishedAt, exitCode: 137, reason: "OOMKilled" };
+    await using daemon = await startFakeDaemon({ runtime: { containerStatus: () => ({ status }) } });
+    populate(daemon);
+    const attempt = id("d").slice(0, 12);
+    const failureOf = async (...argv: string[]) => {
+      const { exitCode, err } = await runCommand(daemon.socketPath, argv);
+      expect(exitCode).toBe(1);
+      return err;
+    };
+    const ended =
+      "podrt: container demo/app1 ended 3m ago with exit code 137 (OOMKilled); " +
+      "`podrt logs demo/app1` shows what it wrote, `podrt why demo/app1` tells more\n";
+    expect(await failureOf("attach", attempt)).toBe(ended);
+    expect(await failureOf("exec", attempt, "ls")).toBe(ended);
+    daemon.pods[0]!.containers![0]!.nextTryAtMs = BigInt(Date.now() + 100_000);
+    expect(await failureOf("attach", attempt)).toMatch(/\(OOMKilled\), and is started again in 1m\d\ds; /);
+    daemon.containers[1]!.state = ContainerState.CONTAINER_CREATED;
+    expect(await failureOf("attach", attempt)).toBe(
+      "podrt: container demo/app1 has not been started; `podrt why demo/app1` tells more\n",
+    );
   });
 
   test("attach is left with Ctrl-P Ctrl-Q", async () => {

@@ -2,8 +2,9 @@
 import { InternalError } from "../errors.ts";
 import { openDaemon } from "./client.ts";
 import { interact, LEFT } from "./interact.ts";
-import { requireRunning, takeInventory } from "./inventory.ts";
+import { takeInventory } from "./inventory.ts";
 import type { Context } from "./program.ts";
+import { requireRunning } from "./running-container.ts";
 import { UsageError } from "./usage-error.ts";
 
 interface Options {
@@ -21,7 +22,7 @@ export async function exec(
   const command = words[0] === "--" ? words.slice(1) : words;
   if (command.length === 0) throw new UsageError("name a command after the container, as in exec app -- ls");
   using daemon = openDaemon(socketPath);
-  const container = requireRunning(await takeInventory(daemon), name);
+  const container = await requireRunning(daemon, await takeInventory(daemon), name);
   const tty = options.tty ?? false;
   const terminal = tty ? io.terminal : undefined;
   if (tty && terminal === undefined && options.stdin) {

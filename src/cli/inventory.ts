@@ -167,15 +167,6 @@ function missingIn(inventory: Inventory, text: string): string | undefined {
   return `pod ${title} has ${has}`;
 }
 
-/** One in which something can be executed, or that can be joined. */
-export function requireRunning(inventory: Inventory, text: string): Container {
-  const container = requireContainer(inventory, text);
-  if (isRunning(container)) return container;
-  const pod = inventory.pods.find(({ containers }) => containers.includes(container));
-  const title = `${pod === undefined ? "" : `${podTitle(pod)}/`}${containerName(container)}`;
-  throw new FailedPreconditionError(`container ${title} does not run; ask \`podrt why ${title}\``);
-}
-
 function containerOfPod(inventory: Inventory, text: string): Container | undefined {
   const pod = findPod(inventory, text);
   if (pod === undefined) return undefined;

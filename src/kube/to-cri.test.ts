@@ -8,6 +8,7 @@ import {
   SecurityProfile_ProfileType,
   Signal,
 } from "../gen/runtime/v1/api_pb.ts";
+import { namedPorts } from "./container-ports.ts";
 import { parseManifest } from "./manifest/parse.ts";
 import type { Pod, PodHome } from "./pod.ts";
 import { containerConfig, sandboxConfig } from "./to-cri.ts";
@@ -241,6 +242,14 @@ describe("a container", () => {
       labels: { "io.kubernetes.container.name": "a", "io.kubernetes.pod.uid": "u" },
     });
     expect(config.annotations["io.kubernetes.container.restartCount"]).toBe("2");
+    const ports = container("ports: [{containerPort: 80, name: http}, {containerPort: 53, protocol: UDP}]");
+    expect(JSON.parse(ports.annotations["io.kubernetes.container.ports"]!)).toEqual([
+      { containerPort: 80, name: "http", protocol: "TCP" },
+      { containerPort: 53, protocol: "UDP" },
+    ]);
+    expect(namedPorts(ports.annotations)).toEqual([{ name: "http", number: 80, protocol: "TCP" }]);
+    for (const text of ["", "{", "[1]", '[{"name": 1, "containerPort": 2}]'])
+      expect(namedPorts({ "io.kubernetes.container.ports": text })).toEqual([]);
   });
 
   test("expands $(NAME) with the variables before it, and keeps what is unknown or escaped", () => {

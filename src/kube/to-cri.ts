@@ -12,7 +12,8 @@ import {
   Protocol,
   Signal,
 } from "../gen/runtime/v1/api_pb.ts";
-import { sidecarsOf } from "./container-order.ts";
+import { allContainers, sidecarsOf } from "./container-order.ts";
+import { portsAnnotation } from "./container-ports.ts";
 import { dnsSettings } from "./dns.ts";
 import { containerEnvironment } from "./environment.ts";
 import { expand } from "./expand.ts";
@@ -101,6 +102,7 @@ function annotations(pod: Pod, container: ContainerSpec, attempt: number): Recor
     "io.kubernetes.container.hash": hash,
     "io.kubernetes.container.restartCount": String(attempt),
     "io.kubernetes.pod.terminationGracePeriod": String(graceSecondsOf(pod)),
+    ...portsAnnotation(container.ports),
   };
 }
 

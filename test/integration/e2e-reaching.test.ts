@@ -52,6 +52,20 @@ test("port-forward leads several ports of both families to the pod, whole and bo
   open.destroy();
 });
 
+test("port-forward knows ports by their names, and a Service's by its own", async () => {
+  await startWeb(fixture.daemon);
+  for (const [target, port, number] of [
+    ["web", "echo", "echo \\(7000\\)"],
+    ["svc/echoes", "7", "7 \\(7000\\)"],
+  ] as const) {
+    await using forwarding = new RunningCommand(fixture.daemon, "port-forward", target, `:${port}`);
+    const [, local] = await forwarding.says(
+      new RegExp(`127\\.0\\.0\\.1:(\\d+).* port ${number} of ${target}`),
+    );
+    expect((await throughPort(Number(local), Buffer.from(target))).toString()).toBe(target);
+  }
+});
+
 /** Sends all, ends, and answers what came back until the other end. */
 function throughPort(port: number, data: Buffer): Promise<Buffer> {
   return new Promise((resolve) => {

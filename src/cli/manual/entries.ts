@@ -141,6 +141,8 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
     examples: {
       "podrt port-forward web 8080:80": "127.0.0.1:8080 and [::1]:8080 lead to port 80 of the pod",
       "podrt port-forward web 80 :5432": "port 80 is the same here; for 5432 any free one is taken",
+      "podrt port-forward web 8080:http": "the port that one of its containers calls http",
+      "podrt port-forward svc/web 8080:80": "port 80 of a Service, on one of the pods that it leads to",
     },
   },
   wait: {

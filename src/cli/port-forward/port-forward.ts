@@ -2,81 +2,83 @@
 import type { Socket } from "node:net";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { FailedPreconditionError } from "../../errors.ts";
 import type { PortForwardRequestSchema } from "../../gen/podrt/v1/podrt_pb.ts";
 import type { ByteStream } from "../../streaming/byte-stream.ts";
 import { streamOf } from "../../streaming/socket-stream.ts";
 import { openDaemon, sentenceOf } from "../client.ts";
-import { isReadySandbox, podTitle, requirePod, takeInventory } from "../inventory.ts";
+import { takeInventory } from "../inventory.ts";
 import type { Context } from "../program.ts";
 import { UsageError } from "../usage-error.ts";
 import { parseForwardedPort } from "./forwarded-port.ts";
 import { type LoopbackListener, listenOnLoopback } from "./loopback-listener.ts";
+import { findTarget, type Target } from "./target.ts";
 
-/** Leads ports of this machine's loopback to ports of a pod's, until Ctrl-C. */
+/** Leads ports of this machine's loopback to ports of a pod's, or of one that a Service leads to, until Ctrl-C. */
 export async function portForward(
   { io, socketPath }: Context,
   name: string,
   words: readonly string[],
 ): Promise<number> {
-  const ports = words.map(parseForwardedPort);
-  const twice = ports.find(
-    ({ local }, index) => local !== 0 && ports.slice(0, index).some((one) => one.local === local),
-  );
-  if (twice !== undefined)
-    throw new UsageError(`local port ${twice.local} is named twice; each leads to one port`);
-  let sandbox = await findSandbox(socketPath, name);
+  const asked = words.map(parseForwardedPort);
+  requireDistinct(asked.map(({ local, remote }) => local ?? remote));
+  let target = await lookUp(socketPath, name);
+  const ports = asked.map(({ local, remote }) => {
+    const port = target.port(remote);
+    return { local: local ?? port.asked, remote, number: port.number };
+  });
+  requireDistinct(ports.map(({ local }) => local));
   using opened = new DisposableStack();
   const over = new AbortController();
   opened.defer(() => over.abort());
-  const target = {
+  const pod = {
     socketPath,
-    sandbox: () => sandbox,
+    target: () => target,
     async renew() {
-      sandbox = await findSandbox(socketPath, name);
+      target = await lookUp(socketPath, name);
     },
     signal: over.signal,
   };
   const complain = (text: string) => void io.err(`podrt: ${text}\n`).catch(() => over.abort());
-  for (const { local, remote } of ports) {
+  for (const { local, remote, number } of ports) {
     const listener = await listenOnLoopback(local, (socket) => {
-      carry({ ...target, port: remote }, socket).catch((error: unknown) =>
+      carry({ ...pod, remote }, socket).catch((error: unknown) =>
         complain(`port ${remote}: ${sentenceOf(error)}`),
       );
     });
     opened.use(listener);
-    await io.out(announcement(listener, remote, sandbox.title));
+    const shown = remote === number ? `${number}` : `${remote} (${number})`;
+    await io.out(announcement(listener, shown, target.title));
   }
   if (io.isTerminal) await io.err("Ctrl-C ends it.\n");
   await Promise.race([aborted(io.interrupted), aborted(over.signal)]);
   return 0;
 }
 
-function announcement({ addresses }: LoopbackListener, remote: number, title: string): string {
+/** Of ports of this machine; 0 and names stand for whatever they come to. */
+function requireDistinct(locals: readonly (number | string)[]): void {
+  const twice = locals.find(
+    (local, index) => typeof local === "number" && local !== 0 && locals.indexOf(local) < index,
+  );
+  if (twice !== undefined) throw new UsageError(`local port ${twice} is named twice; each leads to one port`);
+}
+
+function announcement({ addresses }: LoopbackListener, remote: string, title: string): string {
   return `${addresses.join(" and ")} lead${addresses.length === 1 ? "s" : ""} to port ${remote} of ${title}\n`;
 }
 
-/** The sandbox of a pod, which has another when the pod was made anew. */
-interface PodSandbox {
-  readonly title: string;
-  readonly id: string;
-}
-
-async function findSandbox(socketPath: string, name: string): Promise<PodSandbox> {
+/** A pod that was made anew has another sandbox, and perhaps other ports. */
+async function lookUp(socketPath: string, name: string): Promise<Target> {
   using daemon = openDaemon(socketPath);
-  const pod = requirePod(await takeInventory(daemon), name);
-  if (isReadySandbox(pod.sandbox)) return { title: podTitle(pod), id: pod.sandbox.id };
-  const advice = `\`podrt why ${podTitle(pod)}\` tells more`;
-  throw new FailedPreconditionError(`pod ${podTitle(pod)} does not run, so nothing listens there; ${advice}`);
+  return findTarget(await takeInventory(daemon), name);
 }
 
 interface Connection {
   readonly socketPath: string;
-  /** The pod's sandbox as it was found last. */
-  readonly sandbox: () => PodSandbox;
+  /** The pod as it was found last. */
+  readonly target: () => Target;
   /** Looks for it anew. */
   readonly renew: () => Promise<void>;
-  readonly port: number;
+  readonly remote: number | string;
   readonly signal: AbortSignal;
 }
 
@@ -104,13 +106,14 @@ async function carry(connection: Connection, socket: Socket): Promise<void> {
 
 /** Each connection has one of its own to the daemon, so that one whose reader is slow holds up no other. */
 async function exchange(
-  { socketPath, sandbox, port, signal }: Connection,
+  { socketPath, target, remote, signal }: Connection,
   stream: ByteStream,
 ): Promise<void> {
   using daemon = openDaemon(socketPath);
   const connected = Promise.withResolvers<boolean>();
   try {
-    const requests = requestsOf(sandbox().id, port, stream, connected.promise);
+    const { sandboxId, port } = target();
+    const requests = requestsOf(sandboxId, port(remote).number, stream, connected.promise);
     for await (const { message } of daemon.pods.portForward(requests, { signal })) {
       if (message.case === "connected") connected.resolve(true);
       else if (message.case === "data") await stream.write(message.value);

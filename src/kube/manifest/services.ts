@@ -10,12 +10,22 @@ export interface ServiceName {
   readonly name: string;
   /** Also while the pod is not ready. */
   readonly publishNotReadyAddresses: boolean;
+  /** Absent in a pod that an earlier podrt kept. */
+  readonly ports?: readonly ServicePort[];
+}
+
+/** A port of a Service's, and the one of its pods that it stands for: a number, or the name of a container's port. */
+export interface ServicePort {
+  readonly name: string;
+  readonly port: number;
+  readonly target: number | string;
+  readonly protocol: string;
 }
 
 interface Service extends ServiceName {
   readonly namespace: string;
   readonly selector: Readonly<Record<string, string>>;
-  readonly ports: readonly ServicePortSpec[];
+  readonly ports: readonly ServicePort[];
   /** Tells whoever runs the manifest of what is right and perhaps not what was meant. */
   readonly note: Report;
   /** What was told already. */
@@ -44,7 +54,7 @@ export class ServiceSet {
       name,
       namespace,
       selector,
-      ports: spec.ports ?? [],
+      ports: (spec.ports ?? []).map(servicePort),
       publishNotReadyAddresses: spec.publishNotReadyAddresses ?? false,
       note,
       told: new Set(),
@@ -65,7 +75,8 @@ export class ServiceSet {
       .map((service) => {
         service.hasPods = true;
         tellOfPorts(service, spec);
-        return { name: service.name, publishNotReadyAddresses: service.publishNotReadyAddresses };
+        const { name, publishNotReadyAddresses, ports } = service;
+        return { name, publishNotReadyAddresses, ports };
       });
   }
 
@@ -77,16 +88,20 @@ export class ServiceSet {
   }
 }
 
+function servicePort({ name = "", port, targetPort = port, protocol = "TCP" }: ServicePortSpec): ServicePort {
+  return { name, port, target: targetPort, protocol };
+}
+
 /** Nothing stands between a name and its pods that could change a port. */
 function tellOfPorts({ ports, note, told }: Service, spec: PodSpec): void {
-  ports.forEach(({ port, targetPort = port }, index) => {
+  ports.forEach(({ port, target }, index) => {
     const ofContainers = allContainers(spec).flatMap((container) => container.ports ?? []);
-    const named = ofContainers.find(({ name }) => name === targetPort)?.containerPort;
-    const target = typeof targetPort === "number" ? targetPort : named;
+    const named = ofContainers.find(({ name }) => name === target)?.containerPort;
+    const number = typeof target === "number" ? target : named;
     const path = `spec.ports[${index}].targetPort`;
-    if (target === port || told.has(path)) return;
+    if (number === port || told.has(path)) return;
     told.add(path);
-    const where = target === undefined ? "the port that they listen on" : `port ${target}`;
+    const where = number === undefined ? "the port that they listen on" : `port ${number}`;
     note(path, `the name leads to the pods themselves: they are reached at ${where}, not at ${port}`);
   });
 }

@@ -2,7 +2,10 @@
 import type { Daemon } from "./daemon.ts";
 import { runningPod } from "./manifests.ts";
 
-/** A pod of a web server, with a file of a config map below /page, and of a shell that echoes at port 7000 and has /data. */
+/**
+ * A pod of a web server, with a file of a config map below /page, and of a shell that echoes at port 7000, called echo, and
+ * has /data; a Service leads to that as port 7.
+ */
 const WEB = `
 apiVersion: v1
 kind: ConfigMap
@@ -10,8 +13,13 @@ metadata: {name: page}
 data: {index.html: from the config map}
 ---
 apiVersion: v1
+kind: Service
+metadata: {name: echoes}
+spec: {selector: {app: web}, clusterIP: None, ports: [{port: 7, targetPort: echo}]}
+---
+apiVersion: v1
 kind: Pod
-metadata: {name: web}
+metadata: {name: web, labels: {app: web}}
 spec:
   terminationGracePeriodSeconds: 1
   volumes:
@@ -24,6 +32,7 @@ spec:
   - name: shell
     image: busybox
     command: [sh, -c, "nc -ll -p 7000 -e cat & while :; do sleep 1; done"]
+    ports: [{name: echo, containerPort: 7000}]
     volumeMounts: [{name: data, mountPath: /data}]
 `;
 

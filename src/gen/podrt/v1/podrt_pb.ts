@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file podrt/v1/podrt.proto.
  */
 export const file_podrt_v1_podrt: GenFile = /*@__PURE__*/
-  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEieQoNUnVuUG9kUmVxdWVzdBIQCghtYW5pZmVzdBgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSJQoFZmlsZXMYAyADKAsyFi5wb2RydC52MS5NYW5pZmVzdEZpbGUSDQoFYWxsb3cYBCADKAkSDQoFYXBwbHkYBSABKAgiKgoMTWFuaWZlc3RGaWxlEgwKBG5hbWUYASABKAkSDAoEdGV4dBgCIAEoCSKuAQoOUnVuUG9kUmVzcG9uc2USHwoEcG9kcxgBIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSDQoFbm90ZXMYAiADKAkSHQoFbmVlZHMYAyADKAsyDi5wb2RydC52MS5OZWVkEhAKCG91dGNvbWVzGAQgAygJEiQKCWNyb25fam9icxgFIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSFQoNY3Jvbl9vdXRjb21lcxgGIAMoCSI2CgROZWVkEhIKCnBlcm1pc3Npb24YASABKAkSDQoFcGxhY2UYAiABKAkSCwoDd2h5GAMgASgJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2QiwAIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lchINCgVvd25lchgLIAEoCRITCgtwZXJtaXNzaW9ucxgMIAMoCRIWCg5uZXh0X3RyeV9hdF9tcxgNIAEoAyLiAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIEhYKDm5leHRfdHJ5X2F0X21zGAsgASgDEhUKDXByb2JlX2ZhaWx1cmUYDCABKAkiXwoOU3RvcFBvZFJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSGgoNZ3JhY2Vfc2Vjb25kcxgDIAEoDUgAiAEBQhAKDl9ncmFjZV9zZWNvbmRzIhEKD1N0b3BQb2RSZXNwb25zZSJhChBEZWxldGVQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyITChFEZWxldGVQb2RSZXNwb25zZSIrCg1JbXBvcnRSZXF1ZXN0EgwKBHBhdGgYASABKAkSDAoEbmFtZRgCIAEoCSIgCgtQdWxsUmVxdWVzdBIRCglyZWZlcmVuY2UYASABKAkitwEKDUltYWdlUHJvZ3Jlc3MSDAoEc3RlcBgBIAEoCRISCgpkb25lX2J5dGVzGAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEiQKBWltYWdlGAQgASgLMhUucG9kcnQudjEuSW1hZ2VSZXN1bHQSEQoJcmVmZXJlbmNlGAUgASgJEg0KBXBoYXNlGAYgASgJEicKBmxheWVycxgHIAMoCzIXLnBvZHJ0LnYxLkxheWVyUHJvZ3Jlc3MiawoNTGF5ZXJQcm9ncmVzcxIOCgZkaWdlc3QYASABKAkSDQoFc3RhdGUYAiABKAkSEgoKZG9uZV9ieXRlcxgDIAEoBBISCgprZXB0X2J5dGVzGAQgASgEEhMKC3RvdGFsX2J5dGVzGAUgASgEIhIKEExpc3RQdWxsc1JlcXVlc3QiOwoRTGlzdFB1bGxzUmVzcG9uc2USJgoFcHVsbHMYASADKAsyFy5wb2RydC52MS5JbWFnZVByb2dyZXNzIiwKC0ltYWdlUmVzdWx0EgoKAmlkGAEgASgJEhEKCXJlZmVyZW5jZRgCIAEoCSItCgxUZXJtaW5hbFNpemUSDQoFd2lkdGgYASABKA0SDgoGaGVpZ2h0GAIgASgNInQKCUV4ZWNTdGFydBIUCgxjb250YWluZXJfaWQYASABKAkSDwoHY29tbWFuZBgCIAMoCRILCgN0dHkYAyABKAgSDQoFc3RkaW4YBCABKAgSJAoEc2l6ZRgFIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZSKRAQoLRXhlY1JlcXVlc3QSJAoFc3RhcnQYASABKAsyEy5wb2RydC52MS5FeGVjU3RhcnRIABIPCgVzdGRpbhgCIAEoDEgAEhYKDHN0ZGluX2Nsb3NlZBgDIAEoCEgAEigKBnJlc2l6ZRgEIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZUgAQgkKB21lc3NhZ2UiSQoLQXR0YWNoU3RhcnQSFAoMY29udGFpbmVyX2lkGAEgASgJEiQKBHNpemUYAiABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemUilQEKDUF0dGFjaFJlcXVlc3QSJgoFc3RhcnQYASABKAsyFS5wb2RydC52MS5BdHRhY2hTdGFydEgAEg8KBXN0ZGluGAIgASgMSAASFgoMc3RkaW5fY2xvc2VkGAMgASgISAASKAoGcmVzaXplGAQgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplSABCCQoHbWVzc2FnZSISChBEZWJ1Z0R1bXBSZXF1ZXN0Ih4KDkRlYnVnRHVtcFBpZWNlEgwKBHRleHQYASABKAkiUgoMU3RyZWFtT3V0cHV0EhAKBnN0ZG91dBgBIAEoDEgAEhAKBnN0ZGVychgCIAEoDEgAEhMKCWV4aXRfY29kZRgDIAEoBUgAQgkKB21lc3NhZ2UiFAoSTGlzdFZvbHVtZXNSZXF1ZXN0IjgKE0xpc3RWb2x1bWVzUmVzcG9uc2USIQoHdm9sdW1lcxgBIAMoCzIQLnBvZHJ0LnYxLlZvbHVtZSJcCgZWb2x1bWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcGF0aBgDIAEoCRIVCg1jcmVhdGVkX2F0X25zGAQgASgDEgwKBHBvZHMYBSADKAkiNgoTUmVtb3ZlVm9sdW1lUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCSIWChRSZW1vdmVWb2x1bWVSZXNwb25zZSIVChNMaXN0Q3JvbkpvYnNSZXF1ZXN0IjwKFExpc3RDcm9uSm9ic1Jlc3BvbnNlEiQKCWNyb25fam9icxgBIAMoCzIRLnBvZHJ0LnYxLkNyb25Kb2IinAEKB0Nyb25Kb2ISHwoEbmFtZRgBIAEoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSEAoIc2NoZWR1bGUYAiABKAkSEQoJdGltZV96b25lGAMgASgJEhEKCXN1c3BlbmRlZBgEIAEoCBITCgtsYXN0X3J1bl9ucxgFIAEoAxITCgtuZXh0X3J1bl9ucxgGIAEoAxIOCgZhY3RpdmUYByADKAkiNwoURGVsZXRlQ3JvbkpvYlJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkiFwoVRGVsZXRlQ3JvbkpvYlJlc3BvbnNlIlcKDkV4cGxhaW5SZXF1ZXN0EiUKBWZpbGVzGAEgAygLMhYucG9kcnQudjEuTWFuaWZlc3RGaWxlEg0KBWFsbG93GAIgAygJEg8KB29mZmxpbmUYAyABKAgiHAoMRXhwbGFpblBpZWNlEgwKBHRleHQYASABKAkiOAoQUG9ydEZvcndhcmRTdGFydBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCRIMCgRwb3J0GAIgASgNIlwKElBvcnRGb3J3YXJkUmVxdWVzdBIrCgVzdGFydBgBIAEoCzIaLnBvZHJ0LnYxLlBvcnRGb3J3YXJkU3RhcnRIABIOCgRkYXRhGAIgASgMSABCCQoHbWVzc2FnZSJTChBQb3J0Rm9yd2FyZFJlcGx5Eg4KBGRhdGEYASABKAxIABIPCgVlbmRlZBgCIAEoCEgAEhMKCWNvbm5lY3RlZBgDIAEoCEgAQgkKB21lc3NhZ2UiEAoOTWFwUG9kc1JlcXVlc3QiXgoPTWFwUG9kc1Jlc3BvbnNlEigKB21hY2hpbmUYASABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzEiEKBHBvZHMYAiADKAsyEy5wb2RydC52MS5NYXBwZWRQb2Qi9AEKCU1hcHBlZFBvZBISCgpzYW5kYm94X2lkGAEgASgJEh8KBG5hbWUYAiABKAsyES5wb2RydC52MS5Qb2ROYW1lEg8KB2F0dGVtcHQYAyABKA0SDQoFcmVhZHkYBCABKAgSEQoJYWRkcmVzc2VzGAUgAygJEigKB21vbml0b3IYBiABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzEiYKBXBhdXNlGAcgASgLMhcucG9kcnQudjEuTWFwcGVkUHJvY2VzcxItCgpjb250YWluZXJzGAggAygLMhkucG9kcnQudjEuTWFwcGVkQ29udGFpbmVyIo4BCg9NYXBwZWRDb250YWluZXISFAoMY29udGFpbmVyX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSDwoHYXR0ZW1wdBgDIAEoDRINCgVpbWFnZRgEIAEoCRINCgVzdGF0ZRgFIAEoCRIoCgdwcm9jZXNzGAYgASgLMhcucG9kcnQudjEuTWFwcGVkUHJvY2VzcyJFCg1NYXBwZWRQcm9jZXNzEgsKA3BpZBgBIAEoDRInCgpuYW1lc3BhY2VzGAIgAygLMhMucG9kcnQudjEuTmFtZXNwYWNlIigKCU5hbWVzcGFjZRIMCgRraW5kGAEgASgJEg0KBWlub2RlGAIgASgEIkoKD0NvcHlGcm9tUmVxdWVzdBIUCgxjb250YWluZXJfaWQYASABKAkSDAoEcGF0aBgCIAEoCRITCgtmb2xsb3dfbGluaxgDIAEoCCJUCg1Db3B5RnJvbVJlcGx5EhEKB2FyY2hpdmUYASABKAxIABIlCgRkb25lGAIgASgLMhUucG9kcnQudjEuQ29weVN1bW1hcnlIAEIJCgdtZXNzYWdlIj0KC0NvcHlTdW1tYXJ5Eg0KBWZpbGVzGAEgASgEEg0KBWJ5dGVzGAIgASgEEhAKCGxlZnRfb3V0GAMgASgEIkMKC0NvcHlUb1N0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIMCgRwYXRoGAIgASgJEhAKCHRvcF9uYW1lGAMgASgJIlUKDUNvcHlUb1JlcXVlc3QSJgoFc3RhcnQYASABKAsyFS5wb2RydC52MS5Db3B5VG9TdGFydEgAEhEKB2FyY2hpdmUYAiABKAxIAEIJCgdtZXNzYWdlIjUKDkNvcHlUb1Jlc3BvbnNlEiMKBGRvbmUYASABKAsyFS5wb2RydC52MS5Db3B5U3VtbWFyeSJMCg1FdmVudHNSZXF1ZXN0EhUKCHNpbmNlX25zGAEgASgDSACIAQESFwoPcmVtZW1iZXJlZF9vbmx5GAIgASgIQgsKCV9zaW5jZV9ucyLYAQoFRXZlbnQSDQoFYXRfbnMYASABKAMSDAoEa2luZBgCIAEoCRIMCgR0eXBlGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRILCgNwb2QYBSABKAkSEQoJY29udGFpbmVyGAYgASgJEgoKAmlkGAcgASgJEg0KBWltYWdlGAggASgJEg4KBnJlYXNvbhgJIAEoCRIPCgdtZXNzYWdlGAogASgJEhYKCWV4aXRfY29kZRgLIAEoBUgAiAEBEg8KB2F0dGVtcHQYDCABKA1CDAoKX2V4aXRfY29kZSISChBEaXNrVXNhZ2VSZXF1ZXN0IjkKEURpc2tVc2FnZVJlc3BvbnNlEiQKBHJvd3MYASADKAsyFi5wb2RydC52MS5EaXNrVXNhZ2VSb3cieQoMRGlza1VzYWdlUm93EgwKBGtpbmQYASABKAkSDQoFY291bnQYAiABKA0SDgoGaW5fdXNlGAMgASgNEg0KBWJ5dGVzGAQgASgEEhkKEXJlY2xhaW1hYmxlX2J5dGVzGAUgASgEEhIKCmluY29tcGxldGUYBiABKAgiSwoWTGlzdFJlY2xhaW1hYmxlUmVxdWVzdBIMCgRwb2RzGAEgASgIEg8KB3ZvbHVtZXMYAiABKAgSEgoKbWluX2FnZV9tcxgDIAEoBCJVChdMaXN0UmVjbGFpbWFibGVSZXNwb25zZRIkCgVpdGVtcxgBIAMoCzIVLnBvZHJ0LnYxLlJlY2xhaW1hYmxlEhQKDHlvdW5nX2ltYWdlcxgCIAEoDSJECgtSZWNsYWltYWJsZRIMCgRraW5kGAEgASgJEgoKAmlkGAIgASgJEgwKBG5hbWUYAyABKAkSDQoFYnl0ZXMYBCABKAQiSgoOUmVjbGFpbVJlcXVlc3QSJAoFaXRlbXMYASADKAsyFS5wb2RydC52MS5SZWNsYWltYWJsZRISCgptaW5fYWdlX21zGAIgASgEIkIKDFJlY2xhaW1SZXBseRIjCgRpdGVtGAEgASgLMhUucG9kcnQudjEuUmVjbGFpbWFibGUSDQoFZXJyb3IYAiABKAkyqwwKClBvZFNlcnZpY2USOwoGUnVuUG9kEhcucG9kcnQudjEuUnVuUG9kUmVxdWVzdBoYLnBvZHJ0LnYxLlJ1blBvZFJlc3BvbnNlEkEKCExpc3RQb2RzEhkucG9kcnQudjEuTGlzdFBvZHNSZXF1ZXN0GhoucG9kcnQudjEuTGlzdFBvZHNSZXNwb25zZRI+CgdTdG9wUG9kEhgucG9kcnQudjEuU3RvcFBvZFJlcXVlc3QaGS5wb2RydC52MS5TdG9wUG9kUmVzcG9uc2USRAoJRGVsZXRlUG9kEhoucG9kcnQudjEuRGVsZXRlUG9kUmVxdWVzdBobLnBvZHJ0LnYxLkRlbGV0ZVBvZFJlc3BvbnNlEjwKBkltcG9ydBIXLnBvZHJ0LnYxLkltcG9ydFJlcXVlc3QaFy5wb2RydC52MS5JbWFnZVByb2dyZXNzMAESOAoEUHVsbBIVLnBvZHJ0LnYxLlB1bGxSZXF1ZXN0GhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzczABEjkKBEV4ZWMSFS5wb2RydC52MS5FeGVjUmVxdWVzdBoWLnBvZHJ0LnYxLlN0cmVhbU91dHB1dCgBMAESPQoGQXR0YWNoEhcucG9kcnQudjEuQXR0YWNoUmVxdWVzdBoWLnBvZHJ0LnYxLlN0cmVhbU91dHB1dCgBMAESTQoMTGlzdENyb25Kb2JzEh0ucG9kcnQudjEuTGlzdENyb25Kb2JzUmVxdWVzdBoeLnBvZHJ0LnYxLkxpc3RDcm9uSm9ic1Jlc3BvbnNlElAKDURlbGV0ZUNyb25Kb2ISHi5wb2RydC52MS5EZWxldGVDcm9uSm9iUmVxdWVzdBofLnBvZHJ0LnYxLkRlbGV0ZUNyb25Kb2JSZXNwb25zZRJKCgtMaXN0Vm9sdW1lcxIcLnBvZHJ0LnYxLkxpc3RWb2x1bWVzUmVxdWVzdBodLnBvZHJ0LnYxLkxpc3RWb2x1bWVzUmVzcG9uc2USTQoMUmVtb3ZlVm9sdW1lEh0ucG9kcnQudjEuUmVtb3ZlVm9sdW1lUmVxdWVzdBoeLnBvZHJ0LnYxLlJlbW92ZVZvbHVtZVJlc3BvbnNlEkMKCURlYnVnRHVtcBIaLnBvZHJ0LnYxLkRlYnVnRHVtcFJlcXVlc3QaGC5wb2RydC52MS5EZWJ1Z0R1bXBQaWVjZTABEj0KB0V4cGxhaW4SGC5wb2RydC52MS5FeHBsYWluUmVxdWVzdBoWLnBvZHJ0LnYxLkV4cGxhaW5QaWVjZTABEksKC1BvcnRGb3J3YXJkEhwucG9kcnQudjEuUG9ydEZvcndhcmRSZXF1ZXN0GhoucG9kcnQudjEuUG9ydEZvcndhcmRSZXBseSgBMAESPgoHTWFwUG9kcxIYLnBvZHJ0LnYxLk1hcFBvZHNSZXF1ZXN0GhkucG9kcnQudjEuTWFwUG9kc1Jlc3BvbnNlEkQKCUxpc3RQdWxscxIaLnBvZHJ0LnYxLkxpc3RQdWxsc1JlcXVlc3QaGy5wb2RydC52MS5MaXN0UHVsbHNSZXNwb25zZRJACghDb3B5RnJvbRIZLnBvZHJ0LnYxLkNvcHlGcm9tUmVxdWVzdBoXLnBvZHJ0LnYxLkNvcHlGcm9tUmVwbHkwARI9CgZDb3B5VG8SFy5wb2RydC52MS5Db3B5VG9SZXF1ZXN0GhgucG9kcnQudjEuQ29weVRvUmVzcG9uc2UoARI0CgZFdmVudHMSFy5wb2RydC52MS5FdmVudHNSZXF1ZXN0Gg8ucG9kcnQudjEuRXZlbnQwARJECglEaXNrVXNhZ2USGi5wb2RydC52MS5EaXNrVXNhZ2VSZXF1ZXN0GhsucG9kcnQudjEuRGlza1VzYWdlUmVzcG9uc2USVgoPTGlzdFJlY2xhaW1hYmxlEiAucG9kcnQudjEuTGlzdFJlY2xhaW1hYmxlUmVxdWVzdBohLnBvZHJ0LnYxLkxpc3RSZWNsYWltYWJsZVJlc3BvbnNlEj0KB1JlY2xhaW0SGC5wb2RydC52MS5SZWNsYWltUmVxdWVzdBoWLnBvZHJ0LnYxLlJlY2xhaW1SZXBseTABYgZwcm90bzM");
+  fileDesc("ChRwb2RydC92MS9wb2RydC5wcm90bxIIcG9kcnQudjEieQoNUnVuUG9kUmVxdWVzdBIQCghtYW5pZmVzdBgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSJQoFZmlsZXMYAyADKAsyFi5wb2RydC52MS5NYW5pZmVzdEZpbGUSDQoFYWxsb3cYBCADKAkSDQoFYXBwbHkYBSABKAgiKgoMTWFuaWZlc3RGaWxlEgwKBG5hbWUYASABKAkSDAoEdGV4dBgCIAEoCSKuAQoOUnVuUG9kUmVzcG9uc2USHwoEcG9kcxgBIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSDQoFbm90ZXMYAiADKAkSHQoFbmVlZHMYAyADKAsyDi5wb2RydC52MS5OZWVkEhAKCG91dGNvbWVzGAQgAygJEiQKCWNyb25fam9icxgFIAMoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSFQoNY3Jvbl9vdXRjb21lcxgGIAMoCSI2CgROZWVkEhIKCnBlcm1pc3Npb24YASABKAkSDQoFcGxhY2UYAiABKAkSCwoDd2h5GAMgASgJIjcKB1BvZE5hbWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdWlkGAMgASgJIhEKD0xpc3RQb2RzUmVxdWVzdCIvChBMaXN0UG9kc1Jlc3BvbnNlEhsKBHBvZHMYASADKAsyDS5wb2RydC52MS5Qb2Qi5QIKA1BvZBIfCgRuYW1lGAEgASgLMhEucG9kcnQudjEuUG9kTmFtZRINCgVwaGFzZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRISCgpzYW5kYm94X2lkGAUgASgJEhcKD3NhbmRib3hfYXR0ZW1wdBgGIAEoDRIRCglhZGRyZXNzZXMYByADKAkSFQoNY3JlYXRlZF9hdF9ucxgIIAEoAxInCgpjb250YWluZXJzGAkgAygLMhMucG9kcnQudjEuQ29udGFpbmVyEiwKD2luaXRfY29udGFpbmVycxgKIAMoCzITLnBvZHJ0LnYxLkNvbnRhaW5lchINCgVvd25lchgLIAEoCRITCgtwZXJtaXNzaW9ucxgMIAMoCRIWCg5uZXh0X3RyeV9hdF9tcxgNIAEoAxIjCghzZXJ2aWNlcxgOIAMoCzIRLnBvZHJ0LnYxLlNlcnZpY2UiPQoHU2VydmljZRIMCgRuYW1lGAEgASgJEiQKBXBvcnRzGAIgAygLMhUucG9kcnQudjEuU2VydmljZVBvcnQiSwoLU2VydmljZVBvcnQSDAoEbmFtZRgBIAEoCRIMCgRwb3J0GAIgASgNEg4KBnRhcmdldBgDIAEoCRIQCghwcm90b2NvbBgEIAEoCSLiAQoJQ29udGFpbmVyEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSFAoMY29udGFpbmVyX2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgNEhEKCWV4aXRfY29kZRgIIAEoBRINCgVyZWFkeRgJIAEoCBIPCgdzaWRlY2FyGAogASgIEhYKDm5leHRfdHJ5X2F0X21zGAsgASgDEhUKDXByb2JlX2ZhaWx1cmUYDCABKAkiXwoOU3RvcFBvZFJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSGgoNZ3JhY2Vfc2Vjb25kcxgDIAEoDUgAiAEBQhAKDl9ncmFjZV9zZWNvbmRzIhEKD1N0b3BQb2RSZXNwb25zZSJhChBEZWxldGVQb2RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhoKDWdyYWNlX3NlY29uZHMYAyABKA1IAIgBAUIQCg5fZ3JhY2Vfc2Vjb25kcyITChFEZWxldGVQb2RSZXNwb25zZSIrCg1JbXBvcnRSZXF1ZXN0EgwKBHBhdGgYASABKAkSDAoEbmFtZRgCIAEoCSIgCgtQdWxsUmVxdWVzdBIRCglyZWZlcmVuY2UYASABKAkitwEKDUltYWdlUHJvZ3Jlc3MSDAoEc3RlcBgBIAEoCRISCgpkb25lX2J5dGVzGAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEiQKBWltYWdlGAQgASgLMhUucG9kcnQudjEuSW1hZ2VSZXN1bHQSEQoJcmVmZXJlbmNlGAUgASgJEg0KBXBoYXNlGAYgASgJEicKBmxheWVycxgHIAMoCzIXLnBvZHJ0LnYxLkxheWVyUHJvZ3Jlc3MiawoNTGF5ZXJQcm9ncmVzcxIOCgZkaWdlc3QYASABKAkSDQoFc3RhdGUYAiABKAkSEgoKZG9uZV9ieXRlcxgDIAEoBBISCgprZXB0X2J5dGVzGAQgASgEEhMKC3RvdGFsX2J5dGVzGAUgASgEIhIKEExpc3RQdWxsc1JlcXVlc3QiOwoRTGlzdFB1bGxzUmVzcG9uc2USJgoFcHVsbHMYASADKAsyFy5wb2RydC52MS5JbWFnZVByb2dyZXNzIiwKC0ltYWdlUmVzdWx0EgoKAmlkGAEgASgJEhEKCXJlZmVyZW5jZRgCIAEoCSItCgxUZXJtaW5hbFNpemUSDQoFd2lkdGgYASABKA0SDgoGaGVpZ2h0GAIgASgNInQKCUV4ZWNTdGFydBIUCgxjb250YWluZXJfaWQYASABKAkSDwoHY29tbWFuZBgCIAMoCRILCgN0dHkYAyABKAgSDQoFc3RkaW4YBCABKAgSJAoEc2l6ZRgFIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZSKRAQoLRXhlY1JlcXVlc3QSJAoFc3RhcnQYASABKAsyEy5wb2RydC52MS5FeGVjU3RhcnRIABIPCgVzdGRpbhgCIAEoDEgAEhYKDHN0ZGluX2Nsb3NlZBgDIAEoCEgAEigKBnJlc2l6ZRgEIAEoCzIWLnBvZHJ0LnYxLlRlcm1pbmFsU2l6ZUgAQgkKB21lc3NhZ2UiSQoLQXR0YWNoU3RhcnQSFAoMY29udGFpbmVyX2lkGAEgASgJEiQKBHNpemUYAiABKAsyFi5wb2RydC52MS5UZXJtaW5hbFNpemUilQEKDUF0dGFjaFJlcXVlc3QSJgoFc3RhcnQYASABKAsyFS5wb2RydC52MS5BdHRhY2hTdGFydEgAEg8KBXN0ZGluGAIgASgMSAASFgoMc3RkaW5fY2xvc2VkGAMgASgISAASKAoGcmVzaXplGAQgASgLMhYucG9kcnQudjEuVGVybWluYWxTaXplSABCCQoHbWVzc2FnZSISChBEZWJ1Z0R1bXBSZXF1ZXN0Ih4KDkRlYnVnRHVtcFBpZWNlEgwKBHRleHQYASABKAkiUgoMU3RyZWFtT3V0cHV0EhAKBnN0ZG91dBgBIAEoDEgAEhAKBnN0ZGVychgCIAEoDEgAEhMKCWV4aXRfY29kZRgDIAEoBUgAQgkKB21lc3NhZ2UiFAoSTGlzdFZvbHVtZXNSZXF1ZXN0IjgKE0xpc3RWb2x1bWVzUmVzcG9uc2USIQoHdm9sdW1lcxgBIAMoCzIQLnBvZHJ0LnYxLlZvbHVtZSJcCgZWb2x1bWUSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcGF0aBgDIAEoCRIVCg1jcmVhdGVkX2F0X25zGAQgASgDEgwKBHBvZHMYBSADKAkiNgoTUmVtb3ZlVm9sdW1lUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCSIWChRSZW1vdmVWb2x1bWVSZXNwb25zZSIVChNMaXN0Q3JvbkpvYnNSZXF1ZXN0IjwKFExpc3RDcm9uSm9ic1Jlc3BvbnNlEiQKCWNyb25fam9icxgBIAMoCzIRLnBvZHJ0LnYxLkNyb25Kb2IinAEKB0Nyb25Kb2ISHwoEbmFtZRgBIAEoCzIRLnBvZHJ0LnYxLlBvZE5hbWUSEAoIc2NoZWR1bGUYAiABKAkSEQoJdGltZV96b25lGAMgASgJEhEKCXN1c3BlbmRlZBgEIAEoCBITCgtsYXN0X3J1bl9ucxgFIAEoAxITCgtuZXh0X3J1bl9ucxgGIAEoAxIOCgZhY3RpdmUYByADKAkiNwoURGVsZXRlQ3JvbkpvYlJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkiFwoVRGVsZXRlQ3JvbkpvYlJlc3BvbnNlIlcKDkV4cGxhaW5SZXF1ZXN0EiUKBWZpbGVzGAEgAygLMhYucG9kcnQudjEuTWFuaWZlc3RGaWxlEg0KBWFsbG93GAIgAygJEg8KB29mZmxpbmUYAyABKAgiHAoMRXhwbGFpblBpZWNlEgwKBHRleHQYASABKAkiOAoQUG9ydEZvcndhcmRTdGFydBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCRIMCgRwb3J0GAIgASgNIlwKElBvcnRGb3J3YXJkUmVxdWVzdBIrCgVzdGFydBgBIAEoCzIaLnBvZHJ0LnYxLlBvcnRGb3J3YXJkU3RhcnRIABIOCgRkYXRhGAIgASgMSABCCQoHbWVzc2FnZSJTChBQb3J0Rm9yd2FyZFJlcGx5Eg4KBGRhdGEYASABKAxIABIPCgVlbmRlZBgCIAEoCEgAEhMKCWNvbm5lY3RlZBgDIAEoCEgAQgkKB21lc3NhZ2UiEAoOTWFwUG9kc1JlcXVlc3QiXgoPTWFwUG9kc1Jlc3BvbnNlEigKB21hY2hpbmUYASABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzEiEKBHBvZHMYAiADKAsyEy5wb2RydC52MS5NYXBwZWRQb2Qi9AEKCU1hcHBlZFBvZBISCgpzYW5kYm94X2lkGAEgASgJEh8KBG5hbWUYAiABKAsyES5wb2RydC52MS5Qb2ROYW1lEg8KB2F0dGVtcHQYAyABKA0SDQoFcmVhZHkYBCABKAgSEQoJYWRkcmVzc2VzGAUgAygJEigKB21vbml0b3IYBiABKAsyFy5wb2RydC52MS5NYXBwZWRQcm9jZXNzEiYKBXBhdXNlGAcgASgLMhcucG9kcnQudjEuTWFwcGVkUHJvY2VzcxItCgpjb250YWluZXJzGAggAygLMhkucG9kcnQudjEuTWFwcGVkQ29udGFpbmVyIo4BCg9NYXBwZWRDb250YWluZXISFAoMY29udGFpbmVyX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSDwoHYXR0ZW1wdBgDIAEoDRINCgVpbWFnZRgEIAEoCRINCgVzdGF0ZRgFIAEoCRIoCgdwcm9jZXNzGAYgASgLMhcucG9kcnQudjEuTWFwcGVkUHJvY2VzcyJFCg1NYXBwZWRQcm9jZXNzEgsKA3BpZBgBIAEoDRInCgpuYW1lc3BhY2VzGAIgAygLMhMucG9kcnQudjEuTmFtZXNwYWNlIigKCU5hbWVzcGFjZRIMCgRraW5kGAEgASgJEg0KBWlub2RlGAIgASgEIkoKD0NvcHlGcm9tUmVxdWVzdBIUCgxjb250YWluZXJfaWQYASABKAkSDAoEcGF0aBgCIAEoCRITCgtmb2xsb3dfbGluaxgDIAEoCCJUCg1Db3B5RnJvbVJlcGx5EhEKB2FyY2hpdmUYASABKAxIABIlCgRkb25lGAIgASgLMhUucG9kcnQudjEuQ29weVN1bW1hcnlIAEIJCgdtZXNzYWdlIj0KC0NvcHlTdW1tYXJ5Eg0KBWZpbGVzGAEgASgEEg0KBWJ5dGVzGAIgASgEEhAKCGxlZnRfb3V0GAMgASgEIkMKC0NvcHlUb1N0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIMCgRwYXRoGAIgASgJEhAKCHRvcF9uYW1lGAMgASgJIlUKDUNvcHlUb1JlcXVlc3QSJgoFc3RhcnQYASABKAsyFS5wb2RydC52MS5Db3B5VG9TdGFydEgAEhEKB2FyY2hpdmUYAiABKAxIAEIJCgdtZXNzYWdlIjUKDkNvcHlUb1Jlc3BvbnNlEiMKBGRvbmUYASABKAsyFS5wb2RydC52MS5Db3B5U3VtbWFyeSJMCg1FdmVudHNSZXF1ZXN0EhUKCHNpbmNlX25zGAEgASgDSACIAQESFwoPcmVtZW1iZXJlZF9vbmx5GAIgASgIQgsKCV9zaW5jZV9ucyLYAQoFRXZlbnQSDQoFYXRfbnMYASABKAMSDAoEa2luZBgCIAEoCRIMCgR0eXBlGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRILCgNwb2QYBSABKAkSEQoJY29udGFpbmVyGAYgASgJEgoKAmlkGAcgASgJEg0KBWltYWdlGAggASgJEg4KBnJlYXNvbhgJIAEoCRIPCgdtZXNzYWdlGAogASgJEhYKCWV4aXRfY29kZRgLIAEoBUgAiAEBEg8KB2F0dGVtcHQYDCABKA1CDAoKX2V4aXRfY29kZSISChBEaXNrVXNhZ2VSZXF1ZXN0IjkKEURpc2tVc2FnZVJlc3BvbnNlEiQKBHJvd3MYASADKAsyFi5wb2RydC52MS5EaXNrVXNhZ2VSb3cieQoMRGlza1VzYWdlUm93EgwKBGtpbmQYASABKAkSDQoFY291bnQYAiABKA0SDgoGaW5fdXNlGAMgASgNEg0KBWJ5dGVzGAQgASgEEhkKEXJlY2xhaW1hYmxlX2J5dGVzGAUgASgEEhIKCmluY29tcGxldGUYBiABKAgiSwoWTGlzdFJlY2xhaW1hYmxlUmVxdWVzdBIMCgRwb2RzGAEgASgIEg8KB3ZvbHVtZXMYAiABKAgSEgoKbWluX2FnZV9tcxgDIAEoBCJVChdMaXN0UmVjbGFpbWFibGVSZXNwb25zZRIkCgVpdGVtcxgBIAMoCzIVLnBvZHJ0LnYxLlJlY2xhaW1hYmxlEhQKDHlvdW5nX2ltYWdlcxgCIAEoDSJECgtSZWNsYWltYWJsZRIMCgRraW5kGAEgASgJEgoKAmlkGAIgASgJEgwKBG5hbWUYAyABKAkSDQoFYnl0ZXMYBCABKAQiSgoOUmVjbGFpbVJlcXVlc3QSJAoFaXRlbXMYASADKAsyFS5wb2RydC52MS5SZWNsYWltYWJsZRISCgptaW5fYWdlX21zGAIgASgEIkIKDFJlY2xhaW1SZXBseRIjCgRpdGVtGAEgASgLMhUucG9kcnQudjEuUmVjbGFpbWFibGUSDQoFZXJyb3IYAiABKAkyqwwKClBvZFNlcnZpY2USOwoGUnVuUG9kEhcucG9kcnQudjEuUnVuUG9kUmVxdWVzdBoYLnBvZHJ0LnYxLlJ1blBvZFJlc3BvbnNlEkEKCExpc3RQb2RzEhkucG9kcnQudjEuTGlzdFBvZHNSZXF1ZXN0GhoucG9kcnQudjEuTGlzdFBvZHNSZXNwb25zZRI+CgdTdG9wUG9kEhgucG9kcnQudjEuU3RvcFBvZFJlcXVlc3QaGS5wb2RydC52MS5TdG9wUG9kUmVzcG9uc2USRAoJRGVsZXRlUG9kEhoucG9kcnQudjEuRGVsZXRlUG9kUmVxdWVzdBobLnBvZHJ0LnYxLkRlbGV0ZVBvZFJlc3BvbnNlEjwKBkltcG9ydBIXLnBvZHJ0LnYxLkltcG9ydFJlcXVlc3QaFy5wb2RydC52MS5JbWFnZVByb2dyZXNzMAESOAoEUHVsbBIVLnBvZHJ0LnYxLlB1bGxSZXF1ZXN0GhcucG9kcnQudjEuSW1hZ2VQcm9ncmVzczABEjkKBEV4ZWMSFS5wb2RydC52MS5FeGVjUmVxdWVzdBoWLnBvZHJ0LnYxLlN0cmVhbU91dHB1dCgBMAESPQoGQXR0YWNoEhcucG9kcnQudjEuQXR0YWNoUmVxdWVzdBoWLnBvZHJ0LnYxLlN0cmVhbU91dHB1dCgBMAESTQoMTGlzdENyb25Kb2JzEh0ucG9kcnQudjEuTGlzdENyb25Kb2JzUmVxdWVzdBoeLnBvZHJ0LnYxLkxpc3RDcm9uSm9ic1Jlc3BvbnNlElAKDURlbGV0ZUNyb25Kb2ISHi5wb2RydC52MS5EZWxldGVDcm9uSm9iUmVxdWVzdBofLnBvZHJ0LnYxLkRlbGV0ZUNyb25Kb2JSZXNwb25zZRJKCgtMaXN0Vm9sdW1lcxIcLnBvZHJ0LnYxLkxpc3RWb2x1bWVzUmVxdWVzdBodLnBvZHJ0LnYxLkxpc3RWb2x1bWVzUmVzcG9uc2USTQoMUmVtb3ZlVm9sdW1lEh0ucG9kcnQudjEuUmVtb3ZlVm9sdW1lUmVxdWVzdBoeLnBvZHJ0LnYxLlJlbW92ZVZvbHVtZVJlc3BvbnNlEkMKCURlYnVnRHVtcBIaLnBvZHJ0LnYxLkRlYnVnRHVtcFJlcXVlc3QaGC5wb2RydC52MS5EZWJ1Z0R1bXBQaWVjZTABEj0KB0V4cGxhaW4SGC5wb2RydC52MS5FeHBsYWluUmVxdWVzdBoWLnBvZHJ0LnYxLkV4cGxhaW5QaWVjZTABEksKC1BvcnRGb3J3YXJkEhwucG9kcnQudjEuUG9ydEZvcndhcmRSZXF1ZXN0GhoucG9kcnQudjEuUG9ydEZvcndhcmRSZXBseSgBMAESPgoHTWFwUG9kcxIYLnBvZHJ0LnYxLk1hcFBvZHNSZXF1ZXN0GhkucG9kcnQudjEuTWFwUG9kc1Jlc3BvbnNlEkQKCUxpc3RQdWxscxIaLnBvZHJ0LnYxLkxpc3RQdWxsc1JlcXVlc3QaGy5wb2RydC52MS5MaXN0UHVsbHNSZXNwb25zZRJACghDb3B5RnJvbRIZLnBvZHJ0LnYxLkNvcHlGcm9tUmVxdWVzdBoXLnBvZHJ0LnYxLkNvcHlGcm9tUmVwbHkwARI9CgZDb3B5VG8SFy5wb2RydC52MS5Db3B5VG9SZXF1ZXN0GhgucG9kcnQudjEuQ29weVRvUmVzcG9uc2UoARI0CgZFdmVudHMSFy5wb2RydC52MS5FdmVudHNSZXF1ZXN0Gg8ucG9kcnQudjEuRXZlbnQwARJECglEaXNrVXNhZ2USGi5wb2RydC52MS5EaXNrVXNhZ2VSZXF1ZXN0GhsucG9kcnQudjEuRGlza1VzYWdlUmVzcG9uc2USVgoPTGlzdFJlY2xhaW1hYmxlEiAucG9kcnQudjEuTGlzdFJlY2xhaW1hYmxlUmVxdWVzdBohLnBvZHJ0LnYxLkxpc3RSZWNsYWltYWJsZVJlc3BvbnNlEj0KB1JlY2xhaW0SGC5wb2RydC52MS5SZWNsYWltUmVxdWVzdBoWLnBvZHJ0LnYxLlJlY2xhaW1SZXBseTABYgZwcm90bzM");
 
 /**
  * @generated from message podrt.v1.RunPodRequest
@@ -314,6 +314,13 @@ export type Pod = Message<"podrt.v1.Pod"> & {
    * @generated from field: int64 next_try_at_ms = 13;
    */
   nextTryAtMs: bigint;
+
+  /**
+   * Those of its manifest whose names lead to it.
+   *
+   * @generated from field: repeated podrt.v1.Service services = 14;
+   */
+  services: Service[];
 };
 
 /**
@@ -322,6 +329,66 @@ export type Pod = Message<"podrt.v1.Pod"> & {
  */
 export const PodSchema: GenMessage<Pod> = /*@__PURE__*/
   messageDesc(file_podrt_v1_podrt, 7);
+
+/**
+ * @generated from message podrt.v1.Service
+ */
+export type Service = Message<"podrt.v1.Service"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: repeated podrt.v1.ServicePort ports = 2;
+   */
+  ports: ServicePort[];
+};
+
+/**
+ * Describes the message podrt.v1.Service.
+ * Use `create(ServiceSchema)` to create a new message.
+ */
+export const ServiceSchema: GenMessage<Service> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 8);
+
+/**
+ * @generated from message podrt.v1.ServicePort
+ */
+export type ServicePort = Message<"podrt.v1.ServicePort"> & {
+  /**
+   * Empty where it has none.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint32 port = 2;
+   */
+  port: number;
+
+  /**
+   * The port of the pod that it stands for: a number, or the name of a container's port.
+   *
+   * @generated from field: string target = 3;
+   */
+  target: string;
+
+  /**
+   * TCP, UDP or SCTP.
+   *
+   * @generated from field: string protocol = 4;
+   */
+  protocol: string;
+};
+
+/**
+ * Describes the message podrt.v1.ServicePort.
+ * Use `create(ServicePortSchema)` to create a new message.
+ */
+export const ServicePortSchema: GenMessage<ServicePort> = /*@__PURE__*/
+  messageDesc(file_podrt_v1_podrt, 9);
 
 /**
  * @generated from message podrt.v1.Container
@@ -409,7 +476,7 @@ export type Container = Message<"podrt.v1.Container"> & {
  * Use `create(ContainerSchema)` to create a new message.
  */
 export const ContainerSchema: GenMessage<Container> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 8);
+  messageDesc(file_podrt_v1_podrt, 10);
 
 /**
  * @generated from message podrt.v1.StopPodRequest
@@ -438,7 +505,7 @@ export type StopPodRequest = Message<"podrt.v1.StopPodRequest"> & {
  * Use `create(StopPodRequestSchema)` to create a new message.
  */
 export const StopPodRequestSchema: GenMessage<StopPodRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 9);
+  messageDesc(file_podrt_v1_podrt, 11);
 
 /**
  * @generated from message podrt.v1.StopPodResponse
@@ -451,7 +518,7 @@ export type StopPodResponse = Message<"podrt.v1.StopPodResponse"> & {
  * Use `create(StopPodResponseSchema)` to create a new message.
  */
 export const StopPodResponseSchema: GenMessage<StopPodResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 10);
+  messageDesc(file_podrt_v1_podrt, 12);
 
 /**
  * @generated from message podrt.v1.DeletePodRequest
@@ -480,7 +547,7 @@ export type DeletePodRequest = Message<"podrt.v1.DeletePodRequest"> & {
  * Use `create(DeletePodRequestSchema)` to create a new message.
  */
 export const DeletePodRequestSchema: GenMessage<DeletePodRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 11);
+  messageDesc(file_podrt_v1_podrt, 13);
 
 /**
  * @generated from message podrt.v1.DeletePodResponse
@@ -493,7 +560,7 @@ export type DeletePodResponse = Message<"podrt.v1.DeletePodResponse"> & {
  * Use `create(DeletePodResponseSchema)` to create a new message.
  */
 export const DeletePodResponseSchema: GenMessage<DeletePodResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 12);
+  messageDesc(file_podrt_v1_podrt, 14);
 
 /**
  * @generated from message podrt.v1.ImportRequest
@@ -519,7 +586,7 @@ export type ImportRequest = Message<"podrt.v1.ImportRequest"> & {
  * Use `create(ImportRequestSchema)` to create a new message.
  */
 export const ImportRequestSchema: GenMessage<ImportRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 13);
+  messageDesc(file_podrt_v1_podrt, 15);
 
 /**
  * @generated from message podrt.v1.PullRequest
@@ -536,7 +603,7 @@ export type PullRequest = Message<"podrt.v1.PullRequest"> & {
  * Use `create(PullRequestSchema)` to create a new message.
  */
 export const PullRequestSchema: GenMessage<PullRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 14);
+  messageDesc(file_podrt_v1_podrt, 16);
 
 /**
  * @generated from message podrt.v1.ImageProgress
@@ -595,7 +662,7 @@ export type ImageProgress = Message<"podrt.v1.ImageProgress"> & {
  * Use `create(ImageProgressSchema)` to create a new message.
  */
 export const ImageProgressSchema: GenMessage<ImageProgress> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 15);
+  messageDesc(file_podrt_v1_podrt, 17);
 
 /**
  * @generated from message podrt.v1.LayerProgress
@@ -636,7 +703,7 @@ export type LayerProgress = Message<"podrt.v1.LayerProgress"> & {
  * Use `create(LayerProgressSchema)` to create a new message.
  */
 export const LayerProgressSchema: GenMessage<LayerProgress> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 16);
+  messageDesc(file_podrt_v1_podrt, 18);
 
 /**
  * @generated from message podrt.v1.ListPullsRequest
@@ -649,7 +716,7 @@ export type ListPullsRequest = Message<"podrt.v1.ListPullsRequest"> & {
  * Use `create(ListPullsRequestSchema)` to create a new message.
  */
 export const ListPullsRequestSchema: GenMessage<ListPullsRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 17);
+  messageDesc(file_podrt_v1_podrt, 19);
 
 /**
  * @generated from message podrt.v1.ListPullsResponse
@@ -666,7 +733,7 @@ export type ListPullsResponse = Message<"podrt.v1.ListPullsResponse"> & {
  * Use `create(ListPullsResponseSchema)` to create a new message.
  */
 export const ListPullsResponseSchema: GenMessage<ListPullsResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 18);
+  messageDesc(file_podrt_v1_podrt, 20);
 
 /**
  * @generated from message podrt.v1.ImageResult
@@ -688,7 +755,7 @@ export type ImageResult = Message<"podrt.v1.ImageResult"> & {
  * Use `create(ImageResultSchema)` to create a new message.
  */
 export const ImageResultSchema: GenMessage<ImageResult> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 19);
+  messageDesc(file_podrt_v1_podrt, 21);
 
 /**
  * @generated from message podrt.v1.TerminalSize
@@ -710,7 +777,7 @@ export type TerminalSize = Message<"podrt.v1.TerminalSize"> & {
  * Use `create(TerminalSizeSchema)` to create a new message.
  */
 export const TerminalSizeSchema: GenMessage<TerminalSize> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 20);
+  messageDesc(file_podrt_v1_podrt, 22);
 
 /**
  * @generated from message podrt.v1.ExecStart
@@ -751,7 +818,7 @@ export type ExecStart = Message<"podrt.v1.ExecStart"> & {
  * Use `create(ExecStartSchema)` to create a new message.
  */
 export const ExecStartSchema: GenMessage<ExecStart> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 21);
+  messageDesc(file_podrt_v1_podrt, 23);
 
 /**
  * @generated from message podrt.v1.ExecRequest
@@ -794,7 +861,7 @@ export type ExecRequest = Message<"podrt.v1.ExecRequest"> & {
  * Use `create(ExecRequestSchema)` to create a new message.
  */
 export const ExecRequestSchema: GenMessage<ExecRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 22);
+  messageDesc(file_podrt_v1_podrt, 24);
 
 /**
  * @generated from message podrt.v1.AttachStart
@@ -818,7 +885,7 @@ export type AttachStart = Message<"podrt.v1.AttachStart"> & {
  * Use `create(AttachStartSchema)` to create a new message.
  */
 export const AttachStartSchema: GenMessage<AttachStart> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 23);
+  messageDesc(file_podrt_v1_podrt, 25);
 
 /**
  * @generated from message podrt.v1.AttachRequest
@@ -861,7 +928,7 @@ export type AttachRequest = Message<"podrt.v1.AttachRequest"> & {
  * Use `create(AttachRequestSchema)` to create a new message.
  */
 export const AttachRequestSchema: GenMessage<AttachRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 24);
+  messageDesc(file_podrt_v1_podrt, 26);
 
 /**
  * @generated from message podrt.v1.DebugDumpRequest
@@ -874,7 +941,7 @@ export type DebugDumpRequest = Message<"podrt.v1.DebugDumpRequest"> & {
  * Use `create(DebugDumpRequestSchema)` to create a new message.
  */
 export const DebugDumpRequestSchema: GenMessage<DebugDumpRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 25);
+  messageDesc(file_podrt_v1_podrt, 27);
 
 /**
  * @generated from message podrt.v1.DebugDumpPiece
@@ -891,7 +958,7 @@ export type DebugDumpPiece = Message<"podrt.v1.DebugDumpPiece"> & {
  * Use `create(DebugDumpPieceSchema)` to create a new message.
  */
 export const DebugDumpPieceSchema: GenMessage<DebugDumpPiece> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 26);
+  messageDesc(file_podrt_v1_podrt, 28);
 
 /**
  * @generated from message podrt.v1.StreamOutput
@@ -928,7 +995,7 @@ export type StreamOutput = Message<"podrt.v1.StreamOutput"> & {
  * Use `create(StreamOutputSchema)` to create a new message.
  */
 export const StreamOutputSchema: GenMessage<StreamOutput> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 27);
+  messageDesc(file_podrt_v1_podrt, 29);
 
 /**
  * @generated from message podrt.v1.ListVolumesRequest
@@ -941,7 +1008,7 @@ export type ListVolumesRequest = Message<"podrt.v1.ListVolumesRequest"> & {
  * Use `create(ListVolumesRequestSchema)` to create a new message.
  */
 export const ListVolumesRequestSchema: GenMessage<ListVolumesRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 28);
+  messageDesc(file_podrt_v1_podrt, 30);
 
 /**
  * @generated from message podrt.v1.ListVolumesResponse
@@ -958,7 +1025,7 @@ export type ListVolumesResponse = Message<"podrt.v1.ListVolumesResponse"> & {
  * Use `create(ListVolumesResponseSchema)` to create a new message.
  */
 export const ListVolumesResponseSchema: GenMessage<ListVolumesResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 29);
+  messageDesc(file_podrt_v1_podrt, 31);
 
 /**
  * @generated from message podrt.v1.Volume
@@ -999,7 +1066,7 @@ export type Volume = Message<"podrt.v1.Volume"> & {
  * Use `create(VolumeSchema)` to create a new message.
  */
 export const VolumeSchema: GenMessage<Volume> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 30);
+  messageDesc(file_podrt_v1_podrt, 32);
 
 /**
  * @generated from message podrt.v1.RemoveVolumeRequest
@@ -1021,7 +1088,7 @@ export type RemoveVolumeRequest = Message<"podrt.v1.RemoveVolumeRequest"> & {
  * Use `create(RemoveVolumeRequestSchema)` to create a new message.
  */
 export const RemoveVolumeRequestSchema: GenMessage<RemoveVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 31);
+  messageDesc(file_podrt_v1_podrt, 33);
 
 /**
  * @generated from message podrt.v1.RemoveVolumeResponse
@@ -1034,7 +1101,7 @@ export type RemoveVolumeResponse = Message<"podrt.v1.RemoveVolumeResponse"> & {
  * Use `create(RemoveVolumeResponseSchema)` to create a new message.
  */
 export const RemoveVolumeResponseSchema: GenMessage<RemoveVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 32);
+  messageDesc(file_podrt_v1_podrt, 34);
 
 /**
  * @generated from message podrt.v1.ListCronJobsRequest
@@ -1047,7 +1114,7 @@ export type ListCronJobsRequest = Message<"podrt.v1.ListCronJobsRequest"> & {
  * Use `create(ListCronJobsRequestSchema)` to create a new message.
  */
 export const ListCronJobsRequestSchema: GenMessage<ListCronJobsRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 33);
+  messageDesc(file_podrt_v1_podrt, 35);
 
 /**
  * @generated from message podrt.v1.ListCronJobsResponse
@@ -1064,7 +1131,7 @@ export type ListCronJobsResponse = Message<"podrt.v1.ListCronJobsResponse"> & {
  * Use `create(ListCronJobsResponseSchema)` to create a new message.
  */
 export const ListCronJobsResponseSchema: GenMessage<ListCronJobsResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 34);
+  messageDesc(file_podrt_v1_podrt, 36);
 
 /**
  * @generated from message podrt.v1.CronJob
@@ -1119,7 +1186,7 @@ export type CronJob = Message<"podrt.v1.CronJob"> & {
  * Use `create(CronJobSchema)` to create a new message.
  */
 export const CronJobSchema: GenMessage<CronJob> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 35);
+  messageDesc(file_podrt_v1_podrt, 37);
 
 /**
  * @generated from message podrt.v1.DeleteCronJobRequest
@@ -1141,7 +1208,7 @@ export type DeleteCronJobRequest = Message<"podrt.v1.DeleteCronJobRequest"> & {
  * Use `create(DeleteCronJobRequestSchema)` to create a new message.
  */
 export const DeleteCronJobRequestSchema: GenMessage<DeleteCronJobRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 36);
+  messageDesc(file_podrt_v1_podrt, 38);
 
 /**
  * @generated from message podrt.v1.DeleteCronJobResponse
@@ -1154,7 +1221,7 @@ export type DeleteCronJobResponse = Message<"podrt.v1.DeleteCronJobResponse"> & 
  * Use `create(DeleteCronJobResponseSchema)` to create a new message.
  */
 export const DeleteCronJobResponseSchema: GenMessage<DeleteCronJobResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 37);
+  messageDesc(file_podrt_v1_podrt, 39);
 
 /**
  * @generated from message podrt.v1.ExplainRequest
@@ -1185,7 +1252,7 @@ export type ExplainRequest = Message<"podrt.v1.ExplainRequest"> & {
  * Use `create(ExplainRequestSchema)` to create a new message.
  */
 export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 38);
+  messageDesc(file_podrt_v1_podrt, 40);
 
 /**
  * @generated from message podrt.v1.ExplainPiece
@@ -1202,7 +1269,7 @@ export type ExplainPiece = Message<"podrt.v1.ExplainPiece"> & {
  * Use `create(ExplainPieceSchema)` to create a new message.
  */
 export const ExplainPieceSchema: GenMessage<ExplainPiece> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 39);
+  messageDesc(file_podrt_v1_podrt, 41);
 
 /**
  * @generated from message podrt.v1.PortForwardStart
@@ -1228,7 +1295,7 @@ export type PortForwardStart = Message<"podrt.v1.PortForwardStart"> & {
  * Use `create(PortForwardStartSchema)` to create a new message.
  */
 export const PortForwardStartSchema: GenMessage<PortForwardStart> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 40);
+  messageDesc(file_podrt_v1_podrt, 42);
 
 /**
  * @generated from message podrt.v1.PortForwardRequest
@@ -1257,7 +1324,7 @@ export type PortForwardRequest = Message<"podrt.v1.PortForwardRequest"> & {
  * Use `create(PortForwardRequestSchema)` to create a new message.
  */
 export const PortForwardRequestSchema: GenMessage<PortForwardRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 41);
+  messageDesc(file_podrt_v1_podrt, 43);
 
 /**
  * @generated from message podrt.v1.PortForwardReply
@@ -1296,7 +1363,7 @@ export type PortForwardReply = Message<"podrt.v1.PortForwardReply"> & {
  * Use `create(PortForwardReplySchema)` to create a new message.
  */
 export const PortForwardReplySchema: GenMessage<PortForwardReply> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 42);
+  messageDesc(file_podrt_v1_podrt, 44);
 
 /**
  * @generated from message podrt.v1.MapPodsRequest
@@ -1309,7 +1376,7 @@ export type MapPodsRequest = Message<"podrt.v1.MapPodsRequest"> & {
  * Use `create(MapPodsRequestSchema)` to create a new message.
  */
 export const MapPodsRequestSchema: GenMessage<MapPodsRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 43);
+  messageDesc(file_podrt_v1_podrt, 45);
 
 /**
  * @generated from message podrt.v1.MapPodsResponse
@@ -1335,7 +1402,7 @@ export type MapPodsResponse = Message<"podrt.v1.MapPodsResponse"> & {
  * Use `create(MapPodsResponseSchema)` to create a new message.
  */
 export const MapPodsResponseSchema: GenMessage<MapPodsResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 44);
+  messageDesc(file_podrt_v1_podrt, 46);
 
 /**
  * @generated from message podrt.v1.MappedPod
@@ -1393,7 +1460,7 @@ export type MappedPod = Message<"podrt.v1.MappedPod"> & {
  * Use `create(MappedPodSchema)` to create a new message.
  */
 export const MappedPodSchema: GenMessage<MappedPod> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 45);
+  messageDesc(file_podrt_v1_podrt, 47);
 
 /**
  * @generated from message podrt.v1.MappedContainer
@@ -1439,7 +1506,7 @@ export type MappedContainer = Message<"podrt.v1.MappedContainer"> & {
  * Use `create(MappedContainerSchema)` to create a new message.
  */
 export const MappedContainerSchema: GenMessage<MappedContainer> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 46);
+  messageDesc(file_podrt_v1_podrt, 48);
 
 /**
  * @generated from message podrt.v1.MappedProcess
@@ -1463,7 +1530,7 @@ export type MappedProcess = Message<"podrt.v1.MappedProcess"> & {
  * Use `create(MappedProcessSchema)` to create a new message.
  */
 export const MappedProcessSchema: GenMessage<MappedProcess> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 47);
+  messageDesc(file_podrt_v1_podrt, 49);
 
 /**
  * A file of /proc/PID/ns.
@@ -1491,7 +1558,7 @@ export type Namespace = Message<"podrt.v1.Namespace"> & {
  * Use `create(NamespaceSchema)` to create a new message.
  */
 export const NamespaceSchema: GenMessage<Namespace> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 48);
+  messageDesc(file_podrt_v1_podrt, 50);
 
 /**
  * @generated from message podrt.v1.CopyFromRequest
@@ -1524,7 +1591,7 @@ export type CopyFromRequest = Message<"podrt.v1.CopyFromRequest"> & {
  * Use `create(CopyFromRequestSchema)` to create a new message.
  */
 export const CopyFromRequestSchema: GenMessage<CopyFromRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 49);
+  messageDesc(file_podrt_v1_podrt, 51);
 
 /**
  * @generated from message podrt.v1.CopyFromReply
@@ -1553,7 +1620,7 @@ export type CopyFromReply = Message<"podrt.v1.CopyFromReply"> & {
  * Use `create(CopyFromReplySchema)` to create a new message.
  */
 export const CopyFromReplySchema: GenMessage<CopyFromReply> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 50);
+  messageDesc(file_podrt_v1_podrt, 52);
 
 /**
  * @generated from message podrt.v1.CopySummary
@@ -1582,7 +1649,7 @@ export type CopySummary = Message<"podrt.v1.CopySummary"> & {
  * Use `create(CopySummarySchema)` to create a new message.
  */
 export const CopySummarySchema: GenMessage<CopySummary> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 51);
+  messageDesc(file_podrt_v1_podrt, 53);
 
 /**
  * @generated from message podrt.v1.CopyToStart
@@ -1616,7 +1683,7 @@ export type CopyToStart = Message<"podrt.v1.CopyToStart"> & {
  * Use `create(CopyToStartSchema)` to create a new message.
  */
 export const CopyToStartSchema: GenMessage<CopyToStart> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 52);
+  messageDesc(file_podrt_v1_podrt, 54);
 
 /**
  * @generated from message podrt.v1.CopyToRequest
@@ -1645,7 +1712,7 @@ export type CopyToRequest = Message<"podrt.v1.CopyToRequest"> & {
  * Use `create(CopyToRequestSchema)` to create a new message.
  */
 export const CopyToRequestSchema: GenMessage<CopyToRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 53);
+  messageDesc(file_podrt_v1_podrt, 55);
 
 /**
  * @generated from message podrt.v1.CopyToResponse
@@ -1662,7 +1729,7 @@ export type CopyToResponse = Message<"podrt.v1.CopyToResponse"> & {
  * Use `create(CopyToResponseSchema)` to create a new message.
  */
 export const CopyToResponseSchema: GenMessage<CopyToResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 54);
+  messageDesc(file_podrt_v1_podrt, 56);
 
 /**
  * @generated from message podrt.v1.EventsRequest
@@ -1688,7 +1755,7 @@ export type EventsRequest = Message<"podrt.v1.EventsRequest"> & {
  * Use `create(EventsRequestSchema)` to create a new message.
  */
 export const EventsRequestSchema: GenMessage<EventsRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 55);
+  messageDesc(file_podrt_v1_podrt, 57);
 
 /**
  * @generated from message podrt.v1.Event
@@ -1780,7 +1847,7 @@ export type Event = Message<"podrt.v1.Event"> & {
  * Use `create(EventSchema)` to create a new message.
  */
 export const EventSchema: GenMessage<Event> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 56);
+  messageDesc(file_podrt_v1_podrt, 58);
 
 /**
  * @generated from message podrt.v1.DiskUsageRequest
@@ -1793,7 +1860,7 @@ export type DiskUsageRequest = Message<"podrt.v1.DiskUsageRequest"> & {
  * Use `create(DiskUsageRequestSchema)` to create a new message.
  */
 export const DiskUsageRequestSchema: GenMessage<DiskUsageRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 57);
+  messageDesc(file_podrt_v1_podrt, 59);
 
 /**
  * @generated from message podrt.v1.DiskUsageResponse
@@ -1810,7 +1877,7 @@ export type DiskUsageResponse = Message<"podrt.v1.DiskUsageResponse"> & {
  * Use `create(DiskUsageResponseSchema)` to create a new message.
  */
 export const DiskUsageResponseSchema: GenMessage<DiskUsageResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 58);
+  messageDesc(file_podrt_v1_podrt, 60);
 
 /**
  * @generated from message podrt.v1.DiskUsageRow
@@ -1860,7 +1927,7 @@ export type DiskUsageRow = Message<"podrt.v1.DiskUsageRow"> & {
  * Use `create(DiskUsageRowSchema)` to create a new message.
  */
 export const DiskUsageRowSchema: GenMessage<DiskUsageRow> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 59);
+  messageDesc(file_podrt_v1_podrt, 61);
 
 /**
  * @generated from message podrt.v1.ListReclaimableRequest
@@ -1893,7 +1960,7 @@ export type ListReclaimableRequest = Message<"podrt.v1.ListReclaimableRequest"> 
  * Use `create(ListReclaimableRequestSchema)` to create a new message.
  */
 export const ListReclaimableRequestSchema: GenMessage<ListReclaimableRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 60);
+  messageDesc(file_podrt_v1_podrt, 62);
 
 /**
  * @generated from message podrt.v1.ListReclaimableResponse
@@ -1917,7 +1984,7 @@ export type ListReclaimableResponse = Message<"podrt.v1.ListReclaimableResponse"
  * Use `create(ListReclaimableResponseSchema)` to create a new message.
  */
 export const ListReclaimableResponseSchema: GenMessage<ListReclaimableResponse> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 61);
+  messageDesc(file_podrt_v1_podrt, 63);
 
 /**
  * @generated from message podrt.v1.Reclaimable
@@ -1955,7 +2022,7 @@ export type Reclaimable = Message<"podrt.v1.Reclaimable"> & {
  * Use `create(ReclaimableSchema)` to create a new message.
  */
 export const ReclaimableSchema: GenMessage<Reclaimable> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 62);
+  messageDesc(file_podrt_v1_podrt, 64);
 
 /**
  * @generated from message podrt.v1.ReclaimRequest
@@ -1981,7 +2048,7 @@ export type ReclaimRequest = Message<"podrt.v1.ReclaimRequest"> & {
  * Use `create(ReclaimRequestSchema)` to create a new message.
  */
 export const ReclaimRequestSchema: GenMessage<ReclaimRequest> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 63);
+  messageDesc(file_podrt_v1_podrt, 65);
 
 /**
  * @generated from message podrt.v1.ReclaimReply
@@ -2005,7 +2072,7 @@ export type ReclaimReply = Message<"podrt.v1.ReclaimReply"> & {
  * Use `create(ReclaimReplySchema)` to create a new message.
  */
 export const ReclaimReplySchema: GenMessage<ReclaimReply> = /*@__PURE__*/
-  messageDesc(file_podrt_v1_podrt, 64);
+  messageDesc(file_podrt_v1_podrt, 66);
 
 /**
  * @generated from service podrt.v1.PodService
