@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { recoverCheckpoints } from "./checkpoint/recover.ts";
+import { isEphemeral } from "./container/records.ts";
 import { removeContainer } from "./container/remove.ts";
 import { imagesInUse, type Runtime } from "./container/runtime.ts";
 import { withDeadline } from "./lib/deadline.ts";
@@ -42,13 +43,16 @@ export async function recover(runtime: Runtime): Promise<void> {
 }
 
 /**
- * Goes on with the stops and removals that an earlier daemon had begun: its caller may never ask again. What takes
- * long, such as a plugin of the network that hangs, goes on beside the daemon's work.
+ * Goes on with the stops and removals that an earlier daemon had begun: its caller may never ask again. Nor does that of
+ * a container which was to live no longer than its caller's connection. What takes long, such as a plugin of the network
+ * that hangs, goes on beside the daemon's work.
  */
 async function finishBegun(runtime: Runtime): Promise<void> {
   const finish = (id: string, work: Promise<void>) =>
     work.catch((err) => runtime.log.error({ err, id }, "a stop or removal could not be finished; repeat it"));
-  const containers = runtime.containers.list().filter(({ isRemoving }) => isRemoving);
+  const containers = runtime.containers
+    .list()
+    .filter((record) => record.isRemoving || (record.created && isEphemeral(record)));
   await Promise.all(containers.map(({ id }) => finish(id, removeContainer(runtime, id))));
   const finished = Promise.all(
     runtime.sandboxes.list().map(({ id, isRemoving, end }) => {

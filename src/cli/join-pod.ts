@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes } from "node:crypto";
 import { cpus, hostname, totalmem } from "node:os";
+import { EPHEMERAL_ANNOTATION } from "../container/records.ts";
 import { FailedPreconditionError } from "../errors.ts";
 import { type ContainerConfig, NamespaceMode } from "../gen/runtime/v1/api_pb.ts";
 import { parseManifest } from "../kube/manifest/parse.ts";
@@ -144,6 +145,8 @@ async function configFor(
   config.mounts = [];
   config.metadata = { ...config.metadata!, name };
   config.logPath = `${name}/0.log`;
+  // Nobody else would ever remove it when the daemon ends before this command.
+  if (options.rm) config.annotations = { ...config.annotations, [EPHEMERAL_ANNOTATION]: "true" };
   config.labels = {
     "io.kubernetes.pod.name": pod.name,
     "io.kubernetes.pod.namespace": pod.namespace,

@@ -16,7 +16,6 @@ import { type QuickOptions, quickPod } from "./quick-pod.ts";
 import { inOptions } from "./quick-pod-mistake.ts";
 import { runPods } from "./run-pods.ts";
 import { troubleLine } from "./trouble-line.ts";
-import { UsageError } from "./usage-error.ts";
 
 export interface RunImageOptions extends QuickOptions, PermissionOptions {
   readonly detach?: boolean;
@@ -30,8 +29,6 @@ export async function runImage(
   command: readonly string[],
   options: RunImageOptions,
 ): Promise<number> {
-  if (options.detach && options.rm)
-    throw new UsageError("--rm needs a pod that is waited for; leave out --detach");
   const { manifest, permissions } = quickPod(image, command, options, io.env);
   using daemon = openDaemon(socketPath);
   const format = progressFormat(output);

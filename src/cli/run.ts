@@ -33,6 +33,8 @@ export async function run(context: Context, words: string[], options: Options): 
   const [first = "", ...rest] = words;
   if (await isManifest(first)) return await runManifests(context, words, options);
   if (options.wait !== undefined) throw new UsageError("--wait is for manifests");
+  if (options.detach && options.rm)
+    throw new UsageError("--rm removes what this command has waited for; leave out --detach");
   const command = rest[0] === "--" ? rest.slice(1) : rest;
   const joined = options.pod ?? podOfNet(options.net);
   if (joined !== undefined) return await runInPod(context, joined, first, command, options);

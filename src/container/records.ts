@@ -47,6 +47,14 @@ export function podCgroup({ cgroupPath, ownsCgroupParent, scope }: SandboxRecord
   return dirname(scope === undefined || ownsCgroupParent ? cgroupPath : cgroupOfScope(scope));
 }
 
+/** The annotation of a container that is nobody's once a daemon after this one takes up its pod. */
+export const EPHEMERAL_ANNOTATION = "podrt.ephemeral";
+
+/** Whether whoever had it made was to remove it, over a connection that no later daemon has. */
+export function isEphemeral(record: ContainerRecord): boolean {
+  return containerConfig(record).annotations[EPHEMERAL_ANNOTATION] === "true";
+}
+
 /** The resolved launch of a container. */
 export function specOf(record: ContainerRecord): RuntimeSpec {
   return record.runtimeSpec as RuntimeSpec;

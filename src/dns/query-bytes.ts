@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { nameBytes } from "./message.ts";
 
-/** A query as a resolver sends it, for tests. */
+/** A query as a resolver sends it. */
 export function queryBytes(name: string, type: number, id = 7): Buffer {
   const header = Buffer.alloc(12);
   header.writeUInt16BE(id, 0);

@@ -12,7 +12,7 @@ import {
   Protocol,
   Signal,
 } from "../gen/runtime/v1/api_pb.ts";
-import { allContainers, sidecarsOf } from "./container-order.ts";
+import { sidecarsOf } from "./container-order.ts";
 import { portsAnnotation } from "./container-ports.ts";
 import { dnsSettings } from "./dns.ts";
 import { containerEnvironment } from "./environment.ts";

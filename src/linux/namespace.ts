@@ -45,6 +45,13 @@ export function withNetworkNamespace<T>(netnsFd: number, work: () => T): T {
   return result;
 }
 
+/** The same in the network namespace whose pin is at `path`; undefined for the host's. */
+export function withNetworkNamespaceAt<T>(path: string | undefined, work: () => T): T {
+  if (path === undefined) return work();
+  using netns = open(path, O_RDONLY);
+  return withNetworkNamespace(netns.number, work);
+}
+
 /**
  * Keeps a namespace alive by a bind mount of it on `path`, an empty file made for that. Repeating it is
  * no error; a path that pins another namespace is refused.

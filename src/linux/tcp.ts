@@ -3,7 +3,6 @@ import type { Socket } from "node:net";
 import ipaddr from "ipaddr.js";
 import { sleep } from "../lib/deadline.ts";
 import { ERRNO } from "./abi/errno.ts";
-import { O_RDONLY } from "./abi/fcntl.ts";
 import {
   AF_INET,
   AF_INET6,
@@ -16,8 +15,8 @@ import {
   socketAddress6,
 } from "./abi/socket.ts";
 import { connectedSocket } from "./connected-socket.ts";
-import { Fd, open } from "./fd.ts";
-import { withNetworkNamespace } from "./namespace.ts";
+import { Fd } from "./fd.ts";
+import { withNetworkNamespaceAt } from "./namespace.ts";
 import { isReady, POLLOUT } from "./poll.ts";
 import { SyscallError, syscall, trySyscall } from "./syscall.ts";
 
@@ -36,7 +35,7 @@ export async function connectTcp(
   timeoutMs: number,
 ): Promise<Socket> {
   const to = ipaddr.parse(address);
-  using socket = socketIn(netnsPath, to.kind() === "ipv4" ? 4 : 6);
+  using socket = withNetworkNamespaceAt(netnsPath, () => tcpSocket(to.kind() === "ipv4" ? 4 : 6));
   await connectSocket(socket, to, port, timeoutMs);
   return connectedSocket(socket, { allowHalfOpen: true });
 }
@@ -45,12 +44,6 @@ export async function connectTcp(
 export function tcpSocket(version: 4 | 6): Fd {
   const family = version === 4 ? AF_INET : AF_INET6;
   return new Fd(syscall("socket", family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-}
-
-function socketIn(netnsPath: string | undefined, version: 4 | 6): Fd {
-  if (netnsPath === undefined) return tcpSocket(version);
-  using netns = open(netnsPath, O_RDONLY);
-  return withNetworkNamespace(netns.number, () => tcpSocket(version));
 }
 
 async function connectSocket(

@@ -9,7 +9,7 @@ import { detectCgroups } from "../../src/linux/cgroup/host.ts";
 import type { RuntimeSpec } from "../../src/oci/runtime-spec.ts";
 import { pathsFor } from "../../src/paths.ts";
 import { projectDir } from "../fixtures/images/packages.ts";
-import { runCommand } from "./harness/command.ts";
+import { outputOf, runCommand } from "./harness/command.ts";
 import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
@@ -313,7 +313,14 @@ test("explain says what a run then does, and does nothing of it", async () => {
 });
 
 interface Examined {
-  readonly findings: readonly { area: string; check: string; verdict: string; text: string; fix?: string }[];
+  readonly findings: readonly {
+    area: string;
+    check: string;
+    verdict: string;
+    text: string;
+    advice?: string;
+    fix?: string;
+  }[];
   readonly mended: readonly { what: string; problem?: string }[];
 }
 
@@ -364,6 +371,70 @@ test("doctor finds what nobody owns, removes it when told to, and leaves what ru
 });
 
 const hasNft = Bun.which("nft") !== null;
+
+// Needs nft, to keep pods of the test's own bridge from the name server by a table of the test's own.
+test.skipIf(!hasNft)(
+  "doctor asks the name server as pods do, and names the rule that would let them",
+  async () => {
+    const { daemon } = fixture;
+    const { bridge } = loadConfig(pathsFor(daemon.root), pathsFor(daemon.root).configFile).network;
+    const asked = async () => {
+      const { findings } = JSON.parse((await daemon.podrt("doctor", "-o", "json")).stdout) as Examined;
+      const [found] = findings.filter(({ check }) => check === "name server");
+      return found!;
+    };
+    expect((await asked()).text).not.toContain("pods get");
+    expect(await daemon.podrtWith({ stdin: withoutHost }, "run", "--detach", "-")).toMatchObject({ code: 0 });
+    await runningPod(daemon, "plan");
+    expect(await asked()).toMatchObject({
+      verdict: "ok",
+      text: expect.stringContaining("pods get answers from"),
+    });
+    const table = `podrt_doctor_${process.pid}`;
+    const nft = (...rules: string[]) => outputOf("nft", [rules.map((rule) => `add ${rule}`).join("; ")]);
+    try {
+      await nft(`table inet ${table}`, `chain inet ${table} in { type filter hook input priority 0; }`);
+      await nft(`rule inet ${table} in iifname ${bridge} udp dport 53 drop`);
+      const dropped = await asked();
+      expect(dropped.verdict).toBe("warning");
+      expect(dropped.text).toContain("no answer over UDP from");
+      expect(dropped.text).toContain(`a firewall drops or refuses what comes in on ${bridge} (recvfrom`);
+      await nft(`rule inet ${table} in iifname ${bridge} tcp dport 53 reject`);
+      const { text, advice } = await asked();
+      expect(text).toContain("no answer over UDP and TCP from");
+      const [fix] = new RegExp(`nft insert rule inet ${table} [^;]*`).exec(advice ?? "") ?? [];
+      await outputOf("sh", ["-c", fix!]);
+      expect((await asked()).verdict).toBe("ok");
+    } finally {
+      await outputOf("nft", [`delete table inet ${table}`]);
+    }
+    expect((await daemon.podrt("rm", "-f", "plan")).code).toBe(0);
+  },
+);
+
+// Needs nft, to make a firewall in a network namespace of the test's own.
+test.skipIf(!hasNft)("doctor goes by policies where there is no pod to ask from", async () => {
+  const chain = "chain inet t i { type filter hook input priority 0; policy drop; }";
+  const ask = `
+    const { nameServer } = await import("./src/cli/doctor/firewall.ts");
+    const { pathsFor } = await import("./src/paths.ts");
+    const { loadConfig } = await import("./src/config.ts");
+    const paths = pathsFor("/nonexistent");
+    console.log(JSON.stringify(await nameServer(paths, loadConfig(paths, undefined), true)));`;
+  const script = `nft 'add table inet t; add ${chain}' && exec "$0" -e "$1"`;
+  const { stdout } = await runCommand("unshare", ["--net", "sh", "-c", script, process.execPath, ask], {
+    cwd: projectDir,
+  });
+  expect(JSON.parse(stdout)).toEqual([
+    {
+      verdict: "warning",
+      text: "chain i of table inet t drops what comes in and is not accepted: pods may get no answer from podrt's name server",
+      advice: expect.stringMatching(
+        /^run a pod and look again, which asks it; let port 53 in on \S+, as in: nft insert rule/,
+      ),
+    },
+  ]);
+});
 
 // Needs nft, to make a firewall in a network namespace of the test's own.
 test.skipIf(!hasNft)(

@@ -12,7 +12,8 @@ import { binary } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { keptPod } from "./harness/manifests.ts";
-import { runContainer, runSandbox, shellIn } from "./harness/pods.ts";
+import { containerPid, runContainer, runSandbox, shellIn } from "./harness/pods.ts";
+import { isAlive } from "./harness/proc.ts";
 import { RunningCommand } from "./harness/running-command.ts";
 import { hasTmux, openTmux } from "./harness/tmux.ts";
 import { runMapped, runMappedSandbox } from "./harness/user-namespace.ts";
@@ -200,6 +201,37 @@ test("debug joins the user namespace of a pod", async () => {
   expect(tools.stdout.trim().split(/\s+/)).toEqual(["0", "1000", "100000"]);
   await daemon.api.removePodSandbox({ podSandboxId });
   rmSync(logDirectory, { recursive: true });
+});
+
+test("a container of debug goes with the daemon that knew its owner, and one that was left to run goes on", async () => {
+  const { daemon } = fixture;
+  await startWeb(daemon);
+  const named = async () => {
+    const { containers } = await daemon.api.listContainers({});
+    return new Map(containers.map(({ id, metadata }) => [`web/${metadata?.name}`, id]));
+  };
+  const left = await podrt("run", "--detach", "--pod", "web", "busybox", "sleep", "7661");
+  expect(left).toMatchObject({ code: 0, stderr: "" });
+  const others = await named();
+  await using debugging = new RunningCommand(
+    daemon,
+    "debug",
+    "web/nginx",
+    "--",
+    "sh",
+    "-c",
+    "echo up; sleep 7662",
+  );
+  await debugging.says(/up/);
+  const [ours] = [...(await named()).values()].filter((id) => ![...others.values()].includes(id));
+  const pid = await containerPid(daemon, ours!);
+  await daemon.kill();
+  expect(isAlive(pid)).toBe(true);
+  await daemon.start();
+  await eventually("its process has ended", () => !isAlive(pid), 60_000);
+  expect(await named()).toEqual(others);
+  expect(await debugging.ended).not.toBe(0);
+  await daemon.api.removeContainer({ containerId: others.get(left.stdout.trim())! });
 });
 
 // Needs tmux, to be a person at a terminal.

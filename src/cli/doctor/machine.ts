@@ -5,12 +5,8 @@ import { release } from "node:os";
 import { dirname } from "node:path";
 import type { Config } from "../../config.ts";
 import { messageOf } from "../../errors.ts";
-import { NETLINK_NETFILTER } from "../../linux/abi/netlink.ts";
-import { NF_INET_FORWARD, NFPROTO_IPV4, NFPROTO_IPV6 } from "../../linux/abi/nf-tables.ts";
 import { ALL_CAPABILITIES, daemonCapabilities } from "../../linux/capability.ts";
 import { detectCgroups } from "../../linux/cgroup/host.ts";
-import { decodeChain, listChains } from "../../linux/netlink/nftables.ts";
-import { NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { procText } from "../../linux/proc-file.ts";
 import { checkSubnets, findLink } from "../../network/bridge-link.ts";
 import { parseSubnets } from "../../network/subnet.ts";
@@ -18,6 +14,7 @@ import type { Paths } from "../../paths.ts";
 import { size } from "../human.ts";
 import { checkKernel } from "../kernel-check.ts";
 import { check, type Finding, failure, ok, warning } from "./finding.ts";
+import { firewall, nameServer } from "./firewall.ts";
 
 type Found = Omit<Finding, "area" | "check">;
 
@@ -30,6 +27,7 @@ export async function checkMachine(paths: Paths, config: Config, isRunning: bool
     check("machine", "modules", modules),
     check("machine", "sysctls", sysctls),
     check("machine", "firewall", () => firewall(config)),
+    check("machine", "name server", () => nameServer(paths, config, isRunning)),
     check("machine", "disk", () => disk(paths)),
     check("machine", "subnet", () => subnets(config)),
     check("machine", "ports", () => ports(config, isRunning)),
@@ -131,39 +129,6 @@ function sysctls(): Found[] {
       ? "the machine forwards packets"
       : "the machine does not forward packets; podrt lets it with its first pod";
   return [...low, ok(text)];
-}
-
-const FAMILIES = new Map([
-  [NFPROTO_IPV4, "ip"],
-  [NFPROTO_IPV6, "ip6"],
-  [1, "inet"],
-]);
-
-/** A chain at the forward hook that drops what no rule accepts keeps pods from the network, whatever podrt's own say. */
-async function firewall({ network: { bridge } }: Config): Promise<Found[]> {
-  using socket = new NetlinkSocket(NETLINK_NETFILTER);
-  const chains = (await socket.dump(listChains())).map(decodeChain);
-  const dropping = chains.filter(
-    ({ family, hook, isDropping }) => isDropping && hook === NF_INET_FORWARD && FAMILIES.has(family),
-  );
-  const legacy =
-    procText("/proc/net/ip_tables_names").trim() === ""
-      ? []
-      : [
-          ok(
-            "iptables-legacy has tables, whose policy cannot be read here: `iptables-legacy -S FORWARD` shows it",
-          ),
-        ];
-  if (dropping.length === 0) return [ok("no chain of nftables drops what is forwarded"), ...legacy];
-  return [
-    ...dropping.map(({ family, table, name }) =>
-      warning(
-        `chain ${name} of table ${FAMILIES.get(family)} ${table} drops what is forwarded and not accepted: pods may not reach beyond the machine`,
-        `unless it has rules for ${bridge}, let its packets pass there, as in: iptables -I FORWARD -i ${bridge} -j ACCEPT; iptables -I FORWARD -o ${bridge} -j ACCEPT`,
-      ),
-    ),
-    ...legacy,
-  ];
 }
 
 const GIB = 2 ** 30;

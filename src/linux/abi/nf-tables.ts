@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Constants of include/uapi/linux/netfilter.h, netfilter/nf_tables.h and nf_conntrack_common.h.
 
+export const NFPROTO_INET = 1;
 export const NFPROTO_IPV4 = 2;
 export const NFPROTO_IPV6 = 10;
 export const NFPROTO_UNSPEC = 0;
