@@ -44,7 +44,7 @@ test("reachable is closed under refs and has nothing that no root leads to", () 
 test("what no root reaches is removed from every store, the rest stays", async () => {
   const blobs = store("blob", "1", "2", "3");
   const layers = store("layer", "1", "9");
-  const removed = await collect({
+  const { removed } = await collect({
     graph: {
       roots: () => ["image a"],
       refs: (node) => (node === "image a" ? ["blob 1", "blob 2", "layer 9"] : []),
@@ -68,18 +68,17 @@ test("leased nodes stay, and what they refer to", async () => {
     stores: [blobs],
     onFailure: unexpected,
   };
-  expect(await collect(options)).toEqual(["blob 3"]);
+  expect((await collect(options)).removed).toEqual(["blob 3"]);
   lease.release();
-  expect(await collect(options)).toEqual(["blob 1", "blob 2"]);
+  expect((await collect(options)).removed).toEqual(["blob 1", "blob 2"]);
 });
 
 test("only candidates are removed where there are any", async () => {
   const blobs = store("blob", "1", "2");
   const candidates = new Set([nodeOf("blob", "2"), nodeOf("blob", "absent")]);
   const graph = { roots: () => [], refs: () => [] };
-  expect(
-    await collect({ graph, leases: createLeases(), stores: [blobs], candidates, onFailure: unexpected }),
-  ).toEqual(["blob 2"]);
+  const options = { graph, leases: createLeases(), stores: [blobs], candidates, onFailure: unexpected };
+  expect((await collect(options)).removed).toEqual(["blob 2"]);
 });
 
 test("a node that comes to be needed while others are removed is kept", async () => {
@@ -123,7 +122,8 @@ test("an entry that cannot be removed does not stop the others", async () => {
   };
   const graph = { roots: () => [], refs: () => [] };
   const onFailure = (node: string) => failures.push(node);
-  expect(await collect({ graph, leases: createLeases(), stores: [stubborn], onFailure })).toEqual(["blob 2"]);
+  const { removed } = await collect({ graph, leases: createLeases(), stores: [stubborn], onFailure });
+  expect(removed).toEqual(["blob 2"]);
   expect(failures).toEqual(["blob 1"]);
 });
 
@@ -139,14 +139,14 @@ test("who needs an entry again waits until it is none, not until the disk is fre
     },
   };
   const graph = { roots: () => [], refs: () => [] };
-  let isDone = false;
-  const collection = collect({ graph, leases, stores: [slow], onFailure: unexpected }).finally(() => {
-    isDone = true;
-  });
+  const collected = collect({ graph, leases, stores: [slow], onFailure: unexpected });
   await leases.open().hold(["blob 1"]);
-  expect([[...blobs.names], isDone]).toEqual([[], false]);
+  const { removed, freed } = await collected;
+  expect([removed, [...blobs.names]]).toEqual([["blob 1"], []]);
+  const first = await Promise.race([freed.then(() => "freed"), Bun.sleep(1).then(() => "not yet")]);
+  expect(first).toBe("not yet");
   disk.resolve();
-  expect(await collection).toEqual(["blob 1"]);
+  await freed;
 });
 
 test("an entry that is gone and cannot be deleted for now is told of", async () => {
@@ -161,6 +161,6 @@ test("an entry that is gone and cannot be deleted for now is told of", async () 
   };
   const graph = { roots: () => [], refs: () => [] };
   const onFailure = (node: string, error: unknown) => failures.push(`${node}: ${error}`);
-  await collect({ graph, leases: createLeases(), stores: [stubborn], onFailure });
+  await (await collect({ graph, leases: createLeases(), stores: [stubborn], onFailure })).freed;
   expect(failures).toEqual(["blob 1: Error: EIO"]);
 });

@@ -32,6 +32,11 @@ export interface CollectOptions {
   readonly onFailure: (node: string, error: unknown) => void;
 }
 
+/** What is left of a collection: the nodes that are none any more, and the rest of their removal, which never rejects. */
+export interface Collected extends Removal {
+  readonly removed: readonly string[];
+}
+
 export function nodeOf(kind: string, key: string): string {
   return `${kind} ${key}`;
 }
@@ -40,22 +45,22 @@ export function nodeOf(kind: string, key: string): string {
 const REMOVALS_AT_A_TIME = 4;
 
 /**
- * Removes what is neither reachable from the roots nor leased, a few at a time, and says which nodes those were; what
- * they took on disk is free by then.
+ * Removes what is neither reachable from the roots nor leased, a few at a time, and says which nodes those were.
  *
  * Reachability is computed again before each removal, which costs entries times removals: removals
  * are few, and between two of them a pull may have come to need the next candidate.
  */
-export async function collect(options: CollectOptions): Promise<string[]> {
+export async function collect(options: CollectOptions): Promise<Collected> {
   const { graph, leases, stores, candidates, onFailure } = options;
   const live = () => reachable([...graph.roots(), ...leases.held()], graph.refs);
   const removed: string[] = [];
+  const freeing: Promise<void>[] = [];
   const underWay = new Set<Promise<void>>();
   const remove = async (store: Sweepable, key: string, node: string) => {
     try {
       const { freed } = await leases.removing(node, () => store.remove(key));
       removed.push(node);
-      await freed;
+      freeing.push(freed.catch((error) => onFailure(node, error)));
     } catch (error) {
       onFailure(node, error);
     }
@@ -72,5 +77,5 @@ export async function collect(options: CollectOptions): Promise<string[]> {
     }
   }
   await Promise.all(underWay);
-  return removed;
+  return { removed, freed: Promise.all(freeing).then(() => {}) };
 }

@@ -10,12 +10,15 @@ import type { ImageRecords } from "./image-records.ts";
 
 /** Removes the blobs and layers nobody needs, one sweep at a time, and keeps off what is being brought in. */
 export interface Collector {
-  /** Sweeps all that is unreachable, or of that what `options` says. */
+  /** Sweeps all that is unreachable, or of that what `options` says, and frees what it took on disk. */
   sweep(inUse: () => Set<string>, options?: SweepOptions): Promise<void>;
-  /** Sweeps everything behind the caller's back. */
-  sweepSoon(): void;
-  /** Resolves when what was swept so far is off the disk, or could not be taken off; after `waitMs` at the latest. */
-  settled(waitMs: number): Promise<void>;
+  /**
+   * Sweeps everything, and waits until it is there no more, but no longer than `waitMs`. That goes on behind the caller's
+   * back, and so does the freeing of the disk: see `settled`.
+   */
+  sweepSoon(waitMs: number): Promise<void>;
+  /** Resolves when what was swept so far is off the disk, or could not be taken off. */
+  settled(): Promise<void>;
   /** Runs `work` under a lease; what it had brought in is removed again when it fails, blobs as `blobs` says. */
   leased<T>(work: (lease: Lease) => Promise<T>, blobs?: BlobFate): Promise<T>;
   /** Runs `work` while nothing at all is swept. */
@@ -37,6 +40,9 @@ export interface CollectorDeps {
   readonly inUse: () => Set<string>;
 }
 
+/** Removing an image answers well within the 2 s that crictl waits. */
+export const SWEEP_WAIT_MS = 1000;
+
 /** What cannot be removed is tried once more: otherwise it waits for the next image to go. */
 const SWEEP_ATTEMPTS = 2;
 
@@ -45,6 +51,7 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
   let holds = 0;
   let isSweepDue = false;
   let lastSweep: Promise<unknown> = Promise.resolve();
+  const freeing = new Set<Promise<void>>();
 
   const sweepNow = async (inUseImageIds: () => Set<string>, options: SweepOptions) => {
     if (holds > 0) {
@@ -60,7 +67,7 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
   /** True when everything that nobody needs is gone. */
   const sweepOnce = async ({ candidates, blobs = "remove" }: SweepOptions): Promise<boolean> => {
     let isComplete = true;
-    const removed = await collect({
+    const { removed, freed } = await collect({
       graph: records,
       leases,
       stores: [
@@ -78,26 +85,34 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
         logger.warn({ node, error: messageOf(error) }, "cannot collect");
       },
     });
+    const isFreed = freed.finally(() => freeing.delete(isFreed));
+    freeing.add(isFreed);
     if (removed.length > 0) logger.debug({ removed }, "collected");
     return isComplete;
   };
 
-  const sweep: Collector["sweep"] = (inUseImageIds, options = {}) => {
+  /** Resolves when what is swept is there no more. */
+  const takeAway: Collector["sweep"] = (inUseImageIds, options = {}) => {
     const done = lastSweep.then(() => sweepNow(inUseImageIds, options));
     lastSweep = done.catch(() => {});
     return done;
   };
-  const sweepSoon = () => {
-    sweep(inUse).catch((error) => logger.warn({ error: messageOf(error) }, "cannot collect"));
+  const sweepSoon = async (waitMs: number) => {
+    const gone = takeAway(inUse).catch((error) => logger.warn({ error: messageOf(error) }, "cannot collect"));
+    await within(waitMs, gone);
+  };
+
+  const sweep: Collector["sweep"] = async (inUseImageIds, options) => {
+    await takeAway(inUseImageIds, options);
+    await Promise.all(freeing);
   };
 
   return {
     sweep,
     sweepSoon,
-    async settled(waitMs) {
-      const patience = new AbortController();
-      await Promise.race([lastSweep, sleep(waitMs, patience.signal).catch(() => {})]);
-      patience.abort();
+    async settled() {
+      await lastSweep;
+      await Promise.all(freeing);
     },
     async leased(work, blobs = "remove") {
       const lease = leases.open();
@@ -124,11 +139,18 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
         holds--;
         if (holds === 0 && isSweepDue) {
           isSweepDue = false;
-          sweepSoon();
+          await sweepSoon(SWEEP_WAIT_MS);
         }
       }
     },
   };
+}
+
+/** Waits for `work`, but no longer than `waitMs`. */
+export async function within(waitMs: number, work: Promise<unknown>): Promise<void> {
+  const patience = new AbortController();
+  await Promise.race([work, sleep(waitMs, patience.signal).catch(() => {})]);
+  patience.abort();
 }
 
 /** Content that is wrong is of no use again, and on a full disk room is needed more. */

@@ -79,16 +79,20 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir" | "
   };
   const missing = (digest: string) => new NotFoundError(`blob ${digest} is not in the store`);
 
-  /** Files that mean nothing any more. What twice cannot be unlinked is tried again with the next. */
+  /** Files that mean nothing any more; of these, what twice could not be unlinked is tried again with the next. */
   const doomed = new Set<string>();
-  const unlinkDoomed = async () => {
-    for (const file of doomed) {
-      const unlink = () => rm(file, { force: true });
+  const stubborn = new Set<string>();
+  const unlinkDoomed = async (file: string) => {
+    const files = [...stubborn, file];
+    doomed.add(file);
+    stubborn.clear();
+    for (const one of files) {
+      const unlink = () => rm(one, { force: true });
       await unlink()
         .catch(unlink)
         .then(
-          () => doomed.delete(file),
-          () => {},
+          () => doomed.delete(one),
+          () => stubborn.add(one),
         );
     }
   };
@@ -104,8 +108,7 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir" | "
     }
     // Unlinking a large file takes a fifth of a second a GiB: not on this thread. What never can be
     // unlinked goes when the store is next opened.
-    doomed.add(aside);
-    await unlinkDoomed();
+    await unlinkDoomed(aside);
   };
   const partial = openPartialBlobs(partialDir, discard);
   /** Gives the blob its name. */
@@ -131,8 +134,7 @@ export function openContentStore(paths: Pick<Paths, "blobsDir" | "ingestDir" | "
       const algorithm = digest === undefined ? "sha256" : parseDigest(digest).algorithm;
       return await take(file, await receive(file, () => content, { algorithm, sizeBytes, signal }), digest);
     } catch (error) {
-      doomed.add(file);
-      await unlinkDoomed();
+      await unlinkDoomed(file);
       throw await failed(error, file);
     }
   };

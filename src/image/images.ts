@@ -9,7 +9,7 @@ import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Damage } from "../state/damage.ts";
 import type { Table } from "../state/table.ts";
 import { pulls as pullCount, pullDuration } from "../telemetry/daemon-families.ts";
-import { type BlobFate, createCollector } from "./collector.ts";
+import { type BlobFate, createCollector, SWEEP_WAIT_MS, within } from "./collector.ts";
 import { type ImagePlan, nodesOf, planImage, requirePresent, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
 import { type FreedBytes, freedBytes, type NodeSize } from "./freed-bytes.ts";
@@ -67,8 +67,9 @@ export interface Images {
   /** How long nobody has asked for an image: see RecentUse. */
   idleMs(image: ImageRecord): number;
   /**
-   * Removes the image with all its names, whichever was given; absent is fine. What it took on disk is freed soon
-   * after: see `settled`.
+   * Removes the image with all its names, whichever was given; absent is fine. Its blobs and layers, unless others have
+   * them, are gone by then, or soon after where that takes more than a second; what they took on disk is freed after
+   * that: see `settled`.
    */
   remove(reference: string): Promise<void>;
   /**
@@ -122,7 +123,7 @@ export function openImages(deps: ImagesDeps): Images {
   const pulls = new SingleFlight<ImageRecord, PullProgress>();
   const changes = newImageChanges();
   const measure = createUsage(deps);
-  const settled = () => collector.settled(FREEING_WAIT_MS);
+  const settled = () => within(FREEING_WAIT_MS, collector.settled());
   const recent = newRecentUse();
 
   /** An image that has lost a layer cannot be run: it is out of sight until it is pulled again. */
@@ -245,7 +246,7 @@ export function openImages(deps: ImagesDeps): Images {
         throw error;
       }
       changes.announce({ type: "removed", id: record.id, name: nameOf(record) });
-      collector.sweepSoon();
+      await collector.sweepSoon(SWEEP_WAIT_MS);
     },
     commit: (manifestDigest, names, { progress, arrivals = [] } = {}) =>
       collector.leased(async (lease) => {
