@@ -31,7 +31,7 @@ if [ "$architecture" != "$(uname -m)" ]; then
 fi
 
 mkdir -p "$(dirname "$out")"
-node_modules/.bin/bun build "$@" --compile --bytecode --format=esm \
+node_modules/.bin/bun build "$@" --compile --bytecode --splitting --format=esm \
   --no-compile-autoload-dotenv --no-compile-autoload-bunfig \
   --define "PODRT_BUILD=$build" --define '__dirname="/podrt"' \
   src/main.ts src/image/unpack-worker.ts src/snapshot/tree-worker.ts src/checkpoint/archive-worker.ts \
