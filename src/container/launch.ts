@@ -72,6 +72,7 @@ export async function launch({ runtime, sandbox, monitor, record, live, cgroup }
       existingCapabilities: availableCapabilities(runtime, mappings),
       root,
       pause: passed.own(openPause(sandbox)),
+      isPauseBare: sandbox.image === undefined,
       pidNamespace: pidNamespace && passed.own(pidNamespace),
       newPidNamespace: spec.linux.namespaces.some(({ type, path }) => type === "pid" && path === undefined),
       cgroup: placeIn(cgroup, passed),

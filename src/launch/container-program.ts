@@ -44,6 +44,8 @@ import {
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Operand, type Program, type Table } from "./program.ts";
 import {
+  BARE_MOUNT_POINT,
+  copyMounts,
   enterRoot,
   leavePropagation,
   mountSubdirectory,
@@ -77,6 +79,8 @@ export interface ContainerLaunch {
   readonly root: Fd;
   /** pidfd of the pause: the owner of the pod's namespaces. */
   readonly pause: Fd;
+  /** Whether the pause has nothing mounted but its empty root, as the embedded one. */
+  readonly isPauseBare: boolean;
   /** pidfd of a member of the pid namespace to join; absent for a new one or the host's. */
   readonly pidNamespace: Fd | undefined;
   readonly newPidNamespace: boolean;
@@ -99,17 +103,19 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
   const pidNamespace = launch.pidNamespace === undefined ? undefined : passed.add(launch.pidNamespace);
   const isInUserNamespace = spec.linux.namespaces.some(({ type }) => type === "user");
   const namespaces = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+  const pause = passed.add(launch.pause);
+  const isBare = launch.isPauseBare && !isInUserNamespace && !hasSubdirectories(launch);
   const child = forkChild(
     program,
     {
       name: launch.label,
-      flags: CLONE_NEWNS | (launch.newPidNamespace ? CLONE_NEWPID : 0),
+      flags: (isBare ? 0 : CLONE_NEWNS) | (launch.newPidNamespace ? CLONE_NEWPID : 0),
       tag: launch.tag,
       pidNamespace,
       cgroup: launch.cgroup,
       join: {
         what: "the pod's namespaces",
-        of: passed.add(launch.pause),
+        of: pause,
         flags: isInUserNamespace ? namespaces | CLONE_NEWUSER : namespaces,
       },
       prepare: (table) => {
@@ -121,6 +127,7 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
   );
   if (launch.privateCgroupNamespace)
     child.step("leave the host's cgroup namespace", "unshare", [CLONE_NEWCGROUP]);
+  if (isBare) copyMounts(child, pause);
   leavePropagation(child);
   const tree = rootTree(program, child);
   const prepared = new Map<RuntimeMount, Operand>();
@@ -134,7 +141,7 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
       subPath === "" ? whole : mountSubdirectory(child, whole, subPath, launch.rootMountPoint),
     );
   }
-  enterRoot(child, passed.add(launch.root), launch.rootMountPoint);
+  enterRoot(child, passed.add(launch.root), isBare ? BARE_MOUNT_POINT : launch.rootMountPoint);
   const [stdin, stdout, stderr] = launch.stdio.child.map((fd) => passed.add(fd)) as [number, number, number];
   child.step("clear the umask", "umask", [0]);
   const { devpts } = launch.stdio;
@@ -165,6 +172,11 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
     environment: spec.process.env,
   });
   return program;
+}
+
+/** Older kernels need a directory of the host's to attach the image to meanwhile. */
+function hasSubdirectories({ imageVolumes }: ContainerLaunch): boolean {
+  return [...imageVolumes.values()].some(({ subPath }) => subPath !== "");
 }
 
 /** The message queues are the pod's, mounted once for all of its containers: no mount option can label them. */

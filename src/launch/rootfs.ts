@@ -30,6 +30,7 @@ import {
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "../linux/abi/mount.ts";
+import { CLONE_NEWNS } from "../linux/abi/sched.ts";
 import { Fd } from "../linux/fd.ts";
 import { SyscallError, syscall } from "../linux/syscall.ts";
 import type { Recipient } from "./passed-fds.ts";
@@ -145,6 +146,19 @@ function splitOnce(option: string): [string, string?] {
 export function leavePropagation(table: Table): void {
   table.step("make all mounts private", "mount", [0, "/", 0, MS_REC | MS_PRIVATE, 0]);
 }
+
+/**
+ * Appends the steps to a new mount namespace that is a copy of a pause's (its pidfd, or a descriptor of the namespace
+ * itself), in place of CLONE_NEWNS. The kernel copies a namespace mount by mount, and every pod has two mounts on the
+ * host; a pause has its empty root and nothing else. No path of the host's means anything afterwards.
+ */
+export function copyMounts(table: Table, of: Operand): void {
+  table.step("enter the mounts of a pause", "setns", [of, CLONE_NEWNS]);
+  table.step("copy them", "unshare", [CLONE_NEWNS]);
+}
+
+/** Where a root is attached in such a namespace. */
+export const BARE_MOUNT_POINT = "/";
 
 /**
  * Appends the steps that make a detached mount of the directory `path` inside the detached mount `mount`,

@@ -26,7 +26,14 @@ import { forkChild } from "./fork.ts";
 import { assumeIdentity, type Identity } from "./identity.ts";
 import type { PassedFds } from "./passed-fds.ts";
 import { newProgram, type Program, type Table } from "./program.ts";
-import { enterRoot, leavePropagation, mountFilesystem, withContext } from "./rootfs.ts";
+import {
+  BARE_MOUNT_POINT,
+  copyMounts,
+  enterRoot,
+  leavePropagation,
+  mountFilesystem,
+  withContext,
+} from "./rootfs.ts";
 import { becomeSandboxImage, type SandboxImageProcess } from "./sandbox-image.ts";
 
 /** What the pause of one sandbox is to own and to be. */
@@ -49,6 +56,8 @@ export interface SandboxLaunch {
   readonly existingCapabilities: ReadonlySet<CapabilityName>;
   readonly cgroup: CgroupPlace;
   readonly rootMountPoint: string;
+  /** The mount namespace of another embedded pause, where there is one: copied in place of the host's. */
+  readonly bareMounts: Fd | undefined;
   /** The pod's user namespace, to which the new ones are to belong; absent for the host's. */
   readonly userNamespace: Fd | undefined;
   /** What is run in place of the embedded pause. */
@@ -83,11 +92,13 @@ function pauseExecutable(label: string | undefined): Fd {
 export function sandboxProgram(launch: SandboxLaunch, passed: PassedFds): Program {
   const program = newProgram(launch.label);
   const { userNamespace } = launch;
+  // In a user namespace of its own the pause may enter no mount namespace of the host's.
+  const isBare = launch.bareMounts !== undefined && userNamespace === undefined && launch.image === undefined;
   const child = forkChild(
     program,
     {
       name: launch.label,
-      flags: cloneFlags(launch.newNamespaces),
+      flags: cloneFlags(launch.newNamespaces) | (isBare ? 0 : CLONE_NEWNS),
       tag: launch.tag,
       pidNamespace: undefined,
       cgroup: launch.cgroup,
@@ -108,6 +119,7 @@ export function sandboxProgram(launch: SandboxLaunch, passed: PassedFds): Progra
     child.step(`set the host name to ${launch.hostname}`, "sethostname", [name, name.length]);
   }
   for (const [name, value] of launch.sysctls) setSysctl(child, name, value);
+  if (isBare && launch.bareMounts !== undefined) copyMounts(child, passed.add(launch.bareMounts));
   leavePropagation(child);
   if (launch.image !== undefined) {
     becomeSandboxImage(program, child, launch.image, launch, passed);
@@ -116,7 +128,7 @@ export function sandboxProgram(launch: SandboxLaunch, passed: PassedFds): Progra
   const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   const options = withContext(["size=0k", "nr_inodes=1", "mode=0555"], launch.rootLabel);
   const root = mountFilesystem(child, "tmpfs", options, attributes);
-  enterRoot(child, root, launch.rootMountPoint);
+  enterRoot(child, root, isBare ? BARE_MOUNT_POINT : launch.rootMountPoint);
   const executable = passed.add(pauseExecutable(launch.executableLabel));
   assumeIdentity(program, child, launch.identity, launch.existingCapabilities);
   // Marked rather than closed: the executable itself is one of them.
@@ -133,7 +145,6 @@ export function sandboxProgram(launch: SandboxLaunch, passed: PassedFds): Progra
 
 function cloneFlags(namespaces: SandboxLaunch["newNamespaces"]): number {
   return (
-    CLONE_NEWNS |
     (namespaces.network ? CLONE_NEWNET : 0) |
     (namespaces.ipc ? CLONE_NEWIPC : 0) |
     (namespaces.uts ? CLONE_NEWUTS : 0) |

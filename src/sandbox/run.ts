@@ -26,6 +26,7 @@ import { openNamespace, pinNamespace } from "../linux/namespace.ts";
 import { identify, signal } from "../linux/process.ts";
 import { podDir } from "../paths.ts";
 import { isReady, type PodLabels, type SandboxRecord } from "../state/sandboxes.ts";
+import { openBareMounts } from "./bare-mounts.ts";
 import { makeFiles, removeFiles, unmountShm, writeHosts } from "./files.ts";
 import { podRequest } from "./network-request.ts";
 import { identityForPause } from "./pause-identity.ts";
@@ -242,6 +243,7 @@ async function startPause(
   using passed = newPassedFds();
   const ofImage = pause.image && sandboxImageProcess(runtime, record, pause.image, config, pause.identity);
   if (ofImage !== undefined) passed.own(ofImage.process.root);
+  const bareMounts = openBareMounts(runtime);
   const program = sandboxProgram(
     {
       label: `sandbox ${record.name}`,
@@ -256,6 +258,7 @@ async function startPause(
       rootMountPoint: rootMountPoint(runtime, mappings),
       rootLabel: record.selinux?.file,
       executableLabel: record.selinux && commonFileLabel(runtime.securityModules.selinux),
+      bareMounts: bareMounts && passed.own(bareMounts),
       userNamespace: mappings && passed.own(newUserNamespace(mappings)),
       image: ofImage?.process,
     },

@@ -48,6 +48,7 @@ export function containerListing(
       existingCapabilities: availableCapabilities(runtime, mappings),
       root: passed.standIn("the container's root", "directory"),
       pause: passed.standIn("the pause"),
+      isPauseBare: runtime.config.image.sandbox_image === undefined,
       pidNamespace: pid?.path === undefined ? undefined : passed.standIn("the pause"),
       newPidNamespace: pid !== undefined && pid.path === undefined,
       cgroup: listedPlace(runtime, path, passed),

@@ -11,6 +11,7 @@ import { type PodSandboxConfig, Protocol } from "../../gen/runtime/v1/api_pb.ts"
 import { newListedFds } from "../../launch/listed-fds.ts";
 import { type ListedProgramTable, listProgram } from "../../launch/program-listing.ts";
 import { sandboxProgram } from "../../launch/sandbox-program.ts";
+import { openBareMounts } from "../../sandbox/bare-mounts.ts";
 import { identityForPause } from "../../sandbox/pause-identity.ts";
 import { placeOfPod } from "../../sandbox/pod-cgroup.ts";
 import { DEFAULT_OOM_SCORE, labelsFor, namespacesOf, newRecord } from "../../sandbox/run.ts";
@@ -117,6 +118,7 @@ function explainSandbox(
   try {
     checkSandboxFor(record.runtimeHandler, config);
     using passed = newListedFds();
+    const bareMounts = openBareMounts(runtime);
     const program = sandboxProgram(
       {
         label: `sandbox ${pod.name}`,
@@ -131,6 +133,7 @@ function explainSandbox(
         rootMountPoint: rootMountPoint(runtime, mappings),
         rootLabel: labels?.file,
         executableLabel: labels && commonFileLabel(runtime.securityModules.selinux),
+        bareMounts: bareMounts && passed.own(passed.named(bareMounts, "the mounts of another pause")),
         userNamespace: mappings && passed.standIn("the pod's user namespace"),
         image: undefined,
       },
