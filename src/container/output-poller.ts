@@ -1,14 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import {
-  EPOLL_CLOEXEC,
-  EPOLL_CTL_ADD,
-  EPOLL_CTL_DEL,
-  EPOLL_EVENT,
-  EPOLL_EVENT_BYTES,
-  EPOLLIN,
-} from "../linux/abi/epoll.ts";
 import { F_GETFL, F_SETFL, F_SETOWN, O_ASYNC, O_NONBLOCK } from "../linux/abi/fcntl.ts";
-import { Fd } from "../linux/fd.ts";
+import { Epoll } from "../linux/epoll.ts";
 import { syscall, trySyscall } from "../linux/syscall.ts";
 
 /*
@@ -21,8 +13,6 @@ import { syscall, trySyscall } from "../linux/syscall.ts";
 
 /** What a look at a source found. */
 export type PollResult = "data" | "empty" | "ended";
-
-const MAX_EVENTS = 256;
 
 const ACTIVE_INTERVAL_MS = 1;
 const QUIET_TICKS = 20;
@@ -38,7 +28,7 @@ interface Source {
 
 const sources = new Map<number, Source>();
 const active = new Set<Source>();
-let epoll: Fd | undefined;
+let epoll: Epoll | undefined;
 let nextToken = 1;
 let isTickDue = false;
 let isScanDue = false;
@@ -57,7 +47,7 @@ export interface Watch {
 export function watchOutput(fd: number, poll: () => PollResult): Watch {
   epoll ??= startEpoll();
   const source: Source = { token: nextToken++, fd, poll, quietTicks: 0 };
-  syscall("epoll_ctl", epoll.number, EPOLL_CTL_ADD, fd, epollEvent(source.token));
+  epoll.add(fd, source.token);
   syscall("fcntl", fd, F_SETOWN, process.pid);
   sources.set(source.token, source);
   activate(source);
@@ -66,38 +56,27 @@ export function watchOutput(fd: number, poll: () => PollResult): Watch {
   return { poke: () => sources.has(source.token) && activate(source), stop: () => remove(source) };
 }
 
-function startEpoll(): Fd {
+function startEpoll(): Epoll {
   // Installed before the first descriptor is armed and never removed: SIGIO ends a process by default.
   process.on("SIGIO", () => {
     if (isScanDue) return;
     isScanDue = true;
     setImmediate(scan);
   });
-  return new Fd(syscall("epoll_create1", EPOLL_CLOEXEC));
-}
-
-function epollEvent(token: number): Uint8Array {
-  const event = new Uint8Array(EPOLL_EVENT_BYTES);
-  const view = new DataView(event.buffer);
-  view.setUint32(EPOLL_EVENT.events, EPOLLIN, true);
-  view.setBigUint64(EPOLL_EVENT.data, BigInt(token), true);
-  return event;
+  return new Epoll();
 }
 
 /** Finds the sources that have something and makes them active. */
 function scan(): void {
   isScanDue = false;
   if (epoll === undefined) return;
-  const events = new Uint8Array(EPOLL_EVENT_BYTES * MAX_EVENTS);
-  const count = trySyscall("epoll_pwait", epoll.number, events, MAX_EVENTS, 0, null, 0);
-  const view = new DataView(events.buffer);
-  for (let index = 0; index < count; index++) {
-    const token = view.getBigUint64(index * EPOLL_EVENT_BYTES + EPOLL_EVENT.data, true);
-    const source = sources.get(Number(token));
+  const { tokens, isMore } = epoll.ready();
+  for (const token of tokens) {
+    const source = sources.get(token);
     if (source !== undefined && !active.has(source)) activate(source);
   }
   // More were ready than fit: they are found by the next look.
-  if (count === MAX_EVENTS) setTimeout(scan, ACTIVE_INTERVAL_MS);
+  if (isMore) setTimeout(scan, ACTIVE_INTERVAL_MS);
 }
 
 function activate(source: Source): void {
@@ -152,7 +131,7 @@ function remove(source: Source): void {
   if (!sources.delete(source.token)) return;
   active.delete(source);
   setAsync(source.fd, false);
-  if (epoll !== undefined) trySyscall("epoll_ctl", epoll.number, EPOLL_CTL_DEL, source.fd, null);
+  epoll?.delete(source.fd);
 }
 
 function setAsync(fd: number, armed: boolean): void {

@@ -5,6 +5,8 @@ import { withDeadline } from "../lib/deadline.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NONBLOCK, O_PATH, O_RDWR } from "../linux/abi/fcntl.ts";
 import { type Fd, memfd, open, pipe } from "../linux/fd.ts";
+import { emptyPipe } from "../linux/pipe.ts";
+import { watchPipe } from "../linux/pipe-watch.ts";
 import { isAlive, type ProcessIdentity, waitGone } from "../linux/process.ts";
 import { isErrno, trySyscall } from "../linux/syscall.ts";
 import { sendWithFds, unixDatagramSocket } from "../linux/unix-socket.ts";
@@ -50,6 +52,7 @@ export class MonitorClient implements Monitor {
   #rotation: Promise<void> | undefined;
   readonly #rings = new Set<() => void>();
   #doorbell: Fd | undefined;
+  #ringing: Disposable | undefined;
   #gone = false;
   #exitListener: (tag: number, history: LaunchHistory) => void = () => {};
   #goneListener: () => void = () => {};
@@ -83,19 +86,24 @@ export class MonitorClient implements Monitor {
   /** Hears from now on whenever the monitor rings; the read end is the client's. */
   listen(doorbell: Fd): void {
     this.#doorbell = doorbell;
-    void this.#listen(doorbell);
+    this.#ringing = watchPipe(doorbell, () => this.#hearRing(doorbell));
   }
 
-  async #listen(doorbell: Fd): Promise<void> {
-    try {
-      for await (const _ of Bun.file(doorbell.number).stream()) this.#readJournal();
-    } catch {
-      // A descriptor closed by disconnect ends the stream with an error: there is nobody to tell.
-    }
+  #hearRing(doorbell: Fd): void {
     if (this.#doorbell !== doorbell) return;
+    const isOver = emptyPipe(doorbell.number);
+    try {
+      this.#readJournal();
+    } catch {
+      // A journal that cannot be read is no monitor to rely on.
+      return this.#end();
+    }
+    if (isOver && this.#doorbell === doorbell) this.#end();
+  }
+
+  #end(): void {
     this.#gone = true;
     void reap(this.identity.pid);
-    this.#readJournal();
     this.disconnect();
     this.#goneListener();
   }
@@ -260,6 +268,7 @@ export class MonitorClient implements Monitor {
   disconnect(): void {
     const doorbell = this.#doorbell;
     this.#doorbell = undefined;
+    this.#ringing?.[Symbol.dispose]();
     doorbell?.close();
     if (this.#directory.isOpen) this.#journal.close();
     this.#directory.close();

@@ -53,6 +53,14 @@ export function peekPipe(fd: number): Uint8Array {
 
 const sink = new Uint8Array(STAGE_BYTES);
 
+/** Takes all that a non-blocking pipe holds and forgets it; true when nothing more can come. */
+export function emptyPipe(fd: number): boolean {
+  for (;;) {
+    const count = trySyscall("read", fd, sink, sink.length);
+    if (count <= 0) return count !== -ERRNO.EAGAIN;
+  }
+}
+
 /** Takes the first `count` bytes out of a pipe that holds at least so many, in one call. */
 export function dropFromPipe(fd: number, count: number): void {
   syscall("read", fd, sink, count);

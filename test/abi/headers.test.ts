@@ -244,15 +244,15 @@ async function syscallNumbers(options: readonly string[]): Promise<Map<string, n
   const macros = new Map([["__X32_SYSCALL_BIT", `${__X32_SYSCALL_BIT}`]]);
   for (const [, macro = "", value = ""] of text.matchAll(/^#define (__(?:ARM_)?NR\w+) (.+)$/gm))
     macros.set(macro, value);
-  const valueOf = (expression: string): number => {
+  const numberOf = (expression: string): number => {
     const terms = expression.replace(/[()]/g, "").split("+");
     return terms.reduce((sum, term) => sum + termOf(term.trim()), 0);
   };
-  const termOf = (term: string) => (macros.has(term) ? valueOf(macros.get(term)!) : Number(term));
+  const termOf = (term: string) => (macros.has(term) ? numberOf(macros.get(term)!) : Number(term));
   const numbers = new Map<string, number>();
   for (const [macro, value] of macros) {
     const name = /^__(?:ARM_)?NR_([a-z0-9_]+)$/.exec(macro)?.[1];
-    if (name !== undefined && !NO_CALL.has(name)) numbers.set(name, valueOf(value));
+    if (name !== undefined && !NO_CALL.has(name)) numbers.set(name, numberOf(value));
   }
   return numbers;
 }
