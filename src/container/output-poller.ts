@@ -18,6 +18,8 @@ const ACTIVE_INTERVAL_MS = 1;
 const QUIET_TICKS = 20;
 // A source with more than this to give waits for its turn after the others'.
 const POLLS_PER_TURN = 8;
+// When turns have taken so long, calls and sessions have theirs before the sources that are left.
+const TICK_LIMIT_MS = 8;
 
 interface Source {
   readonly token: number;
@@ -96,13 +98,23 @@ function tickSoon(delayMs: number): void {
 function tick(): void {
   isTickDue = false;
   let isBusy = false;
-  for (const source of [...active]) isBusy = turn(source) || isBusy;
+  const endMs = performance.now() + TICK_LIMIT_MS;
+  for (const source of [...active]) {
+    if (performance.now() >= endMs) {
+      isBusy = true;
+      break;
+    }
+    // Behind those that have not had a turn.
+    active.delete(source);
+    active.add(source);
+    isBusy = turn(source, endMs) || isBusy;
+  }
   if (active.size > 0) tickSoon(isBusy ? 0 : ACTIVE_INTERVAL_MS);
 }
 
-/** One source's turn; true when it has more to give. */
-function turn(source: Source): boolean {
-  for (let polls = 0; polls < POLLS_PER_TURN; polls++) {
+/** One source's turn, which ends at `endMs` at the latest; true when it has more to give. */
+function turn(source: Source, endMs: number): boolean {
+  for (let polls = 0; polls < POLLS_PER_TURN && (polls === 0 || performance.now() < endMs); polls++) {
     const result = source.poll();
     if (result === "ended") {
       remove(source);
