@@ -57,7 +57,8 @@ export async function* copyOut(
   const output = readOutputs([{ stream: "stdout", fd: read }]);
   try {
     for await (const { data } of output.chunks) {
-      yield data;
+      // A copy: the bytes are somebody else's when the next are asked for.
+      yield new Uint8Array(data);
       idle.touch();
     }
     over.signal.throwIfAborted();

@@ -18,6 +18,11 @@ export function newStage(): { read: Fd; write: Fd } {
   return stage;
 }
 
+/** Gives a pipe room for so many bytes where the kernel allows it (F_SETPIPE_SZ, fcntl(2)); else it stays as it is. */
+export function growPipe(fd: number, bytes: number): void {
+  trySyscall("fcntl", fd, F_SETPIPE_SZ, bytes);
+}
+
 /** The write end of the pipe of which `readFd` is the read end. */
 export function openWriteEnd(readFd: number): Fd {
   return open(`/proc/self/fd/${readFd}`, O_WRONLY | O_NONBLOCK);
@@ -51,7 +56,7 @@ export function peekPipe(fd: number): Uint8Array {
   return buffer.subarray(0, length);
 }
 
-const sink = new Uint8Array(STAGE_BYTES);
+const sink = new Uint8Array(4096);
 
 /** Takes all that a non-blocking pipe holds and forgets it; true when nothing more can come. */
 export function emptyPipe(fd: number): boolean {
@@ -61,7 +66,13 @@ export function emptyPipe(fd: number): boolean {
   }
 }
 
-/** Takes the first `count` bytes out of a pipe that holds at least so many, in one call. */
+let nowhere: Fd | undefined;
+
+/**
+ * Takes the first `count` bytes out of a pipe that holds at least so many, in one call, which is never done by half:
+ * the kernel looks for signals before the first byte only (splice_from_pipe_next in fs/splice.c).
+ */
 export function dropFromPipe(fd: number, count: number): void {
-  syscall("read", fd, sink, count);
+  nowhere ??= open("/dev/null", O_WRONLY);
+  syscall("splice", fd, null, nowhere.number, null, count, SPLICE_F_NONBLOCK);
 }

@@ -2,8 +2,11 @@
 
 /** The half of a stream that is written to. */
 export interface OutputStream {
-  /** Resolves when there is room for more, which is the back-pressure; rejects when the stream is cut off. */
-  write(data: Uint8Array): Promise<void>;
+  /**
+   * Resolves when there is room for more, which is the back-pressure, and `data` is not used any more; rejects when the
+   * stream is cut off. The `room` bytes before `data` in its buffer, none unless told, may be written over.
+   */
+  write(data: Uint8Array, room?: number): Promise<void>;
   /** Half close: nothing is written any more. */
   end(): Promise<void>;
 }

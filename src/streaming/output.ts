@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Fd } from "../linux/fd.ts";
+import { PipeReader, ROOM_BYTES } from "./pipe-reader.ts";
 
 /** A piece of what a process wrote. */
 export interface OutputChunk {
   readonly stream: "stdout" | "stderr";
   readonly data: Uint8Array;
+  /** So many bytes before `data` in its buffer are for whoever has the chunk; none where it is absent. */
+  readonly room?: number;
 }
 
 /** Output that is read only as fast as it is asked for, so that a slow reader holds the writer back. */
 export interface OutputReader {
+  /** The bytes of a chunk are valid until the next one is asked for. */
   readonly chunks: AsyncIterable<OutputChunk>;
   /**
    * The process has ended: what it wrote is still delivered, to however slow a reader, but a pipe that a
@@ -29,41 +33,45 @@ const DRAIN_TIMEOUT_MS = 1000;
 
 /** Reads several descriptors, which are closed at their end, as one sequence. */
 export function readOutputs(sources: readonly Source[]): OutputReader {
-  const readers = sources.map(({ fd }) => Bun.file(fd.number).stream().getReader());
+  const readers = sources.map(({ fd }) => new PipeReader(fd));
   // One chunk of each source at most.
   const arrived: { readonly chunk: OutputChunk; readonly taken: () => void }[] = [];
   let openSources = sources.length;
   let isFinishing = false;
   let isStopped = false;
   let wake = () => {};
+  /** Lets go of the chunk that is being used. */
+  let letGo = () => {};
   const stop = () => {
     isStopped = true;
+    letGo();
     for (const { taken } of arrived.splice(0)) taken();
-    for (const reader of readers) void reader.cancel().catch(() => {});
+    for (const reader of readers) reader.stop();
     wake();
   };
-  const pump = async ({ stream, fd }: Source, reader: (typeof readers)[number]) => {
-    while (!isStopped) {
-      // The master of a terminal whose other side is closed answers EIO: its end of file.
-      const { done, value } = await reader.read().catch(() => ({ done: true as const, value: undefined }));
-      if (done || isStopped) break;
+  const pump = async ({ stream, fd }: Source, reader: PipeReader) => {
+    for (;;) {
+      const data = await reader.next();
+      if (data === undefined || isStopped) break;
       await new Promise<void>((taken) => {
-        arrived.push({ chunk: { stream, data: value }, taken });
+        arrived.push({ chunk: { stream, data, room: ROOM_BYTES }, taken });
         wake();
       });
     }
+    reader.stop();
     fd.close();
     openSources--;
     wake();
   };
-  sources.forEach((source, index) => void pump(source, readers[index] as (typeof readers)[number]));
+  sources.forEach((source, index) => void pump(source, readers[index] as PipeReader));
   async function* merge(): AsyncGenerator<OutputChunk> {
     try {
       for (;;) {
         const next = arrived.shift();
         if (next !== undefined) {
-          next.taken();
+          letGo = next.taken;
           yield next.chunk;
+          letGo();
         } else if (openSources === 0 || isStopped) return;
         else {
           const { promise, resolve } = Promise.withResolvers<void>();

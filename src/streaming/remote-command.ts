@@ -102,9 +102,9 @@ async function lastWords(streams: CommandStreams, status: Status): Promise<void>
 }
 
 async function passOutput(session: Session, streams: CommandStreams, touch: () => void): Promise<void> {
-  for await (const { stream, data } of session.output) {
+  for await (const { stream, data, room } of session.output) {
     touch();
-    await streams[stream]?.write(data);
+    await streams[stream]?.write(data, room);
   }
 }
 

@@ -3,9 +3,11 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 // Bun puts a server of its own, which cannot hold a client back, in the place of the name "ws".
 import { type WebSocket, WebSocketServer } from "ws-node";
+import { UnavailableError } from "../errors.ts";
 import type { ByteStream, OutputStream } from "./byte-stream.ts";
 import { ChunkQueue } from "./chunk-queue.ts";
 import type { ChannelCodec } from "./protocols.ts";
+import { messageFrame } from "./websocket-frame.ts";
 
 /** The largest message that is accepted; clients send what they have read at once, rarely above 64 KiB. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
@@ -48,6 +50,7 @@ export function acceptWebSocket(handshake: Handshake, onOpen: (socket: WebSocket
     if (protocol !== "") headers.push(`Sec-WebSocket-Protocol: ${protocol}`);
   });
   server.handleUpgrade(request, socket, head, (opened) => {
+    connections.set(opened, socket);
     answerPings(opened);
     onOpen(opened);
   });
@@ -72,6 +75,9 @@ function answerPings(socket: WebSocket): void {
     if (!isAnswering) answer();
   });
 }
+
+/** What is below each WebSocket. */
+const connections = new WeakMap<WebSocket, Duplex>();
 
 /** Streams that share a WebSocket, told apart by the first byte of each message. */
 export interface ChannelSocket {
@@ -124,7 +130,10 @@ export function channelsOver(
     resolve();
   });
   const output = (id: number) => ({
-    write: (data: Uint8Array) => send(socket, encode(id, data, codec)),
+    write: (data: Uint8Array, room = 0) =>
+      codec.isBase64
+        ? send(socket, `${id}${Buffer.from(data).toString("base64")}`)
+        : sendFrame(socket, messageFrame(id, data, room)),
     // There is no message for it: the client learns of the end with the connection's.
     end: async () => {},
   });
@@ -146,15 +155,20 @@ export function channelsOver(
   };
 }
 
-function send(socket: WebSocket, message: Uint8Array | string): Promise<void> {
+function send(socket: WebSocket, message: string): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.send(message, (error) => (error ? reject(error) : resolve()));
   });
 }
 
-function encode(channel: number, data: Uint8Array, codec: ChannelCodec): Uint8Array | string {
-  if (codec.isBase64) return `${channel}${Buffer.from(data).toString("base64")}`;
-  return Buffer.concat([Uint8Array.of(channel), data]);
+/** The library copies what it sends, twice; nothing is compressed, so that between its frames there is room for others. */
+function sendFrame(socket: WebSocket, frame: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const connection = connections.get(socket);
+    if (connection === undefined || socket.readyState !== socket.OPEN)
+      reject(new UnavailableError("the WebSocket is not open"));
+    else connection.write(frame, (error) => (error ? reject(error) : resolve()));
+  });
 }
 
 function decode(data: Buffer, codec: ChannelCodec): { channel: number; data: Uint8Array } | undefined {

@@ -39,7 +39,8 @@ export async function* relay(
   try {
     void passInput(session, requests);
     for await (const { stream, data } of session.output) {
-      yield create(StreamOutputSchema, { message: { case: stream, value: data } });
+      // A copy: the bytes are somebody else's when the next are asked for.
+      yield create(StreamOutputSchema, { message: { case: stream, value: new Uint8Array(data) } });
     }
     const exitCode = await session.exited;
     yield create(StreamOutputSchema, { message: { case: "exitCode", value: exitCode } });
