@@ -17,7 +17,7 @@ const CLOCK_REALTIME = 0;
 /** More than `2016-10-06T00:17:09.669794202Z stdout F ` and the line feed. */
 const RECORD_OVERHEAD_BYTES = 48;
 /** Records on their way to a file; every log uses it in turn, within one synchronous call. */
-const scratch = Buffer.allocUnsafeSlow(1 << 18);
+const scratch = Buffer.allocUnsafeSlow(1 << 19);
 
 /** The file of a log: whole batches of records only, none split between two files. */
 export class LogFile {

@@ -3,7 +3,15 @@ import { InternalError, messageOf } from "../errors.ts";
 import { logger } from "../lib/logger.ts";
 import { ERRNO } from "../linux/abi/errno.ts";
 import type { Fd } from "../linux/fd.ts";
-import { bytesIn, dropFromPipe, moveToPipe, newStage, openWriteEnd, peekPipe } from "../linux/pipe.ts";
+import {
+  bytesIn,
+  dropFromPipe,
+  growForBusyWriter,
+  moveToPipe,
+  newStage,
+  openWriteEnd,
+  peekPipe,
+} from "../linux/pipe.ts";
 import { SyscallError } from "../linux/syscall.ts";
 import type { BatchMarker } from "./batch-marker.ts";
 import { hasRecords, type LineWriter, newLineWriter } from "./line-writer.ts";
@@ -30,6 +38,16 @@ import { type PollResult, type Watch, watchOutput } from "./output-poller.ts";
 
 /** A line that has had no end for this long is written as far as it goes: a prompt, say. */
 const IDLE_LINE_MS = 100;
+/**
+ * Where a program's buffer was full in the middle of a line, the end comes when the program has a processor again: so
+ * many times that are waited for it.
+ */
+const TORN_LINE_WAITS = 20;
+/** Programs' buffers are a multiple of the smaller, and mostly of the larger. */
+const SMALL_BLOCK_BYTES = 1024;
+const BLOCK_BYTES = 4096;
+/** What a pipe has room for unless it is grown. */
+const PIPE_BYTES = 64 * 1024;
 /** Errors of a descriptor that is no pipe or terminal; others pass. */
 const PERMANENT: ReadonlySet<number> = new Set([ERRNO.EBADF, ERRNO.EINVAL]);
 /** After a failure it is tried again this much later, then twice as long each time, up to the limit. */
@@ -89,6 +107,10 @@ class StagedSource implements OutputSource {
   #hold: { readonly sinceMs: number; delayMs: number; timer: ReturnType<typeof setTimeout> } | undefined;
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
   #hasGrown = false;
+  /** Whether the last piece was a program's full buffer, by its size, and how often its line's end was waited for. */
+  #isTorn = false;
+  #waits = 0;
+  #isGrown = false;
   /** Nothing more is taken from the container. */
   #isEnding = false;
   #isOver = false;
@@ -185,7 +207,12 @@ class StagedSource implements OutputSource {
     if (this.#isPending) this.#digest(false);
     const moved = moveToPipe(this.#options.fd, this.#stageWrite.number);
     if (moved > 0) {
+      this.#isTorn = moved >= BLOCK_BYTES || moved % SMALL_BLOCK_BYTES === 0;
       this.#digest(false);
+      if (moved >= PIPE_BYTES && !this.#isGrown) {
+        this.#isGrown = true;
+        growForBusyWriter(this.#options.fd, this.#stageFd);
+      }
       return "data";
     }
     if (moved === -ERRNO.EAGAIN) return this.#makeRoom();
@@ -243,7 +270,9 @@ class StagedSource implements OutputSource {
   #writeIdle(): void {
     this.#idleTimer = undefined;
     if (this.#isEnding || this.#hold !== undefined || this.#seen === 0) return;
-    if (this.#hasGrown) this.#idleTimer = setTimeout(() => this.#writeIdle(), IDLE_LINE_MS);
+    this.#waits = this.#hasGrown ? 0 : this.#waits + 1;
+    const isWaitedFor = this.#hasGrown || (this.#isTorn && this.#waits < TORN_LINE_WAITS);
+    if (isWaitedFor) this.#idleTimer = setTimeout(() => this.#writeIdle(), IDLE_LINE_MS);
     else this.#tolerating(() => this.#digest(true));
     this.#hasGrown = false;
   }

@@ -10,6 +10,9 @@ const F_SETPIPE_SZ = 1031;
 const FIONREAD = 0x541b;
 /** Twice a pipe's usual capacity: a full pipe's content fits beside what is kept. */
 const STAGE_BYTES = 128 * 1024;
+/** What a busy container's pipe is given instead of that; its stage has twice as much again. */
+const BUSY_PIPE_BYTES = 256 * 1024;
+const BUSY_STAGE_BYTES = 2 * BUSY_PIPE_BYTES;
 
 /** A pipe that holds output between the container's own pipe and the log; see container/output-source.ts. */
 export function newStage(): { read: Fd; write: Fd } {
@@ -18,9 +21,17 @@ export function newStage(): { read: Fd; write: Fd } {
   return stage;
 }
 
-/** Gives a pipe room for so many bytes where the kernel allows it (F_SETPIPE_SZ, fcntl(2)); else it stays as it is. */
-export function growPipe(fd: number, bytes: number): void {
-  trySyscall("fcntl", fd, F_SETPIPE_SZ, bytes);
+/**
+ * Gives a pipe room for so many bytes (F_SETPIPE_SZ, fcntl(2)); false where the kernel does not allow it, or it is
+ * something else, which stays as it is.
+ */
+export function growPipe(fd: number, bytes: number): boolean {
+  return trySyscall("fcntl", fd, F_SETPIPE_SZ, bytes) >= 0;
+}
+
+/** Gives more room to the pipe of a container that fills it, and to its stage. */
+export function growForBusyWriter(fd: number, stageFd: number): void {
+  if (growPipe(stageFd, BUSY_STAGE_BYTES)) growPipe(fd, BUSY_PIPE_BYTES);
 }
 
 /** The write end of the pipe of which `readFd` is the read end. */
@@ -30,7 +41,7 @@ export function openWriteEnd(readFd: number): Fd {
 
 /** splice(2) of what `from` has into the pipe `to`: bytes moved, 0 at the end, -errno (-EAGAIN: nothing to move, or no room). */
 export function moveToPipe(from: number, to: number): number {
-  return trySyscall("splice", from, null, to, null, STAGE_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  return trySyscall("splice", from, null, to, null, BUSY_STAGE_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 }
 
 /** Bytes that can be read from a pipe or terminal now. */
@@ -41,12 +52,18 @@ export function bytesIn(fd: number): number {
 }
 
 let scratch: { read: Fd; write: Fd } | undefined;
-const buffer = new Uint8Array(STAGE_BYTES);
+const buffer = new Uint8Array(BUSY_STAGE_BYTES);
+
+function newScratch(): { read: Fd; write: Fd } {
+  const made = newStage();
+  growPipe(made.read.number, BUSY_STAGE_BYTES);
+  return made;
+}
 
 /** What a pipe holds, without taking it out (tee(2)); the view is valid until the next call. */
 export function peekPipe(fd: number): Uint8Array {
-  scratch ??= newStage();
-  const copied = trySyscall("tee", fd, scratch.write.number, STAGE_BYTES, SPLICE_F_NONBLOCK);
+  scratch ??= newScratch();
+  const copied = trySyscall("tee", fd, scratch.write.number, BUSY_STAGE_BYTES, SPLICE_F_NONBLOCK);
   if (copied === -ERRNO.EAGAIN || copied === 0) return buffer.subarray(0, 0);
   if (copied < 0) throw new SyscallError("tee", -copied);
   let length = 0;
