@@ -22,13 +22,9 @@ export function selectNetwork(own: BridgeNetwork, cni: CniNetwork): PodNetwork {
         return cni.attach(request, namespace);
       }
       const { sandboxId, hostPorts } = request;
-      const attaching = own.attach({ sandboxId, hostPorts, netnsFd: namespace.fd });
-      // Both have ended before a failure of one is undone.
-      const [attached, loopback] = await Promise.allSettled([attaching, bringLoopbackUp(namespace.fd)]);
-      if (attached.status === "rejected") throw attached.reason;
-      if (loopback.status === "rejected") throw loopback.reason;
-      return attached.value;
+      return own.attach({ sandboxId, hostPorts, netnsFd: namespace.fd });
     },
+    usable: (sandboxId) => own.usable(sandboxId),
     async detach(sandboxId, pin) {
       if (cni.has(sandboxId)) await cni.detach(sandboxId);
       unpinNamespace(pin);

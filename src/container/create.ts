@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
-import { type JsonValue, toJson } from "@bufbuild/protobuf";
 import { FailedPreconditionError, InvalidArgumentError, NotFoundError } from "../errors.ts";
 import {
   type ContainerConfig,
-  ContainerConfigSchema,
   NamespaceMode,
   type PodSandboxConfig,
   SupplementalGroupsPolicy,
@@ -29,7 +27,7 @@ import type { SandboxFiles } from "./mount-spec.ts";
 import { checkContainerFor } from "./oci/handler.ts";
 import { pidNamespace } from "./pid-namespace.ts";
 import { capabilitySet } from "./process-spec.ts";
-import { sandboxConfig } from "./records.ts";
+import { keptContainerConfig, sandboxConfig } from "./records.ts";
 import { relabelMounts } from "./relabel.ts";
 import { makeCgroup, pidsLimitFor } from "./resources.ts";
 import { containersOf, nowNs, type Runtime, updateContainer } from "./runtime.ts";
@@ -179,7 +177,7 @@ async function create(
   runtime.live.set(record.id, live);
   record = updateContainer(runtime, record, {
     created: true,
-    ...(final === config ? {} : { config: toJson(ContainerConfigSchema, final) as JsonValue }),
+    ...(final === config ? {} : { config: keptContainerConfig(final) }),
     runtimeSpec: spec,
   });
   cleanup.release();
@@ -214,7 +212,7 @@ function newRecord(
     name: config.metadata?.name ?? "",
     attempt: config.metadata?.attempt ?? 0,
     createdAtNs: nowNs(),
-    config: toJson(ContainerConfigSchema, config) as JsonValue,
+    config: keptContainerConfig(config),
     imageId: image.id,
     imageName: image.repoTags[0] ?? requested,
     imageReference: image.repoDigests[0] ?? image.id,

@@ -68,6 +68,8 @@ async function settle(runtime: Runtime, record: ContainerRecord, exit: ChildExit
     ...(isWritten ? {} : { hasHeldOutput: true }),
   });
   runtime.events.emit("stopped", record.id, record.sandboxId);
+  // Who has waited for the end is answered before the rest is let go.
+  await new Promise((resolve) => setImmediate(resolve));
   runtime.monitors.get(record.sandboxId)?.forget(launchTag(record.id));
   if (live !== undefined && !isWritten) void writeHeldOutput(runtime, record, live);
   else await releaseOutput(runtime, record, live);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomInt } from "node:crypto";
 import { dirname } from "node:path";
-import { fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
 import {
   type ContainerConfig,
   ContainerConfigSchema,
@@ -25,6 +25,20 @@ export function containerConfig(record: ContainerRecord): ContainerConfig {
   const config = fromJson(ContainerConfigSchema, json as JsonValue, { ignoreUnknownFields: true });
   containerConfigs.set(json, config);
   return config;
+}
+
+/** A container's configuration as its record keeps it; the message is not to be changed any more. */
+export function keptContainerConfig(config: ContainerConfig): object {
+  const json = toJson(ContainerConfigSchema, config) as object;
+  containerConfigs.set(json, config);
+  return json;
+}
+
+/** A sandbox's configuration as its record keeps it; the message is not to be changed any more. */
+export function keptSandboxConfig(config: PodSandboxConfig): object {
+  const json = toJson(PodSandboxConfigSchema, config) as object;
+  sandboxConfigs.set(json, config);
+  return json;
 }
 
 /** The configuration that RunPodSandbox was given, with its overhead and resources as they are now. */

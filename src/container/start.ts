@@ -77,6 +77,8 @@ async function start(
     if (!cgroup.exists()) makeCgroup(cgroup, containerConfig(record), specOf(record));
     enterPhase("plugins");
     await runtime.plugins.startContainer(record);
+    enterPhase("network");
+    await runtime.network.usable(sandbox.id);
     enterPhase("compile");
     const { process, resume } = await launchWith({ runtime, sandbox, monitor, record, live, cgroup });
     enterPhase("record");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { clone, create, type JsonValue, toJson } from "@bufbuild/protobuf";
+import { clone, create } from "@bufbuild/protobuf";
 import { FailedPreconditionError, InvalidArgumentError, NotFoundError } from "../errors.ts";
 import {
   ContainerConfigSchema,
@@ -9,7 +9,7 @@ import {
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { affectedBy, mergeResources } from "./merge-resources.ts";
-import { containerConfig, specOf } from "./records.ts";
+import { containerConfig, keptContainerConfig, specOf } from "./records.ts";
 import { isBeingRemoved } from "./removal.ts";
 import { cgroupResources } from "./resources.ts";
 import { type Runtime, updateContainer } from "./runtime.ts";
@@ -108,7 +108,7 @@ function store(runtime: Runtime, record: ContainerRecord, resources: LinuxContai
   const score = Number(resources.oomScoreAdj);
   const process = score === 0 ? spec.process : { ...spec.process, oomScoreAdj: score };
   updateContainer(runtime, record, {
-    config: toJson(ContainerConfigSchema, config) as JsonValue,
+    config: keptContainerConfig(config),
     runtimeSpec: { ...spec, process },
   });
 }

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { FailedPreconditionError, InternalError } from "../errors.ts";
-import { SIGNAL } from "../linux/abi/signal.ts";
-import { isAlive, type ProcessIdentity, signal, waitGone } from "../linux/process.ts";
+import { FailedPreconditionError } from "../errors.ts";
+import { isAlive, type ProcessIdentity } from "../linux/process.ts";
 import type { Monitor } from "./monitor.ts";
-
-const END_TIMEOUT_MS = 5000;
+import { killMonitor } from "./monitor-end.ts";
 
 /**
  * Stands for a monitor that this podrt cannot speak with, for its protocol (launch/protocol.ts) or since it does not
@@ -24,11 +22,7 @@ export function foreignMonitor(identity: ProcessIdentity, refusal: string): Moni
     reaped: () => new Promise(() => {}),
     onGone: () => {},
     isAlive: () => isAlive(identity),
-    async end() {
-      signal(identity, SIGNAL.SIGKILL);
-      if (!(await waitGone(identity, END_TIMEOUT_MS)))
-        throw new InternalError(`monitor ${identity.pid} did not end within ${END_TIMEOUT_MS} ms of SIGKILL`);
-    },
+    end: () => killMonitor(identity),
     disconnect: () => {},
   };
 }

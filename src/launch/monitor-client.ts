@@ -7,11 +7,12 @@ import { O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NONBLOCK, O_PATH, O_RDWR }
 import { type Fd, memfd, open, pipe } from "../linux/fd.ts";
 import { emptyPipe } from "../linux/pipe.ts";
 import { watchPipe } from "../linux/pipe-watch.ts";
-import { isAlive, type ProcessIdentity, waitGone } from "../linux/process.ts";
-import { isErrno, trySyscall } from "../linux/syscall.ts";
+import { isAlive, type ProcessIdentity } from "../linux/process.ts";
+import { isErrno } from "../linux/syscall.ts";
 import { sendWithFds, unixDatagramSocket } from "../linux/unix-socket.ts";
 import { type Journal, type LaunchHistory, openJournal } from "./journal.ts";
 import { type BriefLaunch, MONITOR_FD, type Monitor, passedFd } from "./monitor.ts";
+import { killMonitor, reap } from "./monitor-end.ts";
 import { type Image, newProgram, PROGRAM_LIMIT_BYTES, type Program } from "./program.ts";
 import { readReply, takeReply } from "./reply.ts";
 
@@ -24,7 +25,6 @@ import { readReply, takeReply } from "./reply.ts";
 const LAUNCH_TIMEOUT_MS = 20_000;
 // What the monitor's buffer for descriptors has room for.
 const PASSED_FDS_LIMIT = 90;
-const END_TIMEOUT_MS = 5000;
 const JOURNAL_LIMIT_BYTES = 256 * 1024;
 const SEND_PAUSE_MS = 10;
 const SEND_ATTEMPTS = LAUNCH_TIMEOUT_MS / SEND_PAUSE_MS;
@@ -54,6 +54,8 @@ export class MonitorClient implements Monitor {
   #doorbell: Fd | undefined;
   #ringing: Disposable | undefined;
   #gone = false;
+  /** Resolves when the monitor has ended, or nobody listens any more. */
+  readonly #silenced = Promise.withResolvers<void>();
   #exitListener: (tag: number, history: LaunchHistory) => void = () => {};
   #goneListener: () => void = () => {};
 
@@ -253,15 +255,8 @@ export class MonitorClient implements Monitor {
   }
 
   async end(): Promise<void> {
-    if (!this.isAlive()) return;
-    const program = newProgram("monitor");
-    program.main.step("exit", "exit_group", [0]);
-    try {
-      await this.launch(program, []);
-    } catch (error) {
-      // The answer to exit is silence, heard a moment before the process is gone.
-      if (!(await waitGone(this.identity, END_TIMEOUT_MS))) throw error;
-    }
+    // What it was asked for before is done first.
+    await this.#requests.run("", () => killMonitor(this.identity, this.#silenced.promise));
     await reap(this.identity.pid);
   }
 
@@ -269,23 +264,12 @@ export class MonitorClient implements Monitor {
     const doorbell = this.#doorbell;
     this.#doorbell = undefined;
     this.#ringing?.[Symbol.dispose]();
+    this.#silenced.resolve();
     doorbell?.close();
     if (this.#directory.isOpen) this.#journal.close();
     this.#directory.close();
     this.#socket.close();
     for (const end of this.#ends.values()) end();
     for (const hear of [...this.#rings]) hear();
-  }
-}
-
-const WNOHANG = 1;
-const REAP_ATTEMPTS = 100;
-
-/** Takes the exit status of a monitor that is this daemon's child; init does so for an earlier daemon's. */
-export async function reap(pid: number): Promise<void> {
-  // Its descriptors, whose end of file brought us here, are closed a moment before it can be waited for.
-  for (let attempt = 0; attempt < REAP_ATTEMPTS; attempt++) {
-    if (trySyscall("wait4", pid, 0, WNOHANG, 0) !== 0) return;
-    await Bun.sleep(5);
   }
 }

@@ -20,7 +20,8 @@ import { bindUnix, unixDatagramSocket } from "../linux/unix-socket.ts";
 import { spawnWithEngine } from "./engine.ts";
 import { foreignMonitor } from "./foreign-monitor.ts";
 import { MONITOR_FD, type Monitor } from "./monitor.ts";
-import { MonitorClient, reap, socketPath } from "./monitor-client.ts";
+import { MonitorClient, socketPath } from "./monitor-client.ts";
+import { reap } from "./monitor-end.ts";
 import { newProgram } from "./program.ts";
 import { foreignProtocol, isMonitorOf, monitorArguments, protocolOf } from "./protocol.ts";
 

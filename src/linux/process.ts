@@ -87,12 +87,15 @@ export async function waitGone(
   const deadline = performance.now() + timeoutMs;
   using pidfd = pin(identity);
   if (pidfd === undefined) return true;
+  let hinted = hint?.then(() => {
+    hinted = undefined;
+  });
   for (let pauseMs = SHORTEST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
     if (hasExited(pidfd)) return true;
     const leftMs = deadline - performance.now();
     if (leftMs <= 0) return false;
     const pause = sleep(Math.min(pauseMs, leftMs));
-    await (hint === undefined ? pause : Promise.race([pause, hint]));
+    await (hinted === undefined ? pause : Promise.race([pause, hinted]));
   }
 }
 

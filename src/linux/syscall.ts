@@ -45,22 +45,36 @@ export function cString(text: string): Uint8Array {
   return encoder.encode(`${text}\0`);
 }
 
+/**
+ * The copies of strings that the last calls were given: the kernel sees addresses only. A call has six arguments at most
+ * and none is made within another, so that eight places outlast it.
+ */
+const copies: Uint8Array[] = Array(8).fill(encoder.encode(""));
+let nextCopy = 0;
+
+function word(value: SyscallArgument | undefined): number | bigint {
+  if (typeof value === "number") return value;
+  if (typeof value === "string") {
+    const bytes = cString(value);
+    copies[nextCopy++ & 7] = bytes;
+    return addressOf(bytes);
+  }
+  if (value instanceof Uint8Array) return addressOf(value);
+  return value ?? 0;
+}
+
 const realKernel: Syscalls = {
-  call(name, args) {
-    // `kept` holds the copies of strings until the call has returned: the kernel sees addresses only.
-    const kept: Uint8Array[] = [];
-    const word = (value: SyscallArgument | undefined): number | bigint => {
-      if (value === undefined || value === null) return 0;
-      if (typeof value === "string") {
-        const bytes = cString(value);
-        kept.push(bytes);
-        return addressOf(bytes);
-      }
-      return value instanceof Uint8Array ? addressOf(value) : value;
-    };
-    const [a1, a2, a3, a4, a5, a6] = args;
-    return syscallRaw(SYS[name], word(a1), word(a2), word(a3), word(a4), word(a5), word(a6));
-  },
+  // By index and without closures: some hundred calls are made for a pod, in code that seldom is warm.
+  call: (name, args) =>
+    syscallRaw(
+      SYS[name],
+      word(args[0]),
+      word(args[1]),
+      word(args[2]),
+      word(args[3]),
+      word(args[4]),
+      word(args[5]),
+    ),
 };
 
 let kernel: Syscalls = realKernel;
@@ -76,13 +90,17 @@ export function replaceKernel(replacement: (real: Syscalls) => Syscalls): () => 
 
 /** One call, repeated while interrupted; a failure is thrown as a SyscallError. */
 export function syscall(name: SyscallName, ...args: SyscallArgument[]): number {
-  const result = trySyscall(name, ...args);
+  const result = repeated(name, args);
   if (result < 0) throw new SyscallError(name, -result, subjectOf(args));
   return result;
 }
 
 /** One call, repeated while interrupted; the kernel's answer, -errno on failure. */
 export function trySyscall(name: SyscallName, ...args: SyscallArgument[]): number {
+  return repeated(name, args);
+}
+
+function repeated(name: SyscallName, args: readonly SyscallArgument[]): number {
   for (;;) {
     const result = kernel.call(name, args);
     // close(2) on Linux has closed the descriptor even when it reports EINTR: never repeated.

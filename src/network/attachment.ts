@@ -67,6 +67,11 @@ export interface PodNetwork {
   /** Gives the namespace an interface and addresses, and brings its loopback up. After a failure, `detach` takes back what was done. */
   attach(request: PodRequest, namespace: PodNamespace): Promise<Attachment>;
   /**
+   * Resolves once packets of an attached sandbox pass: its first process is to wait for that, and nobody before it. Never
+   * rejects, and waits a second at most.
+   */
+  usable(sandboxId: string): Promise<void>;
+  /**
    * Undoes `attach`, also half of one, and takes the namespace's pin away; an unknown sandbox is no error. Its
    * processes must have ended. What fails is tried again, by whoever repeats the call and in the background.
    */

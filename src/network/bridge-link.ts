@@ -2,7 +2,11 @@
 import { FailedPreconditionError } from "../errors.ts";
 import { assert } from "../lib/assert.ts";
 import { sleep } from "../lib/deadline.ts";
-import { IPV4_DEVCONF_FORWARDING, IPV4_DEVCONF_ROUTE_LOCALNET } from "../linux/abi/if-link.ts";
+import {
+  IPV4_DEVCONF_FORWARDING,
+  IPV4_DEVCONF_ROUTE_LOCALNET,
+  LOOPBACK_INDEX,
+} from "../linux/abi/if-link.ts";
 import { NETLINK_ROUTE } from "../linux/abi/netlink.ts";
 import { AF_INET, AF_INET6, RT_TABLE_MAIN, RTN_UNICAST } from "../linux/abi/rtnetlink.ts";
 import { withNetworkNamespace } from "../linux/namespace.ts";
@@ -196,21 +200,31 @@ async function linkName(socket: NetlinkSocket, index: number): Promise<string> {
   return answer === undefined ? "" : ` of interface ${decodeLink(answer).name}`;
 }
 
+/** A veth pair that has been made. */
+export interface Connection {
+  /** Of the pod's end. */
+  readonly mac: string;
+  /** Resolves once packets pass, or are not to be waited for any longer; never rejects. */
+  readonly isOperational: Promise<void>;
+}
+
 /**
  * Makes a veth pair with one end in the bridge and the other in the namespace of `netnsFd`, there with
- * addresses, the primary first, and default routes. A failure may leave the pair; removing `name` removes both ends.
+ * addresses, the primary first, and default routes, and brings the loopback up there. A failure may leave the pair;
+ * removing `name` removes both ends.
  */
 export async function connect(
   settings: BridgeSettings,
   bridge: Link,
   request: { name: string; netnsFd: number; addresses: readonly PodAddress[]; hasHostPorts: boolean },
-): Promise<{ mac: string }> {
+): Promise<Connection> {
   const { name, netnsFd, addresses } = request;
   const { mtu } = settings;
   const [primary] = addresses;
   assert(primary !== undefined, "a pod is given an address");
   const mac = macOf(primary.address);
-  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  using opened = new DisposableStack();
+  const socket = opened.use(new NetlinkSocket(NETLINK_ROUTE));
   const answers = await socket.execute([
     createVeth({ name, master: bridge.index, mtu, peer: { name: POD_INTERFACE, mac, netnsFd } }),
     ...(hasIpv6() ? [configureLink({ name }, { hasNoIpv6Address: true })] : []),
@@ -224,23 +238,25 @@ export async function connect(
   // from the bridge straight back to it.
   if (request.hasHostPorts) await socket.execute([setHairpin(link)]);
   const inside = { name: POD_INTERFACE, index: link.peer };
-  using podSocket = withNetworkNamespace(netnsFd, () => {
+  const podSocket = withNetworkNamespace(netnsFd, () => {
     ignoreAdvertisements(POD_INTERFACE);
     skipDuplicateDetection(POD_INTERFACE);
-    return new NetlinkSocket(NETLINK_ROUTE);
+    return opened.use(new NetlinkSocket(NETLINK_ROUTE));
   });
   await podSocket.execute([
+    setLinkUp({ index: LOOPBACK_INDEX }),
     setLinkUp({ index: inside.index }),
     ...addresses.flatMap((one) => [
       addAddress(inside, interfaceAddress(one)),
       addDefaultRoute(inside, addressBytes(one.subnet.gateway)),
     ]),
   ]);
-  await Promise.all([
+  const sockets = opened.move();
+  const isOperational = Promise.allSettled([
     waitUntilOperational(socket, [{ index: link.index }, { index: bridge.index }]),
     waitUntilOperational(podSocket, [{ index: inside.index }]),
-  ]);
-  return { mac };
+  ]).then(() => sockets.dispose());
+  return { mac, isOperational };
 }
 
 /**
@@ -251,8 +267,8 @@ export async function connect(
 async function waitUntilOperational(socket: NetlinkSocket, links: readonly LinkSelector[]): Promise<void> {
   const deadline = performance.now() + LINK_UP_TIMEOUT_MS;
   while (performance.now() < deadline) {
+    await sleep(1);
     const answers = (await socket.execute(links.map(getLink))).flat();
     if (answers.every((answer) => decodeLink(answer).isOperational)) return;
-    await sleep(1);
   }
 }

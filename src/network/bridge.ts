@@ -48,8 +48,9 @@ export interface BridgeRequest {
 export interface BridgeNetwork {
   status(): NetworkStatus;
   checkHostPorts(ports: readonly HostPort[]): void;
-  /** Gives the namespace an interface and an address. A failure leaves nothing behind. */
+  /** Gives the namespace an interface and an address, and brings its loopback up. A failure leaves nothing behind. */
   attach(request: BridgeRequest): Promise<BridgeAttachment>;
+  usable(sandboxId: string): Promise<void>;
   /**
    * Undoes `attach`, also half of one; an unknown sandbox is no error. Call it after the namespace's
    * processes have ended and its pin is gone: the kernel then removes the interface by itself. One that
@@ -95,6 +96,8 @@ class Bridge implements BridgeNetwork {
   readonly #releases: Releases;
   /** First attempts to take away what was released, by sandbox. */
   readonly #releasing = new Map<string, Promise<void>>();
+  /** By sandbox: links that are up and may not pass packets yet. */
+  readonly #settlingLinks = new Map<string, Promise<void>>();
   /** Why pods cannot be attached, as last seen; looked at again while it lasts. */
   #problem: string | undefined;
   #isChecking = false;
@@ -163,6 +166,10 @@ class Bridge implements BridgeNetwork {
         return attach();
       }
     });
+  }
+
+  async usable(sandboxId: string): Promise<void> {
+    await this.#settlingLinks.get(sandboxId);
   }
 
   detach(sandboxId: string): Promise<void> {
@@ -240,9 +247,11 @@ class Bridge implements BridgeNetwork {
       addresses: podAddresses,
       hasHostPorts: hostPorts.length > 0,
     };
-    const { mac } = await connect(this.#machine.settings, bridge, link);
+    const { mac, isOperational } = await connect(this.#machine.settings, bridge, link);
     await openHostPorts(config.table, lease);
     cleanup.release();
+    const settled = isOperational.then(() => void this.#settlingLinks.delete(sandboxId));
+    this.#settlingLinks.set(sandboxId, settled);
     return { interfaceName: POD_INTERFACE, addresses, mac, hostInterface };
   }
 

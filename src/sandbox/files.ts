@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { chownSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { podIdMappings } from "../container/user-namespace.ts";
 import { FailedPreconditionError } from "../errors.ts";
@@ -96,8 +96,7 @@ function mountShm(
   owner: { uid: number; gid: number } | undefined,
   label: string | undefined,
 ): void {
-  mkdirSync(path, { recursive: true, mode: 0o755 });
-  if (isMountPoint(path)) return;
+  mkdirSync(path, { mode: 0o755 });
   const options = [
     SHM_OPTIONS,
     ...(owner === undefined ? [] : [`uid=${owner.uid}`, `gid=${owner.gid}`]),
@@ -110,10 +109,6 @@ function mountShm(
       `cannot mount the pod's shared memory on ${path}: ${errnoName(-result)}`,
     );
   }
-}
-
-function isMountPoint(path: string): boolean {
-  return readFileSync("/proc/self/mountinfo", "utf8").includes(` ${path} `);
 }
 
 /** Detaches the shared memory; fine when it is not there. */

@@ -80,12 +80,12 @@ export async function makePodCgroup(
 /** Removes what podrt made: the cgroup of the pause and, where podrt chose it, the pod's, or the scope with all in it. */
 export async function removePodCgroup(
   { cgroups, systemd }: Runtime,
-  { cgroupPath, ownsCgroupParent, scope }: SandboxRecord,
+  { cgroupPath, ownsCgroupParent, scope, pause }: SandboxRecord,
 ): Promise<void> {
   if (scope === undefined) {
     const cgroup = openCgroup(cgroups, ownsCgroupParent ? dirname(cgroupPath) : cgroupPath);
     // A pause that nobody could look at when it had begun has no pid in the record, and outlives its monitor.
-    if (cgroup.exists()) await cgroup.kill();
+    if (pause === undefined && cgroup.exists()) await cgroup.kill();
     return cgroup.remove();
   }
   const cgroup = openCgroup(cgroups, cgroupOfScope(scope));

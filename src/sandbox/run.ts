@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
-import { type JsonValue, toJson } from "@bufbuild/protobuf";
 import { checkSandboxFor } from "../container/oci/handler.ts";
-import { PAUSE_TAG } from "../container/records.ts";
+import { keptSandboxConfig, PAUSE_TAG } from "../container/records.ts";
 import { nowNs, type Runtime } from "../container/runtime.ts";
 import { commonFileLabel, podLabels } from "../container/security/selinux.ts";
 import { availableCapabilities, podIdMappings, rootMountPoint } from "../container/user-namespace.ts";
 import { AlreadyExistsError, FailedPreconditionError, InternalError, UnavailableError } from "../errors.ts";
-import { NamespaceMode, type PodSandboxConfig, PodSandboxConfigSchema } from "../gen/runtime/v1/api_pb.ts";
+import { NamespaceMode, type PodSandboxConfig } from "../gen/runtime/v1/api_pb.ts";
 import type { ImageRecord } from "../image/images.ts";
 import { placeIn } from "../launch/child.ts";
 import type { Identity } from "../launch/identity.ts";
@@ -58,7 +57,13 @@ export async function runSandbox(
   if (running !== undefined) return running;
   const holder = runtime.sandboxes
     .list()
-    .find((other) => JSON.stringify([other.name, other.namespace, other.uid, other.attempt]) === key);
+    .find(
+      (other) =>
+        other.name === name &&
+        other.namespace === namespace &&
+        other.uid === uid &&
+        other.attempt === attempt,
+    );
   if (holder !== undefined && isReady(holder)) return holder.id;
   if (holder !== undefined) {
     throw new AlreadyExistsError(
@@ -87,7 +92,10 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   const dir = podDir(runtime.paths, id);
   const hostname = config.hostname || runtime.hostname;
   let record: SandboxRecord = intent;
-  /** For the next `note`: until the sandbox is ready, whatever is written of it only says that it is to be undone. */
+  /**
+   * For the next `note`. Until the sandbox is ready, whatever is written of it only says that it is to be undone, for which a
+   * daemon that starts needs no more than the intent: the monitor bears the id, and the pause is in its journal and its cgroup.
+   */
   const hold = (changes: Partial<SandboxRecord>) => {
     record = { ...record, ...changes };
   };
@@ -129,13 +137,13 @@ async function run(runtime: Runtime, config: PodSandboxConfig, runtimeHandler: s
   enterPhase("monitor");
   const monitor = await startMonitor(dir, id);
   cleanup.add("end the monitor", () => monitor.end().finally(() => monitor.disconnect()));
-  note({ monitor: monitor.identity });
+  hold({ monitor: monitor.identity });
   enterPhase("cgroup");
   await makePodCgroup(runtime, record, monitor.identity);
   cleanup.add("kill the pause", () => killPause(record));
   enterPhase("pause");
   const pause = await startPause(runtime, record, config, { hostname, identity, image }, monitor);
-  note({ pause, networkAttached: namespaces.network });
+  hold({ pause, networkAttached: namespaces.network });
   await limitNewPod(runtime, record);
   if (namespaces.network) {
     enterPhase("network");
@@ -195,7 +203,7 @@ export function newRecord(
     attempt,
     createdAtNs: nowNs(),
     runtimeHandler,
-    config: toJson(PodSandboxConfigSchema, config) as JsonValue,
+    config: keptSandboxConfig(config),
     bootId: runtime.bootId,
     ...placeOfPod(runtime, id, config),
     addresses: [],

@@ -32,11 +32,9 @@ export async function stopSandbox(runtime: Runtime, id: string): Promise<void> {
     enterPhase("containers");
     await Promise.all(containersOf(runtime, id).map((container) => stopContainer(runtime, container.id, 0)));
     enterPhase("pause");
-    if (record.pause !== undefined && signal(record.pause, SIGNAL.SIGKILL)) {
-      await waitGone(record.pause, PAUSE_TIMEOUT_MS, runtime.monitors.get(id)?.reaped(PAUSE_TAG));
-    }
-    enterPhase("mounts");
+    const isEnding = record.pause !== undefined && signal(record.pause, SIGNAL.SIGKILL);
     unmountShm(podDir(runtime.paths, id));
+    if (isEnding) await waitGone(record.pause, PAUSE_TIMEOUT_MS, runtime.monitors.get(id)?.reaped(PAUSE_TAG));
     enterPhase("plugins");
     await runtime.plugins.stopPodSandbox(runtime.sandboxes.get(id) ?? record);
     enterPhase("monitor");

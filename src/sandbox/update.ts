@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { dirname } from "node:path";
-import { clone, create, type JsonValue, toJson } from "@bufbuild/protobuf";
+import { clone, create } from "@bufbuild/protobuf";
 import { mergeResources } from "../container/merge-resources.ts";
 import type { PodResources } from "../container/plugins.ts";
-import { sandboxConfig } from "../container/records.ts";
+import { keptSandboxConfig, sandboxConfig } from "../container/records.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { applyUpdate } from "../container/update.ts";
 import { NotFoundError } from "../errors.ts";
@@ -108,6 +108,5 @@ function store(runtime: Runtime, record: SandboxRecord, { resources, overhead }:
   config.linux ??= create(LinuxPodSandboxConfigSchema);
   if (resources !== undefined) config.linux.resources = resources;
   if (overhead !== undefined) config.linux.overhead = overhead;
-  const json = toJson(PodSandboxConfigSchema, config) as JsonValue;
-  runtime.sandboxes.put(record.id, { ...record, config: json });
+  runtime.sandboxes.put(record.id, { ...record, config: keptSandboxConfig(config) });
 }

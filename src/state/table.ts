@@ -89,8 +89,12 @@ export function openTable<T>(database: Database, name: TableName, options: Table
     },
     delete(key) {
       if (!records.has(key)) return;
-      main.delete(key);
-      rest?.delete(key);
+      if (rest === undefined) main.delete(key);
+      else
+        database.transaction(() => {
+          main.delete(key);
+          rest.delete(key);
+        })();
       records.delete(key);
     },
     keys: () => records.keys(),

@@ -129,6 +129,13 @@ export function openTestNetwork(config = testConfig(), directory?: string): Test
   const warnings: string[] = [];
   const log = { info: () => {}, warn: (_: object, message: string) => warnings.push(message) };
   const network = openBridgeNetwork({ config, leases, settings, log });
+  const attach = network.attach.bind(network);
+  // As the first process of a pod does.
+  network.attach = async (request) => {
+    const attachment = await attach(request);
+    await network.usable(request.sandboxId);
+    return attachment;
+  };
   return {
     network,
     config,

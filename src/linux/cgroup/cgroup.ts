@@ -186,7 +186,8 @@ function kill(host: CgroupHost, layout: CgroupLayout): Promise<void> {
 
 async function remove(host: CgroupHost, layout: CgroupLayout): Promise<void> {
   const deadline = performance.now() + REMOVE_TIMEOUT_MS;
-  for (const directory of [...layout.v1, ...unifiedDirectories(host, layout)]) {
+  // Those of v1 come last, since they tell of the others.
+  for (const directory of [...unifiedDirectories(host, layout), ...layout.v1]) {
     await removeTree(directory, deadline);
   }
 }

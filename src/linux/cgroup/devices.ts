@@ -11,7 +11,7 @@ import {
 import { open } from "../fd.ts";
 import { deviceProgram } from "./device-program.ts";
 import { type DevicePolicy, type DeviceRule, devicePolicy, deviceText } from "./device-rules.ts";
-import { read, write } from "./files.ts";
+import { read, write, writeEach } from "./files.ts";
 
 /** Where device rules go: a v1 devices hierarchy, or any directory of a cgroup2 one, controller or not. */
 export type DevicesDirectory =
@@ -51,7 +51,7 @@ function writeLists(directory: string, { allowsByDefault, exceptions }: DevicePo
   if (isSame) return;
   const [forAll, forExceptions] = allowsByDefault ? ["allow", "deny"] : ["deny", "allow"];
   write(`${directory}/devices.${forAll}`, "a");
-  for (const line of wanted) write(`${directory}/devices.${forExceptions}`, line);
+  writeEach(`${directory}/devices.${forExceptions}`, wanted);
 }
 
 /** A device is allowed when every attached program allows it: the new one comes before the old ones go. */

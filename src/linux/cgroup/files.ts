@@ -4,7 +4,7 @@ import { open as openInBackground } from "node:fs/promises";
 import { FailedPreconditionError, InternalError, InvalidArgumentError, NotFoundError } from "../../errors.ts";
 import { ERRNO, type ErrnoName, errnoName } from "../abi/errno.ts";
 import { O_TRUNC, O_WRONLY } from "../abi/fcntl.ts";
-import { open } from "../fd.ts";
+import { type Fd, open } from "../fd.ts";
 import { SyscallError, trySyscall } from "../syscall.ts";
 
 const encoder = new TextEncoder();
@@ -13,12 +13,16 @@ const encoder = new TextEncoder();
 export function tryWrite(file: string, value: string): number {
   try {
     using fd = open(file, O_WRONLY | O_TRUNC);
-    const bytes = encoder.encode(`${value}\n`);
-    return Math.max(0, -trySyscall("write", fd.number, bytes, bytes.length));
+    return writeValue(fd, value);
   } catch (error) {
     if (error instanceof SyscallError) return error.errno;
     throw error;
   }
+}
+
+function writeValue({ number }: Fd, value: string): number {
+  const bytes = encoder.encode(`${value}\n`);
+  return Math.max(0, -trySyscall("write", number, bytes, bytes.length));
 }
 
 /**
@@ -39,8 +43,24 @@ export async function tryWriteInBackground(file: string, value: string): Promise
 
 /** Writes a cgroup file, or throws an error that names the file, the value and what to do. */
 export function write(file: string, value: string): void {
-  const errno = tryWrite(file, value);
-  if (errno !== 0) throw writeFailure(file, value, errno);
+  writeEach(file, [value]);
+}
+
+/** The same with several values, each in a write(2) of its own. */
+export function writeEach(file: string, values: readonly string[]): void {
+  using fd = openForValue(file, values[0] ?? "");
+  for (const value of values) {
+    const errno = writeValue(fd, value);
+    if (errno !== 0) throw writeFailure(file, value, errno);
+  }
+}
+
+function openForValue(file: string, value: string): Fd {
+  try {
+    return open(file, O_WRONLY | O_TRUNC);
+  } catch (error) {
+    throw error instanceof SyscallError ? writeFailure(file, value, error.errno) : error;
+  }
 }
 
 const HINTS: Readonly<Record<string, string>> = {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync } from "node:fs";
 import { FailedPreconditionError, InvalidArgumentError } from "../../errors.ts";
 import type { DevicesDirectory } from "./devices.ts";
 import type { CgroupHost } from "./host.ts";
 import type { CgroupDirectories } from "./resources.ts";
-import { MAX_NAME_BYTES, pathNames } from "./tree.ts";
+import { directoriesBelow, MAX_NAME_BYTES, pathNames } from "./tree.ts";
 
 /** Where the directories of one cgroup are on this machine. */
 export interface CgroupLayout {
@@ -56,13 +55,23 @@ export function devicesDirectory({ path, v1, unified, directories }: CgroupLayou
   );
 }
 
-/** The cgroup2 directories of a cgroup and of those below it that have one of their own. */
-export function unifiedDirectories(host: CgroupHost, { unified }: CgroupLayout): string[] {
+/**
+ * The cgroup2 directories of a cgroup and of those below it, which may have one of their own. On a hybrid machine they are told
+ * from the v1 hierarchies, where each of them is as long as it is there: the flat directory is that of all pods.
+ */
+export function unifiedDirectories(host: CgroupHost, { path, listing, unified }: CgroupLayout): string[] {
   if (unified === undefined) return [];
   if (host.version === "v2") return [unified];
-  const below = `${unified.slice(unified.lastIndexOf("/") + 1)}${SEPARATOR}`;
-  const nested = readdirSync(host.unified as string).filter((name) => name.startsWith(below));
-  return [...nested.map((name) => `${host.unified}/${name}`), unified];
+  const nested = directoriesBelow(listing).filter((directory) => directory !== listing);
+  const names = nested.map((directory) => flatName(pathNames(path + directory.slice(listing.length))));
+  // A longer one is not podrt's.
+  const possible = names.filter((name) => name.length <= MAX_NAME_BYTES);
+  return [...possible.map((name) => `${host.unified}/${name}`), unified];
+}
+
+/** The name of a cgroup's directory in the cgroup2 hierarchy of a hybrid machine. */
+function flatName(names: readonly string[]): string {
+  return names.map(encodeURIComponent).join(SEPARATOR);
 }
 
 const SEPARATOR = encodeURIComponent("/");
@@ -70,7 +79,7 @@ const SEPARATOR = encodeURIComponent("/");
 function unifiedDirectory(host: CgroupHost, path: string, names: readonly string[]): string | undefined {
   if (host.unified === undefined) return undefined;
   if (host.version === "v2") return `${host.unified}${path}`;
-  const flat = names.map(encodeURIComponent).join(SEPARATOR);
+  const flat = flatName(names);
   if (flat.length > MAX_NAME_BYTES) {
     throw new InvalidArgumentError(
       "cgroup path",
