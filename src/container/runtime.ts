@@ -16,6 +16,7 @@ import type { Paths } from "../paths.ts";
 import type { Snapshot, Snapshotter } from "../snapshot/snapshotter.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import type { Damage } from "../state/damage.ts";
+import type { IndexedTable } from "../state/indexed-table.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
 import type { Table } from "../state/table.ts";
 import type { Systemd } from "../systemd/manager.ts";
@@ -29,7 +30,7 @@ export interface Runtime {
   readonly paths: Paths;
   readonly config: Config;
   readonly sandboxes: Table<SandboxRecord>;
-  readonly containers: Table<ContainerRecord>;
+  readonly containers: IndexedTable<ContainerRecord>;
   readonly images: Images;
   /** Blobs by digest; imports write to it. */
   readonly content: ContentStore;
@@ -82,7 +83,7 @@ export function nowNs(): string {
 
 /** The containers of a sandbox. */
 export function containersOf(runtime: Runtime, sandboxId: string): ContainerRecord[] {
-  return runtime.containers.list().filter((container) => container.sandboxId === sandboxId);
+  return runtime.containers.of(sandboxId);
 }
 
 /** The writable layer of a container, above its image's. */

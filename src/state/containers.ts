@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Database } from "bun:sqlite";
 import type { ProcessIdentity } from "../linux/process.ts";
+import { type IndexedTable, indexTable } from "./indexed-table.ts";
 import { containerSchema } from "./schemas.ts";
-import { openTable, type Table, type TableOptions } from "./table.ts";
+import { openTable, type TableOptions } from "./table.ts";
 
 /** An image that is mounted in a container; its layers are needed as long as the container is there. */
 export interface ImageVolumeRecord {
@@ -66,10 +67,11 @@ export interface RestoreRecord {
 export function openContainers(
   database: Database,
   putAside?: TableOptions["putAside"],
-): Table<ContainerRecord> {
-  return openTable<ContainerRecord>(database, "containers", {
+): IndexedTable<ContainerRecord> {
+  const table = openTable<ContainerRecord>(database, "containers", {
     schema: containerSchema,
     putAside,
     fixed: { table: "container_specs", fields: ["config", "runtimeSpec"] },
   });
+  return indexTable(table, ({ sandboxId }) => sandboxId);
 }
