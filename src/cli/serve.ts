@@ -73,7 +73,8 @@ export async function serve(options: ServeOptions): Promise<number> {
   const stopKeeping = events.keepForFirst();
   const eventLog = openEventLog(runtime);
   await recover(runtime);
-  await addBuiltInPause(runtime.images, runtime.content).catch((err) =>
+  // The first start writes it to the disk, for which only those wait who ask for images.
+  const ownImages = addBuiltInPause(runtime.images, runtime.content).catch((err) =>
     logger.warn({ err }, "the built-in pause is not listed as an image; pods have it all the same"),
   );
   await nri?.listen(runtime);
@@ -87,13 +88,14 @@ export async function serve(options: ServeOptions): Promise<number> {
     openPods(state.database, state.putAside),
     openCronJobs(state.database, state.putAside),
     eventLog.note,
+    ownImages,
   );
   const server = await serveCri({
     socketPath: paths.socket,
     passedSocket: serviceManager.socket,
     handlers: handlerNames(runtime),
     routes: (router) => {
-      criRoutes(runtime, streaming, events)(router);
+      criRoutes(runtime, streaming, events, ownImages)(router);
       podrtRoutes(runtime, keeper, eventLog, dump)(router);
     },
   });
@@ -107,6 +109,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   metrics?.close();
   await Promise.all([server.close(), streaming.close()]);
   await keeper.close();
+  await ownImages;
   await tracing?.close();
   await nri?.close();
   await withDeadline(runtime.network.settled(), SETTLE_MS, "giving back the network of pods").catch((err) =>

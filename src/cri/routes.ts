@@ -49,15 +49,19 @@ import { updatePodSandboxResources } from "./runtime/update-pod-sandbox-resource
 import { updateRuntimeConfig } from "./runtime/update-runtime-config.ts";
 import { version } from "./runtime/version.ts";
 
-/** Both services of the interface, served from one runtime; sessions are served from `streaming`. */
+/**
+ * Both services of the interface, served from one runtime; sessions are served from `streaming`. Calls about images wait
+ * for `ownImages`, those that podrt brings along.
+ */
 export function criRoutes(
   runtime: Runtime,
   streaming: StreamingServer,
   events: EventFeed,
+  ownImages: Promise<void> = Promise.resolve(),
 ): (router: ConnectRouter) => void {
   return (router) => {
-    router.service(RuntimeService, runtimeService(runtime, streaming, events));
-    router.service(ImageService, imageService(runtime));
+    router.service(RuntimeService, runtimeService(runtime, streaming, events, ownImages));
+    router.service(ImageService, imageService(runtime, ownImages));
   };
 }
 
@@ -65,6 +69,7 @@ function runtimeService(
   runtime: Runtime,
   streaming: StreamingServer,
   events: EventFeed,
+  ownImages: Promise<void>,
 ): ServiceImpl<typeof RuntimeService> {
   const stats = openStats(runtime);
   return {
@@ -79,7 +84,7 @@ function runtimeService(
     podSandboxStatus: (request) => podSandboxStatus(runtime, request),
     listPodSandbox: (request) => listPodSandbox(runtime, request),
     streamPodSandboxes: (request) => streamPodSandboxes(runtime, request),
-    createContainer: (request) => createContainer(runtime, request),
+    createContainer: (request) => ownImages.then(() => createContainer(runtime, request)),
     startContainer: (request) => startContainer(runtime, request),
     stopContainer: (request) => stopContainer(runtime, request),
     removeContainer: (request) => removeContainer(runtime, request),
@@ -108,13 +113,16 @@ function runtimeService(
   };
 }
 
-function imageService(runtime: Runtime): ServiceImpl<typeof ImageService> {
+function imageService(runtime: Runtime, ownImages: Promise<void>): ServiceImpl<typeof ImageService> {
   return {
-    pullImage: (request, { signal }) => pullImage(runtime, request, signal),
-    listImages: (request) => listImages(runtime, request),
-    streamImages: (request) => streamImages(runtime, request),
-    imageStatus: (request) => imageStatus(runtime, request),
-    removeImage: (request) => removeImage(runtime, request),
-    imageFsInfo: () => imageFsInfo(runtime),
+    pullImage: (request, { signal }) => ownImages.then(() => pullImage(runtime, request, signal)),
+    listImages: (request) => ownImages.then(() => listImages(runtime, request)),
+    async *streamImages(request) {
+      await ownImages;
+      yield* streamImages(runtime, request);
+    },
+    imageStatus: (request) => ownImages.then(() => imageStatus(runtime, request)),
+    removeImage: (request) => ownImages.then(() => removeImage(runtime, request)),
+    imageFsInfo: () => ownImages.then(() => imageFsInfo(runtime)),
   };
 }

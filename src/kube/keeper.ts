@@ -63,16 +63,20 @@ export function podHome({
   };
 }
 
-/** Goes on with the pods of `table` on this machine's runtime; call it once recovery is over. */
+/**
+ * Goes on with the pods of `table` on this machine's runtime; call it once recovery is over. No image is looked for before
+ * `ownImages` resolves.
+ */
 export function startKeeper(
   runtime: Runtime,
   table: Table<PodRecord>,
   cronTable: Table<CronRecord>,
   note: (note: PodNote, pod: Pod) => void = () => {},
+  ownImages: Promise<void> = Promise.resolve(),
 ): Keeper {
   const { restart_backoff_ms: firstMs, restart_backoff_max_ms: maxMs, manifest_dir } = runtime.config.pods;
   const keeper = keepPods({
-    lifecycle: runtimeLifecycle(runtime),
+    lifecycle: runtimeLifecycle(runtime, ownImages),
     table,
     clock: systemClock,
     home: podHome(runtime),
@@ -105,7 +109,7 @@ export function startKeeper(
 /** A look may be waiting for a pod that is replaced to end, which the next daemon goes on with. */
 const CLOSE_MS = 1000;
 
-function runtimeLifecycle(runtime: Runtime): Lifecycle {
+function runtimeLifecycle(runtime: Runtime, ownImages: Promise<void>): Lifecycle {
   // A sandbox that is deleted can no longer be asked whose it was.
   const owners = new Map<string, string>();
   return {
@@ -144,6 +148,7 @@ function runtimeLifecycle(runtime: Runtime): Lifecycle {
     },
     reopenLog: async (id) => reopenLog(runtime, id),
     async findImage(reference) {
+      await ownImages;
       const image = runtime.images.find(reference);
       return image === undefined ? undefined : { id: image.id, user: image.config.User };
     },

@@ -281,6 +281,8 @@ test("no space left says so, leaves the store as it was, and the daemon goes on"
   try {
     const small = await startDaemon({ mirror: fixture.registry.host, root });
     try {
+      // The image that podrt brings along is there by now.
+      expect(await pulled(small)).toEqual([]);
       const before = storeOf(small);
       const { code, stderr } = await small.podrt("pull", "nginx");
       expect(code).toBe(1);
