@@ -53,8 +53,19 @@ const STATES: Readonly<Record<ContainerStateName, ContainerState>> = {
   exited: ContainerState.CONTAINER_EXITED,
 };
 
-/** A container as ListContainers shows it. */
+// Of records, which are replaced when something changes: lists are asked for every second.
+const items = new WeakMap<ContainerRecord, Container>();
+
+/** A container as ListContainers shows it; the same object for the same record, not to be changed. */
 export function containerItem(record: ContainerRecord): Container {
+  const known = items.get(record);
+  if (known !== undefined) return known;
+  const item = newItem(record);
+  items.set(record, item);
+  return item;
+}
+
+function newItem(record: ContainerRecord): Container {
   const config = containerConfig(record);
   return create(ContainerSchema, {
     id: record.id,

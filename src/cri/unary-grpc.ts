@@ -13,6 +13,7 @@ import {
   createAsyncIterable,
   createMethodSerializationLookup,
   createMethodUrl,
+  limitSerialization,
   type UniversalHandlerFn,
 } from "@connectrpc/connect/protocol";
 import {
@@ -23,6 +24,7 @@ import {
 } from "@connectrpc/connect/protocol-grpc";
 import { messageOf } from "../errors.ts";
 import { logger } from "../lib/logger.ts";
+import { keptListEncoder } from "./kept-list.ts";
 import { MAX_TIMER_MS } from "./timeout.ts";
 import { UnaryCall } from "./unary-call.ts";
 
@@ -100,7 +102,12 @@ function methodOf(
     writeMaxBytes: maxMessageBytes,
     compressMinBytes: maxMessageBytes,
   };
-  const serialization = createMethodSerializationLookup(method, undefined, undefined, limits);
+  const { getI, getO } = createMethodSerializationLookup(method, undefined, undefined, limits);
+  const kept = keptListEncoder(method.output);
+  const { serialize } =
+    kept === undefined
+      ? getO(true)
+      : limitSerialization({ serialize: kept, parse: getO(true).parse }, limits);
   const implementation = async (request: UnaryRequest): Promise<UnaryResponse> => {
     const call = request as UnaryCall;
     const message = create(method.output, await impl(call.message, call));
@@ -113,8 +120,8 @@ function methodOf(
   return {
     type: method,
     invoke,
-    parse: serialization.getI(true).parse,
-    serialize: serialization.getO(true).serialize,
+    parse: getI(true).parse,
+    serialize,
   };
 }
 

@@ -28,8 +28,19 @@ function metadataOf(record: SandboxRecord) {
   return { name, uid, namespace, attempt };
 }
 
-/** A sandbox as ListPodSandbox shows it. */
+// Of records, which are replaced when something changes: lists are asked for every second.
+const items = new WeakMap<SandboxRecord, PodSandbox>();
+
+/** A sandbox as ListPodSandbox shows it; the same object for the same record, not to be changed. */
 export function sandboxItem(record: SandboxRecord): PodSandbox {
+  const known = items.get(record);
+  if (known !== undefined) return known;
+  const item = newItem(record);
+  items.set(record, item);
+  return item;
+}
+
+function newItem(record: SandboxRecord): PodSandbox {
   const config = sandboxConfig(record);
   return create(PodSandboxSchema, {
     id: record.id,
