@@ -98,7 +98,8 @@ export class MonitorClient implements Monitor {
       this.#readJournal();
     } catch {
       // A journal that cannot be read is no monitor to rely on.
-      return this.#end();
+      this.#end();
+      return;
     }
     if (isOver && this.#doorbell === doorbell) this.#end();
   }
