@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ContainerState, PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
+import { patience } from "../support/patience.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { demoPod, pageOf, runDetached, runningPod } from "./harness/manifests.ts";
@@ -58,30 +59,34 @@ test("a daemon ended by SIGTERM leaves its pods running too", async () => {
   expect((await runningPod(daemon, "demo-pod")).sandboxId).toBe(before.sandboxId);
 });
 
-test("no byte of a log is lost or doubled over five kills of the daemon", async () => {
-  const { daemon } = fixture;
-  const logDirectory = join(daemon.root, "logs");
-  const sandboxId = await runSandbox(daemon, "writer", { logDirectory });
-  const line =
-    "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; [ $((i % 10)) = 0 ] && usleep 1000; done";
-  const id = await runContainer(daemon, sandboxId, {
-    name: "writer",
-    command: ["sh", "-c", line],
-    logPath: "writer.log",
-  });
-  for (let round = 0; round < 5; round += 1) {
-    await Bun.sleep(200);
-    await daemon.kill();
-    await Bun.sleep(150);
-    await daemon.start();
-  }
-  const { logPath, exitCode } = await exited(daemon, id, 60_000);
-  expect(exitCode).toBe(0);
-  const lines = contents(logPath);
-  const wrong = lines.findIndex((content, index) => content !== `line ${index + 1}`);
-  expect(wrong === -1 ? [] : lines.slice(Math.max(0, wrong - 2), wrong + 4)).toEqual([]);
-  expect(lines).toHaveLength(20_000);
-}, 120_000);
+test(
+  "no byte of a log is lost or doubled over five kills of the daemon",
+  async () => {
+    const { daemon } = fixture;
+    const logDirectory = join(daemon.root, "logs");
+    const sandboxId = await runSandbox(daemon, "writer", { logDirectory });
+    const line =
+      "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; [ $((i % 10)) = 0 ] && usleep 1000; done";
+    const id = await runContainer(daemon, sandboxId, {
+      name: "writer",
+      command: ["sh", "-c", line],
+      logPath: "writer.log",
+    });
+    for (let round = 0; round < 5; round += 1) {
+      await Bun.sleep(200);
+      await daemon.kill();
+      await Bun.sleep(150);
+      await daemon.start();
+    }
+    const { logPath, exitCode } = await exited(daemon, id, 60_000);
+    expect(exitCode).toBe(0);
+    const lines = contents(logPath);
+    const wrong = lines.findIndex((content, index) => content !== `line ${index + 1}`);
+    expect(wrong === -1 ? [] : lines.slice(Math.max(0, wrong - 2), wrong + 4)).toEqual([]);
+    expect(lines).toHaveLength(20_000);
+  },
+  120_000 * patience,
+);
 
 test("the exit of a container while the daemon was dead is known afterwards, with its code and time", async () => {
   const { daemon } = fixture;
@@ -123,24 +128,28 @@ test("a pause that dies while the daemon is dead makes its sandbox not ready", a
   expect(pids.map(isAlive)).toEqual([false, false]);
 });
 
-test("a daemon killed in the middle of anything leaves nothing that cannot be removed", async () => {
-  const { daemon } = fixture;
-  await daemon.removeEverything();
-  await ensureImage(daemon, busybox);
-  for (let round = 0; round < 12; round += 1) {
-    const work = (async () => {
-      const sandboxId = await runSandbox(daemon, `round-${round}`);
-      await runContainer(daemon, sandboxId, { name: "app" });
-      await daemon.api.stopPodSandbox({ podSandboxId: sandboxId });
-      await daemon.api.removePodSandbox({ podSandboxId: sandboxId });
-    })().catch(() => {});
-    await Bun.sleep(round * 12);
-    await daemon.kill();
-    await work;
-    await daemon.start();
-  }
-  await daemon.removeEverything();
-  expect(await daemon.leftovers()).toEqual([]);
-  const sandboxId = await runSandbox(daemon, "round-0");
-  expect((await sandboxStatus(daemon, sandboxId)).state).toBe(PodSandboxState.SANDBOX_READY);
-}, 120_000);
+test(
+  "a daemon killed in the middle of anything leaves nothing that cannot be removed",
+  async () => {
+    const { daemon } = fixture;
+    await daemon.removeEverything();
+    await ensureImage(daemon, busybox);
+    for (let round = 0; round < 12; round += 1) {
+      const work = (async () => {
+        const sandboxId = await runSandbox(daemon, `round-${round}`);
+        await runContainer(daemon, sandboxId, { name: "app" });
+        await daemon.api.stopPodSandbox({ podSandboxId: sandboxId });
+        await daemon.api.removePodSandbox({ podSandboxId: sandboxId });
+      })().catch(() => {});
+      await Bun.sleep(round * 12);
+      await daemon.kill();
+      await work;
+      await daemon.start();
+    }
+    await daemon.removeEverything();
+    expect(await daemon.leftovers()).toEqual([]);
+    const sandboxId = await runSandbox(daemon, "round-0");
+    expect((await sandboxStatus(daemon, sandboxId)).state).toBe(PodSandboxState.SANDBOX_READY);
+  },
+  120_000 * patience,
+);

@@ -2,6 +2,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import type { Pod } from "../../src/gen/podrt/v1/podrt_pb.ts";
+import { patience } from "../support/patience.ts";
 import { outputOf } from "./harness/command.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { instanceOf } from "./harness/leftovers.ts";
@@ -81,12 +82,16 @@ test("podrt pods and podrt ps show the pod, its containers and, with -a, its pau
   expect((await fixture.daemon.podrt("ps", "-a")).stdout).toContain("POD-demo-pod");
 });
 
-test("podrt stop ends the pod and leaves it listed, podrt rm removes it", async () => {
-  const { daemon } = fixture;
-  expect((await daemon.podrt("stop", "--time", "1", "demo-pod")).code).toBe(0);
-  expect((await daemon.podrt("pods")).stdout).toMatch(/demo-pod.*Stopped/i);
-  expect((await containerStatus(daemon, app1)).exitCode).toBe(0);
-  expect((await daemon.podrt("rm", "demo-pod")).code).toBe(0);
-  expect((await daemon.podrt("pods")).stdout).not.toContain("demo-pod");
-  expect(await daemon.leftovers()).toEqual([]);
-}, 60_000);
+test(
+  "podrt stop ends the pod and leaves it listed, podrt rm removes it",
+  async () => {
+    const { daemon } = fixture;
+    expect((await daemon.podrt("stop", "--time", "1", "demo-pod")).code).toBe(0);
+    expect((await daemon.podrt("pods")).stdout).toMatch(/demo-pod.*Stopped/i);
+    expect((await containerStatus(daemon, app1)).exitCode).toBe(0);
+    expect((await daemon.podrt("rm", "demo-pod")).code).toBe(0);
+    expect((await daemon.podrt("pods")).stdout).not.toContain("demo-pod");
+    expect(await daemon.leftovers()).toEqual([]);
+  },
+  60_000 * patience,
+);

@@ -54,10 +54,14 @@ test("pause and monitor together have less than 64 KiB of memory of their own", 
   expect(own[0]! + own[1]!).toBeLessThan(64 * 1024);
 });
 
-test("the pause and the monitor have used no processor time after a minute", async () => {
-  const before = cpuTicks(monitor);
-  await Bun.sleep(Math.max(0, idleMs - (performance.now() - bornMs)));
-  // Its start takes less than a tick, but where the processor is emulated.
-  expect(cpuTicks(pause)).toBeLessThan(patience);
-  expect(cpuTicks(monitor)).toBe(before);
-}, 90_000);
+test(
+  "the pause and the monitor have used no processor time after a minute",
+  async () => {
+    const before = cpuTicks(monitor);
+    await Bun.sleep(Math.max(0, idleMs - (performance.now() - bornMs)));
+    // Its start takes less than a tick, but where the processor is emulated.
+    expect(cpuTicks(pause)).toBeLessThan(patience);
+    expect(cpuTicks(monitor)).toBe(before);
+  },
+  90_000 * patience,
+);

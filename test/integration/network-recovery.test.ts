@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostInterfaceOf } from "../../src/network/bridge.ts";
+import { patience } from "../support/patience.ts";
 import {
   bothSubnets,
   hasOtherInstances,
@@ -33,49 +34,57 @@ function stateDirectory(): Disposable & { path: string } {
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) };
 }
 
-test("a daemon killed after any step of attach leaves nothing that the next one does not remove", async () => {
-  const forwardBefore = [ipForward(), ipv6Forward()];
-  let exchanges = 0;
-  for (let isComplete = false; !isComplete; exchanges++) {
-    using state = stateDirectory();
-    await using pod = await TestPod.start();
-    const config = testConfig(bothSubnets());
-    const name = hostInterfaceOf(pod.id);
-    isComplete = await isDone(
-      ...["attach", JSON.stringify(config), state.path, pod.id, `${pod.pid}`, `${exchanges}`],
-    );
-    await using next = openTestNetwork(config, state.path);
-    await next.network.reconcile(new Set());
-    expect(remainders(config, [name])).toEqual([]);
-    expect(await next.network.owned()).toEqual({ links: [], leases: [] });
-    const request = { sandboxId: pod.id, netnsFd: pod.namespace.number, hostPorts: [] };
-    expect((await next.network.attach(request)).hostInterface).toBe(name);
-    await pod.end();
-    await next.network.detach(pod.id);
-    expect(remainders(config, [name])).toEqual([]);
-  }
-  expect(exchanges).toBeGreaterThan(8);
-  if (!hasOtherInstances()) expect([ipForward(), ipv6Forward()]).toEqual(forwardBefore);
-}, 60_000);
+test(
+  "a daemon killed after any step of attach leaves nothing that the next one does not remove",
+  async () => {
+    const forwardBefore = [ipForward(), ipv6Forward()];
+    let exchanges = 0;
+    for (let isComplete = false; !isComplete; exchanges++) {
+      using state = stateDirectory();
+      await using pod = await TestPod.start();
+      const config = testConfig(bothSubnets());
+      const name = hostInterfaceOf(pod.id);
+      isComplete = await isDone(
+        ...["attach", JSON.stringify(config), state.path, pod.id, `${pod.pid}`, `${exchanges}`],
+      );
+      await using next = openTestNetwork(config, state.path);
+      await next.network.reconcile(new Set());
+      expect(remainders(config, [name])).toEqual([]);
+      expect(await next.network.owned()).toEqual({ links: [], leases: [] });
+      const request = { sandboxId: pod.id, netnsFd: pod.namespace.number, hostPorts: [] };
+      expect((await next.network.attach(request)).hostInterface).toBe(name);
+      await pod.end();
+      await next.network.detach(pod.id);
+      expect(remainders(config, [name])).toEqual([]);
+    }
+    expect(exchanges).toBeGreaterThan(8);
+    if (!hasOtherInstances()) expect([ipForward(), ipv6Forward()]).toEqual(forwardBefore);
+  },
+  60_000 * patience,
+);
 
-test("a daemon killed after any step of detach leaves nothing that the next one does not remove", async () => {
-  let exchanges = 0;
-  for (let isComplete = false; !isComplete; exchanges++) {
-    using state = stateDirectory();
-    await using pod = await TestPod.start();
-    const config = testConfig(bothSubnets());
-    const place = [JSON.stringify(config), state.path, pod.id, `${pod.pid}`] as const;
-    expect(await isDone("attach", ...place, "1000")).toBe(true);
-    // The namespace dies with its process, which the program kills.
-    pod.namespace.close();
-    isComplete = await isDone("detach", ...place, `${exchanges}`);
-    await using next = openTestNetwork(config, state.path);
-    await next.network.reconcile(new Set());
-    expect(remainders(config, [hostInterfaceOf(pod.id)])).toEqual([]);
-    expect(await next.network.owned()).toEqual({ links: [], leases: [] });
-  }
-  expect(exchanges).toBeGreaterThan(4);
-}, 60_000);
+test(
+  "a daemon killed after any step of detach leaves nothing that the next one does not remove",
+  async () => {
+    let exchanges = 0;
+    for (let isComplete = false; !isComplete; exchanges++) {
+      using state = stateDirectory();
+      await using pod = await TestPod.start();
+      const config = testConfig(bothSubnets());
+      const place = [JSON.stringify(config), state.path, pod.id, `${pod.pid}`] as const;
+      expect(await isDone("attach", ...place, "1000")).toBe(true);
+      // The namespace dies with its process, which the program kills.
+      pod.namespace.close();
+      isComplete = await isDone("detach", ...place, `${exchanges}`);
+      await using next = openTestNetwork(config, state.path);
+      await next.network.reconcile(new Set());
+      expect(remainders(config, [hostInterfaceOf(pod.id)])).toEqual([]);
+      expect(await next.network.owned()).toEqual({ links: [], leases: [] });
+    }
+    expect(exchanges).toBeGreaterThan(4);
+  },
+  60_000 * patience,
+);
 
 test("on a kernel without IPv6 a network of IPv4 does without it, and one of both says what is missing", async () => {
   // An empty directory where the kernel's settings are: so it looks with ipv6.disable=1.
