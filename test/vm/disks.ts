@@ -18,10 +18,12 @@ const contents = [
   ...["package.json", "bunfig.toml", "tsconfig.json", "README.md", "Makefile", "biome.json"],
   ...["src", "test", "scripts", "pause", "proto", "examples", "docs", "systemd"],
 ];
+/** Directories of images for the tests, and for the validation suite. */
+const imageNames = ["images", "suite-images"];
 /** What is in it for the guest's processor alone. A guest of another kind makes the images by itself, of its own programs. */
 const ownContents = [
   "dist",
-  ...["bin", "busybox", "images", "suite-images", "packages"].map((name) => `.build/${name}`),
+  ...["bin", "busybox", ...imageNames, "packages"].map((name) => `.build/${name}`),
 ];
 /** Tools that only `make check` and `make gen` call. */
 const unwanted = ["@biomejs", "@typescript", "typescript", "@bufbuild/buf", "@bufbuild/buf-linux-x64"];
@@ -54,8 +56,10 @@ function placeForeignPrograms(stage: string): void {
   for (const [dir, name] of [
     [goPrograms, "bin"],
     [busyboxDir, "busybox"],
+    ...imageNames.map((name) => [join(vmDir, name), name] as const),
   ] as const)
-    if (existsSync(dir)) cpSync(dir, join(stage, ".build", name), { recursive: true });
+    if (existsSync(dir))
+      cpSync(dir, join(stage, ".build", name), { recursive: true, preserveTimestamps: true });
   const bun = run(process.execPath, ["scripts/fetch-bun.ts", guest.architecture]).trim();
   const place = join(stage, "node_modules/bun/bin/bun.exe");
   // A new file: the one that is there has a link in the checkout.
@@ -77,6 +81,16 @@ export function readResults(dir: string): number | undefined {
   spawnSync("tar", ["-xf", resultsDisk, "-C", dir], { stdio: "ignore" });
   const exit = join(dir, "exit");
   return existsSync(exit) ? Number(readFileSync(exit, "utf8")) : undefined;
+}
+
+/** Keeps images that the machine made, for its next boots; answers whether there are any in its results. */
+export function keepImages(resultsDir: string): boolean {
+  const made = imageNames.filter((name) => existsSync(join(resultsDir, name)));
+  for (const name of made) {
+    rmSync(join(vmDir, name), { recursive: true, force: true });
+    renameSync(join(resultsDir, name), join(vmDir, name));
+  }
+  return made.length > 0;
 }
 
 function emptyFile(file: string, size: string): void {

@@ -6,9 +6,9 @@
  *
  * environment: PART its name
  */
-import { copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { prepareImages } from "../fixtures/images/prepare.ts";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { type ImageSet, prepareImages, suiteImages, testImages } from "../fixtures/images/prepare.ts";
 import { type Counts, closingLine, sumOf } from "../runner/closing-line.ts";
 import { countedRun } from "../runner/counted-run.ts";
 import type { Part } from "./selection.ts";
@@ -29,10 +29,12 @@ const job = (JSON.parse(readFileSync(join(projectDir, ".build/jobs.json"), "utf8
 if (job === undefined) throw new Error(`jobs.json has no part ${part}`);
 const environment = { PODRT_TEST_PATIENCE: String(job.patience) };
 const runs: Counts[] = [];
-// On a machine of the same kind they were made before, in seconds.
-if (job.files !== undefined) await prepareImages();
-if (job.files !== undefined) runs.push(await countedRun(["scripts/test.ts", ...job.files], environment));
+if (job.files !== undefined) {
+  await prepareAndHandOver(testImages);
+  runs.push(await countedRun(["scripts/test.ts", ...job.files], environment));
+}
 if (job.suite !== undefined) {
+  await prepareAndHandOver(suiteImages);
   runs.push(await countedRun(["test/conformance/run.ts"], { ...environment, ...job.suite }));
   for (const name of ["critest.log", "report.json"]) {
     const file = join(projectDir, ".build/conformance", name);
@@ -42,3 +44,12 @@ if (job.suite !== undefined) {
 const sum = sumOf(runs);
 console.log(closingLine(sum));
 process.exitCode = sum.failed === 0 && sum.passed > 0 ? 0 : 1;
+
+/** Images that had to be made here, which takes minutes, are handed over with the results, for the next boot. */
+async function prepareAndHandOver(set: ImageSet): Promise<void> {
+  const stamp = join(set.dir, "stamp");
+  const stampNow = () => (existsSync(stamp) ? readFileSync(stamp, "utf8") : undefined);
+  const before = stampNow();
+  await prepareImages(set);
+  if (stampNow() !== before) cpSync(set.dir, join(resultsDir, basename(set.dir)), { recursive: true });
+}

@@ -15,7 +15,7 @@ import { prepareImages, suiteImages } from "../fixtures/images/prepare.ts";
 import { type Counts, closingLine, sumOf } from "../runner/closing-line.ts";
 import { testFiles } from "../runner/test-files.ts";
 import { boot, type Outcome } from "./boot.ts";
-import { makeProjectDisk, removeDisks } from "./disks.ts";
+import { keepImages, makeProjectDisk, removeDisks } from "./disks.ts";
 import { busyboxDir, goPrograms, guest, isOwn } from "./guest.ts";
 import { checkoutStamp, newResultsDir, passedBefore, writeRecord } from "./records.ts";
 import { foreignParts, type Part, partsFor, usualParts } from "./selection.ts";
@@ -49,12 +49,15 @@ async function main(): Promise<number> {
     if (runnable.some(({ files }) => files !== undefined)) await prepareImages();
     if (runnable.some(({ suite }) => suite !== undefined)) await prepareImages(suiteImages);
   }
-  makeProjectDisk(Object.fromEntries(runnable.map((part) => [part.name, { ...part, patience }])));
+  const jobs = Object.fromEntries(runnable.map((part) => [part.name, { ...part, patience }]));
   const counts: Counts[] = [{ passed: 0, failed: 0, skipped: parts.length - runnable.length }];
+  let hasDisk = false;
   try {
     for (const [index, part] of runnable.entries()) {
       console.log(`vm: ${guest.architecture}, part ${index + 1} of ${runnable.length}, ${part.name}`);
-      const { line, ...result } = await runPart(part, stamp);
+      if (!hasDisk) makeProjectDisk(jobs);
+      const { line, madeImages, ...result } = await runPart(part, stamp);
+      hasDisk = !madeImages;
       counts.push(result.counts);
       lines.push(line);
       console.log(`vm: ${line}`);
@@ -68,11 +71,19 @@ async function main(): Promise<number> {
   return sum.failed === 0 && sum.passed > 0 ? 0 : 1;
 }
 
-/** One boot, and a line that says what came of it. */
-async function runPart(part: Part, stamp: string): Promise<{ counts: Counts; line: string }> {
+interface PartResult {
+  readonly counts: Counts;
+  /** Says what came of it. */
+  readonly line: string;
+  /** Whether there are images now that the project's disk has not. */
+  readonly madeImages: boolean;
+}
+
+/** One boot. */
+async function runPart(part: Part, stamp: string): Promise<PartResult> {
   const before = RESUME === "1" ? passedBefore(part, stamp) : undefined;
   if (before !== undefined) {
-    return { counts: before, line: `passed before: ${part.name}: ${closingLine(before)}` };
+    return { counts: before, line: `passed before: ${part.name}: ${closingLine(before)}`, madeImages: false };
   }
   const startMs = performance.now();
   const resultsDir = newResultsDir(part);
@@ -82,15 +93,20 @@ async function runPart(part: Part, stamp: string): Promise<{ counts: Counts; lin
     resultsDir,
     limitMs: Number(VM_MINUTES || part.minutes) * 60_000,
   });
+  const madeImages = keepImages(resultsDir);
   const time = `${((performance.now() - startMs) / 60_000).toFixed(1)} minutes`;
   if ("problem" in outcome) {
     const line = `failed: ${part.name}, after ${time}: ${outcome.problem}\n(${resultsDir})`;
-    return { counts: { passed: 0, failed: 1, skipped: 0 }, line };
+    return { counts: { passed: 0, failed: 1, skipped: 0 }, line, madeImages };
   }
   const { counts } = outcome;
   writeRecord(part, stamp, counts);
   const how = counts.failed === 0 && counts.passed > 0 ? "passed" : "failed";
-  return { counts, line: `${how}: ${part.name}: ${closingLine(counts)}, in ${time} (${resultsDir})` };
+  return {
+    counts,
+    line: `${how}: ${part.name}: ${closingLine(counts)}, in ${time} (${resultsDir})`,
+    madeImages,
+  };
 }
 
 function missingForSuite(): string | undefined {
