@@ -83,7 +83,7 @@ install: $(BINARY) ## Copy dist/podrt, its units and what goes with it below DES
 uninstall: ## Remove what make install made; DESTDIR and PREFIX as there
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/uninstall.sh
 
-dist: $(MODULES) ## Make dist/packages: .deb, .rpm and a tarball for x86-64, the image of the pause, a bill of materials
+dist: $(MODULES) ## Make dist/packages: .deb, .rpm, tarball, bill of materials for x86-64 and aarch64, the pause's image
 	@scripts/require.sh readelf:binutils
 	@scripts/require.sh dpkg-deb:dpkg rpmbuild:rpm || :
 	@$(BUN) scripts/release/make-release.ts

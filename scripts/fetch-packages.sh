@@ -5,7 +5,8 @@
 #
 # Sees that docker-registry, nginx and a static busybox are there: installed, or unpacked below DIR/root. They are
 # not installed, because the packages of the first two would start services on this machine. Where there is apt-get,
-# the same for what tests compare with: libseccomp, and the C headers of the machines that this one is not.
+# the same for what tests compare with, libseccomp and the C headers of the machines that this one is not, and for the
+# C library that podrt for another machine asks for when it is called under an emulator.
 
 set -eu
 
@@ -24,6 +25,7 @@ oracle=
 present /usr/lib/x86_64-linux-gnu/libseccomp.so.2 || oracle=libseccomp2
 present /usr/aarch64-linux-gnu/include/asm/unistd.h || oracle="$oracle linux-libc-dev-arm64-cross"
 present /usr/aarch64-linux-gnu/include/fcntl.h || oracle="$oracle libc6-dev-arm64-cross"
+present /usr/aarch64-linux-gnu/lib/libc.so.6 || oracle="$oracle libc6-arm64-cross"
 present /usr/arm-linux-gnueabihf/include/asm/unistd.h || oracle="$oracle linux-libc-dev-armhf-cross"
 command -v apt-get >/dev/null || oracle=
 [ -n "$packages$oracle" ] || exit 0

@@ -1,16 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: DESTDIR=DIR PREFIX=DIR install.sh PROGRAM
+# usage: DESTDIR=DIR PREFIX=DIR install.sh PROGRAM [WRITER]
 #
 # Copies the program, its units for systemd, an example of its configuration, and the completions and man pages that
-# it writes, below DESTDIR/PREFIX. What is made is written down first, in share/podrt/installed, for
+# it writes, or for another machine's program WRITER, below DESTDIR/PREFIX. What is made is written down first, in share/podrt/installed, for
 # uninstall.sh; paths there are without DESTDIR, and those of directories end in a slash.
 
 set -eu
 umask 022
 
 program=$1
+writer=${2:-$1}
 cd "$(dirname "$0")/.."
 dest=${DESTDIR-}
 prefix=${PREFIX:-/usr/local}
@@ -64,14 +65,14 @@ put 0644 packaging/config.toml "$prefix/share/doc/podrt/examples/config.toml"
 
 # completion SHELL PATH
 completion() {
-  "$program" completion "$1" >"$scratch/$1"
+  "$writer" completion "$1" >"$scratch/$1"
   put 0644 "$scratch/$1" "$prefix/share/$2"
 }
 completion bash bash-completion/completions/podrt
 completion zsh zsh/site-functions/_podrt
 completion fish fish/vendor_completions.d/podrt.fish
 
-"$program" man "$scratch/man" >/dev/null
+"$writer" man "$scratch/man" >/dev/null
 for page in "$scratch"/man/*.1; do
   put 0644 "$page" "$prefix/share/man/man1/${page##*/}"
 done

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Architecture } from "../../src/linux/architecture.ts";
 import { MACHINE_CODE } from "../../src/linux/machine-code.ts";
 import { projectDir } from "./release.ts";
 
@@ -16,7 +17,10 @@ interface LockedPackage {
 }
 
 /** The package whose program becomes the front of podrt. */
-const BUN = "node_modules/@oven/bun-linux-x64";
+const BUN: Readonly<Record<Architecture, string>> = {
+  x86_64: "node_modules/@oven/bun-linux-x64",
+  aarch64: "node_modules/@oven/bun-linux-aarch64",
+};
 /** That of both machines is in each podrt. */
 const ASSEMBLY: readonly (readonly [string, Uint8Array, string])[] = Object.entries(MACHINE_CODE).flatMap(
   ([architecture, { PAUSE_ELF, MONITOR_ELF, ENGINE_CODE }]) => [
@@ -27,17 +31,17 @@ const ASSEMBLY: readonly (readonly [string, Uint8Array, string])[] = Object.entr
 );
 
 /**
- * What the program is made of, as CycloneDX 1.6: the packages of package-lock.json that run in it, Bun, and the machine
+ * What the program for a machine is made of, as CycloneDX 1.6: the packages of package-lock.json that run in it, Bun, and the machine
  * code of pause/. Hashes of packages are those of the registry's archives.
  */
-export function billOfMaterials(version: string, time: number): string {
+export function billOfMaterials(version: string, architecture: Architecture, time: number): string {
   const { packages } = JSON.parse(readFileSync(join(projectDir, "package-lock.json"), "utf8")) as {
     packages: Record<string, LockedPackage>;
   };
   const running = Object.entries(packages).filter(([path, entry]) => path !== "" && runsInTheProgram(entry));
   const components = [
     ...running.map(([path, entry]) => npmPackage(path, entry, "library")),
-    npmPackage(BUN, packages[BUN]!, "platform"),
+    npmPackage(BUN[architecture], packages[BUN[architecture]]!, "platform"),
     ...ASSEMBLY.map(([source, code, description]) => assembled(source, code, description, version)),
   ];
   const root = {

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Makes what podrt is given away as: .deb, .rpm and a tarball for x86-64, the image of its pause for x86-64 and aarch64,
- * the bill of materials, and the sums of all. The same commit gives the same bytes: their date is SOURCE_DATE_EPOCH, or
+ * Makes what podrt is given away as: .deb, .rpm, a tarball and a bill of materials for x86-64 and for aarch64, the image
+ * of its pause for both, and the sums of all. The same commit gives the same bytes: their date is SOURCE_DATE_EPOCH, or
  * the commit's.
- *
- * There is no package for aarch64: the launch engine and the monitor are x86-64 machine code.
  *
  * usage: bun scripts/release/make-release.ts [DIR]   into DIR instead of dist/packages
  */
@@ -14,36 +12,61 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, wri
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { version } from "../../package.json";
+import { ARCHITECTURE, type Architecture } from "../../src/linux/architecture.ts";
 import { billOfMaterials } from "./bill-of-materials.ts";
 import { makeDeb } from "./deb.ts";
 import { projectDir, type Release, run } from "./release.ts";
 import { makeRpm } from "./rpm.ts";
 import { makeTarball } from "./tarball.ts";
 
-if (process.arch !== "x64") fail(`packages are made on x86-64, for x86-64; this machine is ${process.arch}`);
+const ARCHITECTURES: readonly Architecture[] = ["x86_64", "aarch64"];
+
 const time = releaseTime();
 const outDir = resolve(process.argv[2] ?? join(projectDir, "dist/packages"));
 const scratchDir = mkdtempSync(join(tmpdir(), "podrt-dist-"));
 try {
-  const program = join(scratchDir, "podrt");
-  run(join(projectDir, "scripts/build-binary.sh"), [program], { SOURCE_DATE_EPOCH: String(time) });
+  const programs = new Map(ARCHITECTURES.map((architecture) => [architecture, build(architecture)]));
+  const writer = programs.get(ARCHITECTURE)!;
   rmSync(outDir, { recursive: true, force: true });
   mkdirSync(outDir, { recursive: true });
-  const bill = join(outDir, `podrt-${version}.cdx.json`);
-  writeFileSync(bill, billOfMaterials(version, time));
-  const glibc = newestGlibc(program);
-  const release: Release = { version, time, program, glibc, billOfMaterials: bill, scratchDir, outDir };
   const pauseImage = join(outDir, `podrt-pause-${version}.oci.tar`);
-  run(program, ["pause", "--image", pauseImage]);
-  const files = [makeTarball(release), ...withTool("dpkg-deb", "deb", () => makeDeb(release))];
-  files.push(...withTool("rpmbuild", "rpm", () => makeRpm(release)), pauseImage, bill);
+  run(writer, ["pause", "--image", pauseImage]);
+  const files = [...programs].flatMap(([architecture, program]) =>
+    packagesFor(architecture, program, writer),
+  );
+  files.push(pauseImage);
   writeFileSync(join(outDir, "SHA256SUMS"), files.map(sumLine).sort().join(""));
   for (const file of files) console.log(`${file} (${statSync(file).size} bytes)`);
-  const { commit } = JSON.parse(run(program, ["version", "-o", "json"])) as { commit: string | null };
+  const { commit } = JSON.parse(run(writer, ["version", "-o", "json"])) as { commit: string | null };
   if (commit?.endsWith("-dirty")) console.log(`made from changed files: ${commit}`);
-  console.log("no package is made for aarch64: the launch engine and the monitor are x86-64 machine code");
 } finally {
   rmSync(scratchDir, { recursive: true });
+}
+
+function build(architecture: Architecture): string {
+  const program = join(scratchDir, `podrt-${architecture}`);
+  const env = { SOURCE_DATE_EPOCH: String(time) };
+  run(join(projectDir, "scripts/build-binary.sh"), [program, architecture], env);
+  return program;
+}
+
+/** Everything that is made for one machine. */
+function packagesFor(architecture: Architecture, program: string, writer: string): string[] {
+  const bill = join(outDir, `podrt-${version}-linux-${architecture}.cdx.json`);
+  writeFileSync(bill, billOfMaterials(version, architecture, time));
+  const own = join(scratchDir, architecture);
+  mkdirSync(own);
+  const glibc = newestGlibc(program);
+  const release: Release = {
+    ...{ version, architecture, time, program, writer, glibc },
+    ...{ billOfMaterials: bill, scratchDir: own, outDir },
+  };
+  return [
+    makeTarball(release),
+    ...withTool("dpkg-deb", `.deb for ${architecture}`, () => makeDeb(release)),
+    ...withTool("rpmbuild", `.rpm for ${architecture}`, () => makeRpm(release)),
+    bill,
+  ];
 }
 
 function fail(problem: string): never {
@@ -70,9 +93,9 @@ function newestGlibc(program: string): string {
 }
 
 /** What needs a tool that is not here is left out, and that is said. */
-function withTool(tool: string, kind: string, make: () => string): string[] {
+function withTool(tool: string, what: string, make: () => string): string[] {
   if (Bun.which(tool) !== null) return [make()];
-  console.log(`no .${kind} is made: ${tool} is not here`);
+  console.log(`no ${what} is made: ${tool} is not here`);
   return [];
 }
 

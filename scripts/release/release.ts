@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawnSync } from "node:child_process";
 import { join, resolve } from "node:path";
+import type { Architecture } from "../../src/linux/architecture.ts";
 
 export const projectDir = resolve(import.meta.dir, "../..");
 
-/** What all artefacts of one run have in common. */
+/** What all artefacts for one machine have in common. */
 export interface Release {
   readonly version: string;
+  readonly architecture: Architecture;
   /** Seconds since 1970: the date of everything that has one. */
   readonly time: number;
-  /** The compiled program. */
+  /** The program, compiled for that machine. */
   readonly program: string;
+  /** The same for this machine, which writes completions and man pages. */
+  readonly writer: string;
   /** The newest version of glibc that the program asks for, as `2.29`. */
   readonly glibc: string;
   /** The bill of materials, for people and programs. */
@@ -42,9 +46,10 @@ export function run(
  * What `make install` would put below `prefix`, in a directory of its own, with the bill of materials: no record for
  * `make uninstall`, since packages keep their own. Answers the directory.
  */
-export function stage({ program, billOfMaterials, scratchDir, time }: Release, prefix: string): string {
+export function stage(release: Release, prefix: string): string {
+  const { program, writer, billOfMaterials, scratchDir, time } = release;
   const dir = join(scratchDir, `stage${prefix.replaceAll("/", "-")}`);
-  run(join(projectDir, "scripts/install.sh"), [program], { DESTDIR: dir, PREFIX: prefix });
+  run(join(projectDir, "scripts/install.sh"), [program, writer], { DESTDIR: dir, PREFIX: prefix });
   run("rm", ["-r", join(dir, prefix, "share/podrt")]);
   run("cp", [billOfMaterials, join(dir, prefix, "share/doc/podrt/sbom.cdx.json")]);
   setTimes(dir, time);

@@ -6,9 +6,9 @@ import { projectDir, type Release, run, stage } from "./release.ts";
 /** Directories that are the package's own, not only its files. */
 const OWN_DIRECTORIES = ["/usr/share/doc/podrt", "/usr/share/doc/podrt/examples"];
 
-/** Makes podrt-VERSION-1.x86_64.rpm by rpmbuild. */
+/** Makes podrt-VERSION-1.MACHINE.rpm by rpmbuild, where the machine is x86_64 or aarch64. */
 export function makeRpm(release: Release): string {
-  const { version, glibc, time, scratchDir, outDir } = release;
+  const { version, architecture, glibc, time, scratchDir, outDir } = release;
   const dir = stage(release, "/usr");
   const topDir = join(scratchDir, "rpm");
   mkdirSync(topDir);
@@ -28,8 +28,10 @@ export function makeRpm(release: Release): string {
   };
   const defines = Object.entries(settings).flatMap(([name, value]) => ["--define", `${name} ${value}`]);
   const spec = join(projectDir, "packaging/rpm/podrt.spec");
-  run("rpmbuild", ["-bb", "--target", "x86_64-linux", ...defines, spec], { SOURCE_DATE_EPOCH: String(time) });
-  const file = join(outDir, `podrt-${version}-1.x86_64.rpm`);
+  run("rpmbuild", ["-bb", "--target", `${architecture}-linux`, ...defines, spec], {
+    SOURCE_DATE_EPOCH: String(time),
+  });
+  const file = join(outDir, `podrt-${version}-1.${architecture}.rpm`);
   run("cp", [join(topDir, "podrt.rpm"), file]);
   run("rm", ["-r", dir]);
   return file;

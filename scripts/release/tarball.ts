@@ -2,10 +2,10 @@
 import { join } from "node:path";
 import { type Release, run, stage } from "./release.ts";
 
-/** Makes podrt-VERSION-linux-x86_64.tar.gz, whose one directory holds what belongs below /usr/local. */
+/** Makes podrt-VERSION-linux-MACHINE.tar.gz, whose one directory holds what belongs below /usr/local. */
 export function makeTarball(release: Release): string {
-  const { version, time, scratchDir, outDir } = release;
-  const name = `podrt-${version}-linux-x86_64`;
+  const { version, architecture, time, scratchDir, outDir } = release;
+  const name = `podrt-${version}-linux-${architecture}`;
   const dir = stage(release, "/usr/local");
   run("mv", [join(dir, "usr/local"), join(scratchDir, name)]);
   const tar = join(scratchDir, `${name}.tar`);

@@ -6,7 +6,7 @@ import { SYS, type SyscallName } from "../../src/linux/abi/syscall-numbers.ts";
 import { Fd, memfd, open, pipe } from "../../src/linux/fd.ts";
 import { addressOf } from "../../src/linux/libc.ts";
 import { MONITOR_ELF } from "../../src/linux/machine-code.ts";
-import { isReady, POLLIN } from "../../src/linux/poll.ts";
+import { POLLIN, pollFd } from "../../src/linux/poll.ts";
 import { cString, syscall } from "../../src/linux/syscall.ts";
 import { patience } from "../support/patience.ts";
 
@@ -263,11 +263,18 @@ export class TestMonitor implements Disposable {
   }
 }
 
+/** False where nothing came within the time for a reply. */
+export function becomesReadable(fd: number): boolean {
+  // struct timespec.
+  const limit = new Uint8Array(new BigInt64Array([BigInt(REPLY_TIMEOUT_MS / 1000), 0n]).buffer);
+  return syscall("ppoll", pollFd(fd, POLLIN), 1, limit, null, 0) > 0;
+}
+
 /** Reads 16-byte replies until end of file, or fails after a deadline. */
 export function readReplies(fd: number): Reply[] {
   const replies: Reply[] = [];
   for (;;) {
-    if (!isReady(fd, POLLIN, REPLY_TIMEOUT_MS)) throw new Error("no reply from the monitor");
+    if (!becomesReadable(fd)) throw new Error("no reply from the monitor");
     const bytes = new Uint8Array(16);
     if (syscall("read", fd, bytes, 16) === 0) return replies;
     const view = new DataView(bytes.buffer);

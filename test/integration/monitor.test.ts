@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ERRNO } from "../../src/linux/abi/errno.ts";
 import { memfd, pipe } from "../../src/linux/fd.ts";
-import { isReady, POLLIN } from "../../src/linux/poll.ts";
 import { syscall } from "../../src/linux/syscall.ts";
 import {
+  becomesReadable,
   DOORBELL_FD,
   type Entry,
   FIRST_PASSED_FD,
@@ -87,7 +87,7 @@ test("an exit rings the doorbell that a program has installed, also a second tim
   monitor.run(image, image.table([install, start]), [write.number]);
   write.close();
   const ring = () => {
-    expect(isReady(read.number, POLLIN, 5000)).toBe(true);
+    expect(becomesReadable(read.number)).toBe(true);
     return syscall("read", read.number, new Uint8Array(8), 8);
   };
   expect(ring()).toBe(1);
