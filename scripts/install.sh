@@ -3,9 +3,10 @@
 #
 # usage: DESTDIR=DIR PREFIX=DIR install.sh PROGRAM [WRITER]
 #
-# Copies the program, its units for systemd, an example of its configuration, and the completions and man pages that
-# it writes, or for another machine's program WRITER, below DESTDIR/PREFIX. What is made is written down first, in share/podrt/installed, for
-# uninstall.sh; paths there are without DESTDIR, and those of directories end in a slash.
+# Copies the program, its units for systemd, an example of its configuration, completions and man pages below
+# DESTDIR/PREFIX. The last two the program writes itself, or, if it is for another machine, WRITER. What is made is
+# written down first, in share/podrt/installed, for uninstall.sh; paths there are without DESTDIR, and those of
+# directories end in a slash.
 
 set -eu
 umask 022
