@@ -10,6 +10,7 @@ setDefaultTimeout(600_000 * patience);
 /** Unit tests that make system calls which the emulation has; openat2, mount and clone3 are not among them. */
 const FILES = [
   "src/linux/poll.test.ts",
+  "src/linux/epoll.test.ts",
   "src/linux/process.test.ts",
   "src/linux/inode-flags.test.ts",
   "src/linux/tcp.test.ts",
