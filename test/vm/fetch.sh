@@ -5,11 +5,11 @@
 #
 # Makes in DIR, from packages of the distribution, what a virtual machine of the architecture ARCH (x86_64 or aarch64)
 # needs: qemu/ (the emulator with all of its libraries), vmlinuz and root.img (a small system with the kernel's
-# modules); where ARCH is not this machine's, also cross/ (compilers for ARCH, with all that they need). Nothing is installed here; apt works with lists, a cache and a status of its own.
+# modules); where ARCH is not this machine's, also cross/ (compilers for ARCH, with all that they need). Nothing is
+# installed here; apt works with lists, a cache and a status of its own.
 
 set -eu
 
-# podrt needs Linux 6.5: a stable release with an older one has a later one among its backports.
 case $2 in
 x86_64) architecture=amd64 emulator=qemu-system-x86 compiler=gcc-x86-64-linux-gnu ;;
 aarch64) architecture=arm64 emulator=qemu-system-arm compiler=gcc-aarch64-linux-gnu ;;
@@ -21,12 +21,13 @@ esac
 # What builds programs for a machine that is not this one's kind, in a system of its own: cross/.
 tools="$compiler libc6-dev-$architecture-cross gcc libc6-dev make
   bash coreutils dash diffutils findutils grep mawk sed bzip2"
+# podrt needs Linux 6.5: a stable release with an older one has a later one among its backports.
 kernel=linux-image-cloud-$architecture
 # netbase: names of protocols; iptables: a network plugin runs it; util-linux: nsenter, unshare; binutils: tests
-# assemble programs. The third line is what test images are made from, the fourth are the runtimes that podrt hands
-# containers to, the fifth is the other process 1.
+# assemble programs; e2fsprogs: lsattr. The third line is what test images are made from, the fourth are the runtimes
+# that podrt hands containers to, the fifth is the other process 1.
 system='bash coreutils dash diffutils findutils grep hostname libc-bin sed tar
-  apparmor binutils iproute2 iptables kmod mount netbase nftables passwd procps util-linux
+  apparmor binutils e2fsprogs iproute2 iptables kmod mount netbase nftables passwd procps util-linux
   busybox-static docker-registry libseccomp2 nginx
   crun runc
   systemd dbus'
