@@ -112,7 +112,6 @@ export class FakeLifecycle implements Lifecycle {
       isReady: true,
       addresses: ["10.85.0.2"],
       endReason: "",
-      isLost: false,
       config,
     });
     this.#tell(id);
@@ -221,7 +220,7 @@ export class FakeLifecycle implements Lifecycle {
     const sandbox = this.sandboxes.get(id)!;
     sandbox.isReady = false;
     sandbox.endReason = reason;
-    sandbox.isLost = reason !== REQUESTED;
+    if (reason !== REQUESTED) sandbox.lostAtNs = this.#nowNs();
     for (const container of this.containersOf(id)) this.exit(container.id, 137);
     this.#tell(id);
   }

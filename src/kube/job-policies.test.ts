@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { quiet, until, useKeeper } from "./keeper-harness.ts";
 import { parseManifest } from "./manifest/parse.ts";
 import type { PodStatus } from "./pod-status.ts";
 
 const k = useKeeper();
 
-function runJob(fields: string, inits = ""): void {
-  const text = `apiVersion: batch/v1\nkind: Job\nmetadata: {name: j}\nspec: {${fields}, template: {spec: {restartPolicy: Never, ${inits} containers: [{name: app, image: "nginx:1"}, {name: log, image: "nginx:1"}]}}}\n`;
+function runJob(fields: string, more = ""): void {
+  const text = `apiVersion: batch/v1\nkind: Job\nmetadata: {name: j}\nspec: {${fields}, template: {spec: {restartPolicy: Never, ${more} containers: [{name: app, image: "nginx:1"}, {name: log, image: "nginx:1"}]}}}\n`;
   k.keeper.run(parseManifest([{ name: "job.yaml", text }]).pods);
 }
 
@@ -94,7 +94,7 @@ test("a rule may speak of init containers", async () => {
   expect(pod()?.reason).toBe("PodFailurePolicy");
 });
 
-test("a pod whose sandbox was taken from it is a disruption; one that ended before is not", async () => {
+test("a pod whose sandbox was taken from it was disrupted, and one that ends by itself was not", async () => {
   const rules = "rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}]";
   runJob(`backoffLimit: 0, podFailurePolicy: {${rules}}`);
   await until(() => pod()?.phase === "Running", "it runs");
@@ -103,6 +103,36 @@ test("a pod whose sandbox was taken from it is a disruption; one that ended befo
   await both(1, 1);
   await hasFailed();
   expect(pod()?.message).toBe("the Job failed once; its backoffLimit is 0");
+});
+
+describe("where processes are shared the containers' ends are told of before the pause's", () => {
+  const rules = "rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}]";
+  const run = () => runJob(`backoffLimit: 0, podFailurePolicy: {${rules}}`, "shareProcessNamespace: true,");
+
+  test("and what they mean is decided a moment later", async () => {
+    run();
+    await both(137);
+    await quiet();
+    expect(pod()?.phase).toBe("Pending");
+    k.runtime.endSandbox(pod()!.sandboxId, "the pause was killed");
+    await retried(1);
+    await both(137, 1);
+    await quiet();
+    k.clock.pass(1000);
+    await hasFailed();
+    expect(pod()?.message).toBe("the Job failed once; its backoffLimit is 0");
+  });
+
+  test("but not of those that were long over", async () => {
+    run();
+    await exit(3);
+    await quiet();
+    k.clock.pass(5000);
+    k.runtime.endSandbox(pod()!.sandboxId, "the pause was killed");
+    await until(() => k.records.get("default/j")?.containers["log"]?.lastExit, "the other has ended too");
+    const { app, log } = k.records.get("default/j")!.containers;
+    expect([app?.lastExit?.isDisrupted, log?.lastExit?.isDisrupted]).toEqual([undefined, true]);
+  });
 });
 
 test("without such a rule a disruption counts", async () => {

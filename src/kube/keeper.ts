@@ -174,8 +174,8 @@ function isListed(record: SandboxRecord): boolean {
 
 function sandboxView(record: SandboxRecord): SandboxView {
   const { id, attempt, addresses, end } = record;
-  const isLost = end !== undefined && end.isRequested !== true;
-  return { id, attempt, addresses, isReady: isReady(record), endReason: end?.reason ?? "", isLost };
+  const lost = end === undefined || end.isRequested ? {} : { lostAtNs: end.atNs };
+  return { id, attempt, addresses, isReady: isReady(record), endReason: end?.reason ?? "", ...lost };
 }
 
 function containerView(record: ContainerRecord): ContainerView {

@@ -17,8 +17,8 @@ export interface SandboxView {
   readonly addresses: readonly string[];
   /** Why it is not ready; empty while it is. */
   readonly endReason: string;
-  /** It ended though nobody had asked for that: its pause was killed, or the machine restarted. */
-  readonly isLost: boolean;
+  /** When it ended though nobody had asked for that, its pause having been killed or the machine restarted. */
+  readonly lostAtNs?: string;
 }
 
 export interface ContainerView {

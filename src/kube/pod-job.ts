@@ -30,6 +30,9 @@ export interface JobDeps {
   readonly poke: () => void;
 }
 
+/** The end of a pause is known so long after the ends of the processes in its namespace, at most. */
+const SETTLE_MS = 1000;
+
 const NO_JOB: PodJob = { see: async () => false, waiting: () => undefined };
 
 export function podJob(deps: JobDeps): PodJob {
@@ -37,10 +40,25 @@ export function podJob(deps: JobDeps): PodJob {
   if (pod.job === undefined) return NO_JOB;
   const others = () => deps.others(pod);
 
+  let settling = { exits: "", untilMs: 0 };
+  /** Whether it may yet turn out that the pause took the containers along, which a rule asks about. */
+  function isSettling(): boolean {
+    const isAsked = pod.job?.failureRules?.some(({ onPodConditions = [] }) => onPodConditions.length > 0);
+    if (!isAsked || !pod.spec.shareProcessNamespace) return false;
+    const ends = Object.values(memory.record().containers).flatMap(({ lastExit }) => lastExit ?? []);
+    if (ends.some(({ isDisrupted }) => isDisrupted)) return false;
+    const exits = ends.map(({ containerId }) => containerId).join();
+    if (exits !== settling.exits) settling = { exits, untilMs: clock.nowMs() + SETTLE_MS };
+    if (clock.nowMs() >= settling.untilMs) return false;
+    deps.wakeBy(settling.untilMs);
+    return true;
+  }
+
   /** A pod that has failed is run anew when it is time, or given up, with all others. */
   async function beginsAnew(sandboxes: readonly SandboxView[]): Promise<boolean> {
     const step = jobStep(memory.record(), clock.nowMs(), others());
     if (step === undefined || isEnding()) return false;
+    if (isSettling()) return true;
     if (step.kind === "give up") {
       fail(step.reason, step.message);
       return false;

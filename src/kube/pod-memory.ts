@@ -5,7 +5,7 @@ import type { Clock, ContainerView, Lifecycle } from "./lifecycle.ts";
 import { type Pod, type PodHome, podKey } from "./pod.ts";
 import type { ContainerMemory, PodRecord } from "./pod-record.ts";
 import type { Readiness } from "./prober.ts";
-import { afterExit, type BackOff, type ExitCause, NEVER_RAN } from "./restart.ts";
+import { afterExit, type BackOff, NEVER_RAN } from "./restart.ts";
 import { readMessage } from "./termination-message.ts";
 
 /** The record of one kept pod: what is changed is in the table before the call returns. */
@@ -16,7 +16,9 @@ export interface PodMemory {
   /** The next container of this name gets the attempt after this one. */
   noteAttempt(name: string, attempt: number): void;
   /** Remembers how the containers of a sandbox ended, each once. */
-  noteExits(sandboxId: string, cause: ExitCause): void;
+  noteExits(sandboxId: string, cause: "crash" | "sandbox"): void;
+  /** Remembers of the exits that a sandbox took along, when it ended at `lostAtNs`, that it did. */
+  noteDisruption(sandboxId: string, lostAtNs: string): void;
   noteReadiness(name: string, containerId: string, readiness: Readiness): void;
   notePostStart(name: string, containerId: string): void;
   /** The container with this id is to be ended. */
@@ -31,6 +33,9 @@ export interface MemoryDeps {
   readonly backOff: BackOff;
   readonly home: PodHome;
 }
+
+/** Processes that share the pause's namespace are told of before it, though it ended first. */
+const TAKEN_ALONG_NS = 2_000_000_000n;
 
 export function podMemory(initial: PodRecord, deps: MemoryDeps): PodMemory {
   const key = podKey(initial.pod);
@@ -62,6 +67,15 @@ export function podMemory(initial: PodRecord, deps: MemoryDeps): PodMemory {
         const ended = { ...view, message: withLastWords(initial.pod, view, deps.home) };
         const counted = isDone ? "sandbox" : cause;
         remember(view.name, afterExit(memory, ended, counted, deps.clock.nowMs(), deps.backOff));
+      }
+    },
+    noteDisruption(sandboxId, lostAtNs) {
+      const ids = new Set(deps.lifecycle.containersOf(sandboxId).map(({ id }) => id));
+      for (const [name, memory] of Object.entries(record.containers)) {
+        const { lastExit } = memory;
+        if (lastExit === undefined || lastExit.isDisrupted || !ids.has(lastExit.containerId)) continue;
+        if (BigInt(lastExit.finishedAtNs) < BigInt(lostAtNs) - TAKEN_ALONG_NS) continue;
+        remember(name, { ...memory, lastExit: { ...lastExit, isDisrupted: true } });
       }
     },
     noteReadiness: (name, containerId, readiness) =>

@@ -186,8 +186,8 @@ function phaseOf(
   const memories = containers.map(({ name }) => memoryIn(record)(name));
   // The ends of its containers are known once the sandbox is stopped.
   if (isStill && record.failure !== undefined && !isReady) return "Failed";
-  // A Job's pod that is run once more has not failed yet.
-  if (isStill && jobStep(record, 0, others)?.kind === "retry") return "Pending";
+  // A Job's pod that is run once more has not failed yet, nor has one before it is written down why.
+  if (isStill && jobStep(record, 0, others) !== undefined) return "Pending";
   if (isStill && isOver(spec, memoryIn(record))) {
     return memories.every(({ lastExit }) => lastExit?.exitCode === 0) ? "Succeeded" : "Failed";
   }

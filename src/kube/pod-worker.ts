@@ -206,7 +206,8 @@ export function startPodWorker(initial: PodRecord, deps: WorkerDeps, onGone: () 
     if (current !== undefined) memory.noteExits(current.id, "crash");
     for (const sandbox of dead) {
       await sandboxes.stop(sandbox.id);
-      memory.noteExits(sandbox.id, sandbox.isLost ? "disruption" : "sandbox");
+      memory.noteExits(sandbox.id, "sandbox");
+      if (sandbox.lostAtNs !== undefined) memory.noteDisruption(sandbox.id, sandbox.lostAtNs);
     }
     await limits.note();
     if (await job.see(found)) return;

@@ -11,9 +11,6 @@ export interface BackOff {
   readonly maxMs: number;
 }
 
-/** It ended by itself, with a sandbox that was stopped, or with one that ended though nobody had asked for that. */
-export type ExitCause = "crash" | "sandbox" | "disruption";
-
 /** A container that ran so long is not taken to be crashing. */
 const HEALTHY_RUN_MS = 600_000;
 
@@ -36,7 +33,7 @@ function restartDelayMs(crashes: number, backOff: BackOff): number {
 export function afterExit(
   memory: ContainerMemory,
   container: ContainerView,
-  cause: ExitCause,
+  cause: "crash" | "sandbox",
   nowMs: number,
   backOff: BackOff,
 ): ContainerMemory {
@@ -44,12 +41,12 @@ export function afterExit(
   const finishedMs = toMs(container.finishedAtNs) ?? nowMs;
   const ranMs = finishedMs - (toMs(container.startedAtNs) ?? finishedMs);
   const unhealthy = memory.unhealthy?.containerId === container.id ? memory.unhealthy : undefined;
-  const crashes = cause !== "crash" ? memory.crashes : ranMs >= HEALTHY_RUN_MS ? 1 : memory.crashes + 1;
+  const crashes = cause === "sandbox" ? memory.crashes : ranMs >= HEALTHY_RUN_MS ? 1 : memory.crashes + 1;
   return {
     nextAttempt: Math.max(memory.nextAttempt, container.attempt + 1),
     crashes,
     // Not from the container's times on: the clock that they are of may have been set since.
-    notBeforeMs: cause !== "crash" ? 0 : nowMs + restartDelayMs(crashes, backOff),
+    notBeforeMs: cause === "sandbox" ? 0 : nowMs + restartDelayMs(crashes, backOff),
     lastExit: {
       containerId: container.id,
       attempt: container.attempt,
@@ -58,7 +55,6 @@ export function afterExit(
       message: [unhealthy?.message ?? "", container.message].filter((part) => part !== "").join(": "),
       finishedAtNs: container.finishedAtNs ?? `${BigInt(Math.trunc(nowMs)) * 1_000_000n}`,
       ...(unhealthy === undefined ? {} : { isUnhealthy: true }),
-      ...(cause === "disruption" ? { isDisrupted: true } : {}),
     },
   };
 }

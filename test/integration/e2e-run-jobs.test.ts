@@ -69,7 +69,7 @@ metadata: {name: picky}
 spec:
   backoffLimit: 0
   podFailurePolicy: {rules: [${rule}]}
-  template: {spec: {restartPolicy: Never, containers: [{name: app, image: busybox, command: [sh, -c, "${command}"]}]}}
+  template: {spec: {restartPolicy: Never, shareProcessNamespace: true, containers: [{name: app, image: busybox, command: [sh, -c, "${command}"]}]}}
 `;
   const fatal = job("{action: FailJob, onExitCodes: {operator: In, values: [42]}}", "exit 42");
   const failed = await daemon.podrtWith({ stdin: fatal }, "run", "-");
@@ -77,7 +77,8 @@ spec:
   expect(failed.stderr).toContain(
     "container app ended with exit code 42, for which rule 0 of podFailurePolicy fails the Job (PodFailurePolicy)",
   );
-  // A pod whose pause is killed is disrupted, which does not count: it is to run again, though not at once.
+  // A pod whose pause is killed is disrupted, which does not count: it is to run again, though not at once. In its
+  // process namespace the others end before it.
   const disrupted = job("{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}", "exec sleep 1000");
   await daemon.podrtWith({ stdin: disrupted }, "run", "--detach", "--wait", "60", "-");
   const kept = async () => (await daemon.pods.listPods({})).pods.find(({ name }) => name?.name === "picky");
