@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
 import { pausePid } from "./harness/pods.ts";
+import { parentOf } from "./harness/proc.ts";
 
 const fixture = useDaemon();
 
@@ -80,15 +81,25 @@ spec:
   // A pod whose pause is killed is disrupted, which does not count: it is to run again, though not at once. In its
   // process namespace the others end before it.
   const disrupted = job("{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}", "exec sleep 1000");
-  await daemon.podrtWith({ stdin: disrupted }, "run", "--detach", "--wait", "60", "-");
   const kept = async () => (await daemon.pods.listPods({})).pods.find(({ name }) => name?.name === "picky");
-  process.kill(await pausePid(daemon, (await kept())!.sandboxId), "SIGKILL");
-  await eventually("the pod waits to be run anew", async () => {
-    const { phase, nextTryAtMs = 0n } = (await kept()) ?? {};
-    if (phase !== "Pending" || nextTryAtMs === 0n) throw new Error(`it is ${phase}`);
-    return true;
+  const disruptedBy = async (disrupt: (pause: number) => Promise<void>) => {
+    await daemon.podrtWith({ stdin: disrupted }, "run", "--detach", "--wait", "60", "-");
+    await disrupt(await pausePid(daemon, (await kept())!.sandboxId));
+    await eventually("the pod waits to be run anew", async () => {
+      const { phase, nextTryAtMs = 0n, message } = (await kept()) ?? {};
+      if (phase !== "Pending" || nextTryAtMs === 0n) throw new Error(`it is ${phase}: ${message}`);
+      return true;
+    });
+    expect((await daemon.podrt("rm", "-f", "picky")).code).toBe(0);
+  };
+  await disruptedBy(async (pause) => void process.kill(pause, "SIGKILL"));
+  // As when the machine went down: daemon, monitor and pod are gone at once.
+  await disruptedBy(async (pause) => {
+    const monitor = parentOf(pause);
+    await daemon.kill();
+    for (const pid of [pause, monitor]) process.kill(pid, "SIGKILL");
+    await daemon.start();
   });
-  expect((await daemon.podrt("rm", "-f", "picky")).code).toBe(0);
 });
 
 test("a Job is over when its successPolicy says so, and the pods that still run are removed", async () => {
