@@ -85,6 +85,15 @@ test("pulling what is present only asks for the tag's digest", async () => {
   ]);
 });
 
+test("a pull of what is current already asks for the image all the same", async () => {
+  const old = { ...(await pull("app:v1")), createdAtNs: "0" };
+  expect(instance.images.idleMs(old)).toBeLessThan(60_000);
+  const restarted = instance.openAgain();
+  expect(restarted.idleMs(old)).toBeGreaterThan(1e12);
+  await restarted.pull(named("app:v1"));
+  expect(restarted.idleMs(old)).toBeLessThan(60_000);
+});
+
 test("a registry that does not answer HEAD is asked for the manifest instead", async () => {
   const first = await pull("app:v1");
   registry.override = ({ method }) => (method === "HEAD" ? new Response("", { status: 405 }) : undefined);

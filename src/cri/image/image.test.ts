@@ -63,6 +63,17 @@ describe("images", () => {
     expect((await clients().images.imageStatus({ image: { image: "absent" } })).image).toBeUndefined();
   });
 
+  test("are noted as wanted where their status is asked for, as a kubelet does before it uses one", async () => {
+    const { runtime } = newRuntime();
+    const noted: string[] = [];
+    const noteWanted = (image: string) => void noted.push(image);
+    const { images } = clients({ ...runtime, images: { ...runtime.images, noteWanted } });
+    await images.imageStatus({ image: { image: "docker.io/library/web:latest" } });
+    await images.imageStatus({ image: { image: "absent" } });
+    await images.listImages({});
+    expect(noted).toEqual([`sha256:${id("web")}`]);
+  });
+
   test("show their configuration and chain id when asked to be verbose", async () => {
     const name = { image: { image: `sha256:${id("nginx")}` } };
     expect((await clients().images.imageStatus(name)).info).toEqual({});
