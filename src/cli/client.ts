@@ -98,7 +98,9 @@ function translate(error: unknown, socketPath: string): unknown {
 export function sentenceOf(error: unknown): string {
   if (error instanceof ConnectError) {
     if (error.code === Code.DeadlineExceeded) return `the daemon did not answer in time: ${error.rawMessage}`;
-    return error.rawMessage === "" ? `the daemon answered with ${Code[error.code]}` : error.rawMessage;
+    // The kubelet goes by this beginning; a sentence does without it.
+    const sentence = error.rawMessage.replace(/^RegistryUnavailable: /, "");
+    return sentence === "" ? `the daemon answered with ${Code[error.code]}` : sentence;
   }
   return error instanceof Error ? error.message : String(error);
 }

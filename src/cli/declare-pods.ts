@@ -10,7 +10,7 @@ import { addRunOptions } from "./run-options.ts";
 /** The commands that make pods, list them and end them. */
 export function declarePods(command: Declare): void {
   const run = command(
-    "run <words...>",
+    "run <image-or-manifests...>",
     "keep the pods of manifests, or a pod of one image, and show their logs until Ctrl-C",
     async () => (await import("./run.ts")).run,
   ).usage("[options] <file | directory | URL | - ...>\n       podrt run [options] <image> [command...]");

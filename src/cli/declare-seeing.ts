@@ -15,7 +15,7 @@ export function declareSeeing(command: Declare): void {
     .usage("[options] <container | pod>")
     .option("-f, --follow", "go on until it ends")
     .option("--since <when>", "only lines since then: 10m, 1h30m, or 2026-01-31T12:00:00Z", since)
-    .option("--tail <lines>", "begin with the last lines only, of each container", lineCount)
+    .option("-n, --tail <lines>", "begin with the last lines only, of each container", lineCount)
     .option("-p, --previous", "of the containers before the present ones, which were started again")
     .option("--timestamps", "show when each line was written");
   command(

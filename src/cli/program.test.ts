@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from "bun:test";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { runCommand, startFakeDaemon } from "./fake-daemon.ts";
 import { populate } from "./fake-pods.ts";
 
@@ -9,12 +10,29 @@ describe("usage", () => {
     [["pdos"], "podrt: unknown command 'pdos'; did you mean pods?"],
     [["pods", "--frobnicate"], "podrt: unknown option '--frobnicate'"],
     [["pods", "-o", "xml"], "is invalid: it is one of table, wide, json, yaml, name or template=TEXT\n"],
-    [["completion", "csh"], "is invalid for argument 'shell': allowed choices are bash, zsh, fish\n"],
+    [["completion", "csh"], "podrt: shell 'csh' is invalid: allowed choices are bash, zsh, fish\n"],
     [["df", "x"], "too many arguments for 'df': expected 0 but got 1: x; --help tells what there is\n"],
     [["stop"], "podrt: missing required argument 'pods'"],
     [["stop", "-t", "soon", "x"], "expected whole seconds"],
     [["exec", "x"], "podrt: missing required argument 'command'"],
     [["run", "f.yaml", "--wait", "3"], "podrt: --wait needs --detach"],
+    [["run"], "podrt: missing required argument 'image-or-manifests'; --help tells what there is\n"],
+    [
+      ["run", "-p", "80:80", "f.yaml"],
+      "podrt: --publish is for an image; a manifest says such things itself\n",
+    ],
+    [["run", "f.yaml", "-it"], "podrt: --stdin is for an image; a manifest says such things itself\n"],
+    [
+      ["run", "--detach", "--rm", "f.yaml"],
+      "podrt: --rm removes what this command has waited for; leave out",
+    ],
+    [
+      ["run", "--detach", "--rm", "--pod", "web", "busybox"],
+      "podrt: --rm removes what this command has waited",
+    ],
+    [["get", "pods"], "podrt: unknown command 'get'; `podrt pods`, `podrt ps`, "],
+    [["kill", "web"], "podrt: unknown command 'kill'; `podrt rm -f POD` kills and removes it, "],
+    [["constructor"], "podrt: unknown command 'constructor'; --help tells what there is\n"],
   ])("%p is refused with exit code 2", async (argv, message) => {
     const { exitCode, err } = await runCommand("/none", argv);
     expect(err).toContain(message);
@@ -67,6 +85,19 @@ describe("without a daemon", () => {
     expect(out).toMatch(/^podrt \d+\.\d+\.\d+\nno daemon answers at \/tmp\/none\.sock\n$/);
     expect(exitCode).toBe(0);
   });
+});
+
+test("a registry that is away is told of without the word that is for the kubelet", async () => {
+  await using daemon = await startFakeDaemon({
+    pods: {
+      // biome-ignore lint/correctness/useYield: it fails before it says anything.
+      async *pull() {
+        throw new ConnectError("RegistryUnavailable: cannot pull x: no answer", Code.Unavailable);
+      },
+    },
+  });
+  const { err } = await runCommand(daemon.socketPath, ["pull", "x"]);
+  expect(err).toBe("podrt: cannot pull x: no answer\n");
 });
 
 describe("Ctrl-C", () => {

@@ -13,6 +13,7 @@ import { declareMap } from "./declare-map.ts";
 import { declarePods, declareVolumes } from "./declare-pods.ts";
 import { declareDebug, declareReaching } from "./declare-reaching.ts";
 import { declareSeeing } from "./declare-seeing.ts";
+import { elsewhereCalled } from "./elsewhere.ts";
 import { ExitCode } from "./exit-code.ts";
 import { addInstanceOptions, daemonOf } from "./instance.ts";
 import { type ColorChoice, type Io, processIo, ReaderGoneError, withColor } from "./io.ts";
@@ -89,6 +90,9 @@ export async function runCli(argv: readonly string[], io: Io = processIo()): Pro
 
 /** What commander says, in one sentence with what to do. */
 function usageSentence(text: string): string {
+  const [, unknown] = /^error: unknown command '(.*)'$/m.exec(text) ?? [];
+  const elsewhere = unknown === undefined ? undefined : elsewhereCalled(unknown);
+  if (elsewhere !== undefined) return `podrt: unknown command '${unknown}'; ${elsewhere}\n`;
   const said = text
     .trim()
     .replace(/^error: /, "podrt: ")
@@ -96,6 +100,10 @@ function usageSentence(text: string): string {
     .replace(
       / is invalid( for argument '\S+')?\. (\w)/,
       (_, of = "", first: string) => ` is invalid${of}: ${first.toLowerCase()}`,
+    )
+    .replace(
+      /^podrt: command-argument value ('.*') is invalid for argument '(.*)': /,
+      "podrt: $2 $1 is invalid: ",
     )
     .replace(/\. Expected (\d+) arguments? but got (\d+)(.*)$/, ": expected $1 but got $2$3")
     .replace(/\.$/, "");

@@ -4,6 +4,10 @@ import { seconds } from "./option-values.ts";
 import { addPermissionOptions } from "./permission-flags.ts";
 import { progressOption } from "./progress/option.ts";
 
+const OF_AN_IMAGE = "Of an image:";
+/** Pods of manifests go with the command, too. */
+const ALSO_OF_MANIFESTS: ReadonlySet<string> = new Set(["rm"]);
+
 /** The options of `run`: for all, for manifests, for an image, and what may be allowed. */
 export function addRunOptions(command: Command): Command {
   const repeated = (flags: string, text: string) =>
@@ -21,7 +25,7 @@ export function addRunOptions(command: Command): Command {
         "how to tell of pulls: for people, or as JSON lines, on standard error unless with --detach",
       ),
     )
-    .optionsGroup("Of an image:")
+    .optionsGroup(OF_AN_IMAGE)
     .option("--name <pod>", "call the pod so; otherwise its name is made from the image's")
     .option("--rm", "remove the pod when it has ended")
     .option("-i, --stdin", "pass standard input on")
@@ -58,5 +62,13 @@ async function optionsAfterManifests(command: Command): Promise<void> {
   if (!(await isManifest(command.args[0] ?? ""))) return;
   const { operands, unknown } = command.passThroughOptions(false).parseOptions([...command.args]);
   if (unknown[0] !== undefined) command.error(`error: unknown option '${unknown[0]}'`);
+  const ofImage = command.options.find(
+    (option) =>
+      option.helpGroupHeading === OF_AN_IMAGE &&
+      !ALSO_OF_MANIFESTS.has(option.attributeName()) &&
+      command.getOptionValueSource(option.attributeName()) === "cli",
+  );
+  if (ofImage !== undefined)
+    command.error(`error: ${ofImage.long} is for an image; a manifest says such things itself`);
   command.processedArgs = [operands];
 }

@@ -31,10 +31,10 @@ interface Options extends RunImageOptions, JoinOptions {
 /** Runs manifests, or a pod of an image, or an image in a pod that is there. */
 export async function run(context: Context, words: string[], options: Options): Promise<number> {
   const [first = "", ...rest] = words;
-  if (await isManifest(first)) return await runManifests(context, words, options);
-  if (options.wait !== undefined) throw new UsageError("--wait is for manifests");
   if (options.detach && options.rm)
     throw new UsageError("--rm removes what this command has waited for; leave out --detach");
+  if (await isManifest(first)) return await runManifests(context, words, options);
+  if (options.wait !== undefined) throw new UsageError("--wait is for manifests");
   const command = rest[0] === "--" ? rest.slice(1) : rest;
   const joined = options.pod ?? podOfNet(options.net);
   if (joined !== undefined) return await runInPod(context, joined, first, command, options);

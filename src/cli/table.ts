@@ -48,6 +48,9 @@ function widthsOf(lines: readonly (readonly string[])[]): number[] {
   return headings.map((_, column) => Math.max(...lines.map((line) => width(line[column] ?? ""))));
 }
 
+/** Stands for what was left out. */
+const CUT = "~";
+
 /** At most `width` columns of a line without colours; one that was cut ends with `~`. */
 export function cutTo(text: string, width: number): string {
   if (Bun.stringWidth(text) <= width) return text;
@@ -56,7 +59,28 @@ export function cutTo(text: string, width: number): string {
     if (Bun.stringWidth(cut + character) >= width) break;
     cut += character;
   }
-  return width > 0 ? `${cut}~` : "";
+  return width > 0 ? `${cut}${CUT}` : "";
+}
+
+/** The narrowest last column whose text is broken between words; a terminal that has less room breaks it anywhere. */
+const LEAST_TEXT = 24;
+
+/** Rows whose last cell is a text: it goes on below itself where a terminal of `room` columns would break it anywhere. */
+export function wrapLast(
+  room: number | undefined,
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+): string[][] {
+  const before = widthsOf([headings, ...rows]).slice(0, -1);
+  const left = (room ?? 0) - before.reduce((sum, width) => sum + width + GAP.length, 0);
+  if (left < LEAST_TEXT) return rows.map((row) => [...row]);
+  return rows.flatMap((row) => {
+    const lines = Bun.wrapAnsi(row.at(-1) ?? "", left, { hard: true }).split("\n");
+    return lines.map((line, index) => [
+      ...before.map((_, column) => (index === 0 ? row[column]! : "")),
+      line,
+    ]);
+  });
 }
 
 /** The same from the other side, where the end tells names apart; one that was cut begins with `~`. */

@@ -153,7 +153,9 @@ test("one side is a container's, and a pod of several wants its name", async () 
     const { exitCode, err } = await runCommand(daemon.socketPath, ["cp", ...words]);
     return `${exitCode} ${err}`;
   };
-  expect(await said("a", "b")).toContain("2 podrt: name a container on one side");
+  expect(await said("web/a", "b")).toBe(
+    "2 podrt: name a container on one side, as in `podrt cp POD/CONTAINER:/PATH b`\n",
+  );
   expect(await said("a:/x", "b:/y")).toContain("2 podrt: one side of a copy is on this machine");
   expect(await said("a:", "b")).toContain("2 podrt: a: is not CONTAINER:PATH");
   expect(await said("none:/x", ".")).toContain("1 podrt: there is no container none");

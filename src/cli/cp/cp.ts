@@ -38,7 +38,7 @@ export async function cp(
     throw new UsageError(
       source.kind === "container"
         ? "one side of a copy is on this machine; between containers, `podrt cp A:PATH - | podrt cp - B:PATH` goes through both"
-        : `name a container on one side, as in \`podrt cp ${from} POD/CONTAINER:PATH\``,
+        : `name a container on one side, as in \`podrt cp POD/CONTAINER:${from.startsWith("/") ? from : "/PATH"} ${to}\``,
     );
   }
   using daemon = openDaemon(socketPath);

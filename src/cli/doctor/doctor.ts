@@ -6,7 +6,7 @@ import { type Daemon, isAbsent, openDaemon, promptly } from "../client.ts";
 import { isDocument } from "../output/format.ts";
 import { printDocument } from "../output/print.ts";
 import type { Context } from "../program.ts";
-import { formatTable, painter } from "../table.ts";
+import { formatTable, painter, wrapLast } from "../table.ts";
 import { UsageError } from "../usage-error.ts";
 import type { Finding } from "./finding.ts";
 import { checkMachine } from "./machine.ts";
@@ -40,7 +40,7 @@ export async function doctor(
       ...(found === undefined ? {} : { fix: found.what }),
     }));
     await printDocument({ io, output }, { findings: shown, mended });
-  } else await io.out(words(last, mended, painter(io)));
+  } else await io.out(words(last, mended, painter(io), io.outScreen?.size()?.width));
   const isAmiss =
     last.some(({ verdict }) => verdict === "failure") || mended.some(({ problem }) => problem !== undefined);
   return isAmiss ? 1 : 0;
@@ -99,16 +99,18 @@ function words(
   findings: readonly Finding[],
   mended: readonly Mended[],
   paint: ReturnType<typeof painter>,
+  width: number | undefined,
 ): string {
   const rows = findings.flatMap(({ area, check, verdict, text, advice }) => [
     [paint(verdict, COLORS[verdict]), `${area}: ${check}`, text],
     ...(advice === undefined ? [] : [["", "", `→ ${advice}`]]),
   ]);
+  const headings = ["VERDICT", "CHECK", "FOUND"];
   const lines = mended.map(({ what, problem }) =>
     problem === undefined ? `mended: ${what}\n` : `${paint("not mended", "red")}: ${what}: ${problem}\n`,
   );
   const count = (verdict: Finding["verdict"]) =>
     findings.filter((finding) => finding.verdict === verdict).length;
   const sum = `${count("ok")} well, ${count("warning")} warnings, ${count("failure")} failures\n`;
-  return `${lines.join("")}${formatTable(["VERDICT", "CHECK", "FOUND"], rows)}${sum}`;
+  return `${lines.join("")}${formatTable(headings, wrapLast(width, headings, rows))}${sum}`;
 }

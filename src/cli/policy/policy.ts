@@ -19,7 +19,7 @@ import {
 import { isDocument } from "../output/format.ts";
 import { printDocument } from "../output/print.ts";
 import type { Context } from "../program.ts";
-import { formatTable, painter } from "../table.ts";
+import { formatTable, painter, wrapLast } from "../table.ts";
 import { type ContainerPolicy, containerPolicy, type Told } from "./container-policy.ts";
 import { confinementOf } from "./process-confinement.ts";
 
@@ -47,7 +47,8 @@ export async function policy({ io, socketPath, output }: Context, name: string):
     pod.kept === undefined
       ? ""
       : `pod ${podTitle(pod)} was allowed: ${allowed.join(", ") || "nothing of the host"}\n\n`;
-  await io.out(head + policies.map((one) => shown(one, paint)).join("\n"));
+  const width = io.outScreen?.size()?.width;
+  await io.out(head + policies.map((one) => shown(one, paint, width)).join("\n"));
   return 0;
 }
 
@@ -88,7 +89,11 @@ async function policyOf(
 /** `pods/UID/` below a kubelet's directory or podrt's, or a claim of podrt's. */
 const OWN_VOLUMES = [(uid: string) => `/pods/${uid}/`, () => "/claims/"];
 
-function shown({ name, pid, rows, violations }: ContainerPolicy, paint: ReturnType<typeof painter>): string {
+function shown(
+  { name, pid, rows, violations }: ContainerPolicy,
+  paint: ReturnType<typeof painter>,
+  width: number | undefined,
+): string {
   const cells = rows.map(({ what, asked, got, differs }) => [
     what,
     differs ? paint(`${got} (asked: ${asked})`, "red") : pid === 0 ? asked : got,
@@ -96,7 +101,8 @@ function shown({ name, pid, rows, violations }: ContainerPolicy, paint: ReturnTy
   const lines = [
     `container ${name}: ${pid === 0 ? "does not run; this is what it asks for" : `process ${pid}`}\n`,
   ];
-  lines.push(formatTable(["WHAT", pid === 0 ? "ASKED" : "GOT, AS ASKED UNLESS IT SAYS SO"], cells));
+  const headings = ["WHAT", pid === 0 ? "ASKED" : "GOT, AS ASKED UNLESS IT SAYS SO"];
+  lines.push(formatTable(headings, wrapLast(width, headings, cells)));
   for (const level of ["baseline", "restricted"] as const) {
     const broken = violations.filter((one) => one.level === level || level === "restricted");
     const verdict =

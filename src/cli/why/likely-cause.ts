@@ -94,12 +94,19 @@ const STEPS: readonly Rule[] = [
   },
 ];
 
+const UNREACHABLE = "check its name, DNS and proxies; `podrt registry check HOST` tries each step";
+
 /** By `REASON: MESSAGE`; the first that fits counts. */
 const REASONS: readonly Rule[] = [
   {
     when: /^ErrImageNeverPull/,
     cause: "imagePullPolicy is Never and the image is not here",
     advice: "pull or import it first (podrt pull, podrt import), or take another imagePullPolicy",
+  },
+  {
+    when: /^(ErrImagePull|ImagePullBackOff).*\((ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT)\)/s,
+    cause: "the registry cannot be reached from this machine",
+    advice: UNREACHABLE,
   },
   {
     when: /^(ErrImagePull|ImagePullBackOff).*(\b401\b|\b403\b|unauthorized|denied|credentials)/is,
@@ -120,7 +127,7 @@ const REASONS: readonly Rule[] = [
   {
     when: /^(ErrImagePull|ImagePullBackOff).*(ENOTFOUND|EAI_AGAIN|resolve|ECONNREFUSED|refused|unreachable|ETIMEDOUT|timed out|in time|connect)/is,
     cause: "the registry cannot be reached from this machine",
-    advice: "check its name, DNS and proxies; `podrt registry check HOST` tries each step",
+    advice: UNREACHABLE,
   },
   {
     when: /^(ErrImagePull|ImagePullBackOff)/,

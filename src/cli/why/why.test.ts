@@ -115,6 +115,11 @@ test.each([
   ["ErrImagePull", "cannot pull x: the registry answered 401", /credentials/],
   ["ErrImagePull", "cannot pull x: manifest unknown", /no such image or tag/],
   [
+    "ErrImagePull",
+    "cannot pull x: manifest latest: registry-1.docker.io has no address (ENOTFOUND); check the network",
+    /cannot be reached/,
+  ],
+  [
     "OOMKilled",
     "the kernel killed 1: the container's memory limit of 16 MiB was reached",
     /more memory than its limit/,
