@@ -41,6 +41,12 @@ test("apply and delete take manifests as kubectl does, and beside them", async (
   expect(names).toEqual([a, b]);
   expect((await runCommand(daemon.socketPath, ["delete", "-f", a, "--filename", b])).out).toBe("a\nb\n");
   expect(removed.sort()).toEqual(["a", "b"]);
+  // As kubectl has it.
+  expect(await runCommand(daemon.socketPath, ["delete", "pod", "web"])).toEqual({
+    exitCode: 2,
+    out: "",
+    err: "podrt: pod is no manifest that is there; `podrt rm -f web` removes a pod\n",
+  });
   for (const command of ["apply", "down"]) {
     expect(await runCommand(daemon.socketPath, [command])).toEqual({
       exitCode: 2,

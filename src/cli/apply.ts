@@ -2,7 +2,7 @@
 import { parseManifest } from "../kube/manifest/parse.ts";
 import { type Daemon, isNotFound, openDaemon, promptly } from "./client.ts";
 import { podTitle } from "./inventory.ts";
-import { readManifests } from "./manifest-file.ts";
+import { isManifest, readManifests } from "./manifest-file.ts";
 import { type PermissionOptions, permissionsOf } from "./permission-flags.ts";
 import type { Context } from "./program.ts";
 import { runPods } from "./run-pods.ts";
@@ -37,6 +37,12 @@ export async function down(
   options: { readonly time?: number } & Filenames,
 ): Promise<number> {
   const { time } = options;
+  for (const word of names) {
+    if (await isManifest(word)) continue;
+    throw new UsageError(
+      `${word} is no manifest that is there; \`podrt rm -f ${names.at(-1)}\` removes a pod`,
+    );
+  }
   const files = await readManifests(manifestsIn(names, options), io);
   const { pods: wanted, cronJobs, workloads } = parseManifest(files);
   using daemon = openDaemon(socketPath);

@@ -48,6 +48,7 @@ test("a last column of text goes on below itself, between words, where it has so
     ["", "needs of it"],
     ["disk", "full"],
   ]);
+  expect(wrapLast(33, headings, rows, (text) => text.includes("Linux"))).toEqual(rows);
   // A pipe has no width, and a terminal may be too narrow for columns.
   expect(wrapLast(undefined, headings, rows)).toEqual(rows);
   expect(wrapLast(32, headings, rows)).toEqual(rows);

@@ -65,17 +65,22 @@ export function cutTo(text: string, width: number): string {
 /** The narrowest last column whose text is broken between words; a terminal that has less room breaks it anywhere. */
 const LEAST_TEXT = 24;
 
-/** Rows whose last cell is a text: it goes on below itself where a terminal of `room` columns would break it anywhere. */
+/**
+ * Rows whose last cell is a text: it goes on below itself where a terminal of `room` columns would break it anywhere. What
+ * is to be copied from there `isWhole`: the terminal joins what it broke itself.
+ */
 export function wrapLast(
   room: number | undefined,
   headings: readonly string[],
   rows: readonly (readonly string[])[],
+  isWhole: (text: string) => boolean = () => false,
 ): string[][] {
   const before = widthsOf([headings, ...rows]).slice(0, -1);
   const left = (room ?? 0) - before.reduce((sum, width) => sum + width + GAP.length, 0);
   if (left < LEAST_TEXT) return rows.map((row) => [...row]);
   return rows.flatMap((row) => {
-    const lines = Bun.wrapAnsi(row.at(-1) ?? "", left, { hard: true }).split("\n");
+    const text = row.at(-1) ?? "";
+    const lines = isWhole(text) ? [text] : Bun.wrapAnsi(text, left, { hard: true }).split("\n");
     return lines.map((line, index) => [
       ...before.map((_, column) => (index === 0 ? row[column]! : "")),
       line,

@@ -19,6 +19,8 @@ export interface ContainerRoot extends Disposable {
   readonly fd: Fd;
   /** Of its user namespace; undefined in the host's. */
   readonly mappings: IdMappings | undefined;
+  /** Of the container. */
+  readonly name: string;
 }
 
 /**
@@ -48,7 +50,8 @@ export function openLiveRoot(runtime: Pick<Runtime, "sandboxes">, record: Contai
     throw error;
   }
   // Alive now, it was alive then: the number was its own.
-  if (isAlive(process)) return { fd, mappings: mappingsOf(record), [Symbol.dispose]: () => fd.close() };
+  if (isAlive(process))
+    return { fd, name: record.name, mappings: mappingsOf(record), [Symbol.dispose]: () => fd.close() };
   fd.close();
   throw ended();
 }
@@ -67,7 +70,7 @@ export function openRoot(runtime: Runtime, record: ContainerRecord): ContainerRo
   const fd = withShownIds(lowerDirs, shownIds(runtime, mappings), (shown) =>
     mountReadOnlyOverlay([upperDir, ...shown], runtime.paths.rootMountPoint, label),
   );
-  return { fd, mappings, [Symbol.dispose]: () => fd.close() };
+  return { fd, name: record.name, mappings, [Symbol.dispose]: () => fd.close() };
 }
 
 function mappingsOf(record: ContainerRecord): IdMappings | undefined {

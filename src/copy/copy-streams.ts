@@ -7,7 +7,7 @@ import type { ContainerRecord } from "../state/containers.ts";
 import { idleTimer } from "../streaming/idle-timer.ts";
 import { readOutputs } from "../streaming/output.ts";
 import { newStdinWriter } from "../streaming/stdin-writer.ts";
-import { openLiveRoot, openRoot } from "./container-root.ts";
+import { type ContainerRoot, openLiveRoot, openRoot } from "./container-root.ts";
 import type { CopySummary } from "./copy-bounds.ts";
 import type { CopyJob } from "./copy-worker.ts";
 
@@ -128,9 +128,9 @@ export async function copyIn(
 
 function placeOf(
   path: string,
-  { fd, mappings }: { readonly fd: { readonly number: number } } & Pick<CopyJob, "mappings">,
+  { fd, name, mappings }: Pick<ContainerRoot, "fd" | "name"> & Pick<CopyJob, "mappings">,
 ) {
-  return { rootFd: fd.number, path, shown: `${path} in the container`, mappings };
+  return { rootFd: fd.number, path, shown: `${path} in container ${name}`, mappings };
 }
 
 function idleError(): DeadlineExceededError {

@@ -62,7 +62,7 @@ test("cp takes files out as the container sees them, and puts them in, without t
   expect(refused.code).toBe(1);
   expect(refused.stderr).toContain("cannot be written: the file system is read-only");
   const kernel = await podrt("cp", "web/shell:/proc", local);
-  expect(kernel.stderr).toContain("podrt: /proc in the container is made up by the kernel");
+  expect(kernel.stderr).toContain("podrt: /proc in container shell is made up by the kernel");
   const many = await podrt("cp", "web/shell:/", join(local, "root"));
   expect(many.code).toBe(0);
   expect(many.stderr).toMatch(/^podrt: \d+ left out/);
@@ -101,7 +101,7 @@ test("cp takes what a container that has ended has left, and refuses to put anyt
   expect((await podrt("cp", "over:/core", join(directory, "core"))).code).toBe(0);
   expect(readFileSync(join(directory, "core"), "utf8")).toBe("last words\n");
   expect((await podrt("cp", "over:/bin/sh", directory)).stderr).toBe(
-    "podrt: there is no /bin/sh in the container\n",
+    "podrt: there is no /bin/sh in container busybox\n",
   );
   expect((await podrt("cp", join(directory, "core"), "over:/x")).stderr).toContain("not running");
   expect((await podrt("rm", "over")).code).toBe(0);

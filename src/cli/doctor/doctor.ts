@@ -93,6 +93,8 @@ async function mend(findings: readonly Finding[]): Promise<Mended[]> {
   return mended;
 }
 
+/** What to do begins with it, and has commands. */
+const ADVICE = "→ ";
 const COLORS = { ok: "green", warning: "yellow", failure: "red" } as const;
 
 function words(
@@ -103,7 +105,7 @@ function words(
 ): string {
   const rows = findings.flatMap(({ area, check, verdict, text, advice }) => [
     [paint(verdict, COLORS[verdict]), `${area}: ${check}`, text],
-    ...(advice === undefined ? [] : [["", "", `→ ${advice}`]]),
+    ...(advice === undefined ? [] : [["", "", `${ADVICE}${advice}`]]),
   ]);
   const headings = ["VERDICT", "CHECK", "FOUND"];
   const lines = mended.map(({ what, problem }) =>
@@ -112,5 +114,8 @@ function words(
   const count = (verdict: Finding["verdict"]) =>
     findings.filter((finding) => finding.verdict === verdict).length;
   const sum = `${count("ok")} well, ${count("warning")} warnings, ${count("failure")} failures\n`;
-  return `${lines.join("")}${formatTable(headings, wrapLast(width, headings, rows))}${sum}`;
+  return `${lines.join("")}${formatTable(
+    headings,
+    wrapLast(width, headings, rows, (text) => text.startsWith(ADVICE)),
+  )}${sum}`;
 }
