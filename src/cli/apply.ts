@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { parseManifest } from "../kube/manifest/parse.ts";
 import { type Daemon, isNotFound, openDaemon, promptly } from "./client.ts";
 import { podTitle } from "./inventory.ts";
 import { isManifest, readManifests } from "./manifest-file.ts";
@@ -44,6 +43,8 @@ export async function down(
     );
   }
   const files = await readManifests(manifestsIn(names, options), io);
+  // Only this command reads manifests by itself, and `run` has some of this file.
+  const { parseManifest } = await import("../kube/manifest/parse.ts");
   const { pods: wanted, cronJobs, workloads } = parseManifest(files);
   using daemon = openDaemon(socketPath);
   const { pods: kept } = await daemon.pods.listPods({}, promptly());

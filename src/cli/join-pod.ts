@@ -43,12 +43,6 @@ export interface JoinOptions {
 /** What a pod has once for all its containers. */
 const OF_THE_POD = ["name", "publish", "volume", "restart", "privileged"] as const;
 
-/** The pod or container named by `--net container:NAME`; a pause may be called as `podrt ps -a` lists it. */
-export function podOfNet(net: string | undefined): string | undefined {
-  const [, name] = /^container:(.+)$/.exec(net ?? "") ?? [];
-  return name?.replace(/^POD-/, "");
-}
-
 /**
  * Runs one more container in a pod that is there, whoever keeps it: in its network, IPC and host name, and
  * among its processes where it shares them. It is gone with the pod, and nothing starts it again.

@@ -8,7 +8,7 @@ import { type Daemon, isNotFound, openDaemon } from "./client.ts";
 import { ridingOutAbsence } from "./daemon-absence.ts";
 import { containerName, containersOf, type PodEntry, podTitle, takeInventory } from "./inventory.ts";
 import type { Io } from "./io.ts";
-import { type JoinOptions, podOfNet, runInPod } from "./join-pod.ts";
+import type { JoinOptions } from "./join-pod.ts";
 import { followLogs, type LogFollower } from "./logs/follow.ts";
 import { LOOK_MS } from "./look.ts";
 import { isManifest, readManifests } from "./manifest-file.ts";
@@ -37,8 +37,17 @@ export async function run(context: Context, words: string[], options: Options): 
   if (options.wait !== undefined) throw new UsageError("--wait is for manifests");
   const command = rest[0] === "--" ? rest.slice(1) : rest;
   const joined = options.pod ?? podOfNet(options.net);
-  if (joined !== undefined) return await runInPod(context, joined, first, command, options);
+  if (joined !== undefined) {
+    const { runInPod } = await import("./join-pod.ts");
+    return await runInPod(context, joined, first, command, options);
+  }
   return await runImage(context, first, command, options);
+}
+
+/** The pod or container named by `--net container:NAME`; a pause may be called as `podrt ps -a` lists it. */
+function podOfNet(net: string | undefined): string | undefined {
+  const [, name] = /^container:(.+)$/.exec(net ?? "") ?? [];
+  return name?.replace(/^POD-/, "");
 }
 
 async function runManifests(

@@ -23,7 +23,6 @@ import { configureLog, logger } from "../lib/logger.ts";
 import { O_CREAT, O_RDWR } from "../linux/abi/fcntl.ts";
 import { open } from "../linux/fd.ts";
 import { isErrno, syscall } from "../linux/syscall.ts";
-import { NriPlugins } from "../nri/plugins.ts";
 import { type Paths, pathsFor } from "../paths.ts";
 import { recover } from "../recover.ts";
 import { openState } from "../state/open-state.ts";
@@ -64,7 +63,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   const tracing = await startTracing(process.env);
   const state = openState(paths);
   const securityModules = await openSecurityModules(logger);
-  const nri = config.nri.enabled ? new NriPlugins() : undefined;
+  const nri = config.nri.enabled ? new (await import("../nri/plugins.ts")).NriPlugins() : undefined;
   const { runtime, settings, close } = openRuntime(paths, config, state, {
     securityModules,
     plugins: nri ?? NO_PLUGINS,
