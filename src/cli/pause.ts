@@ -4,16 +4,15 @@ import { SIGNAL_SET_BYTES } from "../launch/signals.ts";
 import { AT_EMPTY_PATH } from "../linux/abi/fcntl.ts";
 import { SIG_SETMASK } from "../linux/abi/signal.ts";
 import { type Fd, memfd } from "../linux/fd.ts";
-import { addressOf } from "../linux/libc.ts";
 import { PAUSE_ELF } from "../linux/machine-code.ts";
-import { cString, isErrno, syscall } from "../linux/syscall.ts";
+import { stringVector } from "../linux/string-vector.ts";
+import { isErrno, syscall } from "../linux/syscall.ts";
 
 const MFD_ALLOW_SEALING = 0x2;
 const MFD_EXEC = 0x10;
 const F_ADD_SEALS = 1033;
 /** F_SEAL_SEAL, _SHRINK, _GROW and _WRITE. */
 const ALL_SEALS = 0xf;
-const POINTER_BYTES = 8;
 const CLOSE_RANGE_CLOEXEC = 4;
 const FIRST_NOT_STANDARD_FD = 3;
 const LAST_FD = 0xffffffff;
@@ -52,20 +51,4 @@ function executableMemfd(): Fd {
     if (!isErrno(error, "EINVAL")) throw error;
     return memfd("pause", PAUSE_ELF, MFD_ALLOW_SEALING);
   }
-}
-
-/** A NULL-ended array of pointers to C strings, and behind it, in the same buffer, the strings. */
-function stringVector(values: readonly string[]): Uint8Array {
-  const strings = values.map(cString);
-  const pointerBytes = (strings.length + 1) * POINTER_BYTES;
-  const buffer = new Uint8Array(strings.reduce((sum, bytes) => sum + bytes.length, pointerBytes));
-  const view = new DataView(buffer.buffer);
-  const base = addressOf(buffer);
-  let offset = pointerBytes;
-  strings.forEach((bytes, i) => {
-    view.setBigUint64(i * POINTER_BYTES, BigInt(base + offset), true);
-    buffer.set(bytes, offset);
-    offset += bytes.length;
-  });
-  return buffer;
 }

@@ -7,6 +7,7 @@ import {
   PodrtError,
   ResourceExhaustedError,
 } from "../errors.ts";
+import { isCompiled } from "./compiled.ts";
 
 /**
  * Threads for work that would hold up the event loop. Each runs one job at a time, is started when a
@@ -155,7 +156,6 @@ function startWorker<Request, Reply>(entry: string): WorkerHandle<Request, Reply
  * lies one folder down.
  */
 function workerUrl(entry: string): URL {
-  const isCompiled = import.meta.url.startsWith("file:///$bunfs/");
   return new URL(isCompiled ? `./${entry}` : `../${entry}`, import.meta.url);
 }
 
