@@ -4,6 +4,7 @@ import { logger } from "../lib/logger.ts";
 import { ERRNO } from "../linux/abi/errno.ts";
 import type { Fd } from "../linux/fd.ts";
 import {
+  BUSY_STAGE_BYTES,
   bytesIn,
   dropFromPipe,
   growForBusyWriter,
@@ -48,6 +49,8 @@ const SMALL_BLOCK_BYTES = 1024;
 const BLOCK_BYTES = 4096;
 /** What a pipe has room for unless it is grown. */
 const PIPE_BYTES = 64 * 1024;
+/** After a failure less is written at a time, so that of a disk that is almost full the last is used too. */
+const SMALL_BATCH_BYTES = 64 * 1024;
 /** Errors of a descriptor that is no pipe or terminal; others pass. */
 const PERMANENT: ReadonlySet<number> = new Set([ERRNO.EBADF, ERRNO.EINVAL]);
 /** After a failure it is tried again this much later, then twice as long each time, up to the limit. */
@@ -111,6 +114,8 @@ class StagedSource implements OutputSource {
   #isTorn = false;
   #waits = 0;
   #isGrown = false;
+  /** What is looked at in one go; twice as much after each success. */
+  #batchLimit = BUSY_STAGE_BYTES + 1;
   /** Nothing more is taken from the container. */
   #isEnding = false;
   #isOver = false;
@@ -182,6 +187,7 @@ class StagedSource implements OutputSource {
     }
     const { sinceMs, delayMs } = this.#hold ?? { sinceMs: performance.now(), delayMs: RETRY_MS / 2 };
     clearTimeout(this.#hold?.timer);
+    this.#batchLimit = SMALL_BATCH_BYTES;
     const delay = Math.min(2 * delayMs, RETRY_LIMIT_MS);
     this.#hold = { sinceMs, delayMs: delay, timer: setTimeout(() => this.#retry(), delay) };
   }
@@ -204,7 +210,7 @@ class StagedSource implements OutputSource {
   }
 
   #move(): PollResult {
-    if (this.#isPending) this.#digest(false);
+    while (this.#isPending) this.#digest(false);
     const moved = moveToPipe(this.#options.fd, this.#stageWrite.number);
     if (moved > 0) {
       this.#isTorn = moved >= BLOCK_BYTES || moved % SMALL_BLOCK_BYTES === 0;
@@ -238,17 +244,19 @@ class StagedSource implements OutputSource {
   /** Writes what the stage has: whole lines, or with `all` the beginning of one too. */
   #digest(all: boolean): void {
     this.#isPending = true;
-    const content = peekPipe(this.#stageFd);
+    const content = peekPipe(this.#stageFd, this.#batchLimit);
+    const isWhole = content.length < this.#batchLimit;
     if (content.length > this.#told) this.#options.tell(content.subarray(this.#told));
-    this.#told = content.length;
+    this.#told = Math.max(this.#told, content.length);
     const input = Buffer.from(content.buffer, content.byteOffset, content.length);
-    const covered = this.#write(input, all);
+    const covered = this.#write(input, all && isWhole);
     if (covered > 0) {
       dropFromPipe(this.#stageFd, covered);
       this.#told -= covered;
       this.#options.marker?.clear();
     }
-    this.#isPending = false;
+    this.#isPending = !isWhole;
+    this.#batchLimit = Math.min(2 * this.#batchLimit, BUSY_STAGE_BYTES + 1);
     this.#release();
     this.#hasGrown = true;
     this.#seen = input.length - covered;
@@ -286,7 +294,10 @@ class StagedSource implements OutputSource {
   }
 
   #writeRest(): void {
-    this.#tolerating(() => this.#digest(true));
+    this.#tolerating(() => {
+      do this.#digest(true);
+      while (this.#isPending);
+    });
     if (this.#hold === undefined) this.#settle();
   }
 

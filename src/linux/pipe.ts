@@ -12,7 +12,8 @@ const FIONREAD = 0x541b;
 const STAGE_BYTES = 128 * 1024;
 /** What a busy container's pipe is given instead of that; its stage has twice as much again. */
 const BUSY_PIPE_BYTES = 256 * 1024;
-const BUSY_STAGE_BYTES = 2 * BUSY_PIPE_BYTES;
+/** The most that a stage holds. */
+export const BUSY_STAGE_BYTES = 2 * BUSY_PIPE_BYTES;
 
 /** A pipe that holds output between the container's own pipe and the log; see container/output-source.ts. */
 export function newStage(): { read: Fd; write: Fd } {
@@ -60,10 +61,10 @@ function newScratch(): { read: Fd; write: Fd } {
   return made;
 }
 
-/** What a pipe holds, without taking it out (tee(2)); the view is valid until the next call. */
-export function peekPipe(fd: number): Uint8Array {
+/** What a pipe holds, the first `limit` bytes, without taking it out (tee(2)); the view is valid until the next call. */
+export function peekPipe(fd: number, limit: number): Uint8Array {
   scratch ??= newScratch();
-  const copied = trySyscall("tee", fd, scratch.write.number, BUSY_STAGE_BYTES, SPLICE_F_NONBLOCK);
+  const copied = trySyscall("tee", fd, scratch.write.number, limit, SPLICE_F_NONBLOCK);
   if (copied === -ERRNO.EAGAIN || copied === 0) return buffer.subarray(0, 0);
   if (copied < 0) throw new SyscallError("tee", -copied);
   let length = 0;
