@@ -6,7 +6,7 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { O_DIRECTORY, O_NOCTTY, O_NONBLOCK } from "../linux/abi/fcntl.ts";
 import { type Fd, isOpen, open, pipe, setNonBlocking, writeAll } from "../linux/fd.ts";
-import { replaceKernel, syscall, trySyscall } from "../linux/syscall.ts";
+import { replaceKernel, syscall } from "../linux/syscall.ts";
 import { type ContainerLog, openContainerLog } from "./log.ts";
 import { LINE_LIMIT_BYTES, type LogStream } from "./log-file.ts";
 
@@ -158,47 +158,6 @@ test("a line whose end takes its time is written as far as it goes, and ended by
     ["F", "secret"],
   ]);
   await log.close();
-});
-
-test("a line that a full buffer has cut waits for its end longer than a prompt does", async () => {
-  const log = openContainerLog(path);
-  using busy = attachPipe(log, "stdout");
-  using other = attachPipe(log, "stderr");
-  const [whole, begun] = ["w".repeat(4000), "b".repeat(95)];
-  await busy.write(`${whole}\n${begun}`);
-  await other.write("password: ");
-  while (written().length < 2) await Bun.sleep(5);
-  await busy.write("-end\n");
-  await busy.end();
-  await other.end();
-  await log.close();
-  expect(written()).toEqual([
-    ["F", whole],
-    ["P", "password: "],
-    ["F", `${begun}-end`],
-  ]);
-});
-
-test("the pipe of a container that fills it is given more room, and its lines stay whole", async () => {
-  const log = openContainerLog(path);
-  const { read, write } = pipe(O_NONBLOCK);
-  const F_GETPIPE_SZ = 1032;
-  const lines = Array.from({ length: 6000 }, (_, index) => `${index} ${"x".repeat(index % 97)}`);
-  const bytes = Buffer.from(`${lines.join("\n")}\n`);
-  // Full before it is looked at.
-  let sent = syscall("write", write.number, bytes, bytes.length);
-  const { done } = log.attach("stdout", read.number);
-  while (sent < bytes.length) {
-    const rest = bytes.subarray(sent);
-    sent += Math.max(0, trySyscall("write", write.number, rest, rest.length));
-    await Bun.sleep(0);
-  }
-  expect(syscall("fcntl", read.number, F_GETPIPE_SZ, 0)).toBe(256 * 1024);
-  write.close();
-  await done;
-  await log.close();
-  read.close();
-  expect(written()).toEqual(lines.map((line) => ["F", line]));
 });
 
 test("a line of the limit is not split; one byte more is", async () => {

@@ -1,16 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-import { expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ERRNO } from "../linux/abi/errno.ts";
+import { O_NONBLOCK } from "../linux/abi/fcntl.ts";
 import { pipe, setNonBlocking, writeAll } from "../linux/fd.ts";
-import { replaceKernel } from "../linux/syscall.ts";
+import { replaceKernel, syscall, trySyscall } from "../linux/syscall.ts";
 import { openContainerLog } from "./log.ts";
 
+let directory = "";
+let path = "";
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "podrt-output-"));
+  path = join(directory, "0.log");
+});
+
+afterEach(() => rmSync(directory, { recursive: true }));
+
+/** Tag and content of each record. */
+const written = () =>
+  [...readFileSync(path, "latin1").matchAll(/^\S+ std(?:out|err) ([FP]) (.*)\n/gm)].map(
+    ([, tag, content]) => [tag, content],
+  );
+
 test("an output whose end cannot be written at once is written a moment later, and then it has ended", async () => {
-  const directory = mkdtempSync(join(tmpdir(), "podrt-output-"));
-  const path = join(directory, "0.log");
   const log = openContainerLog(path);
   const { read, write } = pipe();
   setNonBlocking(read.number, true);
@@ -32,6 +47,48 @@ test("an output whose end cannot be written at once is written a moment later, a
     restore();
     await log.close();
     read.close();
-    rmSync(directory, { recursive: true });
   }
+});
+
+test("a line that a full buffer has cut waits for its end longer than a prompt does", async () => {
+  const log = openContainerLog(path);
+  const [busy, other] = [pipe(O_NONBLOCK), pipe(O_NONBLOCK)];
+  const { done } = log.attach("stdout", busy.read.number);
+  log.attach("stderr", other.read.number);
+  const [whole, begun] = ["w".repeat(4000), "b".repeat(95)];
+  writeAll(busy.write.number, Buffer.from(`${whole}\n${begun}`));
+  writeAll(other.write.number, Buffer.from("password: "));
+  while (written().length < 2) await Bun.sleep(5);
+  writeAll(busy.write.number, Buffer.from("-end\n"));
+  busy.write.close();
+  await done;
+  await log.close();
+  for (const fd of [busy.read, other.read, other.write]) fd.close();
+  expect(written()).toEqual([
+    ["F", whole],
+    ["P", "password: "],
+    ["F", `${begun}-end`],
+  ]);
+});
+
+test("the pipe of a container that fills it is given more room, and its lines stay whole", async () => {
+  const log = openContainerLog(path);
+  const { read, write } = pipe(O_NONBLOCK);
+  const F_GETPIPE_SZ = 1032;
+  const lines = Array.from({ length: 6000 }, (_, index) => `${index} ${"x".repeat(index % 97)}`);
+  const bytes = Buffer.from(`${lines.join("\n")}\n`);
+  // Full before it is looked at.
+  let sent = syscall("write", write.number, bytes, bytes.length);
+  const { done } = log.attach("stdout", read.number);
+  while (sent < bytes.length) {
+    const rest = bytes.subarray(sent);
+    sent += Math.max(0, trySyscall("write", write.number, rest, rest.length));
+    await Bun.sleep(0);
+  }
+  expect(syscall("fcntl", read.number, F_GETPIPE_SZ, 0)).toBe(256 * 1024);
+  write.close();
+  await done;
+  await log.close();
+  read.close();
+  expect(written()).toEqual(lines.map((line) => ["F", line]));
 });
