@@ -11,7 +11,8 @@ set -u
 
 version=1.9.1+ds1-1
 digest=12857dd3136d61e00bffcc2c8823d14df586e94406098326e02846cfa46a058e
-package=containernetworking-plugins_${version}_amd64.deb
+architecture=amd64
+package=containernetworking-plugins_${version}_$architecture.deb
 path=pool/main/g/golang-github-containernetworking-plugins/$package
 dir=$1
 
@@ -26,8 +27,9 @@ helper=/usr/lib/apt/apt-helper
 [ -x "$helper" ] || without 'there is no apt to fetch them'
 mkdir -p "$dir"
 
-# The archive drops a release when there is a newer one; that of this machine's Debian does for most tests.
-"$helper" -o APT::Sandbox::User=root -o Acquire::Retries=1 \
+# The digest is for one architecture, and the archive drops a release when there is a newer one; that of this machine's
+# Debian does for most tests.
+[ "$(dpkg --print-architecture)" = "$architecture" ] && "$helper" -o APT::Sandbox::User=root -o Acquire::Retries=1 \
   download-file "http://deb.debian.org/debian/$path" "$dir/$package" "SHA256:$digest" >/dev/null 2>&1 || {
   rm -f "$dir/$package"
   (cd "$dir" && apt-get download -qq -o APT::Sandbox::User=root containernetworking-plugins >/dev/null 2>&1) ||

@@ -53,8 +53,8 @@ rm -rf apt
 
 cat >criu <<'END'
 #!/bin/sh
-libraries=$(dirname "$(readlink -f "$0")")/root/usr/lib/x86_64-linux-gnu
-exec "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$libraries/../../sbin/criu" "$@"
+libraries=$(dirname "$(readlink -f "$0")")/root/usr/lib/$(uname -m)-linux-gnu
+exec "$libraries"/ld-linux-*.so.[12] --library-path "$libraries" "$libraries/../../sbin/criu" "$@"
 END
 chmod 0755 criu
 works "$dir/criu" || without "$("$dir/criu" check 2>&1 | tail -n 1)"
