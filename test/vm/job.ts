@@ -6,6 +6,7 @@
  *
  * environment: PART its name
  */
+import { spawnSync } from "node:child_process";
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type ImageSet, prepareImages, suiteImages, testImages } from "../fixtures/images/prepare.ts";
@@ -45,11 +46,13 @@ const sum = sumOf(runs);
 console.log(closingLine(sum));
 process.exitCode = sum.failed === 0 && sum.passed > 0 ? 0 : 1;
 
-/** Images that had to be made here, which takes minutes, are handed over with the results, for the next boot. */
+/** Images that had to be made here, which takes minutes, are handed over at once, for the next boot. */
 async function prepareAndHandOver(set: ImageSet): Promise<void> {
   const stamp = join(set.dir, "stamp");
   const stampNow = () => (existsSync(stamp) ? readFileSync(stamp, "utf8") : undefined);
   const before = stampNow();
   await prepareImages(set);
-  if (stampNow() !== before) cpSync(set.dir, join(resultsDir, basename(set.dir)), { recursive: true });
+  if (stampNow() === before) return;
+  cpSync(set.dir, join(resultsDir, basename(set.dir)), { recursive: true });
+  spawnSync("bash", ["test/vm/hand-over.sh"], { cwd: projectDir, stdio: "inherit" });
 }
