@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { ERRNO } from "../linux/abi/errno.ts";
 import { O_NONBLOCK } from "../linux/abi/fcntl.ts";
 import { pipe, setNonBlocking, writeAll } from "../linux/fd.ts";
+import { bytesIn, newStage } from "../linux/pipe.ts";
 import { replaceKernel, syscall, trySyscall } from "../linux/syscall.ts";
 import { openContainerLog } from "./log.ts";
 
@@ -91,4 +92,39 @@ test("the pipe of a container that fills it is given more room, and its lines st
   await log.close();
   read.close();
   expect(written()).toEqual(lines.map((line) => ["F", line]));
+});
+
+test("what a marker says of the stage is all that is in it, also where less is written at a time", async () => {
+  const markerPath = join(directory, "marker");
+  const stage = newStage();
+  const lines = Array.from({ length: 1000 }, (_, index) => `${index} ${"x".repeat(100)}`);
+  writeAll(stage.write.number, Buffer.from(`${lines.join("\n")}\n`));
+  const staged: number[] = [];
+  const said: number[] = [];
+  let failures = 0;
+  const restore = replaceKernel((real) => ({
+    call(name, args) {
+      // After a failure less is tried at a time.
+      if (name === "tee" && failures++ === 0) return -ERRNO.ENOMEM;
+      if (name === "splice" && args[0] === stage.read.number) {
+        staged.push(bytesIn(stage.read.number));
+        said.push(Number(new BigUint64Array(readFileSync(markerPath).buffer)[4]));
+      }
+      return real.call(name, args);
+    },
+  }));
+  const { read, write } = pipe(O_NONBLOCK);
+  const log = openContainerLog(path, { markerPath });
+  try {
+    const { done } = log.attach("stdout", read.number, stage.read.number);
+    while (staged.length < 2) await Bun.sleep(5);
+    write.close();
+    await done;
+  } finally {
+    restore();
+    await log.close();
+  }
+  expect(said).toEqual(staged);
+  expect(written()).toEqual(lines.map((line) => ["F", line]));
+  for (const fd of [read, stage.read, stage.write]) fd.close();
 });

@@ -249,7 +249,7 @@ class StagedSource implements OutputSource {
     if (content.length > this.#told) this.#options.tell(content.subarray(this.#told));
     this.#told = Math.max(this.#told, content.length);
     const input = Buffer.from(content.buffer, content.byteOffset, content.length);
-    const covered = this.#write(input, all && isWhole);
+    const covered = this.#write(input, isWhole ? input.length : bytesIn(this.#stageFd), all && isWhole);
     if (covered > 0) {
       dropFromPipe(this.#stageFd, covered);
       this.#told -= covered;
@@ -264,12 +264,13 @@ class StagedSource implements OutputSource {
       this.#idleTimer ??= setTimeout(() => this.#writeIdle(), IDLE_LINE_MS);
   }
 
-  #write(input: Buffer, all: boolean): number {
+  /** Writes records of `input`, with which the `stagedBytes` of the stage begin. */
+  #write(input: Buffer, stagedBytes: number, all: boolean): number {
     const { file, marker, stream } = this.#options;
     if (file === undefined || this.#lines === undefined) return input.length;
     if (input.length === 0 || (!all && !hasRecords(input, this.#seen))) return 0;
     const { inode, sizeBytes } = file.beginBatch();
-    marker?.open(STREAM_INDEX[stream], inode, sizeBytes, input.length);
+    marker?.open(STREAM_INDEX[stream], inode, sizeBytes, stagedBytes);
     if (!all) return this.#lines.write(input, this.#seen);
     this.#lines.writeAll(input);
     return input.length;
