@@ -43,7 +43,7 @@ const IDLE_LINE_MS = 100;
  * Where a program's buffer was full in the middle of a line, the end comes when the program has a processor again: so
  * many times that are waited for it.
  */
-const TORN_LINE_WAITS = 20;
+const TORN_LINE_WAITS = 50;
 /** Programs' buffers are a multiple of the smaller, and mostly of the larger. */
 const SMALL_BLOCK_BYTES = 1024;
 const BLOCK_BYTES = 4096;
