@@ -98,6 +98,18 @@ test("waiting ends with the process, and with the timeout when the process stays
   expect(await waitGone(identity, 0)).toBe(true);
 });
 
+test("a hint that comes too early lets others go on while the process is waited for", async () => {
+  const { child, identity } = startSleeper();
+  let hasGoneOn = false;
+  setTimeout(() => {
+    hasGoneOn = true;
+  }, 1);
+  expect(await waitGone(identity, 100, Promise.resolve())).toBe(false);
+  expect(hasGoneOn).toBe(true);
+  killAll([identity]);
+  await child.exited;
+});
+
 test("a number that a thread has taken over is nobody's", () => {
   const thread = readdirSync("/proc/self/task")
     .map(Number)

@@ -32,7 +32,11 @@ export function inheritCpuset(levels: readonly string[]): void {
   const parent = directory.slice(0, directory.lastIndexOf("/"));
   for (const name of ["cpuset.cpus", "cpuset.mems"]) {
     if (read(`${directory}/${name}`) !== "") continue;
-    if (levels.length > 1 && read(`${parent}/${name}`) === "") inheritCpuset(levels.slice(0, -1));
-    write(`${directory}/${name}`, read(`${parent}/${name}`));
+    let inherited = read(`${parent}/${name}`);
+    if (inherited === "" && levels.length > 1) {
+      inheritCpuset(levels.slice(0, -1));
+      inherited = read(`${parent}/${name}`);
+    }
+    write(`${directory}/${name}`, inherited);
   }
 }
