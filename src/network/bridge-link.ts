@@ -10,6 +10,7 @@ import {
 import { NETLINK_ROUTE } from "../linux/abi/netlink.ts";
 import { AF_INET, AF_INET6, RT_TABLE_MAIN, RTN_UNICAST } from "../linux/abi/rtnetlink.ts";
 import { withNetworkNamespace } from "../linux/namespace.ts";
+import type { NetlinkRequest } from "../linux/netlink/message.ts";
 import {
   addAddress,
   addDefaultRoute,
@@ -74,7 +75,9 @@ export async function listAll(): Promise<Link[]> {
 
 /** The ports of a bridge. */
 export async function portsOf(bridge: Link): Promise<Link[]> {
-  return (await listAll()).filter((link) => link.master === bridge.index);
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  const links = (await socket.dump(listLinks(bridge.index))).map(decodeLink);
+  return links.filter(({ master }) => master === bridge.index);
 }
 
 /** Removes an interface if it is there. */
@@ -100,19 +103,16 @@ export async function waitUntilGone(name: string, timeoutMs: number): Promise<bo
 }
 
 /**
- * The bridge, made and configured where it is missing, adopted where a former daemon left it. A
- * FailedPreconditionError names the configuration key when the name or the subnet is somebody else's.
+ * The bridge, made and configured where it is missing, adopted where a former daemon left it; `present` is the link that has
+ * its name now. A FailedPreconditionError names the configuration key when the name or the subnet is somebody else's.
  */
-export async function ensureBridge(settings: BridgeSettings): Promise<Link> {
+export async function ensureBridge(settings: BridgeSettings, present: Link | undefined): Promise<Link> {
   const { bridge: name, mtu, subnets } = settings;
   const mac = bridgeMac(settings);
-  const present = await findLink(name);
   if (present !== undefined && !isOwnBridge(present, settings)) throw nameConflict(present);
   await checkSubnets(settings, present?.index);
   using socket = new NetlinkSocket(NETLINK_ROUTE);
-  if (present === undefined) await socket.execute([createBridge({ name, mac, mtu })]);
-  const link = present ?? (await findLink(name));
-  if (link === undefined) throw new FailedPreconditionError(`bridge ${name} was removed while it was made`);
+  const link = present ?? (await linkOf(socket, name, [createBridge({ name, mac, mtu })]));
   const ipv4 = new Map([
     [IPV4_DEVCONF_FORWARDING, 1],
     // Without it packets from 127.0.0.1 to a host port are dropped as martians.
@@ -127,6 +127,17 @@ export async function ensureBridge(settings: BridgeSettings): Promise<Link> {
     ...addresses.map((address) => addAddress(link, address)),
   ]);
   return link;
+}
+
+/** Makes a link by `requests` and looks it up, all in one. */
+async function linkOf(
+  socket: NetlinkSocket,
+  name: string,
+  requests: readonly NetlinkRequest[],
+): Promise<Link> {
+  const answer = (await socket.execute([...requests, getLink({ name })])).at(-1)?.[0];
+  if (answer === undefined) throw new FailedPreconditionError(`link ${name} was removed while it was made`);
+  return decodeLink(answer);
 }
 
 /** True for the bridge that podrt makes for this primary subnet: its hardware address says so. */
@@ -172,11 +183,16 @@ function checkIpv6({ text }: Subnet): void {
 
 async function checkSubnet(bridge: string, subnet: Subnet, own: number | undefined): Promise<void> {
   using socket = new NetlinkSocket(NETLINK_ROUTE);
+  using another = new NetlinkSocket(NETLINK_ROUTE);
   const family = subnet.family === 4 ? AF_INET : AF_INET6;
-  const addresses = (await socket.dump(listAddresses(family)))
+  const dumps = [socket.dump(listAddresses(family)), another.dump(listRoutes(family))] as const;
+  // No socket is closed while it is still being written to.
+  await Promise.allSettled(dumps);
+  const [listedAddresses, listedRoutes] = await Promise.all(dumps);
+  const addresses = listedAddresses
     .map(decodeAddress)
     .map(({ address, ...rest }) => ({ ...rest, network: address, what: "the address" }));
-  const routes = (await socket.dump(listRoutes(family)))
+  const routes = listedRoutes
     .map(decodeRoute)
     .filter(({ table, type, prefixLength }) => {
       return table === RT_TABLE_MAIN && type === RTN_UNICAST && prefixLength > 0;
@@ -225,15 +241,11 @@ export async function connect(
   const mac = macOf(primary.address);
   using opened = new DisposableStack();
   const socket = opened.use(new NetlinkSocket(NETLINK_ROUTE));
-  const answers = await socket.execute([
+  const link = await linkOf(socket, name, [
     createVeth({ name, master: bridge.index, mtu, peer: { name: POD_INTERFACE, mac, netnsFd } }),
     ...(hasIpv6() ? [configureLink({ name }, { hasNoIpv6Address: true })] : []),
     setLinkUp({ name }),
-    getLink({ name }),
   ]);
-  const answer = answers.at(-1)?.[0];
-  if (answer === undefined) throw new FailedPreconditionError(`link ${name} was removed while it was made`);
-  const link = decodeLink(answer);
   // Where the machine filters bridged packets (br_netfilter), a pod's packet to its own host port goes
   // from the bridge straight back to it.
   if (request.hasHostPorts) await socket.execute([setHairpin(link)]);

@@ -93,7 +93,7 @@ export class BridgeMachine {
   async prepare(): Promise<Link> {
     const [present, tables] = await Promise.all([findLink(this.settings.bridge), this.#tables()]);
     const isConfigured = present !== undefined && present.index === this.#configured;
-    const bridge = isConfigured ? present : await ensureBridge(this.settings);
+    const bridge = isConfigured ? present : await ensureBridge(this.settings, present);
     this.#configured = bridge.index;
     const isComplete = this.families().every(
       (family) =>
@@ -101,15 +101,18 @@ export class BridgeMachine {
         isForwarding(family) &&
         tables.some((table) => table.family === family),
     );
-    if (!isComplete) await this.writeTables();
+    if (!isComplete) await this.writeTables(tables);
     return bridge;
   }
 
-  /** Makes the tables anew from the leases, and lets the machine forward; what a family that pods no longer have needed goes. */
-  async writeTables(): Promise<void> {
+  /**
+   * Makes the tables anew from the leases, and lets the machine forward; what a family that pods no longer have needed goes.
+   * `present` is what tables there are, where that has just been asked.
+   */
+  async writeTables(present?: readonly FoundTable[]): Promise<void> {
     const { config, settings, leases } = this.#deps;
     const { bridge, subnets } = this.settings;
-    for (const family of FAMILIES) if (!this.families().includes(family)) await this.#leave(family);
+    for (const family of FAMILIES) if (!this.families().includes(family)) await this.#leave(family, present);
     const families = [];
     for (const subnet of subnets) {
       const comment = await noteForwarding(settings, subnet.family, config.table);
@@ -165,9 +168,9 @@ export class BridgeMachine {
   }
 
   /** Takes back what a family needed; the table goes last, since its comment says what the machine was like. */
-  async #leave(family: Family): Promise<void> {
+  async #leave(family: Family, present?: readonly FoundTable[]): Promise<void> {
     const { config, settings } = this.#deps;
-    const table = (await this.#tables()).find((one) => one.family === family);
+    const table = (present ?? (await this.#tables())).find((one) => one.family === family);
     if (table !== undefined) recoverForwarding(settings, table);
     if (holdsForwarding(settings, family)) await restoreForwarding(settings, family, config.table);
     if (table !== undefined) await removeTable(table);

@@ -10,9 +10,13 @@ import { procText } from "../linux/proc-file.ts";
 
 const CONF = "/proc/sys/net/ipv6/conf";
 
+let isKnown = false;
+
 /** False for a kernel without IPv6, or one that was started with ipv6.disable=1. */
 export function hasIpv6(): boolean {
-  return existsSync(CONF);
+  // A kernel that has it keeps it.
+  isKnown ||= existsSync(CONF);
+  return isKnown;
 }
 
 /** Why the machine's interfaces cannot have IPv6 addresses; undefined when they can. */

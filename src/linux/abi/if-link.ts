@@ -3,6 +3,8 @@
 
 export const AF_BRIDGE = 7;
 export const IFF_UP = 1;
+/** Of rtnetlink.h, for IFLA_EXT_MASK: counting what a link has seen costs more than all the rest. */
+export const RTEXT_FILTER_SKIP_STATS = 8;
 export const IFNAMSIZ = 16;
 
 export const IFLA_ADDRESS = 1;
@@ -14,6 +16,7 @@ export const IFLA_OPERSTATE = 16;
 export const IFLA_LINKINFO = 18;
 export const IFLA_NET_NS_FD = 28;
 export const IFLA_AF_SPEC = 26;
+export const IFLA_EXT_MASK = 29;
 export const IFLA_INFO_KIND = 1;
 export const IFLA_INFO_DATA = 2;
 export const VETH_INFO_PEER = 1;

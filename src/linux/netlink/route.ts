@@ -10,6 +10,7 @@ import {
   IFLA_ADDRESS,
   IFLA_AF_SPEC,
   IFLA_BRPORT_MODE,
+  IFLA_EXT_MASK,
   IFLA_IFNAME,
   IFLA_INET_CONF,
   IFLA_INET6_ADDR_GEN_MODE,
@@ -24,6 +25,7 @@ import {
   IFLA_PROTINFO,
   IFNAMSIZ,
   IN6_ADDR_GEN_MODE_NONE,
+  RTEXT_FILTER_SKIP_STATS,
   VETH_INFO_PEER,
 } from "../abi/if-link.ts";
 import { NLM_F_CREATE, NLM_F_EXCL } from "../abi/netlink.ts";
@@ -205,20 +207,28 @@ export function deleteLink(link: LinkSelector): NetlinkRequest {
 export function getLink(link: LinkSelector): NetlinkRequest {
   const tolerated: ErrnoName[] = ["ENODEV"];
   return {
-    ...listLinks(),
     operation: `look up ${describe(link)}`,
-    body: body((w) => putLink(w, link)),
+    type: RTM_GETLINK,
+    flags: 0,
+    body: body((w) => {
+      putLink(w, link);
+      putU32(w, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    }),
     tolerated,
   };
 }
 
-/** Asks for all links; answers: `decodeLink`. */
-export function listLinks(): NetlinkRequest {
+/** Asks for all links, or for the ports of a bridge by its index; answers: `decodeLink`. */
+export function listLinks(master?: number): NetlinkRequest {
   return {
     operation: "list links",
     type: RTM_GETLINK,
     flags: 0,
-    body: body((w) => putLink(w, { index: 0 })),
+    body: body((w) => {
+      putLink(w, { index: 0 });
+      putU32(w, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+      if (master !== undefined) putU32(w, IFLA_MASTER, master);
+    }),
   };
 }
 

@@ -8,7 +8,7 @@ import {
   NETLINK_CAP_ACK,
   NETLINK_EXT_ACK,
   type NETLINK_NETFILTER,
-  type NETLINK_ROUTE,
+  NETLINK_ROUTE,
   NLM_F_ACK,
   NLM_F_DUMP,
   NLM_F_DUMP_INTR,
@@ -49,9 +49,11 @@ let receiveBuffer: Uint8Array | undefined;
  */
 export class NetlinkSocket implements Disposable {
   readonly #fd: Fd;
+  readonly #protocol: number;
   #sequence = 1;
 
   constructor(protocol: typeof NETLINK_ROUTE | typeof NETLINK_NETFILTER) {
+    this.#protocol = protocol;
     this.#fd = new Fd(syscall("socket", AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
     try {
       for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK]) {
@@ -63,9 +65,10 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
-  /** Closing a socket of nf_tables waits until what it removed is destroyed, hence off the thread too. */
+  /** Closing a socket of nf_tables waits until what it removed is destroyed, hence off the thread. */
   [Symbol.dispose](): void {
-    if (this.#fd.isOpen) close(this.#fd.release(), () => {});
+    if (this.#protocol === NETLINK_ROUTE) this.#fd.close();
+    else if (this.#fd.isOpen) close(this.#fd.release(), () => {});
   }
 
   /**
