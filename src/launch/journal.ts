@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { O_RDONLY } from "../linux/abi/fcntl.ts";
-import { type Fd, open } from "../linux/fd.ts";
-import { isErrno, syscall } from "../linux/syscall.ts";
+import { type Fd, open, openIfThere } from "../linux/fd.ts";
+import { syscall } from "../linux/syscall.ts";
 
 /*
  * The journal is the truth about a pod's processes. A launch program appends a start record once the
@@ -85,13 +85,11 @@ export function openJournal(path: string, olderPath: string): Journal {
   };
 
   try {
-    using older = open(olderPath, O_RDONLY);
-    readFrom(older.number, 0, []);
+    using older = openIfThere(olderPath, O_RDONLY);
+    if (older !== undefined) readFrom(older.number, 0, []);
   } catch (error) {
-    if (!isErrno(error, "ENOENT")) {
-      file.close();
-      throw error;
-    }
+    file.close();
+    throw error;
   }
   return {
     advance() {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { ERRNO } from "./abi/errno.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -8,7 +9,7 @@ import {
   O_CLOEXEC,
   O_NONBLOCK,
 } from "./abi/fcntl.ts";
-import { syscall, trySyscall } from "./syscall.ts";
+import { SyscallError, syscall, trySyscall } from "./syscall.ts";
 
 /** A file descriptor with an owner: closed once, by `using` or `close`. */
 export class Fd implements Disposable {
@@ -54,6 +55,14 @@ export class Fd implements Disposable {
 /** openat(2) with O_CLOEXEC; `mode` counts where `flags` create. */
 export function open(path: string, flags: number, mode = 0, directory = AT_FDCWD): Fd {
   return new Fd(syscall("openat", directory, path, flags | O_CLOEXEC, mode));
+}
+
+/** The same of a file that may not be there: undefined then. */
+export function openIfThere(path: string, flags: number): Fd | undefined {
+  const result = trySyscall("openat", AT_FDCWD, path, flags | O_CLOEXEC, 0);
+  if (result === -ERRNO.ENOENT) return undefined;
+  if (result < 0) throw new SyscallError("openat", -result, path);
+  return new Fd(result);
 }
 
 /** pipe2(2): the read end and the write end, both close-on-exec. */
