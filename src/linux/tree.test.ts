@@ -44,6 +44,15 @@ function makeDeepTree(name: string): void {
   current.close();
 }
 
+test("a walk goes down again and again below directories that it has closed", () => {
+  const depth = 80;
+  for (let level = 0; level < depth; level++)
+    for (const name of ["one", "two"])
+      mkdirSync(join(base, ...Array(level).fill("d"), name), { recursive: true });
+  using directory = open(base, O_RDONLY | O_DIRECTORY);
+  expect(measureTree(directory).inodes).toBe(1 + 3 * depth - 1);
+});
+
 test("removeTree deletes trees deeper than the longest path", () => {
   makeDeepTree("deep");
   using directory = open(base, O_PATH | O_DIRECTORY);

@@ -24,7 +24,8 @@ interface TreeVisitor {
 interface Frame {
   fd: Fd;
   readonly name: Uint8Array;
-  readonly identity: string;
+  /** Of one that has given its descriptor back. */
+  identity?: string;
   /** Where the next batch of names starts: the d_off of the last name read. */
   position: bigint;
   names: Uint8Array[];
@@ -206,7 +207,7 @@ export function walkTree(top: Fd, visitor: TreeVisitor): void {
 }
 
 function frameOf(fd: Fd, name: Uint8Array): Frame {
-  return { fd, name, identity: identityOf(fd), position: 0n, names: [] };
+  return { fd, name, position: 0n, names: [] };
 }
 
 function identityOf(fd: Fd): string {
@@ -231,6 +232,8 @@ function tryOpenDirectory(directory: Fd, name: Uint8Array): Fd | undefined {
 }
 
 function park(frame: Frame): void {
+  if (!frame.fd.isOpen) return;
+  frame.identity = identityOf(frame.fd);
   frame.fd.close();
 }
 
