@@ -36,12 +36,23 @@ const execsInARow = 10;
 /** The kernel takes cgroups, mounts and namespaces apart after the call that removed them has returned. */
 const settleMs = 50;
 
-/** One pod's way from the first call to the last, one call at a time, each peer in its turn. */
+/**
+ * One pod's way from the first call to the last, one call at a time, each peer in its turn. Each has another pod all the
+ * while, as a node always has: the first pod's bridge stays with CNI plugins, and goes with the last pod with podrt.
+ */
 export const calls: Group = {
   name: "calls",
   rows: Object.values(rows),
   async measure(bench) {
     const { peers, rounds, samples } = bench;
+    await using resident = new AsyncDisposableStack();
+    for (const peer of peers) {
+      const pod = await runPod(peer, preparePod(peer, "resident", "bridge"));
+      resident.defer(async () => {
+        await stopPod(peer, pod);
+        await forgetPod(peer, pod);
+      });
+    }
     await using alone = await openBareRuntimes(bench);
     for (let round = -warmUpRounds; round < rounds; round += 1) {
       for (const peer of inTurn(peers, round)) {
