@@ -95,7 +95,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     handlers: handlerNames(runtime),
     routes: (router) => {
       criRoutes(runtime, streaming, events, ownImages)(router);
-      podrtRoutes(runtime, keeper, eventLog, dump)(router);
+      podrtRoutes(runtime, keeper, eventLog, dump, ownImages)(router);
     },
   });
   logger.info({ socket: paths.socket, pid: process.pid }, "podrt serves");

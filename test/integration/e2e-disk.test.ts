@@ -36,8 +36,6 @@ async function garbage(...options: string[]): Promise<string[]> {
 const stateDir = (name: string) => join(fixture.daemon.root, "lib", name);
 
 test("df adds up what is there, and gc removes what nobody needs and nothing else", async () => {
-  // What podrt brings along is there by then.
-  await fixture.daemon.api.listImages({});
   const before = await usage();
   const write = "head -c 3000000 /dev/zero > /written; head -c 2000000 /dev/zero > /data/kept; echo said";
   const ran = await podrt("run", "--name", "over", "-v", "kept:/data", "busybox", "sh", "-c", write);

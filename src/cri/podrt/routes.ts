@@ -22,12 +22,16 @@ import { runPod } from "./run-pod.ts";
 import { stopPod } from "./stop-pod.ts";
 import { listVolumes, removeVolume } from "./volumes.ts";
 
-/** podrt's own service, for its commands; see proto/podrt/v1/podrt.proto. */
+/**
+ * podrt's own service, for its commands; see proto/podrt/v1/podrt.proto. What counts images waits for `ownImages`, those
+ * that podrt brings along.
+ */
 export function podrtRoutes(
   runtime: Runtime,
   keeper: Keeper,
   events: EventLog,
   dump: () => Promise<string>,
+  ownImages: Promise<void> = Promise.resolve(),
 ): (router: ConnectRouter) => void {
   return (router) => {
     router.service(PodService, {
@@ -50,8 +54,8 @@ export function podrtRoutes(
       attach: (requests, { signal }) => attachStream(runtime, requests, signal),
       portForward: (requests) => portForwardStream(runtime, requests),
       copyFrom: (request, { signal }) => copyFrom(runtime, request, signal),
-      diskUsage: () => diskUsageRows(runtime, keeper),
-      listReclaimable: (request) => listGarbage(runtime, keeper, request),
+      diskUsage: () => ownImages.then(() => diskUsageRows(runtime, keeper)),
+      listReclaimable: (request) => ownImages.then(() => listGarbage(runtime, keeper, request)),
       reclaim: (request) => reclaimAll(runtime, keeper, request),
       copyTo: (requests, { signal }) => copyTo(runtime, requests, signal),
     });
