@@ -103,6 +103,8 @@ class StagedSource implements OutputSource {
   readonly #settled = Promise.withResolvers<void>();
   /** Bytes at the stage's beginning that have no line feed. */
   #seen = 0;
+  /** Bytes at the stage's beginning that are in the log. */
+  #written = 0;
   /** Bytes at the stage's beginning that listeners have heard of. */
   #told = 0;
   /** True while the stage has something that was not looked at to the end. */
@@ -153,7 +155,8 @@ class StagedSource implements OutputSource {
   abandon(): void {
     this.#end();
     if (this.#isOver) return;
-    const lostBytes = bytesIn(this.#stageFd) + (this.#options.tty ? 0 : bytesIn(this.#options.fd));
+    const lostBytes =
+      bytesIn(this.#stageFd) - this.#written + (this.#options.tty ? 0 : bytesIn(this.#options.fd));
     logger.error(
       { log: this.#options.file?.path, lostBytes },
       "output of a container was never written: it was removed before its log could be",
@@ -243,25 +246,31 @@ class StagedSource implements OutputSource {
 
   /** Writes what the stage has: whole lines, or with `all` the beginning of one too. */
   #digest(all: boolean): void {
+    this.#takeOut();
     this.#isPending = true;
     const content = peekPipe(this.#stageFd, this.#batchLimit);
     const isWhole = content.length < this.#batchLimit;
     if (content.length > this.#told) this.#options.tell(content.subarray(this.#told));
     this.#told = Math.max(this.#told, content.length);
     const input = Buffer.from(content.buffer, content.byteOffset, content.length);
-    const covered = this.#write(input, isWhole ? input.length : bytesIn(this.#stageFd), all && isWhole);
-    if (covered > 0) {
-      dropFromPipe(this.#stageFd, covered);
-      this.#told -= covered;
-      this.#options.marker?.clear();
-    }
+    this.#written = this.#write(input, isWhole ? input.length : bytesIn(this.#stageFd), all && isWhole);
+    this.#seen = input.length - this.#written;
+    this.#takeOut();
     this.#isPending = !isWhole;
     this.#batchLimit = Math.min(2 * this.#batchLimit, BUSY_STAGE_BYTES + 1);
     this.#release();
     this.#hasGrown = true;
-    this.#seen = input.length - covered;
     if (this.#seen > 0 && !this.#isEnding)
       this.#idleTimer ??= setTimeout(() => this.#writeIdle(), IDLE_LINE_MS);
+  }
+
+  /** Takes what is written out of the stage; what a failure keeps there is taken out before anything else is written. */
+  #takeOut(): void {
+    if (this.#written === 0) return;
+    dropFromPipe(this.#stageFd, this.#written);
+    this.#told -= this.#written;
+    this.#written = 0;
+    this.#options.marker?.clear();
   }
 
   /** Writes records of `input`, with which the `stagedBytes` of the stage begin. */
