@@ -162,7 +162,7 @@ test("an event that cannot be made ends the streams instead of missing in them",
   const broken = {
     ...runtime,
     containers: {
-      list: () => {
+      of: () => {
         throw new Error("no list");
       },
     },

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import fc from "fast-check";
-import { answer, type Method, newRuntime, table } from "../../test/fixtures/cri-clients.ts";
+import { answer, containerTable, type Method, newRuntime, table } from "../../test/fixtures/cri-clients.ts";
 import { messageOfType } from "../../test/fixtures/message-arbitrary.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { PodrtError } from "../errors.ts";
@@ -81,7 +81,7 @@ describe("on its way to the runtime any request gets an answer or a clean error"
           const empty = {
             ...runtime,
             sandboxes: table(new Map()),
-            containers: table(new Map()),
+            containers: containerTable(new Map()),
           } as unknown as Runtime;
           try {
             await answer(method, message, /^(List|Stream)|Status$/.test(method.name) ? runtime : empty);
