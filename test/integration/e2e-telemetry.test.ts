@@ -102,7 +102,7 @@ test("verbose status says where the time of the last operations on a pod or cont
   ]);
   expect(timingsIn(await containerInfo(daemon, containerId))).toEqual([
     "CreateContainer OK resolve snapshot root plugins cgroup record",
-    "StartContainer OK lock prepare plugins compile launch record",
+    "StartContainer OK lock prepare plugins network compile launch record",
   ]);
 });
 
