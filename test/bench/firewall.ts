@@ -4,9 +4,13 @@ import { outputOf } from "../integration/harness/command.ts";
 
 const forwarding = "/proc/sys/net/ipv4/ip_forward";
 
-/** What network plugins change for good: ip_forward, and the tables that iptables makes. Answers what undoes it. */
+/**
+ * What network plugins change for good: ip_forward, and the tables that iptables makes. Forwarding is on from the beginning,
+ * so that it is nobody's among the peers to switch off. Answers what undoes it.
+ */
 export async function keepFirewall(): Promise<() => Promise<void>> {
   const before = { forwarding: readFileSync(forwarding, "utf8"), tables: await iptablesTables() };
+  writeFileSync(forwarding, "1");
   return async () => {
     for (const table of await iptablesTables()) {
       if (!before.tables.includes(table)) await outputOf("nft", ["delete", "table", ...table.split(" ")]);

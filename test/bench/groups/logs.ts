@@ -2,6 +2,7 @@
 import { closeSync, createReadStream, fstatSync, openSync, readSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { ContainerState } from "../../../src/gen/runtime/v1/api_pb.ts";
 import { eventually } from "../../integration/harness/eventually.ts";
 import type { ContainerConfig } from "../../integration/harness/pods.ts";
 import type { Peer } from "../peers/peer.ts";
@@ -41,12 +42,19 @@ export const logs: Group = {
         add(rows.cpu, (peer.group.cpuMs() - cpuMs) / megabytes);
         add(rows.splits, await splitLines(log!));
         await printed(peer, pod, containers, megabytes / containers, (value) => add(rows.many, value));
+        // A containerd that is asked to stop what is just ending may fail.
+        await eventually("all have ended", () => haveEnded(peer, pod));
         await stopPod(peer, pod);
         await forgetPod(peer, pod);
       }
     }
   },
 };
+
+async function haveEnded({ api }: Peer, { id }: Pod): Promise<boolean> {
+  const { containers } = await api.listContainers({ filter: { podSandboxId: id } });
+  return containers.every(({ state }) => state === ContainerState.CONTAINER_EXITED);
+}
 
 /** Has so many containers print a file of lines each, and answers their logs' paths. */
 async function printed(

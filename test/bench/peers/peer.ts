@@ -2,7 +2,7 @@
 import { connect } from "node:net";
 import { createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { ImageService, RuntimeService } from "../../../src/gen/runtime/v1/api_pb.ts";
+import { ContainerState, ImageService, RuntimeService } from "../../../src/gen/runtime/v1/api_pb.ts";
 import type { Api } from "../../integration/harness/api.ts";
 import type { ControlGroup } from "../control-group.ts";
 
@@ -60,8 +60,11 @@ export function grpcApi(socketPath: string): Api {
   return Object.assign({}, ...clients) as Api;
 }
 
-/** Removes all pods that a peer has. */
+/** Removes all pods that a peer has. Their applications get no time: those that do not hear SIGTERM would take all of it. */
 export async function removeAllPods({ api }: Pick<Peer, "api">): Promise<void> {
+  const running = { state: { state: ContainerState.CONTAINER_RUNNING } };
+  for (const { id } of (await api.listContainers({ filter: running })).containers)
+    await api.stopContainer({ containerId: id, timeout: 0n });
   for (const { id } of (await api.listPodSandbox({})).items) {
     await api.stopPodSandbox({ podSandboxId: id });
     await api.removePodSandbox({ podSandboxId: id });
