@@ -6,9 +6,10 @@ import { headOf, type MeasuredRow, type Report, ratioOf } from "./report.ts";
  * it was, on a logarithmic axis. podrt is the line at 1; what stands left of it was better than podrt.
  */
 
-const width = 960;
-const nameWidth = 400;
+const width = 1020;
+const nameWidth = 460;
 const margin = 24;
+const legendWidth = 130;
 const lineHeight = 22;
 const headHeight = 84;
 const footHeight = 56;
@@ -32,11 +33,11 @@ export function plotOf(report: Report): string {
     text(margin, 26, "How many times worse than podrt", 'font-size="16" font-weight="bold"'),
     text(margin, 44, `${report.machine}; ${report.date}`, 'fill="#666666"'),
     ...names.flatMap((name, index) => {
-      const x = margin + index * 150;
+      const x = margin + index * legendWidth;
       return [dot(x + 5, 62, color(name)), text(x + 15, 66, name)];
     }),
-    dash(margin + names.length * 150 + 5, 62),
-    text(margin + names.length * 150 + 15, 66, "target"),
+    dash(margin + names.length * legendWidth + 5, 62),
+    text(margin + names.length * legendWidth + 15, 66, "target"),
     ...axis(bottom),
     ...rows.flatMap((row, index) => {
       const y = headHeight + index * lineHeight + lineHeight / 2;

@@ -34,11 +34,14 @@ const last = reports.at(-1)!;
 const known = new Map(reports.flatMap(({ rows }) => rows.map((row) => [row.title, row])));
 const rows = groups.flatMap((group) => group.rows.flatMap(({ title }) => known.get(title) ?? []));
 const versions = Object.assign({}, ...reports.map((report) => report.versions)) as Report["versions"];
-const whole: Report = { ...last, versions, rows };
+const rounds = Math.min(...reports.map((report) => report.rounds));
+const whole: Report = { ...last, rounds, versions, rows };
 
 writeFileSync(join(projectDir, "docs/bench.svg"), plotOf(whole));
-replaceMeasured("docs/comparison.md", whole, ["", "![How many times worse than podrt each is](bench.svg)"]);
-replaceMeasured("README.md", { ...whole, rows: rows.filter(({ title }) => headlines.includes(title)) });
+const picture = (file: string) => ["", `![How many times worse than podrt each is](${file})`];
+const headRows = rows.filter(({ title }) => headlines.includes(title));
+replaceMeasured("docs/comparison.md", whole, picture("bench.svg"));
+replaceMeasured("README.md", { ...whole, rows: headRows }, picture("docs/bench.svg"));
 
 /** Puts a report's head and its table, and what comes after it, between the marks of a page. */
 function replaceMeasured(page: string, report: Report, after: readonly string[] = []): void {
