@@ -184,16 +184,21 @@ class PreparedSweep implements Sweep {
     const { wasHit, place } = this.#control.disarm();
     if (failure === undefined || !operation.takesAway)
       problems.push(...(await this.#unsettled("after the fault")));
-    await this.#retry(operation, call, problems);
+    await this.#retry(operation, call, problems, failure !== undefined);
     if (this.daemon.pid() !== pid || !isAlive(pid)) problems.push("the daemon has ended");
     return { wasHit, place, problems };
   }
 
-  async #retry(operation: Operation, call: () => Promise<unknown>, problems: string[]): Promise<void> {
+  async #retry(
+    operation: Operation,
+    call: () => Promise<unknown>,
+    problems: string[],
+    wasUndone = false,
+  ): Promise<void> {
     await call().catch((error) => problems.push(`retry: ${String(error)}`));
     problems.push(...(await this.#unsettled("after the retry")));
     const wanted = this.#outcomes.get(operation.name);
-    if (wanted !== undefined) problems.push(...(await this.#differences(wanted)));
+    if (wanted !== undefined) problems.push(...(await this.#differences(wanted, wasUndone)));
     await this.#tidy(operation).catch((error) => problems.push(`tidy: ${String(error)}`));
     const left = await unsettledProblems(this.daemon, this.#reported);
     problems.push(...left.map((problem) => `after the removal: ${problem}`));
@@ -204,9 +209,11 @@ class PreparedSweep implements Sweep {
   }
 
   /** Output that could not be written at once is written somewhat later than the end of who wrote it is told. */
-  #differences(wanted: string): Promise<string[]> {
+  #differences(wanted: string, wasUndone: boolean): Promise<string[]> {
     return unsettled(async () => {
-      const state = await this.#state().catch(String);
+      let state = await this.#state().catch(String);
+      // A start that is undone once its program runs may come too late for its first line, which the next one says too.
+      if (wasUndone) state = state.replace("stdout F up|stdout F up|", "stdout F up|");
       return state === wanted ? [] : [`ends in ${state} instead of ${wanted}`];
     });
   }
