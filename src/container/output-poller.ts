@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { F_GETFL, F_SETFL, F_SETOWN, O_ASYNC, O_NONBLOCK } from "../linux/abi/fcntl.ts";
-import { Epoll } from "../linux/epoll.ts";
-import { syscall, trySyscall } from "../linux/syscall.ts";
+import { F_GETFL, F_SETFL, O_ASYNC, O_NONBLOCK } from "../linux/abi/fcntl.ts";
+import { ReadyWatch } from "../linux/ready-watch.ts";
+import { trySyscall } from "../linux/syscall.ts";
 
 /*
  * Tells when containers have written, without reading: what is read is gone from its pipe, and a
- * daemon that is killed would take it along. Idle pipes are armed to raise SIGIO (fcntl(2), F_SETOWN
- * and O_ASYNC); an epoll descriptor then says which. One that has data is disarmed and looked at each
+ * daemon that is killed would take it along. Idle pipes are armed to raise SIGIO. One that has data is disarmed and looked at each
  * millisecond until it has been quiet for a while, so that a busy writer costs no signals, and an idle
  * machine no time at all.
  */
@@ -22,18 +21,16 @@ const POLLS_PER_TURN = 8;
 const TICK_LIMIT_MS = 8;
 
 interface Source {
-  readonly token: number;
   readonly fd: number;
   readonly poll: () => PollResult;
   quietTicks: number;
 }
 
-const sources = new Map<number, Source>();
+/** With what ends the watch of each. */
+const sources = new Map<Source, Disposable>();
 const active = new Set<Source>();
-let epoll: Epoll | undefined;
-let nextToken = 1;
+let watched: ReadyWatch | undefined;
 let isTickDue = false;
-let isScanDue = false;
 
 /** A source under watch. */
 export interface Watch {
@@ -47,38 +44,16 @@ export interface Watch {
  * throws where the descriptor cannot be watched.
  */
 export function watchOutput(fd: number, poll: () => PollResult): Watch {
-  epoll ??= startEpoll();
-  const source: Source = { token: nextToken++, fd, poll, quietTicks: 0 };
-  epoll.add(fd, source.token);
-  syscall("fcntl", fd, F_SETOWN, process.pid);
-  sources.set(source.token, source);
+  watched ??= new ReadyWatch();
+  const source: Source = { fd, poll, quietTicks: 0 };
+  const watch = watched.add(fd, () => {
+    if (!active.has(source)) activate(source);
+  });
+  sources.set(source, watch);
   activate(source);
   // One look is enough before it rests: most containers are quiet for longer than it takes to start them.
   source.quietTicks = QUIET_TICKS - 1;
-  return { poke: () => sources.has(source.token) && activate(source), stop: () => remove(source) };
-}
-
-function startEpoll(): Epoll {
-  // Installed before the first descriptor is armed and never removed: SIGIO ends a process by default.
-  process.on("SIGIO", () => {
-    if (isScanDue) return;
-    isScanDue = true;
-    setImmediate(scan);
-  });
-  return new Epoll();
-}
-
-/** Finds the sources that have something and makes them active. */
-function scan(): void {
-  isScanDue = false;
-  if (epoll === undefined) return;
-  const { tokens, isMore } = epoll.ready();
-  for (const token of tokens) {
-    const source = sources.get(token);
-    if (source !== undefined && !active.has(source)) activate(source);
-  }
-  // More were ready than fit: they are found by the next look.
-  if (isMore) setTimeout(scan, ACTIVE_INTERVAL_MS);
+  return { poke: () => sources.has(source) && activate(source), stop: () => remove(source) };
 }
 
 function activate(source: Source): void {
@@ -140,10 +115,12 @@ function rest(source: Source): void {
 }
 
 function remove(source: Source): void {
-  if (!sources.delete(source.token)) return;
+  const watch = sources.get(source);
+  if (watch === undefined) return;
+  sources.delete(source);
   active.delete(source);
   setAsync(source.fd, false);
-  epoll?.delete(source.fd);
+  watch[Symbol.dispose]();
 }
 
 function setAsync(fd: number, armed: boolean): void {
