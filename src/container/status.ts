@@ -12,6 +12,7 @@ import {
   type Mount,
   MountSchema,
 } from "../gen/runtime/v1/api_pb.ts";
+import { oncePer } from "../lib/once-per.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { timingsOf } from "../telemetry/stopwatch.ts";
 import { outOfMemoryOf } from "./out-of-memory.ts";
@@ -53,17 +54,9 @@ const STATES: Readonly<Record<ContainerStateName, ContainerState>> = {
   exited: ContainerState.CONTAINER_EXITED,
 };
 
-// Of records, which are replaced when something changes: lists are asked for every second.
-const items = new WeakMap<ContainerRecord, Container>();
-
 /** A container as ListContainers shows it; the same object for the same record, not to be changed. */
-export function containerItem(record: ContainerRecord): Container {
-  const known = items.get(record);
-  if (known !== undefined) return known;
-  const item = newItem(record);
-  items.set(record, item);
-  return item;
-}
+// Records are replaced when something changes, and lists are asked for every second.
+export const containerItem: (record: ContainerRecord) => Container = oncePer(newItem);
 
 function newItem(record: ContainerRecord): Container {
   const config = containerConfig(record);

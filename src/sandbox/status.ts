@@ -14,6 +14,7 @@ import {
   PodSandboxStatusSchema,
 } from "../gen/runtime/v1/api_pb.ts";
 import { BUILT_IN_PAUSE } from "../image/built-in-pause.ts";
+import { oncePer } from "../lib/once-per.ts";
 import { podDir } from "../paths.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import { timingsOf } from "../telemetry/stopwatch.ts";
@@ -28,17 +29,9 @@ function metadataOf(record: SandboxRecord) {
   return { name, uid, namespace, attempt };
 }
 
-// Of records, which are replaced when something changes: lists are asked for every second.
-const items = new WeakMap<SandboxRecord, PodSandbox>();
-
 /** A sandbox as ListPodSandbox shows it; the same object for the same record, not to be changed. */
-export function sandboxItem(record: SandboxRecord): PodSandbox {
-  const known = items.get(record);
-  if (known !== undefined) return known;
-  const item = newItem(record);
-  items.set(record, item);
-  return item;
-}
+// Records are replaced when something changes, and lists are asked for every second.
+export const sandboxItem: (record: SandboxRecord) => PodSandbox = oncePer(newItem);
 
 function newItem(record: SandboxRecord): PodSandbox {
   const config = sandboxConfig(record);
