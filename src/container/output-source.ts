@@ -11,6 +11,7 @@ import {
   moveToPipe,
   newStage,
   openWriteEnd,
+  PIPE_BYTES,
   peekPipe,
 } from "../linux/pipe.ts";
 import { SyscallError } from "../linux/syscall.ts";
@@ -47,8 +48,6 @@ const TORN_LINE_WAITS = 50;
 /** Programs' buffers are a multiple of the smaller, and mostly of the larger. */
 const SMALL_BLOCK_BYTES = 1024;
 const BLOCK_BYTES = 4096;
-/** What a pipe has room for unless it is grown. */
-const PIPE_BYTES = 64 * 1024;
 /** After a failure less is written at a time, so that of a disk that is almost full the last is used too. */
 const SMALL_BATCH_BYTES = 64 * 1024;
 /** Errors of a descriptor that is no pipe or terminal; others pass. */

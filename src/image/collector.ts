@@ -2,7 +2,7 @@
 import { messageOf, PodrtError } from "../errors.ts";
 import { collect } from "../gc/collect.ts";
 import { createLeases, type Lease } from "../gc/leases.ts";
-import { sleep } from "../lib/deadline.ts";
+import { waitAtMost } from "../lib/deadline.ts";
 import { logger } from "../lib/logger.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { ContentStore } from "./content-store.ts";
@@ -99,7 +99,7 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
   };
   const sweepSoon = async (waitMs: number) => {
     const gone = takeAway(inUse).catch((error) => logger.warn({ error: messageOf(error) }, "cannot collect"));
-    await within(waitMs, gone);
+    await waitAtMost(waitMs, gone);
   };
 
   const sweep: Collector["sweep"] = async (inUseImageIds, options) => {
@@ -144,13 +144,6 @@ export function createCollector({ records, content, snapshotter, inUse }: Collec
       }
     },
   };
-}
-
-/** Waits for `work`, but no longer than `waitMs`. */
-export async function within(waitMs: number, work: Promise<unknown>): Promise<void> {
-  const patience = new AbortController();
-  await Promise.race([work, sleep(waitMs, patience.signal).catch(() => {})]);
-  patience.abort();
 }
 
 /** Content that is wrong is of no use again, and on a full disk room is needed more. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Config } from "../config.ts";
 import { nodeOf } from "../gc/collect.ts";
+import { waitAtMost } from "../lib/deadline.ts";
 import { logger } from "../lib/logger.ts";
 import { type Descriptor, hostPlatform } from "../oci/manifest.ts";
 import { formatReference, parseReference, type Reference, repositoryOf } from "../oci/reference.ts";
@@ -9,7 +10,7 @@ import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Damage } from "../state/damage.ts";
 import type { Table } from "../state/table.ts";
 import { pulls as pullCount, pullDuration } from "../telemetry/daemon-families.ts";
-import { type BlobFate, createCollector, SWEEP_WAIT_MS, within } from "./collector.ts";
+import { type BlobFate, createCollector, SWEEP_WAIT_MS } from "./collector.ts";
 import { type ImagePlan, nodesOf, planImage, requirePresent, unpackLayer } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
 import { type FreedBytes, freedBytes, type NodeSize } from "./freed-bytes.ts";
@@ -123,7 +124,7 @@ export function openImages(deps: ImagesDeps): Images {
   const pulls = new SingleFlight<ImageRecord, PullProgress>();
   const changes = newImageChanges();
   const measure = createUsage(deps);
-  const settled = () => within(FREEING_WAIT_MS, collector.settled());
+  const settled = () => waitAtMost(FREEING_WAIT_MS, collector.settled());
   const recent = newRecentUse();
 
   /** An image that has lost a layer cannot be run: it is out of sight until it is pulled again. */

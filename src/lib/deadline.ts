@@ -51,3 +51,10 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.addEventListener("abort", onAbort, { once: true });
   });
 }
+
+/** Waits for `work`, but no longer than `waitMs` milliseconds, after which it goes on by itself. */
+export async function waitAtMost(waitMs: number, work: Promise<unknown>): Promise<void> {
+  const patience = new AbortController();
+  await Promise.race([work, sleep(waitMs, patience.signal).catch(() => {})]);
+  patience.abort();
+}

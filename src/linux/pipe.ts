@@ -8,8 +8,10 @@ const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
 const F_SETPIPE_SZ = 1031;
 const FIONREAD = 0x541b;
-/** Twice a pipe's usual capacity: a full pipe's content fits beside what is kept. */
-const STAGE_BYTES = 128 * 1024;
+/** What a pipe has room for until it is grown (pipe(7)). */
+export const PIPE_BYTES = 64 * 1024;
+/** Twice that: a full pipe's content fits beside what is kept. */
+const STAGE_BYTES = 2 * PIPE_BYTES;
 /** What a busy container's pipe is given instead of that; its stage has twice as much again. */
 const BUSY_PIPE_BYTES = 256 * 1024;
 /** The most that a stage holds. */

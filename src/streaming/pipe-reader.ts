@@ -3,7 +3,7 @@ import { sleep } from "../lib/deadline.ts";
 import { ERRNO } from "../linux/abi/errno.ts";
 import type { Fd } from "../linux/fd.ts";
 import { type InputSignal, inputSignal } from "../linux/input-signal.ts";
-import { bytesIn, growPipe } from "../linux/pipe.ts";
+import { bytesIn, growPipe, PIPE_BYTES } from "../linux/pipe.ts";
 import { trySyscall } from "../linux/syscall.ts";
 
 /*
@@ -18,8 +18,6 @@ export const ROOM_BYTES = 16;
 const FIRST_BUFFER_BYTES = 16 * 1024;
 const LARGE_BUFFER_BYTES = 256 * 1024;
 const LARGE_PIECE_BYTES = 32 * 1024;
-/** What a pipe has room for until it is grown. */
-const PIPE_BYTES = 64 * 1024;
 const GROWN_PIPE_BYTES = 1024 * 1024;
 const MOMENT_MS = 1;
 
