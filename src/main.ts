@@ -30,9 +30,6 @@ async function serve(words: string[]): Promise<number> {
   } catch (error) {
     return complain(`${(error as Error).message}; see podrt serve --help`, ExitCode.usage);
   }
-  const { forgetEngineOptions, useEngineOptions } = await import("./cli/engine-options.ts");
-  useEngineOptions();
-  forgetEngineOptions();
   return (await import("./cli/serve.ts")).serve(options);
 }
 

@@ -35,8 +35,8 @@ const questions = [
 ].concat(["ContainerStatus", "ImageStatus"]);
 const questionRows = questions.map((name): Row => ({ title: `${name}, 100 pods`, ...ms, target: "asGood" }));
 
-/** After so long nothing that was begun is still being done. */
-const settleMs = 5000;
+/** After so long nothing that was begun is still being done, and garbage that waits for quiet has been collected. */
+const settleMs = 15_000;
 const makers = 4;
 const warmUpPods = 24;
 
