@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-import { connect as connectSocket } from "node:net";
-import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import {
+  type Client,
+  Code,
+  ConnectError,
+  createClient,
+  type Interceptor,
+  type Transport,
+} from "@connectrpc/connect";
 import { PodrtError, UnavailableError } from "../errors.ts";
 import { PodService } from "../gen/podrt/v1/podrt_pb.ts";
 import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
+import type { StreamTransport } from "./stream-transport.ts";
+import { unaryTransport } from "./unary-transport.ts";
 
-const BASE_URL = "http://localhost";
 /** Calls that wait for nothing but the daemon itself. */
 const DEFAULT_TIMEOUT_MS = 30_000;
 
@@ -17,32 +23,42 @@ export interface Daemon extends Disposable {
   readonly pods: Client<typeof PodService>;
 }
 
-/** Speaks gRPC over `socketPath`; the connection is made with the first call. */
+/**
+ * Speaks to the daemon behind `socketPath`; connections are made with the first call. Most commands make none but unary
+ * calls, for which `fetch` is enough; HTTP/2, which takes its time to load, comes with the first stream.
+ */
 export function openDaemon(socketPath: string): Daemon {
-  // Node's type wants a TLS socket; http2 over a unix socket needs any duplex.
-  const createConnection = () => connectSocket(socketPath);
-  const sessionManager = new Http2SessionManager(BASE_URL, {}, { createConnection } as never);
-  const transport = createGrpcTransport({
-    baseUrl: BASE_URL,
-    sessionManager,
-    interceptors: [
-      (next) => async (request) => {
-        try {
-          const response = await next(request);
-          return response.stream
-            ? { ...response, message: translated(response.message, socketPath) }
-            : response;
-        } catch (error) {
-          throw translate(error, socketPath);
-        }
-      },
-    ],
-  });
+  const interceptors = [translating(socketPath)];
+  const unary = unaryTransport(socketPath, interceptors);
+  let streams: Promise<StreamTransport> | undefined;
+  const transport: Transport = {
+    unary: unary.unary,
+    async stream(...call) {
+      streams ??= import("./stream-transport.ts").then((module) =>
+        module.streamTransport(socketPath, interceptors),
+      );
+      return (await streams).stream(...call);
+    },
+  };
   return {
     runtime: createClient(RuntimeService, transport),
     images: createClient(ImageService, transport),
     pods: createClient(PodService, transport),
-    [Symbol.dispose]: () => sessionManager.abort(),
+    [Symbol.dispose]() {
+      unary[Symbol.dispose]();
+      void streams?.then((opened) => opened[Symbol.dispose]());
+    },
+  };
+}
+
+function translating(socketPath: string): Interceptor {
+  return (next) => async (request) => {
+    try {
+      const response = await next(request);
+      return response.stream ? { ...response, message: translated(response.message, socketPath) } : response;
+    } catch (error) {
+      throw translate(error, socketPath);
+    }
   };
 }
 
