@@ -354,3 +354,11 @@ describe("names", () => {
     expect(readdirSync(join(daemon.root, "lib/pods"))).toEqual([]);
   });
 });
+
+test("a proxy in the environment is not asked for the way to the daemon", async () => {
+  const nobody = "http://127.0.0.1:9";
+  const env = { HTTP_PROXY: nobody, http_proxy: nobody, ALL_PROXY: nobody };
+  const { code, stdout, stderr } = await fixture.daemon.podrtWith({ env }, "pods");
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toStartWith("NAME ");
+});
