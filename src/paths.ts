@@ -56,6 +56,11 @@ export function podDir(paths: Paths, sandboxId: string): string {
   return join(paths.podsDir, sandboxId);
 }
 
+/** Where a container's writes to its root go: the upper directory of its overlay. */
+export function upperDirectory({ containersDir }: Pick<Paths, "containersDir">, containerId: string): string {
+  return join(containersDir, containerId, "upper");
+}
+
 function layout(
   stateDir: string,
   runDir: string,

@@ -26,10 +26,14 @@ async function run(job: ArchiveJob, signal: AbortSignal): Promise<ArchiveContent
   }
 }
 
-/** Writes a directory in which nothing changes meanwhile to a new file, as a layer. */
-export async function captureDirectory(directory: string, path: string, signal: AbortSignal): Promise<void> {
+/** Writes directories, stacked, top first, in which nothing changes meanwhile to a new file, as a layer. */
+export async function captureDirectories(
+  directories: readonly string[],
+  path: string,
+  signal: AbortSignal,
+): Promise<void> {
   using output = open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600);
-  await run({ kind: "diff", upperDir: directory, outputFd: output.number }, signal);
+  await run({ kind: "diff", directories, outputFd: output.number }, signal);
 }
 
 /** The reverse; `lowerDirs`, top first, are below the directory that is filled. */

@@ -7,8 +7,8 @@ import { type ArchiveMember, writeArchive } from "./archive-writer.ts";
 
 /** What takes long because of much data, and is therefore not done on the daemon's thread. */
 export type ArchiveJob =
-  /** Writes an upper directory as a layer to an open file. */
-  | { readonly kind: "diff"; readonly upperDir: string; readonly outputFd: number }
+  /** Writes upper directories, top first, as one layer to an open file. */
+  | { readonly kind: "diff"; readonly directories: readonly string[]; readonly outputFd: number }
   /** Makes an upper directory of a layer. */
   | {
       readonly kind: "apply";
@@ -24,7 +24,7 @@ export type ArchiveJob =
 serveJobs<ArchiveJob, ArchiveContent | undefined>(async (job, signal) => {
   switch (job.kind) {
     case "diff":
-      await writeLayer(job.upperDir, job.outputFd, signal);
+      await writeLayer(job.directories, job.outputFd, signal);
       return undefined;
     case "apply": {
       const { layer, upperDir, lowerDirs } = job;

@@ -5,7 +5,7 @@ import { specOf } from "../container/records.ts";
 import { type Runtime, snapshotOf } from "../container/runtime.ts";
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { ContainerRecord } from "../state/containers.ts";
-import { captureDirectory } from "./archive-pool.ts";
+import { captureDirectories } from "./archive-pool.ts";
 import type { ArchiveMember } from "./archive-writer.ts";
 import { dumpContainer } from "./dump.ts";
 import { describeContainer } from "./metadata.ts";
@@ -64,7 +64,7 @@ export async function captureContainer(
   directory: string,
   { criu, signal }: Capture,
 ): Promise<ArchiveMember[]> {
-  const { upperDir } = snapshotOf(runtime, record);
+  const { upperDir, commonDir } = snapshotOf(runtime, record);
   mkdirSync(directory, { mode: 0o700 });
   const imagesDir = join(directory, "checkpoint");
   const stdio = await dumpContainer(runtime, record, {
@@ -73,7 +73,9 @@ export async function captureContainer(
     imagesDir,
     signal,
   });
-  await captureDirectory(upperDir, join(directory, "rootfs-diff.tar"), signal);
+  // All that is above the image: who restores it needs the mount points too.
+  const written = commonDir === undefined ? [upperDir] : [upperDir, commonDir];
+  await captureDirectories(written, join(directory, "rootfs-diff.tar"), signal);
   const documents = [
     ["config.dump", describeContainer(record, stdio)],
     ["spec.dump", specOf(record)],

@@ -10,7 +10,7 @@ import { Cleanup } from "../lib/cleanup.ts";
 import { podDir } from "../paths.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
-import { captureDirectory, writeMembers } from "./archive-pool.ts";
+import { captureDirectories, writeMembers } from "./archive-pool.ts";
 import type { ArchiveMember } from "./archive-writer.ts";
 import { captureContainer, whileFrozen } from "./capture.ts";
 import { findCriu } from "./criu.ts";
@@ -60,7 +60,7 @@ export async function checkpointPod(
         const directory = join(workDir.path, String(index));
         archives.push(await captureContainer(runtime, record, directory, { criu, signal }));
       }
-      if (shm !== undefined) await captureDirectory(shm, join(outputPath, SHM_FILE), signal);
+      if (shm !== undefined) await captureDirectories([shm], join(outputPath, SHM_FILE), signal);
       return archives;
     });
     const containers: PodDocument["containers"][number][] = [];

@@ -16,13 +16,15 @@ import { enterPhase, noteSubject } from "../lib/operation.ts";
 import { signalNumber } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { ProcessIdentity } from "../linux/process.ts";
-import { podDir } from "../paths.ts";
+import { podDir, upperDirectory } from "../paths.ts";
 import type { Snapshot } from "../snapshot/snapshotter.ts";
 import type { ContainerRecord, RestoreRecord } from "../state/containers.ts";
 import { isReady, type SandboxRecord } from "../state/sandboxes.ts";
 import { applyCdiEdits, cdiEdits } from "./cdi.ts";
+import { imageUsers } from "./image-users.ts";
 import { findImageMounts, imageVolumeMounts, imageVolumeRecords } from "./image-volume.ts";
 import { newLiveContainer } from "./live.ts";
+import { mountPointLayer } from "./mount-points.ts";
 import type { SandboxFiles } from "./mount-spec.ts";
 import { checkContainerFor } from "./oci/handler.ts";
 import { pidNamespace } from "./pid-namespace.ts";
@@ -37,7 +39,7 @@ import { containerLabels } from "./security/selinux.ts";
 import { runtimeSpec } from "./spec.ts";
 import { HELD_FDS } from "./stdio.ts";
 import { stopSignalName } from "./stop-signal.ts";
-import { type ResolvedUser, readUserDatabase, resolveUser } from "./user.ts";
+import { type ResolvedUser, resolveUser, type UserDatabase } from "./user.ts";
 import {
   availableCapabilities,
   checkMapped,
@@ -120,25 +122,14 @@ async function create(
   noteSubject(record.id);
   runtime.containers.put(record.id, record);
   cleanup.add("forget the container", () => runtime.containers.delete(record.id));
-  enterPhase("snapshot");
-  const snapshot = await runtime.snapshotter.prepare(
-    record.id,
-    image.layers.map((layer) => layer.chainId),
-  );
-  cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(record.id));
-  await beginning?.fill(snapshot);
-  if (mappings !== undefined) ownAsMapped(snapshot.upperDir, mappings);
-  enterPhase("root");
-  const root = mountRoot(snapshot, shownIds(runtime, mappings), selinux?.file);
-  cleanup.add("close the root", () => root.close());
-  const user = containerUser(config, image, () => readUserDatabase(root));
+  const user = containerUser(config, image, () => imageUsers(runtime, image));
   if (mappings !== undefined) checkMapped(user, mappings, label);
   const resolved = runtimeSpec(config, {
     image: image.config,
     user,
     hostname: hostnameOf(runtime, sandbox),
     files: sandboxFiles(runtime, sandbox),
-    rootPath: snapshot.upperDir,
+    rootPath: upperDirectory(runtime.paths, record.id),
     cgroupPath: record.cgroupPath,
     pidsLimit: pidsLimitFor(runtime, sandbox),
     pausePid: sandbox.pause.pid,
@@ -161,6 +152,19 @@ async function create(
   const { config: final, spec } = await runtime.plugins.createContainer(record, asked);
   // They take their time, and whoever stops or removes the pod meanwhile does not see this container.
   readySandbox(runtime, sandboxId, label);
+  enterPhase("snapshot");
+  const snapshot = await runtime.snapshotter.prepare(
+    record.id,
+    image.layers.map((layer) => layer.chainId),
+    // What is restored has them in its own layer, and so has a root whose layers are shown with other ids.
+    beginning === undefined && mappings === undefined ? mountPointLayer(spec.mounts) : undefined,
+  );
+  cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(record.id));
+  await beginning?.fill(snapshot);
+  if (mappings !== undefined) ownAsMapped(snapshot.upperDir, mappings);
+  enterPhase("root");
+  const root = mountRoot(snapshot, shownIds(runtime, mappings), selinux?.file);
+  cleanup.add("close the root", () => root.close());
   enterPhase("cgroup");
   const cgroup = openCgroup(runtime.cgroups, record.cgroupPath);
   cleanup.add("remove the cgroup", () => cgroup.remove());
@@ -269,7 +273,7 @@ function checkNamespaces(config: ContainerConfig, sandbox: PodSandboxConfig): vo
 export function containerUser(
   config: ContainerConfig,
   image: ImageRecord,
-  database: () => ReturnType<typeof readUserDatabase>,
+  database: () => UserDatabase,
 ): ResolvedUser {
   const security = config.linux?.securityContext;
   const request = {

@@ -7,6 +7,7 @@ import {
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
@@ -31,7 +32,11 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-async function throughLayer(name: string, fill: (upper: string) => void): Promise<string> {
+async function throughLayer(
+  name: string,
+  fill: (upper: string) => void,
+  below: readonly string[] = [],
+): Promise<string> {
   const [upper, again, layer] = ["upper", "again", "tar"].map((kind) => join(dir, `${name}.${kind}`)) as [
     string,
     string,
@@ -42,7 +47,7 @@ async function throughLayer(name: string, fill: (upper: string) => void): Promis
   fill(upper);
   {
     using output = open(layer, O_WRONLY | O_CREAT, 0o600);
-    await writeLayer(upper, output.number);
+    await writeLayer([upper, ...below], output.number);
   }
   await unpackLayer({
     blobPath: layer,
@@ -87,6 +92,48 @@ test.skipIf(!isRoot)(
     expect(isOpaque(hidden.number)).toBe(true);
   },
 );
+
+// See above.
+test.skipIf(!isRoot)("of several directories what they are stacked is written", async () => {
+  const lower = join(dir, "stacked.lower");
+  const put = (top: string, path: string) =>
+    writeFileSync(join(top, path), top === lower ? "lower" : "upper");
+  for (const sub of ["both", "hidden", "gone", "only"]) {
+    mkdirSync(join(lower, sub), { recursive: true });
+    put(lower, `${sub}/below`);
+  }
+  for (const path of ["changed", "both/changed"]) put(lower, path);
+  chmodSync(join(lower, "both"), 0o700);
+  const again = await throughLayer(
+    "stacked",
+    (upper) => {
+      for (const sub of ["both", "hidden"]) mkdirSync(join(upper, sub));
+      for (const path of ["changed", "both/changed", "hidden/above"]) put(upper, path);
+      syscall("mknodat", AT_FDCWD, join(upper, "gone"), S_IFCHR, 0);
+      using hidden = open(join(upper, "hidden"), O_RDONLY);
+      setOpaque(hidden.number);
+    },
+    [lower],
+  );
+  expect(readdirSync(again, { recursive: true }).map(String).toSorted()).toEqual([
+    ...[
+      "both",
+      "both/below",
+      "both/changed",
+      "changed",
+      "gone",
+      "hidden",
+      "hidden/above",
+      "only",
+      "only/below",
+    ],
+  ]);
+  expect(
+    ["changed", "both/changed", "both/below"].map((path) => readFileSync(join(again, path), "utf8")),
+  ).toEqual([...["upper", "upper", "lower"]]);
+  expect(lstatSync(join(again, "both")).mode & 0o777).toBe(0o755);
+  expect(lstatSync(join(again, "gone")).isCharacterDevice()).toBe(true);
+});
 
 test("a name that would mean a deletion is refused, and no link is followed", async () => {
   await expect(throughLayer("deletion", (upper) => writeFileSync(join(upper, ".wh.x"), ""))).rejects.toThrow(

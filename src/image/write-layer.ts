@@ -18,19 +18,35 @@ const CHUNK_BYTES = 1 << 20;
 const WHITEOUT_PREFIX = ".wh.";
 const OPAQUE_NAME = ".wh..wh..opq";
 
+/** What is still to be written: a path, and the directories it may be in, top first. */
+interface Pending {
+  readonly path: string;
+  readonly tops: readonly Fd[];
+}
+
 /**
- * Writes the upper directory of an overlay to `outputFd` as a layer's tar (image-spec layer.md): what the
- * other direction, `unpackLayer`, makes the same directory of again. Nothing may change in the directory
- * meanwhile; no link in it is followed. Sockets are left out: they mean nothing without their process. It makes
- * system calls all the time, so it belongs on a thread of its own, which hears of `signal` now and then.
+ * Writes the upper directory of an overlay, the first of `directories`, to `outputFd` as a layer's tar (image-spec
+ * layer.md): what the other direction, `unpackLayer`, makes the same directory of again. Of several it writes what
+ * they are stacked. Nothing may change in them meanwhile; no link in them is followed. Sockets are left out: they mean
+ * nothing without their process. It makes system calls all the time, so it belongs on a thread of its own, which
+ * hears of `signal` now and then.
  */
-export async function writeLayer(directory: string, outputFd: number, signal?: AbortSignal): Promise<void> {
-  using top = new Fd(syscall("openat", -1, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+export async function writeLayer(
+  directories: readonly string[],
+  outputFd: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  using owned = new DisposableStack();
+  const all = directories.map((directory) =>
+    owned.use(new Fd(syscall("openat", -1, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW))),
+  );
   const output = layerOutput(outputFd, signal);
   const links = new Map<string, string>();
-  const pending = [...namesIn(top, "")];
-  for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
-    using file = openEntry(top, path, O_PATH);
+  const pending = namesInAll(all, "");
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const { path, tops } = next;
+    const { top, fd: file } = openFirst(tops, path);
+    using _ = file;
     const status = statFd(file.number);
     const type = tarTypeOf(status);
     if (type === undefined) continue;
@@ -47,8 +63,10 @@ export async function writeLayer(directory: string, outputFd: number, signal?: A
     }
     if (type !== "directory" && status.nlink > 1) links.set(identity, path);
     if (type === "file") await writeFile(top, path, status, output);
-    else if (type === "directory") pending.push(...writeDirectory(top, path, status, output));
-    else output.member({ ...memberOf(status, path), type, ...memberDetails(type, status, file) });
+    else if (type === "directory") {
+      writeDirectory(top, path, status, output);
+      pending.push(...namesInAll(partsOf(tops.slice(tops.indexOf(top)), path), path));
+    } else output.member({ ...memberOf(status, path), type, ...memberDetails(type, status, file) });
   }
   output.bytes(TAR_END);
 }
@@ -103,14 +121,44 @@ async function writeFile(top: Fd, path: string, status: FileStatus, output: Laye
   output.bytes(new Uint8Array(tarPadding(status.size)));
 }
 
-/** Answers the paths of what is in the directory. */
-function writeDirectory(top: Fd, path: string, status: FileStatus, output: LayerOutput): string[] {
+function writeDirectory(top: Fd, path: string, status: FileStatus, output: LayerOutput): void {
   using directory = openEntry(top, path, O_RDONLY | O_DIRECTORY);
   const xattrs = readXattrs(directory.number);
   output.member({ ...memberOf(status, `${path}/`), type: "directory", xattrs });
   if (isOpaque(directory.number))
     output.member({ ...memberOf(status, `${path}/${OPAQUE_NAME}`), type: "file", mode: 0 });
-  return [...namesIn(directory, `${path}/`)];
+}
+
+/** What is in the directory `path`, "" for the top, of any of `tops`. */
+function namesInAll(tops: readonly Fd[], path: string): Pending[] {
+  const paths = tops.flatMap((top) => {
+    using directory = openEntry(top, path === "" ? "." : path, O_RDONLY | O_DIRECTORY);
+    return [...namesIn(directory, path === "" ? "" : `${path}/`)];
+  });
+  return [...new Set(paths)].map((name) => ({ path: name, tops }));
+}
+
+/** Of `tops`, in the first of which `path` is a directory, those whose directories are seen there together. */
+function partsOf(tops: readonly Fd[], path: string): Fd[] {
+  const parts: Fd[] = [];
+  for (const top of tops) {
+    const fd = tryOpenWithoutLinks(top.number, cBytes(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (fd === -ERRNO.ENOENT) continue;
+    if (fd < 0) break;
+    using directory = new Fd(fd);
+    parts.push(top);
+    if (isOpaque(directory.number)) break;
+  }
+  return parts;
+}
+
+function openFirst(tops: readonly Fd[], path: string): { readonly top: Fd; readonly fd: Fd } {
+  for (const top of tops.slice(0, -1)) {
+    const fd = tryOpenWithoutLinks(top.number, cBytes(path), O_PATH | O_NOFOLLOW);
+    if (fd >= 0) return { top, fd: new Fd(fd) };
+  }
+  const top = tops.at(-1) as Fd;
+  return { top, fd: openEntry(top, path, O_PATH) };
 }
 
 /** Each path is opened from the top anew: a tree may be deeper than a process may have files open. */

@@ -46,6 +46,12 @@ test("what a killed daemon left half done is deleted at the next start", async (
     mkdirSync(join(containers, ".gone-9-c1/upper"), { recursive: true });
     mkdirSync(join(containers, "c2/upper"), { recursive: true });
     writeFileSync(join(containers, "c2/snapshot.json"), "");
+    // A common layer that was being made, and one that a killed daemon had made and nothing stands on.
+    const common = { name: "etc", make: () => {} };
+    const { commonDir } = await fixture.snapshotter.prepare("c3", ["sha256:a"], common);
+    await fixture.snapshotter.remove("c3");
+    expect(existsSync(commonDir!)).toBe(true);
+    mkdirSync(join(layers, ".new-79-half/upper/etc"), { recursive: true });
 
     const snapshotter = await fixture.reopen();
     await settled(() => readdirSync(layers).length === 1 && readdirSync(containers).length === 1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes } from "node:crypto";
-import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, renameSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import {
   AlreadyExistsError,
@@ -12,10 +12,24 @@ import {
 import { storageError } from "../lib/storage-error.ts";
 import { twice } from "../lib/twice.ts";
 import { spreadTrees } from "../linux/inode-flags.ts";
-import type { Paths } from "../paths.ts";
+import { type Paths, upperDirectory } from "../paths.ts";
 import type { Table } from "../state/table.ts";
-import { readSnapshots, type StoredSnapshot, writeSnapshot } from "./snapshot-directory.ts";
-import type { DiskUsage, LayerRecord, LayerUsage, Snapshot, Snapshotter } from "./snapshotter.ts";
+import { type CommonLayers, newCommonLayers } from "./common-layers.ts";
+import {
+  isDirectory,
+  readSnapshots,
+  type StoredSnapshot,
+  UNFINISHED_PREFIX,
+  writeSnapshot,
+} from "./snapshot-directory.ts";
+import type {
+  CommonLayer,
+  DiskUsage,
+  LayerRecord,
+  LayerUsage,
+  Snapshot,
+  Snapshotter,
+} from "./snapshotter.ts";
 import { startTreeKeeper, type TreeKeeper } from "./tree-keeper.ts";
 
 export interface OverlayDeps {
@@ -24,8 +38,7 @@ export interface OverlayDeps {
   readonly layers: Table<LayerRecord>;
 }
 
-/** Under this name a directory is being made, or waits for its deletion; both are deleted at the next start. */
-const UNFINISHED_PREFIX = ".new-";
+/** Under this name a directory waits for its deletion, at the next start at the latest. */
 const DOOMED_PREFIX = ".gone-";
 const DIRECTORY_MODE = 0o755;
 /** A layer that was found intact is taken to be so for this long: looking through a large one takes a second. */
@@ -52,6 +65,11 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
   const commits = new Map<string, Promise<void>>();
   const measurements = new Map<string, Promise<DiskUsage>>();
 
+  const common = newCommonLayers(
+    layersDir,
+    () => nextNumber++,
+    (name) => void deleteDirectory(layersDir, name).catch(() => {}),
+  );
   /** Directories whose deletion has failed twice, with their parents: they are tried again with the next one. */
   const undeleted = new Map<string, string>();
   /** What was a layer and still takes room, by its directory. */
@@ -110,11 +128,13 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
 
   function snapshotOf(key: string, stored: StoredSnapshot): Snapshot {
     const directory = join(containersDir, key);
+    const lowerDirs = (stored.directories ?? []).map((name) => join(layersDir, name)).reverse();
     return {
       key,
-      lowerDirs: (stored.directories ?? []).map((name) => join(layersDir, name)).reverse(),
-      upperDir: join(directory, "upper"),
+      lowerDirs,
+      upperDir: upperDirectory(paths, key),
       workDir: join(directory, "work"),
+      commonDir: lowerDirs.length > stored.layers.length ? lowerDirs[0] : undefined,
     };
   }
 
@@ -134,18 +154,25 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
     return snapshot;
   }
 
+  function newStack(chainIds: readonly string[], asked: CommonLayer | undefined): StoredSnapshot {
+    const directories = chainIds.map((chainId) => recordOf(chainId).directory);
+    const lowerDirs = directories.map((name) => join(layersDir, name)).reverse();
+    const own = asked === undefined ? undefined : common.directory(asked, chainIds, lowerDirs);
+    return { layers: [...chainIds], directories: own === undefined ? directories : [...directories, own] };
+  }
+
   /** Deletes directories of layers that are no layers any more, unless a snapshot stands on them. */
   async function deleteUnowned(directories: readonly string[]): Promise<void> {
-    const owned = ownedDirectories(layers, snapshots);
+    const owned = ownedDirectories(layers, snapshots, common);
     for (const directory of directories) {
       if (!owned.has(directory)) await deleteDirectory(layersDir, directory);
     }
   }
 
   /** Without its row it is no layer any more, whatever becomes of the directory: the next start sees to it too. */
-  async function deleteLayer({ directory }: LayerRecord): Promise<void> {
+  async function deleteLayer({ directory }: LayerRecord, above: readonly string[]): Promise<void> {
     await deleteUndeleted();
-    await deleteDirectory(layersDir, directory);
+    await Promise.all([directory, ...above].map((name) => deleteDirectory(layersDir, name)));
   }
 
   /** Gives a directory a name that no longer means anything; what is left to do is to delete it. */
@@ -173,17 +200,14 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
     hasLayer: (chainId) => layers.get(chainId) !== undefined,
     layerSize: (chainId) => recordOf(chainId).sizeBytes,
     layerDirs: (chainIds) => chainIds.map((chainId) => join(layersDir, recordOf(chainId).directory)),
-    async prepare(key, chainIds) {
+    async prepare(key, chainIds, asked) {
       checkKey(key);
       const existing = snapshots.get(key);
       if (existing !== undefined && existing.layers.join() !== chainIds.join()) {
         throw new AlreadyExistsError(`snapshot ${key} exists and stands on other layers`);
       }
       return existing === undefined
-        ? makeSnapshot(key, {
-            layers: [...chainIds],
-            directories: chainIds.map((chainId) => recordOf(chainId).directory),
-          })
+        ? makeSnapshot(key, newStack(chainIds, asked))
         : snapshotOf(key, existing);
     },
     get(key) {
@@ -218,7 +242,7 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
         layers.put(chainId, record);
         throw error;
       }
-      return { freed: deleteLayer(record) };
+      return { freed: deleteLayer(record, common.forget(chainId)) };
     },
     async checkLayer(chainId) {
       const record = layers.get(chainId);
@@ -240,12 +264,12 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
       layers.delete(chainId);
       lookedAtMs.delete(chainId);
       await layers.sync();
-      await deleteUnowned([record.directory]);
+      await deleteUnowned([record.directory, ...common.forget(chainId)]);
     },
     listLayers: () => [...layers.keys()],
     listSnapshots: () => [...snapshots.keys()],
     async usage() {
-      const records = [...layers.list(), ...going.values()];
+      const records = [...layers.list(), ...going.values(), ...common.usage()];
       return {
         usedBytes: records.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
         inodesUsed: records.reduce((sum, { inodes }) => sum + inodes, 0),
@@ -255,7 +279,7 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
       if (!snapshots.has(key)) return Promise.reject(new NotFoundError(`snapshot ${key} does not exist`));
       const running = measurements.get(key);
       if (running !== undefined) return running;
-      const measurement = trees.measure(join(containersDir, key, "upper")).finally(() => {
+      const measurement = trees.measure(upperDirectory(paths, key)).finally(() => {
         measurements.delete(key);
       });
       measurements.set(key, measurement);
@@ -298,23 +322,21 @@ function withDirectories(
   return snapshots;
 }
 
-/** Directories that are layers, or that a container stands on although the layer's row is lost or another's. */
+/** Directories that are layers, common ones too, or that a container stands on although the row is lost or another's. */
 function ownedDirectories(
   layers: Table<LayerRecord>,
   snapshots: ReadonlyMap<string, StoredSnapshot>,
+  common?: CommonLayers,
 ): Set<string> {
+  const ofLayers = layers.list().map(({ directory }) => directory);
   const ofSnapshots = [...snapshots.values()].flatMap(({ directories = [] }) => directories);
-  return new Set([...layers.list().map(({ directory }) => directory), ...ofSnapshots]);
+  return new Set([...ofLayers, ...ofSnapshots, ...(common?.directories() ?? [])]);
 }
 
 /** The results of all, once none is under way any more; the first error where there is one. */
 async function allSettled<A, B>(works: [Promise<A>, Promise<B>]): Promise<[A, B]> {
   await Promise.allSettled(works);
   return Promise.all(works);
-}
-
-function isDirectory(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 /** Numbers are never given out twice, so that a name being deleted is not met again. */

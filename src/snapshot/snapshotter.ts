@@ -7,6 +7,8 @@
  *   over the diff ids from the bottom up to it, OCI image-spec config.md "Layer ChainID"). Once
  *   committed it never changes.
  * - A **snapshot** is what one container writes: named by a key (the container's id), stacked on layers.
+ * - A **common layer** is what snapshots on the same layers have above those in common. It belongs to no image, and
+ *   goes with the layers that it stands on.
  *
  * A snapshotter keeps directories and knows how they stack. It mounts nothing: the launcher does that
  * with the directories of a `Snapshot`.
@@ -33,9 +35,10 @@ export interface Snapshotter {
   layerDirs(chainIds: readonly string[]): string[];
   /**
    * Makes the snapshot `key` on `layers` (chain ids, bottom first), or finds it as it is.
-   * NotFoundError for a missing layer, AlreadyExistsError when the key stands on other layers.
+   * NotFoundError for a missing layer, AlreadyExistsError when the key stands on other layers. A new one stands on
+   * `common` as well, unless that cannot be made, or the layers have many such already.
    */
-  prepare(key: string, layers: readonly string[]): Promise<Snapshot>;
+  prepare(key: string, layers: readonly string[], common?: CommonLayer): Promise<Snapshot>;
   get(key: string): Snapshot | undefined;
   /** Deletes a snapshot and what was written to it; an unknown key is fine. It must not be mounted. */
   remove(key: string): Promise<void>;
@@ -47,7 +50,7 @@ export interface Snapshotter {
   removeLayer(chainId: string): Promise<{ readonly freed: Promise<void> }>;
   listLayers(): string[];
   listSnapshots(): string[];
-  /** What all layers take on disk, also those that are being deleted; from memory. */
+  /** What all layers take on disk, common ones and those that are being deleted too; from memory. */
   usage(): Promise<DiskUsage>;
   /**
    * Measures what has been written to a snapshot, which takes long where that is much; callers at the same time
@@ -60,10 +63,19 @@ export interface Snapshotter {
 
 export interface Snapshot {
   readonly key: string;
-  /** Directories of the layers, TOP first, as overlayfs's `lowerdir` wants them. */
+  /** Directories of the layers, TOP first, as overlayfs's `lowerdir` wants them; the common layer is one of them. */
   readonly lowerDirs: readonly string[];
   readonly upperDir: string;
   readonly workDir: string;
+  /** The common layer's. */
+  readonly commonDir: string | undefined;
+}
+
+/** What snapshots on the same layers that ask for the same `name` share: the first of them has it made. */
+export interface CommonLayer {
+  readonly name: string;
+  /** Writes it to an overlay of these directories, of which nothing may be mounted any more afterwards. */
+  make(overlay: Pick<Snapshot, "lowerDirs" | "upperDir" | "workDir">): void;
 }
 
 /** What a layer was found to take when it was unpacked. */

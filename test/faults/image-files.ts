@@ -11,6 +11,8 @@ interface Document {
 }
 
 const DOCUMENT_LIMIT_BYTES = 1 << 20;
+/** Above each layer. */
+const MOST_COMMON = 16;
 
 /** Blobs and layer directories below `libDir` that no listed image needs, and those that one lacks. */
 export function imageProblems(libDir: string, { images }: Expected): string[] {
@@ -35,7 +37,11 @@ export function imageProblems(libDir: string, { images }: Expected): string[] {
   const digests = new Set(present.map((hex) => `sha256:${hex}`));
   for (const digest of digests) if (!wanted.has(digest)) problems.push(`orphan: blob ${digest}`);
   for (const digest of wanted) if (!digests.has(digest)) problems.push(`missing: blob ${digest}`);
-  const directories = existsSync(join(libDir, "layers")) ? readdirSync(join(libDir, "layers")) : [];
+  const names = existsSync(join(libDir, "layers")) ? readdirSync(join(libDir, "layers")) : [];
+  // What containers share above an image's layers is there as long as those are, with no row that tells of it.
+  const common = names.filter((name) => /^\d+-common$/.test(name));
+  if (common.length > MOST_COMMON * layers.size) problems.push(`orphan: ${common.join(" ")} in layers`);
+  const directories = names.filter((name) => !common.includes(name));
   if (directories.length !== layers.size) {
     const kind = directories.length > layers.size ? "orphan" : "missing";
     problems.push(`${kind}: the images have ${layers.size} layers, and on disk are ${directories.join(" ")}`);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, mock, test } from "bun:test";
 import {
   chmodSync,
   existsSync,
@@ -15,7 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AlreadyExistsError, FailedPreconditionError, NotFoundError } from "../../src/errors.ts";
-import type { Snapshotter } from "../../src/snapshot/snapshotter.ts";
+import type { Snapshot, Snapshotter } from "../../src/snapshot/snapshotter.ts";
 
 /** One snapshotter on a directory; `reopen` is what a restart of the daemon does. */
 export interface SnapshotterFixture {
@@ -183,6 +183,95 @@ export function describeSnapshotter(open: (root: string) => SnapshotterFixture):
     const { usedBytes, inodesUsed } = await snapshotter.snapshotUsage("c1");
     expect(inodesUsed).toBe(201);
     expect(usedBytes).toBeGreaterThanOrEqual(200 * 4096);
+  });
+
+  /** A common layer that is a directory `etc`, and how often it was made. */
+  function newCommonLayer(name: string) {
+    const common = {
+      name,
+      made: 0,
+      make({ upperDir, workDir }: Pick<Snapshot, "upperDir" | "workDir">) {
+        common.made += 1;
+        mkdirSync(join(upperDir, "etc"));
+        mkdirSync(join(workDir, "work"));
+      },
+    };
+    return common;
+  }
+
+  test("snapshots on the same layers share what they ask for in common, above the layers", async () => {
+    for (const layer of ["sha256:a", "sha256:b"]) await commit(layer);
+    await snapshotter.commitLayer("sha256:c", async (directory) => {
+      chmodSync(directory, 0o1711);
+      return ONE_FILE;
+    });
+    const before = listAll(root);
+    const common = newCommonLayer("etc");
+    const chain = ["sha256:a", "sha256:c"];
+    const first = await snapshotter.prepare("c1", chain, common);
+    const second = await snapshotter.prepare("c2", chain, common);
+    expect(common.made).toBe(1);
+    expect(first.lowerDirs).toEqual([first.commonDir!, ...snapshotter.layerDirs(chain).reverse()]);
+    expect(second.lowerDirs).toEqual(first.lowerDirs);
+    expect(readdirSync(first.commonDir!)).toEqual(["etc"]);
+    for (const { upperDir, commonDir } of [first, second]) {
+      expect(readdirSync(upperDir)).toEqual([]);
+      for (const top of [upperDir, commonDir!]) expect(statSync(top).mode & 0o7777).toBe(0o1711);
+    }
+    const other = await snapshotter.prepare("c3", chain, newCommonLayer("other"));
+    const elsewhere = await snapshotter.prepare("c4", ["sha256:a", "sha256:b"], common);
+    const plain = await snapshotter.prepare("c5", chain);
+    expect(new Set([first, other, elsewhere, plain].map(({ commonDir }) => commonDir)).size).toBe(4);
+    expect(plain.commonDir).toBeUndefined();
+    expect(await snapshotter.usage()).toEqual({ usedBytes: 3 * 8192 + 3 * 8192, inodesUsed: 3 * 2 + 3 * 2 });
+    for (const key of snapshotter.listSnapshots()) await snapshotter.remove(key);
+    expect(existsSync(first.commonDir!)).toBe(true);
+    const again = await snapshotter.prepare("c1", chain, common);
+    expect(again.commonDir).toBe(first.commonDir);
+    await snapshotter.remove("c1");
+    for (const layer of ["sha256:c", "sha256:b"]) await (await snapshotter.removeLayer(layer)).freed;
+    expect(listAll(root).filter((name) => before.includes(name))).toEqual(listAll(root));
+    expect(await snapshotter.usage()).toEqual({ usedBytes: 8192, inodesUsed: 2 });
+  });
+
+  test("layers have sixteen common ones at most, and a snapshot does without one that cannot be made", async () => {
+    await commit("sha256:a");
+    const failing = { name: "failing", make: mock(() => mkdirSync("/proc/none")) };
+    for (const key of ["f1", "f2"]) {
+      expect((await snapshotter.prepare(key, ["sha256:a"], failing)).commonDir).toBeUndefined();
+    }
+    expect(failing.make).toHaveBeenCalledTimes(1);
+    const has: boolean[] = [];
+    for (let index = 0; index < 20; index++) {
+      const { commonDir } = await snapshotter.prepare(`c${index}`, ["sha256:a"], newCommonLayer(`${index}`));
+      has.push(commonDir !== undefined);
+    }
+    expect(has.lastIndexOf(true)).toBe(14);
+    expect((await snapshotter.prepare("again", ["sha256:a"], newCommonLayer("3"))).commonDir).toBeDefined();
+  });
+
+  test("a common layer is there as long as something stands on it, and made anew where it is not", async () => {
+    await commit("sha256:a");
+    const common = newCommonLayer("etc");
+    const first = await snapshotter.prepare("c1", ["sha256:a"], common);
+    rmSync(first.commonDir!, { recursive: true });
+    const second = await snapshotter.prepare("c2", ["sha256:a"], common);
+    expect(existsSync(second.commonDir!)).toBe(true);
+    await snapshotter.discardLayer("sha256:a");
+    await commit("sha256:a");
+    const third = await snapshotter.prepare("c3", ["sha256:a"], common);
+    expect(common.made).toBe(3);
+    expect(existsSync(second.commonDir!)).toBe(true);
+    await snapshotter.remove("c2");
+    expect(existsSync(second.commonDir!)).toBe(false);
+    snapshotter = await fixture.reopen();
+    expect(snapshotter.get("c3")).toEqual(third);
+    const fourth = await snapshotter.prepare("c4", ["sha256:a"], common);
+    expect(common.made).toBe(4);
+    expect(existsSync(third.commonDir!)).toBe(true);
+    await snapshotter.remove("c3");
+    expect(existsSync(third.commonDir!)).toBe(false);
+    expect(existsSync(fourth.commonDir!)).toBe(true);
   });
 
   test("a restart keeps layers and snapshots", async () => {
