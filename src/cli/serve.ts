@@ -22,6 +22,7 @@ import { withDeadline } from "../lib/deadline.ts";
 import { configureLog, logger } from "../lib/logger.ts";
 import { O_CREAT, O_RDWR } from "../linux/abi/fcntl.ts";
 import { open } from "../linux/fd.ts";
+import { spreadTrees } from "../linux/inode-flags.ts";
 import { isErrno, syscall } from "../linux/syscall.ts";
 import { type Paths, pathsFor } from "../paths.ts";
 import { recover } from "../recover.ts";
@@ -187,6 +188,8 @@ function makeDirectories(paths: Paths): void {
       );
     }
   }
+  // Nothing on a tmpfs, as the machine's instance has it.
+  spreadTrees(paths.podsDir);
 }
 
 /** One daemon per instance: two would undo each other's work. */

@@ -56,6 +56,7 @@ export function openOverlaySnapshotter({ paths, layers }: OverlayDeps): Snapshot
   mkdirSync(layersDir, { recursive: true, mode: 0o700 });
   mkdirSync(containersDir, { recursive: true, mode: 0o700 });
   spreadTrees(layersDir);
+  spreadTrees(containersDir);
   let nextNumber = firstFreeNumber([layersDir, containersDir]);
   sweep(containersDir, isTemporary, trees);
   const snapshots = withDirectories(readSnapshots(containersDir), layers);
