@@ -21,13 +21,14 @@ const fixture = useDaemon();
 const timeoutMs = 120_000 * patience;
 const BOUNDS = {
   /** Beside the application, of each pod of one container. */
-  perPod: { processes: 2, mounts: 2, daemonDescriptors: 14, privateBytes: 32 * 1024 },
+  perPod: { processes: 2, mounts: 2, daemonDescriptors: 14, files: 8, privateBytes: 32 * 1024 },
   syscalls: {
     runPodSandbox: 340,
-    createContainer: 200,
+    createContainer: 160,
     startContainer: 170,
     execSync: 150,
     stopContainer: 85,
+    removeContainer: 97,
   },
   // Of those of runPodSandbox one may be the lease that the pod before it gives back.
   commits: { runPodSandbox: 5, createContainer: 2, startContainer: 2, execSync: 0, stopContainer: 1 },
@@ -45,6 +46,8 @@ interface Holdings {
   readonly processes: number;
   readonly mounts: number;
   readonly daemonDescriptors: number;
+  /** And directories, below those in which containers write. */
+  readonly files: number;
 }
 
 /** Once every pod's application has come so far that it can be told from what the runtime has beside it. */
@@ -58,6 +61,7 @@ async function holdings(pods: number): Promise<Holdings> {
     processes: ties().filter((other) => other !== pid && !isApplication(other)).length,
     mounts: mounts.filter((line) => line.includes(`${root}/`)).length,
     daemonDescriptors: readdirSync(`/proc/${pid}/fd`).length,
+    files: readdirSync(join(root, "lib/containers"), { recursive: true }).length,
   };
 }
 
@@ -79,7 +83,7 @@ test(
       sandboxes.push(sandboxId);
     }
     const after = await holdings(1 + pods);
-    for (const name of ["processes", "mounts", "daemonDescriptors"] as const) {
+    for (const name of ["processes", "mounts", "daemonDescriptors", "files"] as const) {
       const each = (after[name] - before[name]) / pods;
       expect(each, `${name} of a pod`).toBeLessThanOrEqual(BOUNDS.perPod[name]);
     }
@@ -117,7 +121,7 @@ async function callAll(rounds: number, around: (call: Call, work: () => Promise<
     await around("startContainer", () => api.startContainer({ containerId }));
     await around("execSync", () => api.execSync({ containerId, cmd: ["true"], timeout: 30n }));
     await around("stopContainer", () => api.stopContainer({ containerId, timeout: 0n }));
-    await api.removeContainer({ containerId });
+    await around("removeContainer", () => api.removeContainer({ containerId }));
     await removeSandbox(sandboxId);
   }
 }
