@@ -23,7 +23,7 @@ export function describeContainer(record: ContainerRecord, stdio: DumpedStdio): 
     podrt: {
       version: METADATA_VERSION,
       attempt: record.attempt,
-      config: record.config,
+      config: record.config.value,
       stdio,
     },
   };

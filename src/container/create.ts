@@ -12,6 +12,7 @@ import { MONITOR_FD } from "../launch/monitor.ts";
 import { checkMapping } from "../launch/mounts.ts";
 import { Cleanup } from "../lib/cleanup.ts";
 import { newId } from "../lib/id.ts";
+import { JsonText } from "../lib/json-text.ts";
 import { enterPhase, noteSubject } from "../lib/operation.ts";
 import { signalNumber } from "../linux/abi/signal.ts";
 import { openCgroup } from "../linux/cgroup/cgroup.ts";
@@ -146,8 +147,9 @@ async function create(
   for (const mount of resolved.mounts) checkMapping(mount);
   await relabelMounts(config, selinux?.file);
   const asked = { config, spec: applyCdiEdits(resolved, edits) };
-  const told = { ...record, runtimeSpec: asked.spec };
-  cleanup.add("take back what plugins were told", () => runtime.plugins.removeContainer(told));
+  cleanup.add("take back what plugins were told", () =>
+    runtime.plugins.removeContainer({ ...record, runtimeSpec: new JsonText(asked.spec) }),
+  );
   enterPhase("plugins");
   const { config: final, spec } = await runtime.plugins.createContainer(record, asked);
   // They take their time, and whoever stops or removes the pod meanwhile does not see this container.
@@ -182,7 +184,7 @@ async function create(
   record = updateContainer(runtime, record, {
     created: true,
     ...(final === config ? {} : { config: keptContainerConfig(final) }),
-    runtimeSpec: spec,
+    runtimeSpec: new JsonText(spec),
   });
   cleanup.release();
   runtime.events.emit("created", record.id, sandbox.id);
@@ -221,7 +223,7 @@ function newRecord(
     imageName: image.repoTags[0] ?? requested,
     imageReference: image.repoDigests[0] ?? image.id,
     created: false,
-    runtimeSpec: {},
+    runtimeSpec: new JsonText({}),
     cgroupPath: join(sandbox.cgroupPath, "..", id),
     logPath: logDirectory === "" || config.logPath === "" ? "" : join(logDirectory, config.logPath),
     heldFd: freeHeldFd(containersOf(runtime, sandbox.id)),

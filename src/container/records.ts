@@ -8,18 +8,19 @@ import {
   type PodSandboxConfig,
   PodSandboxConfigSchema,
 } from "../gen/runtime/v1/api_pb.ts";
+import { JsonText } from "../lib/json-text.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import type { SandboxRecord, ScopeName } from "../state/sandboxes.ts";
 import { sliceCgroup } from "../systemd/unit-name.ts";
 
-// Records hold configurations as JSON; each is decoded once, since lists ask for it every second.
+// By the JSON that a record holds: decoded once for as long as that stays parsed.
 const containerConfigs = new WeakMap<object, ContainerConfig>();
 const sandboxConfigs = new WeakMap<object, PodSandboxConfig>();
 
 /** The configuration that CreateContainer was given, with its resources as they are now. */
 export function containerConfig(record: ContainerRecord): ContainerConfig {
-  const json = record.config as object;
+  const json = record.config.value;
   const known = containerConfigs.get(json);
   if (known !== undefined) return known;
   const config = fromJson(ContainerConfigSchema, json as JsonValue, { ignoreUnknownFields: true });
@@ -28,22 +29,22 @@ export function containerConfig(record: ContainerRecord): ContainerConfig {
 }
 
 /** A container's configuration as its record keeps it; the message is not to be changed any more. */
-export function keptContainerConfig(config: ContainerConfig): object {
+export function keptContainerConfig(config: ContainerConfig): JsonText<object> {
   const json = toJson(ContainerConfigSchema, config) as object;
   containerConfigs.set(json, config);
-  return json;
+  return new JsonText(json);
 }
 
 /** A sandbox's configuration as its record keeps it; the message is not to be changed any more. */
-export function keptSandboxConfig(config: PodSandboxConfig): object {
+export function keptSandboxConfig(config: PodSandboxConfig): JsonText<object> {
   const json = toJson(PodSandboxConfigSchema, config) as object;
   sandboxConfigs.set(json, config);
-  return json;
+  return new JsonText(json);
 }
 
 /** The configuration that RunPodSandbox was given, with its overhead and resources as they are now. */
 export function sandboxConfig(record: SandboxRecord): PodSandboxConfig {
-  const json = record.config as object;
+  const json = record.config.value;
   const known = sandboxConfigs.get(json);
   if (known !== undefined) return known;
   const config = fromJson(PodSandboxConfigSchema, json as JsonValue, { ignoreUnknownFields: true });
@@ -71,7 +72,7 @@ export function isEphemeral(record: ContainerRecord): boolean {
 
 /** The resolved launch of a container. */
 export function specOf(record: ContainerRecord): RuntimeSpec {
-  return record.runtimeSpec as RuntimeSpec;
+  return record.runtimeSpec.value as RuntimeSpec;
 }
 
 /** The tag under which the monitor's journal knows a container's first process: 48 bits of its id. */

@@ -153,7 +153,7 @@ export function containerInfo(
     snapshotter: "overlay",
     runtimeType: "podrt",
     privileged: security?.privileged ?? false,
-    config: record.config,
+    config: record.config.value,
     runtimeSpec: {
       ...spec,
       linux: {

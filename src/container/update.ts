@@ -6,6 +6,7 @@ import {
   LinuxContainerConfigSchema,
   type LinuxContainerResources,
 } from "../gen/runtime/v1/api_pb.ts";
+import { JsonText } from "../lib/json-text.ts";
 import { type Cgroup, openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { affectedBy, mergeResources } from "./merge-resources.ts";
@@ -109,6 +110,6 @@ function store(runtime: Runtime, record: ContainerRecord, resources: LinuxContai
   const process = score === 0 ? spec.process : { ...spec.process, oomScoreAdj: score };
   updateContainer(runtime, record, {
     config: keptContainerConfig(config),
-    runtimeSpec: { ...spec, process },
+    runtimeSpec: new JsonText({ ...spec, process }),
   });
 }

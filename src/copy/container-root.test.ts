@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { readlinkSync } from "node:fs";
 import type { Runtime } from "../container/runtime.ts";
+import { JsonText } from "../lib/json-text.ts";
 import { identify } from "../linux/process.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { openLiveRoot, openRoot } from "./container-root.ts";
@@ -10,7 +11,12 @@ const runtimeOf = (runtimeHandler: string) =>
   ({ sandboxes: { get: () => ({ runtimeHandler }) } }) as unknown as Runtime;
 const self = identify(process.pid)!;
 const recordOf = (more: object) =>
-  ({ id: "c", sandboxId: "s", runtimeSpec: { linux: {} }, ...more }) as unknown as ContainerRecord;
+  ({
+    id: "c",
+    sandboxId: "s",
+    runtimeSpec: new JsonText({ linux: {} }),
+    ...more,
+  }) as unknown as ContainerRecord;
 const running = { startedAtNs: "1", process: self };
 
 test("a running container's root is that of its first process", () => {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { containerConfig, sandboxConfig } from "../container/records.ts";
 import type { Runtime } from "../container/runtime.ts";
 import { containerItem } from "../container/status.ts";
 import type { Container, ContainerFilter, PodSandbox, PodSandboxFilter } from "../gen/runtime/v1/api_pb.ts";
@@ -33,7 +32,7 @@ export function selectSandboxRecords(
   filter: Pick<PodSandboxFilter, "id" | "labelSelector"> | undefined,
 ): SandboxRecord[] {
   return sandboxCandidates(runtime, filter?.id ?? "")
-    .filter((record) => hasLabels(sandboxConfig(record).labels, filter?.labelSelector))
+    .filter((record) => hasLabels(sandboxItem(record).labels, filter?.labelSelector))
     .toSorted(newestFirst);
 }
 
@@ -43,7 +42,7 @@ export function selectContainerRecords(
   filter: Pick<ContainerFilter, "id" | "podSandboxId" | "labelSelector"> | undefined,
 ): ContainerRecord[] {
   return containerCandidates(runtime, filter)
-    .filter((record) => hasLabels(containerConfig(record).labels, filter?.labelSelector))
+    .filter((record) => hasLabels(containerItem(record).labels, filter?.labelSelector))
     .toSorted(newestFirst);
 }
 

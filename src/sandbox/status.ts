@@ -69,7 +69,7 @@ export function sandboxStatus(record: SandboxRecord): PodSandboxStatus {
 
 /** What verbose status tells besides: the object behind the key `info`. */
 export function sandboxInfo(runtime: Runtime, record: SandboxRecord): object {
-  const { linux } = record.config as { linux?: { overhead?: object; resources?: object } };
+  const { linux } = record.config.value as { linux?: { overhead?: object; resources?: object } };
   const dir = podDir(runtime.paths, record.id);
   return {
     pid: isReady(record) ? (record.pause?.pid ?? 0) : 0,
@@ -87,7 +87,7 @@ export function sandboxInfo(runtime: Runtime, record: SandboxRecord): object {
     sandboxMetadata: metadataOf(record),
     overhead: linux?.overhead ?? {},
     resources: linux?.resources ?? {},
-    config: record.config,
+    config: record.config.value,
     runtimeSpec: namespaceSpec(record, join(dir, "netns")),
     timings: timingsOf(record.id),
   };

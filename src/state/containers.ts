@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Database } from "bun:sqlite";
+import type { JsonText } from "../lib/json-text.ts";
 import type { ProcessIdentity } from "../linux/process.ts";
 import { type IndexedTable, indexTable } from "./indexed-table.ts";
 import { containerSchema } from "./schemas.ts";
@@ -22,7 +23,7 @@ export interface ContainerRecord {
   readonly attempt: number;
   readonly createdAtNs: string;
   /** runtime.v1.ContainerConfig in protobuf JSON, with its resources as they were last updated. */
-  readonly config: unknown;
+  readonly config: JsonText<object>;
   /** Image.id: digest of the image's configuration. */
   readonly imageId: string;
   /** What the caller named, and a repository digest or the id, as ContainerStatus reports them. */
@@ -46,7 +47,7 @@ export interface ContainerRecord {
   readonly reason?: string;
   readonly message?: string;
   /** The resolved launch: argv, env, user, mounts, limits as an OCI runtime configuration. */
-  readonly runtimeSpec: unknown;
+  readonly runtimeSpec: JsonText<object>;
   readonly cgroupPath: string;
   /** Absolute path, empty when the container has no log. */
   readonly logPath: string;

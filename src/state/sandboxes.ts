@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Database } from "bun:sqlite";
+import type { JsonText } from "../lib/json-text.ts";
 import type { ProcessIdentity } from "../linux/process.ts";
 import { sandboxSchema } from "./schemas.ts";
 import { openTable, type Table, type TableOptions } from "./table.ts";
@@ -35,7 +36,7 @@ export interface SandboxRecord {
   readonly createdAtNs: string;
   readonly runtimeHandler: string;
   /** runtime.v1.PodSandboxConfig in protobuf JSON, with its overhead and resources as they were last updated. */
-  readonly config: unknown;
+  readonly config: JsonText<object>;
   /** Set once the sandbox is ready; a record without it is an intent, undone at the next start. */
   readonly readyAtNs?: string;
   readonly end?: SandboxEnd;

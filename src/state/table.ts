@@ -2,6 +2,7 @@
 import type { Database } from "bun:sqlite";
 import * as v from "valibot";
 import { messageOf } from "../errors.ts";
+import { JsonText } from "../lib/json-text.ts";
 import { logger } from "../lib/logger.ts";
 import { storageError } from "../lib/storage-error.ts";
 import { syncDatabase } from "./sync.ts";
@@ -39,7 +40,7 @@ export interface Table<T> {
   sync(): Promise<void>;
 }
 
-/** Fields that never change once they are set, kept in a table of their own so that updates stay small. */
+/** Fields that hardly ever change, each a `JsonText`, kept in a table of their own so that updates stay small. */
 export interface FixedPart {
   readonly table: TableName;
   readonly fields: readonly string[];
@@ -70,14 +71,19 @@ export function openTable<T>(database: Database, name: TableName, options: Table
   const records = load<T>(name, main, rest, options);
   const isFixed = new Set(fixed?.fields ?? []);
   const write = (key: string, record: T) => {
-    if (fixed === undefined || rest === undefined) return main.put(key, record);
+    if (fixed === undefined || rest === undefined) return main.put(key, JSON.stringify(record));
     const known = records.get(key) as Record<string, unknown> | undefined;
     const fields = record as Record<string, unknown>;
     const changed = known === undefined || fixed.fields.some((field) => known[field] !== fields[field]);
-    const [kept, changing] = split(fields, isFixed);
+    const changing = JSON.stringify(
+      Object.fromEntries(Object.entries(fields).filter(([name]) => !isFixed.has(name))),
+    );
     if (!changed) return main.put(key, changing);
+    const parts = fixed.fields.map(
+      (field) => `${JSON.stringify(field)}:${(fields[field] as JsonText<object>).text}`,
+    );
     database.transaction(() => {
-      rest.put(key, kept);
+      rest.put(key, `{${parts.join(",")}}`);
       main.put(key, changing);
     })();
   };
@@ -105,7 +111,7 @@ export function openTable<T>(database: Database, name: TableName, options: Table
 
 interface Rows {
   all(): { key: string; record: string }[];
-  put(key: string, record: unknown): void;
+  put(key: string, record: string): void;
   delete(key: string): void;
 }
 
@@ -123,7 +129,7 @@ function openRows(database: Database, name: TableName): Rows {
   };
   return {
     all: () => database.query(`SELECT key, record FROM ${name}`).all() as { key: string; record: string }[],
-    put: (key, record) => write(() => upsert.run(key, JSON.stringify(record))),
+    put: (key, record) => write(() => upsert.run(key, record)),
     delete: (key) => write(() => remove.run(key)),
   };
 }
@@ -140,10 +146,10 @@ function load<T>(
   for (const { key, record } of rows) {
     const fixedPart = fixedParts.get(key);
     try {
-      const parts = [record, fixedPart ?? "{}"].map((text) => JSON.parse(text) as object);
-      const joined = rest === undefined ? parts[0] : { ...parts[0], ...parts[1] };
-      if (schema !== undefined) v.parse(schema, joined);
-      records.set(key, joined as T);
+      const [changing, kept] = [record, fixedPart ?? "{}"].map((text) => JSON.parse(text) as object);
+      if (schema !== undefined) v.parse(schema, { ...changing, ...kept });
+      const texts = Object.entries(kept ?? {}).map(([field, value]) => [field, new JsonText(value)]);
+      records.set(key, { ...changing, ...Object.fromEntries(texts) } as T);
     } catch (error) {
       if (putAside === undefined) continue;
       const text = fixedPart === undefined ? record : `${record}\n${fixedPart}`;
@@ -170,12 +176,4 @@ function problemOf(error: unknown): string {
   if (!(error instanceof v.ValiError)) return `it is no JSON: ${messageOf(error)}`;
   const [issue] = error.issues;
   return `${v.getDotPath(issue) ?? "the record"}: ${issue.message}`;
-}
-
-function split(record: Record<string, unknown>, isFixed: ReadonlySet<string>): [object, object] {
-  const entries = Object.entries(record);
-  return [
-    Object.fromEntries(entries.filter(([field]) => isFixed.has(field))),
-    Object.fromEntries(entries.filter(([field]) => !isFixed.has(field))),
-  ];
 }

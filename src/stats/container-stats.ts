@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { create } from "@bufbuild/protobuf";
-import { containerConfig } from "../container/records.ts";
-import { containerState } from "../container/status.ts";
+import { containerItem, containerState } from "../container/status.ts";
 import { NotFoundError } from "../errors.ts";
 import { type ContainerStats, ContainerStatsSchema } from "../gen/runtime/v1/api_pb.ts";
 import type { ContainerRecord } from "../state/containers.ts";
@@ -16,15 +15,15 @@ export async function containerStats(
   record: ContainerRecord,
   patience: Patience,
 ): Promise<ContainerStats> {
-  const config = containerConfig(record);
+  const { labels, annotations } = containerItem(record);
   const sample = sampleOf(instruments, record);
   const layer = await instruments.layers.usage(record.id, patience);
   return create(ContainerStatsSchema, {
     attributes: {
       id: record.id,
       metadata: { name: record.name, attempt: record.attempt },
-      labels: config.labels,
-      annotations: config.annotations,
+      labels,
+      annotations,
     },
     ...(sample === undefined
       ? {}

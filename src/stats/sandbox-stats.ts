@@ -10,7 +10,9 @@ import {
   type PodSandboxStats,
   PodSandboxStatsSchema,
 } from "../gen/runtime/v1/api_pb.ts";
+import { oncePer } from "../lib/once-per.ts";
 import type { MemoryStats } from "../linux/cgroup/memory-stats.ts";
+import { sandboxItem } from "../sandbox/status.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
 import type { CgroupSample } from "./cgroup-samples.ts";
 import { containerStats } from "./container-stats.ts";
@@ -36,7 +38,7 @@ export async function sandboxStats(
   const network = hasOwnNetwork(sandbox) ? networkUsage(instruments, sandbox) : undefined;
   const { count, atNs } = processesOf(instruments, pod);
   const { id, name, uid, namespace, attempt } = sandbox;
-  const { labels, annotations } = sandboxConfig(sandbox);
+  const { labels, annotations } = sandboxItem(sandbox);
   return create(PodSandboxStatsSchema, {
     attributes: { id, metadata: { name, uid, namespace, attempt }, labels, annotations },
     linux: {
@@ -51,10 +53,10 @@ export async function sandboxStats(
 }
 
 /** Of a pod in the host's network nobody can tell what is its own traffic. */
-export function hasOwnNetwork(sandbox: SandboxRecord): boolean {
+export const hasOwnNetwork: (sandbox: SandboxRecord) => boolean = oncePer((sandbox) => {
   const options = sandboxConfig(sandbox).linux?.securityContext?.namespaceOptions;
   return options?.network !== NamespaceMode.NODE;
-}
+});
 
 function networkUsage(
   instruments: Instruments,

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { statsRuntime } from "../../test/fixtures/stats-runtime.ts";
 import { FailedPreconditionError } from "../errors.ts";
 import { NamespaceMode } from "../gen/runtime/v1/api_pb.ts";
+import { JsonText } from "../lib/json-text.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
 import { openStats, type Stats } from "./stats.ts";
@@ -237,7 +238,7 @@ describe("of a pod", () => {
   test("in the host's network nothing is said of its traffic", async () => {
     const host = { linux: { securityContext: { namespaceOptions: { network: "NODE" } } } };
     expect(NamespaceMode.NODE).toBe(2);
-    const other = fixture.addSandbox("ab", "/pods/ab", { config: host });
+    const other = fixture.addSandbox("ab", "/pods/ab", { config: new JsonText(host) });
     writeCgroup("/pods/ab", { usageUsec: 1, memory: 2 });
     expect((await stats.sandbox(other)).linux?.network).toBeUndefined();
     const [metrics] = await listed(stats.metrics([other], signal));

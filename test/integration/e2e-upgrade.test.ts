@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { containerState } from "../../src/container/status.ts";
 import { ContainerState, PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
+import { JsonText } from "../../src/lib/json-text.ts";
 import { MIGRATIONS } from "../../src/state/migrations.ts";
 import { isReady } from "../../src/state/sandboxes.ts";
 import pinned from "../fixtures/upgrade/first-version.json";
@@ -45,8 +46,13 @@ function aliveOf({ pids }: PinnedPod): boolean[] {
 test("no record needs a field that the first version's have not", () => {
   const { sandboxes, sandbox_configs, containers, container_specs } = pinned.rows;
   // The compiler holds it, the states are what the records say.
-  expect(isReady({ ...sandboxes, ...sandbox_configs })).toBe(true);
-  expect(containerState({ ...containers, ...container_specs })).toBe("running");
+  const config = new JsonText(sandbox_configs.config);
+  expect(isReady({ ...sandboxes, config })).toBe(true);
+  const specs = {
+    config: new JsonText(container_specs.config),
+    runtimeSpec: new JsonText(container_specs.runtimeSpec),
+  };
+  expect(containerState({ ...containers, ...specs })).toBe("running");
 });
 
 test("a pod of the first version goes on under today's daemon: ready, its log whole, exec, exit code, removal", () =>
