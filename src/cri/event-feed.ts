@@ -10,7 +10,10 @@ import {
   ContainerEventType,
 } from "../gen/runtime/v1/api_pb.ts";
 import { type BoundedQueue, itemsUntil, newBoundedQueue } from "../lib/bounded-queue.ts";
+import { oncePer } from "../lib/once-per.ts";
 import { sandboxStatus } from "../sandbox/status.ts";
+import type { ContainerRecord } from "../state/containers.ts";
+import type { SandboxRecord } from "../state/sandboxes.ts";
 import { eventsDropped } from "../telemetry/daemon-families.ts";
 
 // A subscriber that is so far behind does not read any more; it has to list anyhow.
@@ -31,29 +34,37 @@ export interface EventFeed {
   keepForFirst(): () => void;
 }
 
-/** Each event is made once, as it happens, and only while somebody listens. */
+/** An event as it happened. Records are replaced, never changed, so these say for good how things were. */
+interface Happening {
+  readonly event: LifecycleEvent;
+  readonly atNs: string;
+  readonly sandbox: SandboxRecord | undefined;
+  readonly containers: readonly ContainerRecord[];
+}
+
+/** Each event is noted as it happens, while somebody listens, and its message made once, when the first one reads it. */
 export function openEventFeed(runtime: Runtime): EventFeed {
-  const queues = new Set<BoundedQueue<ContainerEventResponse>>();
-  let kept: BoundedQueue<ContainerEventResponse> | undefined;
+  const queues = new Set<BoundedQueue<Happening>>();
+  let kept: BoundedQueue<Happening> | undefined;
   let unsubscribe = () => {};
   const onEvent = (event: LifecycleEvent) => {
     try {
-      const message = eventMessage(runtime, event);
-      for (const queue of queues) queue.push(message);
+      const happening = noteHappening(runtime, event);
+      for (const queue of queues) queue.push(happening);
     } catch (error) {
       // Nobody may believe to have seen everything.
       for (const queue of queues) queue.fail(error);
     }
   };
-  const add = (queue: BoundedQueue<ContainerEventResponse>) => {
+  const add = (queue: BoundedQueue<Happening>) => {
     if (queues.size === 0) unsubscribe = runtime.events.subscribe(onEvent);
     queues.add(queue);
   };
-  const remove = (queue: BoundedQueue<ContainerEventResponse>) => {
+  const remove = (queue: BoundedQueue<Happening>) => {
     if (queues.delete(queue) && queues.size === 0) unsubscribe();
   };
   const newQueue = () => {
-    const queue = newBoundedQueue<ContainerEventResponse>(QUEUE_LIMIT, () => {
+    const queue = newBoundedQueue<Happening>(QUEUE_LIMIT, () => {
       remove(queue);
       // What is queued goes with the one that has no place.
       eventsDropped.add(QUEUE_LIMIT + 1);
@@ -81,7 +92,7 @@ export function openEventFeed(runtime: Runtime): EventFeed {
       const queue = kept ?? newQueue();
       kept = undefined;
       add(queue);
-      return itemsUntil(queue, signal, () => remove(queue));
+      return messagesOf(itemsUntil(queue, signal, () => remove(queue)));
     },
   };
 }
@@ -94,14 +105,23 @@ const TYPES: Readonly<Record<LifecycleEvent["type"], ContainerEventType>> = {
 };
 
 /** The event with its sandbox and all containers of that as they are now, or, of a removed sandbox, were. */
-function eventMessage(runtime: Runtime, event: LifecycleEvent): ContainerEventResponse {
+function noteHappening(runtime: Runtime, event: LifecycleEvent): Happening {
   const sandbox = runtime.sandboxes.get(event.sandboxId) ?? event.removedSandbox;
   const containers = containersOf(runtime, event.sandboxId).filter(({ created }) => created);
-  return create(ContainerEventResponseSchema, {
-    containerId: event.containerId,
-    containerEventType: TYPES[event.type],
-    createdAt: BigInt(nowNs()),
-    ...(sandbox === undefined ? {} : { podSandboxStatus: sandboxStatus(sandbox) }),
-    containersStatuses: containers.map((container) => containerStatus(container)),
-  });
+  return { event, atNs: nowNs(), sandbox, containers };
+}
+
+const messageOf = oncePer(
+  ({ event, atNs, sandbox, containers }: Happening): ContainerEventResponse =>
+    create(ContainerEventResponseSchema, {
+      containerId: event.containerId,
+      containerEventType: TYPES[event.type],
+      createdAt: BigInt(atNs),
+      ...(sandbox === undefined ? {} : { podSandboxStatus: sandboxStatus(sandbox) }),
+      containersStatuses: containers.map((container) => containerStatus(container)),
+    }),
+);
+
+async function* messagesOf(happenings: AsyncIterable<Happening>): AsyncGenerator<ContainerEventResponse> {
+  for await (const happening of happenings) yield messageOf(happening);
 }
