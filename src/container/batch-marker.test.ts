@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openBatchMarker, undoOpenBatch } from "./batch-marker.ts";
+import { BatchMarker, undoOpenBatch } from "./batch-marker.ts";
 
 let directory = "";
 let log = "";
@@ -28,7 +28,7 @@ afterEach(() => rmSync(directory, { recursive: true }));
 
 /** A daemon that dies with a batch open whose records are in the log. */
 function dieInBatch(staged: number): void {
-  const marker = openBatchMarker(path);
+  const marker = new BatchMarker(path);
   marker.open(1, statSync(log).ino, statSync(log).size, staged);
   appendFileSync(log, "second\n");
   marker.close();
@@ -48,7 +48,7 @@ test("records whose bytes have left the stage stay", () => {
 
 test("a batch that was cleared is not undone, nor one that a later marker has replaced", () => {
   dieInBatch(7);
-  openBatchMarker(path).close();
+  new BatchMarker(path).close();
   undoOpenBatch(path, log, () => 7);
   expect(readFileSync(log, "utf8")).toBe("first\nsecond\n");
 });

@@ -12,35 +12,42 @@ import { storageError } from "../lib/storage-error.ts";
  */
 const MARKER_BYTES = 40;
 
-export interface BatchMarker {
-  open(streamIndex: number, inode: number, sizeBytes: number, stagedBytes: number): void;
-  clear(): void;
-  close(): void;
-}
+// Of all markers, which are written one after the other.
+const words = new BigUint64Array(MARKER_BYTES / 8);
+const bytes = new Uint8Array(words.buffer);
 
-/** Opens, or makes, the marker at `path`, with no batch open. */
-export function openBatchMarker(path: string): BatchMarker {
-  const file = openForUpdate(path);
-  const words = new BigUint64Array(MARKER_BYTES / 8);
-  const bytes = new Uint8Array(words.buffer);
-  const write = (values: readonly number[]) => {
+/** The marker at `path`, which is made where it is not there, with no batch open. */
+export class BatchMarker {
+  readonly #file: number;
+
+  constructor(path: string) {
+    this.#file = openForUpdate(path);
+    try {
+      this.clear();
+    } catch (error) {
+      this.close();
+      throw storageError(`write ${path}`, error);
+    }
+  }
+
+  open(streamIndex: number, inode: number, sizeBytes: number, stagedBytes: number): void {
+    this.#write([1, streamIndex, inode, sizeBytes, stagedBytes]);
+  }
+
+  clear(): void {
+    this.#write([0, 0, 0, 0, 0]);
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
+
+  #write(values: readonly number[]): void {
     values.forEach((value, index) => {
       words[index] = BigInt(value);
     });
-    writeSync(file, bytes, 0, MARKER_BYTES, 0);
-  };
-  try {
-    write([0, 0, 0, 0, 0]);
-  } catch (error) {
-    closeSync(file);
-    throw storageError(`write ${path}`, error);
+    writeSync(this.#file, bytes, 0, MARKER_BYTES, 0);
   }
-  return {
-    open: (streamIndex, inode, sizeBytes, stagedBytes) =>
-      write([1, streamIndex, inode, sizeBytes, stagedBytes]),
-    clear: () => write([0, 0, 0, 0, 0]),
-    close: () => closeSync(file),
-  };
 }
 
 function openForUpdate(path: string): number {

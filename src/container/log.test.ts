@@ -7,7 +7,7 @@ import * as fc from "fast-check";
 import { O_DIRECTORY, O_NOCTTY, O_NONBLOCK } from "../linux/abi/fcntl.ts";
 import { type Fd, isOpen, open, pipe, setNonBlocking, writeAll } from "../linux/fd.ts";
 import { replaceKernel, syscall } from "../linux/syscall.ts";
-import { type ContainerLog, openContainerLog } from "./log.ts";
+import { ContainerLog } from "./log.ts";
 import { LINE_LIMIT_BYTES, type LogStream } from "./log-file.ts";
 
 const RECORD = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z) (stdout|stderr) ([FP]) (.*)$/s;
@@ -79,7 +79,7 @@ function attachPipe(log: ContainerLog, stream: LogStream = "stdout") {
 /** Logs `chunks`, one read each, and answers tag and content of the records. */
 async function logged(chunks: readonly string[], options = {}): Promise<[string, string][]> {
   rmSync(path, { force: true });
-  const log = openContainerLog(path, options);
+  const log = new ContainerLog(path, options);
   using source = attachPipe(log);
   for (const chunk of chunks) await source.write(chunk);
   await source.end();
@@ -98,7 +98,7 @@ test("each record has the time that the clock says, however that was set since t
     },
   }));
   try {
-    const log = openContainerLog(path);
+    const log = new ContainerLog(path);
     using input = attachPipe(log);
     for (seconds of [1_700_000_000n, 0n, 4_920_000_000n, 1_700_000_000n]) await input.write("line\n");
     await input.end();
@@ -116,7 +116,7 @@ test("each record has the time that the clock says, however that was set since t
 
 test("lines become full records with time, stream and tag, in a file that others cannot read", async () => {
   const before = Date.now();
-  const log = openContainerLog(path);
+  const log = new ContainerLog(path);
   using out = attachPipe(log, "stdout");
   using err = attachPipe(log, "stderr");
   await out.write("hello\n\nworld\n");
@@ -147,7 +147,7 @@ test("a line read in pieces is one full record, and an unterminated rest is a pa
 });
 
 test("a line whose end takes its time is written as far as it goes, and ended by the next record", async () => {
-  const log = openContainerLog(path);
+  const log = new ContainerLog(path);
   const stdout = attachPipe(log);
   await stdout.write("password: ");
   await Bun.sleep(500);
@@ -217,7 +217,7 @@ test("records hold every byte of any output, cut anywhere, and are partial only 
 }, 30_000);
 
 test("reopen leaves the renamed file as it is and goes on in a new one, without losing a line", async () => {
-  const log = openContainerLog(path);
+  const log = new ContainerLog(path);
   using source = attachPipe(log);
   await source.write("one\ntw");
   const rotated = `${path}.1`;
@@ -240,7 +240,7 @@ test("reopen leaves the renamed file as it is and goes on in a new one, without 
 });
 
 test("a reopen that fails says why and keeps the old file in use", async () => {
-  const log = openContainerLog(path);
+  const log = new ContainerLog(path);
   using source = attachPipe(log);
   const rotated = join(directory, "rotated");
   renameSync(path, rotated);
@@ -254,7 +254,7 @@ test("a reopen that fails says why and keeps the old file in use", async () => {
 });
 
 test("observers see raw bytes as they come; one that throws is heard no more and stops nobody", async () => {
-  const log = openContainerLog(path);
+  const log = new ContainerLog(path);
   const heard: string[] = [];
   const remove = log.subscribe((stream, chunk) => heard.push(`${stream} ${Buffer.from(chunk).toString()}`));
   let calls = 0;
@@ -275,7 +275,7 @@ test("observers see raw bytes as they come; one that throws is heard no more and
 });
 
 test("a log without a path keeps nothing but reads and tells observers", async () => {
-  const log = openContainerLog("");
+  const log = new ContainerLog("");
   using source = attachPipe(log);
   await source.write("heard\n");
   log.reopen();
@@ -284,7 +284,7 @@ test("a log without a path keeps nothing but reads and tells observers", async (
 });
 
 test("cancel ends the wait for a writer that does not end, keeps what was read and the descriptor", async () => {
-  const log = openContainerLog(path);
+  const log = new ContainerLog(path);
   const { read, write } = pipe(O_NONBLOCK);
   const source = log.attach("stdout", read.number);
   const heard = Promise.withResolvers<void>();
@@ -304,7 +304,7 @@ test("cancel ends the wait for a writer that does not end, keeps what was read a
 });
 
 test("close ends what is being read; closing again does nothing", async () => {
-  const log = openContainerLog(path);
+  const log = new ContainerLog(path);
   using source = attachPipe(log);
   await source.write("a\nb");
   await log.close();
@@ -316,9 +316,9 @@ test("close ends what is being read; closing again does nothing", async () => {
 });
 
 test("a record torn by an earlier daemon does not swallow the next one", async () => {
-  await openContainerLog(path).close();
+  await new ContainerLog(path).close();
   writeFileSync(path, "2026-01-01T00:00:00.000000000Z stdout F to");
-  const log = openContainerLog(path);
+  const log = new ContainerLog(path);
   using source = attachPipe(log);
   await source.write("new\n");
   await source.end();
@@ -331,7 +331,7 @@ test("a record torn by an earlier daemon does not swallow the next one", async (
 
 test("a log that is closed while it cannot be written gives up what is held back", async () => {
   // /dev/full takes nothing.
-  const log = openContainerLog("/dev/full");
+  const log = new ContainerLog("/dev/full");
   using source = attachPipe(log);
   await source.write("held back\n");
   expect(log.isHeldBack).toBe(true);
@@ -361,7 +361,7 @@ function openTerminal(): { master: Fd; slave: Fd } {
 
 test("a terminal is read to its end, which is no error", async () => {
   const { master, slave } = openTerminal();
-  const log = openContainerLog(path, { tty: true });
+  const log = new ContainerLog(path, { tty: true });
   const { done } = log.attach("stdout", master.number);
   writeAll(slave.number, Buffer.from("first\nsecond\nprompt$ "));
   slave.close();
@@ -376,7 +376,7 @@ test("a terminal is read to its end, which is no error", async () => {
 });
 
 test("a descriptor that cannot be read is refused and does the log no harm", async () => {
-  const log = openContainerLog(path);
+  const log = new ContainerLog(path);
   using unreadable = open(directory, O_DIRECTORY);
   const message = "cannot read the output of a container: epoll_ctl: EPERM";
   expect(() => log.attach("stdout", unreadable.number)).toThrow(message);

@@ -20,14 +20,6 @@ const POLLS_PER_TURN = 8;
 // When turns have taken so long, calls and sessions have theirs before the sources that are left.
 const TICK_LIMIT_MS = 8;
 
-interface Source {
-  readonly fd: number;
-  readonly poll: () => PollResult;
-  quietTicks: number;
-}
-
-/** With what ends the watch of each. */
-const sources = new Map<Source, Disposable>();
 const active = new Set<Source>();
 let watched: ReadyWatch | undefined;
 let isTickDue = false;
@@ -39,21 +31,45 @@ export interface Watch {
   stop(): void;
 }
 
+class Source implements Watch {
+  readonly fd: number;
+  readonly poll: () => PollResult;
+  quietTicks = 0;
+  /** Ends its watch; undefined once that has ended. */
+  #watching: Disposable | undefined;
+
+  constructor(watched: ReadyWatch, fd: number, poll: () => PollResult) {
+    this.fd = fd;
+    this.poll = poll;
+    this.#watching = watched.add(fd, () => {
+      if (!active.has(this)) activate(this);
+    });
+  }
+
+  poke(): void {
+    if (this.#watching !== undefined) activate(this);
+  }
+
+  stop(): void {
+    if (this.#watching === undefined) return;
+    active.delete(this);
+    setAsync(this.fd, false);
+    this.#watching[Symbol.dispose]();
+    this.#watching = undefined;
+  }
+}
+
 /**
  * Calls `poll` whenever the pipe or terminal `fd` may have something, until that answers `ended`. It
  * throws where the descriptor cannot be watched.
  */
 export function watchOutput(fd: number, poll: () => PollResult): Watch {
   watched ??= new ReadyWatch();
-  const source: Source = { fd, poll, quietTicks: 0 };
-  const watch = watched.add(fd, () => {
-    if (!active.has(source)) activate(source);
-  });
-  sources.set(source, watch);
+  const source = new Source(watched, fd, poll);
   activate(source);
   // One look is enough before it rests: most containers are quiet for longer than it takes to start them.
   source.quietTicks = QUIET_TICKS - 1;
-  return { poke: () => sources.has(source) && activate(source), stop: () => remove(source) };
+  return source;
 }
 
 function activate(source: Source): void {
@@ -92,7 +108,7 @@ function turn(source: Source, endMs: number): boolean {
   for (let polls = 0; polls < POLLS_PER_TURN && (polls === 0 || performance.now() < endMs); polls++) {
     const result = source.poll();
     if (result === "ended") {
-      remove(source);
+      source.stop();
       return false;
     }
     if (result === "empty") {
@@ -110,17 +126,8 @@ function rest(source: Source): void {
   active.delete(source);
   setAsync(source.fd, true);
   const result = source.poll();
-  if (result === "ended") remove(source);
+  if (result === "ended") source.stop();
   else if (result === "data") activate(source);
-}
-
-function remove(source: Source): void {
-  const watch = sources.get(source);
-  if (watch === undefined) return;
-  sources.delete(source);
-  active.delete(source);
-  setAsync(source.fd, false);
-  watch[Symbol.dispose]();
 }
 
 function setAsync(fd: number, armed: boolean): void {

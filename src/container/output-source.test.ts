@@ -8,7 +8,7 @@ import { O_NONBLOCK } from "../linux/abi/fcntl.ts";
 import { pipe, setNonBlocking, writeAll } from "../linux/fd.ts";
 import { bytesIn, newStage } from "../linux/pipe.ts";
 import { replaceKernel, syscall, trySyscall } from "../linux/syscall.ts";
-import { openContainerLog } from "./log.ts";
+import { ContainerLog } from "./log.ts";
 
 let directory = "";
 let path = "";
@@ -27,7 +27,7 @@ const written = () =>
   );
 
 test("an output whose end cannot be written at once is written a moment later, and then it has ended", async () => {
-  const log = openContainerLog(path);
+  const log = new ContainerLog(path);
   const { read, write } = pipe();
   setNonBlocking(read.number, true);
   const { promise: isHeard, resolve: hear } = Promise.withResolvers<void>();
@@ -52,7 +52,7 @@ test("an output whose end cannot be written at once is written a moment later, a
 });
 
 test("a line that a full buffer has cut waits for its end longer than a prompt does", async () => {
-  const log = openContainerLog(path);
+  const log = new ContainerLog(path);
   const [busy, other] = [pipe(O_NONBLOCK), pipe(O_NONBLOCK)];
   const { done } = log.attach("stdout", busy.read.number);
   log.attach("stderr", other.read.number);
@@ -73,7 +73,7 @@ test("a line that a full buffer has cut waits for its end longer than a prompt d
 });
 
 test("the pipe of a container that fills it is given more room, and its lines stay whole", async () => {
-  const log = openContainerLog(path);
+  const log = new ContainerLog(path);
   const { read, write } = pipe(O_NONBLOCK);
   const F_GETPIPE_SZ = 1032;
   const lines = Array.from({ length: 6000 }, (_, index) => `${index} ${"x".repeat(index % 97)}`);
@@ -114,7 +114,7 @@ test("what a marker says of the stage is all that is in it, also where less is w
     },
   }));
   const { read, write } = pipe(O_NONBLOCK);
-  const log = openContainerLog(path, { markerPath });
+  const log = new ContainerLog(path, { markerPath });
   try {
     const { done } = log.attach("stdout", read.number, stage.read.number);
     while (staged.length < 2) await Bun.sleep(5);

@@ -16,7 +16,7 @@ import {
 } from "../linux/pipe.ts";
 import { SyscallError } from "../linux/syscall.ts";
 import type { BatchMarker } from "./batch-marker.ts";
-import { hasRecords, type LineWriter, newLineWriter } from "./line-writer.ts";
+import { hasRecords, LineWriter } from "./line-writer.ts";
 import type { LogFile, LogStream } from "./log-file.ts";
 import { type PollResult, type Watch, watchOutput } from "./output-poller.ts";
 
@@ -125,7 +125,7 @@ class StagedSource implements OutputSource {
     this.#options = options;
     this.done = this.#settled.promise;
     const { file, stream, tty } = options;
-    this.#lines = file === undefined ? undefined : newLineWriter(stream, tty, file);
+    this.#lines = file === undefined ? undefined : new LineWriter(stream, tty, file);
     this.#ownStage = options.stageFd === undefined ? newStage() : undefined;
     this.#stageFd = options.stageFd ?? (this.#ownStage as { read: Fd }).read.number;
     this.#stageWrite = this.#ownStage?.write ?? openWriteEnd(this.#stageFd);

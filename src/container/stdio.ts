@@ -14,7 +14,7 @@ import { podDir } from "../paths.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import { undoOpenBatch } from "./batch-marker.ts";
 import type { LiveContainer } from "./live.ts";
-import { openContainerLog } from "./log.ts";
+import { ContainerLog } from "./log.ts";
 import type { OutputSource } from "./output-source.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -218,7 +218,7 @@ export function startPumps(live: LiveContainer, ends: DaemonEnds, place: LogPlac
     const output = ends.outputs[index];
     return output === undefined ? -1 : bytesIn(output.stage.number);
   });
-  const log = openContainerLog(place.logPath, { tty, markerPath: place.markerPath });
+  const log = new ContainerLog(place.logPath, { tty, markerPath: place.markerPath });
   live.log = log;
   const sources: OutputSource[] = [];
   // Before the first is attached: if the second cannot be, nobody goes on with a descriptor that is closed.

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openContainerLog } from "../../src/container/log.ts";
+import { ContainerLog } from "../../src/container/log.ts";
 import { pipe, setNonBlocking } from "../../src/linux/fd.ts";
 import { syscall, trySyscall } from "../../src/linux/syscall.ts";
 
@@ -58,7 +58,7 @@ const upTo = (count: number) => Array.from({ length: count }, (_, index) => inde
 test("while the log's disk is full output waits, then its writer; with room again every line is there once", () =>
   onSmallDisk(async (directory, ballast) => {
     const path = join(directory, "0.log");
-    const log = openContainerLog(path);
+    const log = new ContainerLog(path);
     const lines = numberedLines();
     const { done } = log.attach("stdout", lines.read.number);
     const written = await lines.fill(10_000, () => log.isHeldBack);
@@ -80,7 +80,7 @@ test("while the log's disk is full output waits, then its writer; with room agai
 test("what a container has left in its pipe is written after its end, once there is room", () =>
   onSmallDisk(async (directory) => {
     const path = join(directory, "0.log");
-    const log = openContainerLog(path);
+    const log = new ContainerLog(path);
     const lines = numberedLines();
     const source = log.attach("stdout", lines.read.number);
     const written = await lines.fill(10_000, () => log.isHeldBack);
