@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
 import { O_RDONLY } from "./abi/fcntl.ts";
-import { open } from "./fd.ts";
+import { type Fd, open } from "./fd.ts";
 import { syscall } from "./syscall.ts";
 
 const CHUNK_BYTES = 64 * 1024;
@@ -21,6 +21,21 @@ export function readKernelFile(path: string): string {
     const count = syscall("read", file.number, buffer, buffer.length);
     if (count === 0) return text;
     text += buffer.toString("utf8", 0, count);
+  }
+}
+
+/**
+ * The text of such a file that is open, from its beginning, of those that the kernel makes as a whole: most files of
+ * cgroups, which is why nothing is read after the first part that leaves room.
+ */
+export function readFromStart(file: Fd): string {
+  buffer ??= Buffer.alloc(CHUNK_BYTES);
+  let text = "";
+  for (let offset = 0; ; ) {
+    const count = syscall("pread64", file.number, buffer, buffer.length, offset);
+    text += buffer.toString("utf8", 0, count);
+    if (count < buffer.length) return text;
+    offset += count;
   }
 }
 

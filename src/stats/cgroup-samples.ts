@@ -3,6 +3,7 @@ import { nowNs } from "../container/runtime.ts";
 import { type Cgroup, type CgroupDetails, type CgroupStats, openCgroup } from "../linux/cgroup/cgroup.ts";
 import type { CgroupHost } from "../linux/cgroup/host.ts";
 import type { Pressures } from "../linux/cgroup/pressure.ts";
+import type { KeptFiles } from "../linux/cgroup/reader.ts";
 import { type Aged, AgedCache } from "./aged-cache.ts";
 
 /** What one cgroup uses; undefined what the machine does not tell. */
@@ -33,6 +34,8 @@ const MAX_AGE_MS = 250;
 const DETAILS_MAX_AGE_MS = 1000;
 /** Over a shorter time a rate says more about the looks than about the load. */
 const LEAST_WINDOW_MS = 500;
+/** Enough for the short statistics of 110 pods, as many as a kubelet has, and of two containers in each. */
+const MOST_KEPT_FILES = 2500;
 const NO_PRESSURES: Pressures = { cpu: undefined, memory: undefined, io: undefined };
 
 /** Looks at cgroups, each under the id of its container or sandbox, and remembers what rates need. */
@@ -40,6 +43,7 @@ export class CgroupSamples {
   readonly #host: CgroupHost;
   readonly #hasPressure: boolean;
   readonly #watched = new Map<string, Watched>();
+  readonly #kept: KeptFiles = { left: MOST_KEPT_FILES };
   readonly #usage = new AgedCache<Pick<CgroupSample, "memory" | "pressures">>(MAX_AGE_MS);
   readonly #processes = new AgedCache<number>(MAX_AGE_MS);
   readonly #details = new AgedCache<CgroupDetails>(DETAILS_MAX_AGE_MS);
@@ -87,6 +91,7 @@ export class CgroupSamples {
 
   /** Drops what is kept of a container or sandbox. */
   forget(id: string): void {
+    this.#watched.get(id)?.cgroup.close();
     this.#watched.delete(id);
     for (const cache of [this.#usage, this.#processes, this.#details]) cache.forget(id);
   }
@@ -100,7 +105,7 @@ export class CgroupSamples {
     const known = this.#watched.get(id);
     if (known?.cgroup.path === path) return known;
     this.forget(id);
-    const watched = { cgroup: openCgroup(this.#host, path) };
+    const watched = { cgroup: openCgroup(this.#host, path, this.#kept) };
     this.#watched.set(id, watched);
     return watched;
   }

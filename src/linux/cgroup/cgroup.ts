@@ -20,6 +20,7 @@ import { type MemoryDetails, type MemoryStats, memoryDetails, memoryStats } from
 import { type OutOfMemory, outOfMemory } from "./oom.ts";
 import { type PidsStats, pidsSettings, pidsStats } from "./pids.ts";
 import { type Pressures, pressures } from "./pressure.ts";
+import { CgroupReader, type KeptFiles } from "./reader.ts";
 import { type CgroupDirectories, type CgroupResources, directoryFor, type Setting } from "./resources.ts";
 import { writeAllOrNone, writeAllOrNoneInBackground } from "./transaction.ts";
 import { processesBelow, removeTree } from "./tree.ts";
@@ -93,11 +94,17 @@ export interface Cgroup {
   thaw(): void;
   /** Where the freezer's files are, for another program that freezes; FailedPreconditionError where there is none. */
   freezerDirectory(): string;
+  /** Closes what is kept open of it. */
+  close(): void;
 }
 
-/** The cgroup at `path`, which is absolute in the cgroup tree (`/podrt/x`); it need not exist. */
-export function openCgroup(host: CgroupHost, path: string): Cgroup {
+/**
+ * The cgroup at `path`, which is absolute in the cgroup tree (`/podrt/x`); it need not exist. The files that tell what it
+ * uses stay open while `kept` allows it: who gives that closes the cgroup.
+ */
+export function openCgroup(host: CgroupHost, path: string, kept?: KeptFiles): Cgroup {
   const layout = layoutOf(host, path);
+  const reader = new CgroupReader(layout.directories, kept);
   const { directories, listing, unified, v1 } = layout;
   const all = unified === undefined ? v1 : [...v1, unified];
   return {
@@ -116,20 +123,21 @@ export function openCgroup(host: CgroupHost, path: string): Cgroup {
     kill: () => kill(host, layout),
     remove: () => remove(host, layout),
     outOfMemory: () => outOfMemory(host, path),
-    pidsLimit: () => pidsStats(directories)?.limit,
-    stats: () => ({ cpuUsageNs: cpuUsageNs(directories), memory: memoryStats(directories) }),
-    cpuUsageNs: () => cpuUsageNs(directories),
+    pidsLimit: () => pidsStats(reader)?.limit,
+    stats: () => ({ cpuUsageNs: cpuUsageNs(reader), memory: memoryStats(reader) }),
+    cpuUsageNs: () => cpuUsageNs(reader),
     details: () => ({
-      cpu: cpuStats(directories),
-      memory: memoryDetails(directories),
-      pids: pidsStats(directories),
-      io: ioStats(directories),
-      hugetlb: hugetlbStats(directories),
+      cpu: cpuStats(reader),
+      memory: memoryDetails(reader),
+      pids: pidsStats(reader),
+      io: ioStats(reader),
+      hugetlb: hugetlbStats(reader),
     }),
-    pressures: () => pressures(unified),
+    pressures: () => pressures(reader),
     freeze: () => freeze(directories),
     thaw: () => thaw(directories),
     freezerDirectory: () => freezerDirectory(directories),
+    close: () => reader.close(),
   };
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { sharesOfWeight } from "./cpu.ts";
-import { read, readTable, tryRead } from "./files.ts";
-import type { CgroupDirectories } from "./resources.ts";
+import { type CgroupReader, rowOf } from "./reader.ts";
 
 /** What a cgroup and those below it have used of the processors; undefined where a controller is missing. */
 export interface CpuStats {
@@ -24,78 +23,74 @@ export interface CpuBandwidth {
 }
 
 /** CPU time used by the cgroup and those below it; undefined without the controller. */
-export function cpuUsageNs(cgroup: CgroupDirectories): bigint | undefined {
-  if (cgroup.version === "v1") {
-    const directory = cgroup.directory("cpuacct");
-    return directory === undefined ? undefined : BigInt(read(`${directory}/cpuacct.usage`));
-  }
-  // cpu.stat is there even where the controller is not enabled.
-  const directory = cgroup.directory("cgroup");
-  return directory === undefined ? undefined : nanoseconds(readTable(`${directory}/cpu.stat`), "usage_usec");
+export function cpuUsageNs(cgroup: CgroupReader): bigint | undefined {
+  if (cgroup.version === "v2") return nanoseconds(v2Stat(cgroup), "usage_usec");
+  if (cgroup.directory("cpuacct") === undefined) return undefined;
+  return BigInt(cgroup.read("cpuacct", "cpuacct.usage"));
 }
 
-export function cpuStats(cgroup: CgroupDirectories): CpuStats {
+export function cpuStats(cgroup: CgroupReader): CpuStats {
   return cgroup.version === "v1" ? v1(cgroup) : v2(cgroup);
 }
 
-function v1(cgroup: CgroupDirectories): CpuStats {
-  const accounting = cgroup.directory("cpuacct");
+function v1(cgroup: CgroupReader): CpuStats {
   const split = (name: string) => {
-    const text = accounting && tryRead(`${accounting}/cpuacct.${name}`);
+    const text = cgroup.tryRead("cpuacct", `cpuacct.${name}`);
     return text ? BigInt(text) : undefined;
   };
   return {
     usageNs: cpuUsageNs(cgroup),
     userNs: split("usage_user"),
     systemNs: split("usage_sys"),
-    bandwidth: v1Bandwidth(cgroup.directory("cpu")),
+    bandwidth: v1Bandwidth(cgroup),
   };
 }
 
-function v1Bandwidth(directory: string | undefined): CpuBandwidth | undefined {
-  const shares = directory && tryRead(`${directory}/cpu.shares`);
+function v1Bandwidth(cgroup: CgroupReader): CpuBandwidth | undefined {
+  const shares = cgroup.tryRead("cpu", "cpu.shares");
   if (!shares) return undefined;
-  const quota = Number(tryRead(`${directory}/cpu.cfs_quota_us`) ?? -1);
-  const table = readTable(`${directory}/cpu.stat`);
+  const quota = Number(cgroup.tryRead("cpu", "cpu.cfs_quota_us") ?? -1);
+  const stat = cgroup.read("cpu", "cpu.stat");
   return {
     shares: Number(shares),
-    periodUs: Number(tryRead(`${directory}/cpu.cfs_period_us`) ?? 0),
+    periodUs: Number(cgroup.tryRead("cpu", "cpu.cfs_period_us") ?? 0),
     quotaUs: quota < 0 ? undefined : quota,
-    periods: table.get("nr_periods") ?? 0,
-    throttledPeriods: table.get("nr_throttled") ?? 0,
-    throttledNs: BigInt(table.get("throttled_time") ?? 0),
+    periods: rowOf(stat, "nr_periods") ?? 0,
+    throttledPeriods: rowOf(stat, "nr_throttled") ?? 0,
+    throttledNs: BigInt(rowOf(stat, "throttled_time") ?? 0),
   };
 }
 
-function v2(cgroup: CgroupDirectories): CpuStats {
-  const directory = cgroup.directory("cgroup");
-  const table = directory === undefined ? new Map<string, number>() : readTable(`${directory}/cpu.stat`);
+/** cpu.stat is there even where the controller is not enabled. */
+function v2Stat(cgroup: CgroupReader): string {
+  return cgroup.directory("cgroup") === undefined ? "" : cgroup.read("cgroup", "cpu.stat");
+}
+
+function v2(cgroup: CgroupReader): CpuStats {
+  const stat = v2Stat(cgroup);
   return {
-    usageNs: nanoseconds(table, "usage_usec"),
-    userNs: nanoseconds(table, "user_usec"),
-    systemNs: nanoseconds(table, "system_usec"),
-    bandwidth: v2Bandwidth(cgroup.directory("cpu"), table),
+    usageNs: nanoseconds(stat, "usage_usec"),
+    userNs: nanoseconds(stat, "user_usec"),
+    systemNs: nanoseconds(stat, "system_usec"),
+    bandwidth: v2Bandwidth(cgroup, stat),
   };
 }
 
-function v2Bandwidth(
-  directory: string | undefined,
-  table: ReadonlyMap<string, number>,
-): CpuBandwidth | undefined {
-  const weight = directory && tryRead(`${directory}/cpu.weight`);
+function v2Bandwidth(cgroup: CgroupReader, stat: string): CpuBandwidth | undefined {
+  const weight = cgroup.tryRead("cpu", "cpu.weight");
   if (!weight) return undefined;
-  const [quota = "max", period] = (tryRead(`${directory}/cpu.max`) ?? "").split(" ");
+  const [quota = "max", period] = (cgroup.tryRead("cpu", "cpu.max") ?? "").split(" ");
   return {
     shares: sharesOfWeight(Number(weight)),
     periodUs: Number(period ?? 0),
     quotaUs: quota === "max" || quota === "" ? undefined : Number(quota),
-    periods: table.get("nr_periods") ?? 0,
-    throttledPeriods: table.get("nr_throttled") ?? 0,
-    throttledNs: nanoseconds(table, "throttled_usec") ?? 0n,
+    periods: rowOf(stat, "nr_periods") ?? 0,
+    throttledPeriods: rowOf(stat, "nr_throttled") ?? 0,
+    throttledNs: nanoseconds(stat, "throttled_usec") ?? 0n,
   };
 }
 
-function nanoseconds(table: ReadonlyMap<string, number>, name: string): bigint | undefined {
-  const microseconds = table.get(name);
+function nanoseconds(stat: string, name: string): bigint | undefined {
+  const microseconds = rowOf(stat, name);
   return microseconds === undefined ? undefined : BigInt(microseconds) * 1000n;
 }

@@ -107,14 +107,3 @@ export function tryRead(file: string): string | undefined {
 export function exists(file: string): boolean {
   return existsSync(file);
 }
-
-/** A file of `name value` lines, as memory.stat is. */
-export function readTable(file: string): ReadonlyMap<string, number> {
-  const lines = read(file).split("\n");
-  return new Map(
-    lines.map((line) => {
-      const [name = "", value] = line.split(" ");
-      return [name, Number(value)];
-    }),
-  );
-}

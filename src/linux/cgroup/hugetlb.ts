@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdirSync } from "node:fs";
 import { InvalidArgumentError } from "../../errors.ts";
-import { exists, tryRead } from "./files.ts";
+import { exists } from "./files.ts";
+import type { CgroupReader } from "./reader.ts";
 import { type CgroupDirectories, type CgroupResources, checkLimit, type Setting } from "./resources.ts";
 
 /** Huge pages of one size that a cgroup and those below it have; v2 keeps no maximum. */
@@ -37,15 +38,15 @@ export function hugetlbSettings(cgroup: CgroupDirectories, { hugepageLimits }: C
 }
 
 /** One entry per page size; none without the controller. */
-export function hugetlbStats(cgroup: CgroupDirectories): readonly HugetlbStats[] {
+export function hugetlbStats(cgroup: CgroupReader): readonly HugetlbStats[] {
   const directory = cgroup.directory("hugetlb");
   if (directory === undefined || !exists(directory)) return [];
   const name = cgroup.version === "v1" ? "usage_in_bytes" : "current";
   return readdirSync(directory).flatMap((file) => {
     const pageSize = /^hugetlb\.([0-9]{1,6}[KMG]B)\.([a-z_]+)$/.exec(file);
-    const usage = pageSize?.[2] === name ? tryRead(`${directory}/${file}`) : undefined;
+    const usage = pageSize?.[2] === name ? cgroup.tryRead("hugetlb", file) : undefined;
     if (pageSize?.[1] === undefined || usage === undefined) return [];
-    const most = tryRead(`${directory}/hugetlb.${pageSize[1]}.max_usage_in_bytes`);
+    const most = cgroup.tryRead("hugetlb", `hugetlb.${pageSize[1]}.max_usage_in_bytes`);
     return [
       {
         pageSize: pageSize[1],

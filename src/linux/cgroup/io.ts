@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { tryRead } from "./files.ts";
-import type { CgroupDirectories } from "./resources.ts";
+import type { CgroupReader } from "./reader.ts";
 
 /** What a cgroup and those below it have read from and written to one block device. */
 export interface DeviceIo {
@@ -24,21 +23,19 @@ const V1_OPERATIONS: CounterNames = { Read: "reads", Write: "writes" };
 const V2: CounterNames = { rbytes: "readBytes", wbytes: "writtenBytes", rios: "reads", wios: "writes" };
 
 /** The devices that were used; none without the controller. */
-export function ioStats(cgroup: CgroupDirectories): readonly DeviceIo[] {
-  if (cgroup.version === "v1") return v1(cgroup.directory("blkio"));
-  const directory = cgroup.directory("io");
-  return parseIoStat(directory === undefined ? "" : (tryRead(`${directory}/io.stat`) ?? ""));
+export function ioStats(cgroup: CgroupReader): readonly DeviceIo[] {
+  return cgroup.version === "v1" ? v1(cgroup) : parseIoStat(cgroup.tryRead("io", "io.stat") ?? "");
 }
 
 /** Who counts depends on the kernel, on the scheduler of the device, and on whether there are limits. */
 const V1_POLICIES = ["throttle", "bfq"];
 
-function v1(directory: string | undefined): readonly DeviceIo[] {
-  if (directory === undefined) return [];
+function v1(cgroup: CgroupReader): readonly DeviceIo[] {
   for (const policy of V1_POLICIES) {
-    const text = (name: string) => tryRead(`${directory}/blkio.${policy}.${name}_recursive`) ?? "";
-    const devices = parseBlkio(text("io_service_bytes"), text("io_serviced"));
-    if (devices.length > 0) return devices;
+    const text = (name: string) => cgroup.tryRead("blkio", `blkio.${policy}.${name}_recursive`) ?? "";
+    const bytes = text("io_service_bytes");
+    // Both files have lines of the same devices.
+    if (parseBlkio(bytes, "").length > 0) return parseBlkio(bytes, text("io_serviced"));
   }
   return [];
 }

@@ -38,7 +38,7 @@ export function layoutOf(host: CgroupHost, path: string): CgroupLayout {
           version: "v2",
           directory: (name) => (name === "cgroup" || host.controllers.includes(name) ? unified : undefined),
         }
-      : { version: "v1", directory: v1Directory };
+      : { version: "v1", directory: (name) => (name === "cgroup" ? unified : v1Directory(name)) };
   const listing =
     host.version === "v2" ? unified : (LISTING_CONTROLLERS.map(v1Directory).find(Boolean) ?? v1[0]);
   if (listing === undefined) throw new FailedPreconditionError("no cgroup hierarchy is mounted");

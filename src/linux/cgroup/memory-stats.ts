@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { read, readTable, tryRead } from "./files.ts";
-import type { CgroupDirectories } from "./resources.ts";
+import { type CgroupReader, rowOf } from "./reader.ts";
 
 /** What a cgroup and those below it have of memory. */
 export interface MemoryStats {
@@ -35,118 +34,100 @@ export interface MemoryDetails extends MemoryStats {
   readonly oomKills: number;
 }
 
-/** Where the memory controller's files are, and what memory.stat says. */
-interface Source {
-  readonly version: "v1" | "v2";
-  readonly directory: string;
-  /** A row of memory.stat, by its name in each version; on v1 the row that counts those below as well. */
-  row(v1Name: string, v2Name?: string): number;
-  has(name: string): boolean;
-}
+/** A row of memory.stat, by its name in each version; on v1 the row that counts those below as well. */
+type Row = (v1Name: string, v2Name?: string) => number | undefined;
 
 /** v1 shows "no limit" as the largest multiple of the page size below 2^63. */
 const NO_LIMIT_BYTES = 2 ** 62;
 
 /** Undefined without the controller. */
-export function memoryStats(cgroup: CgroupDirectories): MemoryStats | undefined {
-  const source = openSource(cgroup);
-  return source && statsOf(source);
+export function memoryStats(cgroup: CgroupReader): MemoryStats | undefined {
+  return cgroup.directory("memory") === undefined ? undefined : statsOf(cgroup, rowsOf(cgroup));
 }
 
 /** Undefined without the controller. */
-export function memoryDetails(cgroup: CgroupDirectories): MemoryDetails | undefined {
-  const source = openSource(cgroup);
-  if (source === undefined) return undefined;
-  const { version, directory, row } = source;
-  const isV1 = version === "v1";
-  const optional = (v1Name: string, v2Name: string) =>
-    numberIn(`${directory}/memory.${isV1 ? v1Name : v2Name}`);
-  const reservation = optional("soft_limit_in_bytes", "low");
+export function memoryDetails(cgroup: CgroupReader): MemoryDetails | undefined {
+  if (cgroup.directory("memory") === undefined) return undefined;
+  const row = rowsOf(cgroup);
+  const isV1 = cgroup.version === "v1";
+  const reservation = numberIn(cgroup, isV1 ? "soft_limit_in_bytes" : "low");
+  const events = cgroup.read("memory", isV1 ? "memory.oom_control" : "memory.events");
   return {
-    ...statsOf(source),
-    cacheBytes: row("total_cache", "file"),
-    mappedFileBytes: row("total_mapped_file", "file_mapped"),
-    kernelBytes: isV1 ? numberIn(`${directory}/memory.kmem.usage_in_bytes`) : row("", "kernel"),
-    maxUsageBytes: optional("max_usage_in_bytes", "peak"),
-    limitHits: isV1 ? v1LimitHits(directory) : readTable(`${directory}/memory.events`).get("max"),
+    ...statsOf(cgroup, row),
+    cacheBytes: row("total_cache", "file") ?? 0,
+    mappedFileBytes: row("total_mapped_file", "file_mapped") ?? 0,
+    kernelBytes: isV1 ? numberIn(cgroup, "kmem.usage_in_bytes") : (row("", "kernel") ?? 0),
+    maxUsageBytes: numberIn(cgroup, isV1 ? "max_usage_in_bytes" : "peak"),
+    limitHits: isV1 ? v1LimitHits(cgroup) : rowOf(events, "max"),
     // Nothing reserved is v1's largest number and v2's smallest.
     reservationBytes: reservation === 0 ? undefined : reservation,
-    ownPageFaults: row("pgfault"),
-    ownMajorPageFaults: row("pgmajfault"),
-    oomKills: oomKills(cgroup),
+    ownPageFaults: row("pgfault") ?? 0,
+    ownMajorPageFaults: row("pgmajfault") ?? 0,
+    oomKills: rowOf(events, "oom_kill") ?? 0,
   };
 }
 
 /** Processes of the cgroup that the kernel killed for want of memory, since it was made. */
-export function oomKills(cgroup: CgroupDirectories): number {
-  const directory = cgroup.directory("memory");
-  if (directory === undefined) return 0;
+export function oomKills(cgroup: CgroupReader): number {
+  if (cgroup.directory("memory") === undefined) return 0;
   const file = cgroup.version === "v1" ? "memory.oom_control" : "memory.events";
-  return readTable(`${directory}/${file}`).get("oom_kill") ?? 0;
+  return rowOf(cgroup.read("memory", file), "oom_kill") ?? 0;
 }
 
-/** The limit in force in a directory of the memory controller; -1 when there is none. */
-export function currentLimit(version: "v1" | "v2", directory: string): number {
-  return limitIn(read(`${directory}/${version === "v1" ? "memory.limit_in_bytes" : "memory.max"}`)) ?? -1;
+/** The memory limit in force in a cgroup; -1 when there is none. */
+export function currentLimit(cgroup: CgroupReader): number {
+  const file = cgroup.version === "v1" ? "memory.limit_in_bytes" : "memory.max";
+  return limitIn(cgroup.read("memory", file)) ?? -1;
 }
 
-function openSource(cgroup: CgroupDirectories): Source | undefined {
-  const directory = cgroup.directory("memory");
-  if (directory === undefined) return undefined;
-  const table = readTable(`${directory}/memory.stat`);
-  const { version } = cgroup;
-  return {
-    version,
-    directory,
-    row: (v1Name, v2Name = v1Name) => table.get(version === "v1" ? v1Name : v2Name) ?? 0,
-    has: (name) => table.has(name),
-  };
+function rowsOf(cgroup: CgroupReader): Row {
+  const stat = cgroup.read("memory", "memory.stat");
+  return cgroup.version === "v1"
+    ? (v1Name) => rowOf(stat, v1Name)
+    : (v1Name, v2Name = v1Name) => rowOf(stat, v2Name);
 }
 
-function statsOf(source: Source): MemoryStats {
-  const { version, directory, row } = source;
-  const usageBytes = Number(
-    read(`${directory}/${version === "v1" ? "memory.usage_in_bytes" : "memory.current"}`),
-  );
-  const limit = currentLimit(version, directory);
+function statsOf(cgroup: CgroupReader, row: Row): MemoryStats {
+  const isV1 = cgroup.version === "v1";
+  const usageBytes = Number(cgroup.read("memory", isV1 ? "memory.usage_in_bytes" : "memory.current"));
+  const limit = currentLimit(cgroup);
   const limitBytes = limit === -1 ? undefined : limit;
   return {
     usageBytes,
-    workingSetBytes: Math.max(0, usageBytes - row("total_inactive_file", "inactive_file")),
-    rssBytes: row("total_rss", "anon"),
+    workingSetBytes: Math.max(0, usageBytes - (row("total_inactive_file", "inactive_file") ?? 0)),
+    rssBytes: row("total_rss", "anon") ?? 0,
     limitBytes,
-    pageFaults: row("total_pgfault", "pgfault"),
-    majorPageFaults: row("total_pgmajfault", "pgmajfault"),
-    ...(version === "v1" ? v1Swap(source, limitBytes) : v2Swap(directory)),
+    pageFaults: row("total_pgfault", "pgfault") ?? 0,
+    majorPageFaults: row("total_pgmajfault", "pgmajfault") ?? 0,
+    ...(isV1 ? v1Swap(cgroup, row, limitBytes) : v2Swap(cgroup)),
   };
 }
 
 /** Where memory and swap have one limit together, that one is met first, and counted by itself. */
-export function v1LimitHits(directory: string): number | undefined {
-  const hits = numberIn(`${directory}/memory.failcnt`);
-  return hits === undefined ? undefined : hits + (numberIn(`${directory}/memory.memsw.failcnt`) ?? 0);
+export function v1LimitHits(cgroup: CgroupReader): number | undefined {
+  const hits = numberIn(cgroup, "failcnt");
+  return hits === undefined ? undefined : hits + (numberIn(cgroup, "memsw.failcnt") ?? 0);
 }
 
 type Swap = Pick<MemoryStats, "swapBytes" | "swapLimitBytes">;
 
-function v1Swap({ directory, row, has }: Source, limitBytes: number | undefined): Swap {
-  const swapBytes = has("total_swap") ? row("total_swap") : undefined;
-  const both = limitBytes === undefined ? undefined : numberIn(`${directory}/memory.memsw.limit_in_bytes`);
+function v1Swap(cgroup: CgroupReader, row: Row, limitBytes: number | undefined): Swap {
+  const both = limitBytes === undefined ? undefined : numberIn(cgroup, "memsw.limit_in_bytes");
   // Between the two looks the limits may have changed.
   const swapLimitBytes = both === undefined ? undefined : Math.max(0, both - (limitBytes ?? 0));
-  return { swapBytes, swapLimitBytes };
+  return { swapBytes: row("total_swap"), swapLimitBytes };
 }
 
-function v2Swap(directory: string): Swap {
+function v2Swap(cgroup: CgroupReader): Swap {
   return {
-    swapBytes: numberIn(`${directory}/memory.swap.current`),
-    swapLimitBytes: numberIn(`${directory}/memory.swap.max`),
+    swapBytes: numberIn(cgroup, "swap.current"),
+    swapLimitBytes: numberIn(cgroup, "swap.max"),
   };
 }
 
-/** The number in a file; undefined for "no limit" and where there is no such file. */
-function numberIn(file: string): number | undefined {
-  const text = tryRead(file);
+/** The number in a file of the memory controller; undefined for "no limit" and where there is no such file. */
+function numberIn(cgroup: CgroupReader, name: string): number | undefined {
+  const text = cgroup.tryRead("memory", `memory.${name}`);
   return text === undefined ? undefined : limitIn(text);
 }
 

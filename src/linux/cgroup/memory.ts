@@ -2,6 +2,7 @@
 import { FailedPreconditionError, InvalidArgumentError } from "../../errors.ts";
 import { exists, tryRead } from "./files.ts";
 import { currentLimit } from "./memory-stats.ts";
+import { CgroupReader } from "./reader.ts";
 import {
   type CgroupDirectories,
   type CgroupResources,
@@ -19,7 +20,7 @@ export function memorySettings(cgroup: CgroupDirectories, resources: CgroupResou
   if (!isSet(memoryLimitBytes) && !isSet(memorySwapLimitBytes)) return [];
   const field = isSet(memoryLimitBytes) ? "memoryLimitBytes" : "memorySwapLimitBytes";
   const directory = directoryFor(cgroup, "memory", field);
-  const limit = isSet(memoryLimitBytes) ? memoryLimitBytes : currentLimit(cgroup.version, directory);
+  const limit = isSet(memoryLimitBytes) ? memoryLimitBytes : currentLimit(new CgroupReader(cgroup));
   const total = isSet(memorySwapLimitBytes) ? memorySwapLimitBytes : limit;
   if (total !== -1 && (limit === -1 || total < limit)) {
     throw new InvalidArgumentError(

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { dirname } from "node:path";
 import { NotFoundError } from "../../errors.ts";
-import { readTable, tryRead } from "./files.ts";
 import type { CgroupHost } from "./host.ts";
 import { layoutOf } from "./layout.ts";
 import { currentLimit, oomKills, v1LimitHits } from "./memory-stats.ts";
-import type { CgroupDirectories } from "./resources.ts";
+import { CgroupReader, rowOf } from "./reader.ts";
 
 /** What the kernel killed in a cgroup for want of memory. */
 export interface OutOfMemory {
@@ -28,7 +27,7 @@ export interface MetLimit {
  */
 export function outOfMemory(host: CgroupHost, path: string): OutOfMemory | undefined {
   try {
-    const kills = oomKills(layoutOf(host, path).directories);
+    const kills = oomKills(readerOf(host, path));
     return kills === 0 ? undefined : { kills, limit: metLimit(host, path) };
   } catch (error) {
     if (error instanceof NotFoundError) return undefined;
@@ -38,29 +37,31 @@ export function outOfMemory(host: CgroupHost, path: string): OutOfMemory | undef
 
 function metLimit(host: CgroupHost, path: string): MetLimit | undefined {
   for (let at = path; at !== "/"; at = dirname(at)) {
-    const { directories } = layoutOf(host, at);
-    if (!wasMet(directories, at === path)) continue;
-    const directory = directories.directory("memory") as string;
-    const bytes = currentLimit(directories.version, directory);
+    const cgroup = readerOf(host, at);
+    if (!wasMet(cgroup, at === path)) continue;
+    const bytes = currentLimit(cgroup);
     return { path: at, bytes: bytes === -1 ? undefined : bytes };
   }
   return undefined;
 }
 
 /** What is below the cgroup asked for is its own; what is below one above may be somebody else's. */
-function wasMet({ version, directory }: CgroupDirectories, withBelow: boolean): boolean {
-  const memory = directory("memory") as string;
-  if (version === "v1") return (v1LimitHits(memory) ?? 0) > 0 || hasBeenFull(memory);
-  const events = readTable(`${memory}/${withBelow ? "memory.events" : "memory.events.local"}`);
-  return (events.get("oom") ?? 0) > 0;
+function wasMet(cgroup: CgroupReader, withBelow: boolean): boolean {
+  if (cgroup.version === "v1") return (v1LimitHits(cgroup) ?? 0) > 0 || hasBeenFull(cgroup);
+  const events = cgroup.read("memory", withBelow ? "memory.events" : "memory.events.local");
+  return (rowOf(events, "oom") ?? 0) > 0;
 }
 
 // The largest allocation for which the kernel kills is of eight pages.
 const SLACK_BYTES = 8 * 4096;
 
 /** Newer kernels, 6.18 for one, do not count how often the limit of memory and swap together was met. */
-function hasBeenFull(memory: string): boolean {
-  const limit = tryRead(`${memory}/memory.memsw.limit_in_bytes`);
-  const most = tryRead(`${memory}/memory.memsw.max_usage_in_bytes`);
+function hasBeenFull(cgroup: CgroupReader): boolean {
+  const limit = cgroup.tryRead("memory", "memory.memsw.limit_in_bytes");
+  const most = cgroup.tryRead("memory", "memory.memsw.max_usage_in_bytes");
   return limit !== undefined && Number(most) + SLACK_BYTES >= Number(limit);
+}
+
+function readerOf(host: CgroupHost, path: string): CgroupReader {
+  return new CgroupReader(layoutOf(host, path).directories);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { tryRead } from "./files.ts";
+import type { CgroupReader } from "./reader.ts";
 import {
   type CgroupDirectories,
   type CgroupResources,
@@ -25,10 +25,9 @@ export function pidsSettings(cgroup: CgroupDirectories, { pidsLimit }: CgroupRes
 }
 
 /** Undefined without the controller. */
-export function pidsStats(cgroup: CgroupDirectories): PidsStats | undefined {
-  const directory = cgroup.directory("pids");
-  const current = directory && tryRead(`${directory}/pids.current`);
+export function pidsStats(cgroup: CgroupReader): PidsStats | undefined {
+  const current = cgroup.tryRead("pids", "pids.current");
   if (!current) return undefined;
-  const limit = tryRead(`${directory}/pids.max`) ?? "max";
+  const limit = cgroup.tryRead("pids", "pids.max") ?? "max";
   return { current: Number(current), limit: limit === "max" ? undefined : Number(limit) };
 }

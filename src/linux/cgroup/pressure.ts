@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
-import { tryRead } from "./files.ts";
+import type { CgroupReader } from "./reader.ts";
 
 /** How long tasks waited for a resource: the shares in percent of the last 10, 60 and 300 seconds. */
 export interface PressureLine {
@@ -23,7 +23,6 @@ export interface Pressures {
 }
 
 const NOTHING: PressureLine = { avg10: 0, avg60: 0, avg300: 0, totalUs: 0n };
-const NONE: Pressures = { cpu: undefined, memory: undefined, io: undefined };
 
 /** Whether the kernel accounts for pressure: it can be compiled without, or told not to (psi=0). */
 export function hasPressure(): boolean {
@@ -34,11 +33,10 @@ export function hasPressure(): boolean {
   }
 }
 
-/** Pressure in a directory of the cgroup2 hierarchy, which needs no controller for it. */
-export function pressures(unified: string | undefined): Pressures {
-  if (unified === undefined) return NONE;
+/** Pressure in the cgroup2 hierarchy, which needs no controller for it. */
+export function pressures(cgroup: CgroupReader): Pressures {
   const of = (resource: string) => {
-    const text = tryRead(`${unified}/${resource}.pressure`);
+    const text = cgroup.tryRead("cgroup", `${resource}.pressure`);
     return text === undefined ? undefined : parsePressure(text);
   };
   return { cpu: of("cpu"), memory: of("memory"), io: of("io") };
