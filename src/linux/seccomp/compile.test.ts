@@ -4,7 +4,9 @@ import fc from "fast-check";
 import { runFilter, type SeccompCall } from "../../../test/support/classic-bpf.ts";
 import { ABIS, AUDIT, listedName, MACHINE } from "../../../test/support/seccomp-abis.ts";
 import { compileSeccomp, seccompFlags } from "./compile.ts";
+import { defaultSeccompProfile } from "./default-profile.ts";
 import type { SeccompCondition, SeccompOperator, SeccompProfile, SeccompRule } from "./profile.ts";
+import { defaultAnswer, highestNamed, outcomesByNumber } from "./rules.ts";
 import { type SyscallAbi, syscallTable } from "./syscall-table.ts";
 
 const ALLOW = 0x7fff0000;
@@ -192,15 +194,21 @@ const DATUM = {
   SCMP_ACT_KILL: 0,
 } as const;
 
+function holds(
+  { index, op, value, valueTwo }: SeccompCondition,
+  abi: SyscallAbi,
+  args: readonly bigint[],
+): boolean {
+  const width = abi === MACHINE[abi] ? 64 : 32;
+  const [argument, a, b] = [args[index] ?? 0n, value, valueTwo].map((word) => BigInt.asUintN(width, word));
+  return MATCHES[op](argument as bigint, a as bigint, b as bigint);
+}
+
 function meaning(profile: SeccompProfile, abi: SyscallAbi, name: string, args: readonly bigint[]): number {
   const answer = (action: string, errno: number | undefined) =>
     DATUM[action as keyof typeof DATUM] + (action === "SCMP_ACT_ERRNO" ? (errno ?? 1) : 0);
   const byDefault = answer(profile.defaultAction, profile.defaultErrnoRet);
-  const width = abi === MACHINE[abi] ? 64 : 32;
-  const holds = ({ index, op, value, valueTwo }: SeccompCondition) => {
-    const [argument, a, b] = [args[index] ?? 0n, value, valueTwo].map((word) => BigInt.asUintN(width, word));
-    return MATCHES[op](argument as bigint, a as bigint, b as bigint);
-  };
+  const isMet = (condition: SeccompCondition) => holds(condition, abi, args);
   const named = profile.syscalls.filter(
     (rule) => rule.names.includes(name) && answer(rule.action, rule.errnoRet) !== byDefault,
   );
@@ -208,7 +216,7 @@ function meaning(profile: SeccompProfile, abi: SyscallAbi, name: string, args: r
   if (plain) return answer(plain.action, plain.errnoRet);
   for (const rule of named) {
     const repeats = new Set(rule.args.map((arg) => arg.index)).size < rule.args.length;
-    if (repeats ? rule.args.some(holds) : rule.args.every(holds)) return answer(rule.action, rule.errnoRet);
+    if (repeats ? rule.args.some(isMet) : rule.args.every(isMet)) return answer(rule.action, rule.errnoRet);
   }
   return byDefault;
 }
@@ -287,4 +295,60 @@ test("the compiled filter answers what the profile means, for any profile and ca
     },
   );
   fc.assert(property, { numRuns: 300 });
+});
+
+/** First arguments around all that the default profile compares them with, and with something in the upper half. */
+const FIRST_ARGUMENTS = [
+  ...Array.from({ length: 48 }, (_, value) => BigInt(value)),
+  ...[
+    0x1ffffn,
+    0x20000n,
+    0x20001n,
+    0x20008n,
+    0x20009n,
+    0x2_0000_0000n,
+    0x7e02_0000n,
+    0x2000_0000n,
+    0x7ffff_ffffn,
+  ],
+  ...[0xffff_fffen, 0xffff_ffffn, 0x1_0000_0000n, 0x1_0000_0001n, 0x1_0000_0028n, (1n << 64n) - 1n],
+];
+
+test("each number of each ABI has in the default filter what the rules say, for whatever arguments", () => {
+  for (const machine of ["x86_64", "aarch64"] as const) {
+    for (const capabilities of [[], ["SYS_ADMIN"], ["SYS_CHROOT", "SYSLOG", "SYS_NICE"]]) {
+      const profile = defaultSeccompProfile(new Set(capabilities), machine);
+      const filter = compileSeccomp(profile, machine);
+      for (const abi of ABIS.filter((other) => MACHINE[other] === machine)) {
+        const outcomes = outcomesByNumber(profile, abi);
+        const newest = highestNamed(profile, abi)!;
+        const lowest = abi === "x32" ? 0x4000_0000 : 0;
+        const beyond = [0x1000, 0xf_0001, 0xf_0002, 0xf_0005, 0xf_0006, 0x3fff_ffff];
+        for (const offset of [...Array(600).keys(), ...beyond]) {
+          const nr = lowest + offset;
+          const unnamed = nr > newest ? ERRNO_ENOSYS : defaultAnswer(profile);
+          const { alternatives, otherwise } = outcomes.get(nr) ?? { alternatives: [], otherwise: unnamed };
+          for (const first of alternatives.length === 0 ? [0n, 40n] : FIRST_ARGUMENTS) {
+            const met = alternatives.find(({ conditions }) =>
+              conditions.every((one) => holds(one, abi, [first])),
+            );
+            const call = { arch: AUDIT[abi], nr, args: [first, ...NO_ARGS.slice(1)] };
+            if (runFilter(filter, call).answer !== (met?.answer ?? otherwise))
+              throw new Error(`${abi} ${nr} with ${first}: ${runFilter(filter, call).answer.toString(16)}`);
+          }
+        }
+      }
+    }
+  }
+});
+
+// The kernel makes machine code of it in every launch and every exec, in time that grows with its length.
+test("the default filter is short", () => {
+  for (const [machine, limit] of [
+    ["x86_64", 240],
+    ["aarch64", 210],
+  ] as const) {
+    const filter = compileSeccomp(defaultSeccompProfile(new Set(["SYS_CHROOT"]), machine), machine);
+    expect(filter.length / 8).toBeLessThanOrEqual(limit);
+  }
 });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { BPF_JEQ, BPF_JGE } from "../abi/bpf.ts";
+import { BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE } from "../abi/bpf.ts";
 import { ERRNO } from "../abi/errno.ts";
 import {
   __X32_SYSCALL_BIT,
@@ -17,28 +17,29 @@ import {
 } from "../abi/seccomp.ts";
 import { ARCHITECTURE, type Architecture } from "../architecture.ts";
 import { BackwardAssembler, type Label } from "./assembler.ts";
-import { type ArgumentBits, writeCondition } from "./condition.ts";
 import type { SeccompProfile } from "./profile.ts";
-import { defaultAnswer, highestNamed, type Outcome, outcomesByNumber } from "./rules.ts";
+import { always, keyOf, type Range, rangesBetween, type Target } from "./range.ts";
+import { defaultAnswer, highestNamed, outcomesByNumber } from "./rules.ts";
+import { type Searches, writeSearch } from "./search.ts";
 import type { SyscallAbi } from "./syscall-table.ts";
 
 // The shape of a filter:
 //
-//   load arch ── x86-64 ── load nr ── binary search over ranges of numbers ── outcome
-//             ── i386 ──── load nr ── binary search over ranges of numbers ── outcome
+//   load arch ── x86-64 ── load nr ── search by number ── outcome
+//             ── i386 ──── load nr ── search by number ── outcome
 //             ── other ─── kill the process
 //
-// and on aarch64 the same with arm in the place of i386.
+// and on aarch64 the same with arm in the place of i386. x32 calls carry the x86-64 architecture and numbers from 2^30 on.
 //
-// Neighbouring numbers with the same outcome are one range, so the search takes six or seven
-// comparisons. x32 calls carry the x86-64 architecture and numbers from 2^30 on: more ranges of the
-// same kind. Only loads of arch and nr, comparisons and returns come before an unconditional outcome,
-// which is what lets the kernel remember such calls in a bitmap and not run the filter for them at all.
+// The kernel checks, translates and compiles a filter anew for every process that installs it, so that a short one makes
+// launches and execs quicker; a search takes some eight comparisons (search.ts). Only loads of arch and nr, comparisons,
+// masks and returns come before an unconditional outcome, which is what lets the kernel remember such calls in a bitmap
+// and not run the filter for them at all.
 
 /** What a machine's calls are told by, and those of its 32-bit programs, which a profile may list. */
 interface Machine {
   readonly audit: number;
-  readonly write: (program: BackwardAssembler, profile: SeccompProfile) => Label;
+  readonly write: (searches: Searches, profile: SeccompProfile) => Label;
   readonly narrow: { readonly listed: string; readonly abi: SyscallAbi; readonly audit: number };
 }
 
@@ -68,13 +69,14 @@ export function compileSeccomp(
 ): Uint8Array {
   const { audit, write, narrow } = MACHINES[architecture];
   const program = new BackwardAssembler();
+  const searches: Searches = { program, written: new Map() };
   let start = program.return(SECCOMP_RET_KILL_PROCESS);
   if (profile.architectures.includes(narrow.listed)) {
-    program.runInto(writeSearch(program, rangesOf(profile, narrow.abi, 0), 32));
+    program.runInto(writeSearch(searches, rangesOf(profile, narrow.abi, 0), 32));
     const number = program.load(SECCOMP_DATA.nr);
     start = program.branch(BPF_JEQ, narrow.audit, number, start);
   }
-  program.runInto(write(program, profile));
+  program.runInto(write(searches, profile));
   const number = program.load(SECCOMP_DATA.nr);
   program.branch(BPF_JEQ, audit, number, start);
   program.load(SECCOMP_DATA.arch);
@@ -94,30 +96,33 @@ export function seccompFlags(profile: SeccompProfile): number {
   return profile.flags.reduce((flags, name) => flags | FLAGS[name], 0);
 }
 
-/** What happens from number `first` on, up to the next range. */
-interface Range {
-  readonly first: number;
-  readonly outcome: Outcome;
-}
-
 const KILL = always(SECCOMP_RET_KILL_PROCESS);
 const NO_SUCH_CALL = always(SECCOMP_RET_ERRNO | ERRNO.ENOSYS);
 
 // A tracer that wants a call skipped sets its number to -1 (seccomp(2)): nothing is left to refuse.
-const SKIPPED: Range = { first: 0xffffffff, outcome: always(SECCOMP_RET_ALLOW) };
+const SKIPPED: Range = { first: 0xffffffff, target: always(SECCOMP_RET_ALLOW) };
 
-/** Native and x32 calls together: they differ only in a bit of the number. */
-function writeX86_64(program: BackwardAssembler, profile: SeccompProfile): Label {
-  const x32 = profile.architectures.includes("SCMP_ARCH_X32")
-    ? rangesOf(profile, "x32", __X32_SYSCALL_BIT)
-    : [{ first: __X32_SYSCALL_BIT, outcome: KILL }];
-  const upper = writeSearch(program, [...x32, SKIPPED], 32);
-  const lower = writeSearch(program, rangesOf(profile, "x86_64", 0), 64);
+/**
+ * Native and x32 calls together: they differ in a bit of the number. Most numbers have the same name in both, so that an
+ * x32 call is looked for without that bit where the outcome is the same.
+ */
+function writeX86_64(searches: Searches, profile: SeccompProfile): Label {
+  const { program } = searches;
+  const native = rangesOf(profile, "x86_64", 0);
+  const lower = writeSearch(searches, native, 64);
+  let x32: Range[] = [{ first: __X32_SYSCALL_BIT, target: KILL }];
+  if (profile.architectures.includes("SCMP_ARCH_X32")) {
+    program.runInto(lower);
+    const asNative = program.calculate(BPF_ALU | BPF_AND, ~__X32_SYSCALL_BIT);
+    const above = native.map(({ first, target }) => ({ first: first + __X32_SYSCALL_BIT, target }));
+    x32 = sharing(rangesOf(profile, "x32", __X32_SYSCALL_BIT), above, asNative);
+  }
+  const upper = writeSearch(searches, [...x32, SKIPPED], 32);
   return program.branch(BPF_JGE, __X32_SYSCALL_BIT, upper, lower);
 }
 
-function writeAarch64(program: BackwardAssembler, profile: SeccompProfile): Label {
-  return writeSearch(program, [...rangesOf(profile, "aarch64", 0), SKIPPED], 64);
+function writeAarch64(searches: Searches, profile: SeccompProfile): Label {
+  return writeSearch(searches, [...rangesOf(profile, "aarch64", 0), SKIPPED], 64);
 }
 
 /** Every number from `lowest` on, in as few ranges as there are changes of outcome. */
@@ -125,68 +130,30 @@ function rangesOf(profile: SeccompProfile, abi: SyscallAbi, lowest: number): Ran
   const outcomes = outcomesByNumber(profile, abi);
   const unnamed = always(defaultAnswer(profile));
   const newest = PERMISSIVE.has(profile.defaultAction) ? undefined : highestNamed(profile, abi);
-  const outcomeOf = (nr: number) =>
-    outcomes.get(nr) ?? (newest !== undefined && nr > newest ? NO_SUCH_CALL : unnamed);
-
   const edges = new Set([lowest, (newest ?? lowest) + 1]);
   for (const nr of outcomes.keys()) edges.add(nr).add(nr + 1);
-  const ranges: Range[] = [];
-  for (const first of [...edges].sort((a, b) => a - b)) {
-    const outcome = outcomeOf(first);
-    const former = ranges.at(-1);
-    if (former === undefined || keyOf(former.outcome) !== keyOf(outcome)) ranges.push({ first, outcome });
-  }
-  return ranges;
+  return rangesBetween(
+    edges,
+    (nr) => outcomes.get(nr) ?? (newest !== undefined && nr > newest ? NO_SUCH_CALL : unnamed),
+  );
 }
 
 /** Default actions under which a program can learn by itself that a call does not exist. */
 const PERMISSIVE: ReadonlySet<string> = new Set(["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"]);
 
-function writeSearch(program: BackwardAssembler, ranges: readonly Range[], bits: ArgumentBits): Label {
-  const written = new Map<string, Label>();
-  const write = (from: number, to: number): Label => {
-    const middle = (from + to) >> 1;
-    const range = ranges[middle] as Range;
-    if (to - from === 1) return writeOutcome(program, range.outcome, bits, written);
-    const upper = write(middle, to);
-    const lower = write(from, middle);
-    return program.branch(BPF_JGE, range.first, upper, lower);
-  };
-  return write(0, ranges.length);
+/** The same ranges, but that numbers go to `label` where that has the same outcome for them, whatever the arguments. */
+function sharing(ranges: readonly Range[], there: readonly Range[], label: Label): Range[] {
+  const edges = new Set([...ranges, ...there].map(({ first }) => first));
+  return rangesBetween(edges, (nr) => {
+    const [own, other] = [ranges, there].map((list) => targetOf(list, nr)) as [Target, Target];
+    return isPlain(own) && keyOf(own) === keyOf(other) ? label : own;
+  });
 }
 
-/** Writes the tests of an outcome, or finds those of an equal one. */
-function writeOutcome(
-  program: BackwardAssembler,
-  outcome: Outcome,
-  bits: ArgumentBits,
-  written: Map<string, Label>,
-): Label {
-  let start = program.return(outcome.otherwise);
-  if (outcome.alternatives.length === 0) return start;
-  const former = written.get(keyOf(outcome));
-  if (former !== undefined) return former;
-  for (const { conditions, answer } of outcome.alternatives.toReversed()) {
-    const fails = start;
-    let holds = program.return(answer);
-    for (const condition of conditions.toReversed()) {
-      holds = writeCondition(program, condition, bits, holds, fails);
-    }
-    start = holds;
-  }
-  written.set(keyOf(outcome), start);
-  return start;
+function targetOf(ranges: readonly Range[], nr: number): Target {
+  return (ranges.findLast(({ first }) => first <= nr) as Range).target;
 }
 
-function always(answer: number): Outcome {
-  return { alternatives: [], otherwise: answer };
-}
-
-/** Equal for outcomes that are the same in effect. */
-function keyOf({ alternatives, otherwise }: Outcome): string {
-  const tests = alternatives.map(({ conditions, answer }) => [
-    answer,
-    ...conditions.map(({ index, op, value, valueTwo }) => `${index} ${op} ${value} ${valueTwo}`),
-  ]);
-  return JSON.stringify([otherwise, tests]);
+function isPlain(target: Target): boolean {
+  return typeof target === "number" || target.alternatives.length === 0;
 }

@@ -42,6 +42,17 @@ export function writeCondition(
   }
 }
 
+/** Writes the load of one half of an argument, which runs into `next`. */
+export function writeHalf(
+  program: BackwardAssembler,
+  index: number,
+  half: "low" | "high",
+  next: Label,
+): Label {
+  program.runInto(next);
+  return program.load(argumentOffset(index, half));
+}
+
 interface Comparison {
   readonly program: BackwardAssembler;
   readonly index: number;
