@@ -153,8 +153,8 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
     compileMount(tree, mount, passed, prepared.get(mount), launch.openSource);
   makeDevices(tree, spec, launch.devices !== undefined);
   if (launch.stdio.terminal && !isDevForeign(spec)) mountConsole(tree, stdin);
-  makeReadOnly(child, spec.linux.readonlyPaths);
-  maskPaths(child, spec.linux.maskedPaths, passed, spec.linux.mountLabel);
+  makeReadOnly(tree, spec.linux.readonlyPaths);
+  maskPaths(tree, spec.linux.maskedPaths, passed, spec.linux.mountLabel);
   labelQueues(child, spec);
   tree.makeDirectories(spec.process.cwd);
   finishMounts(child, spec.mounts);

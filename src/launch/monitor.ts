@@ -9,8 +9,12 @@ export const MONITOR_FD = {
   socket: 3,
   journal: 4,
   doorbell: 6,
+  /** From here to below `request`, what a program opens has the first free number. */
+  low: 7,
   /** Descriptor i of a request arrives as `request + i`: 0 the image, 1 the reply pipe, 2.. the caller's. */
   request: 100,
+  /** From here to below `held`, behind all that a request brings; closed after it. */
+  spare: 190,
   /** From here on programs keep descriptors for longer than their own request. */
   held: 256,
 } as const;
