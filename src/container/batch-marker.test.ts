@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import {
   appendFileSync,
+  existsSync,
   mkdtempSync,
   readFileSync,
   renameSync,
@@ -51,6 +52,17 @@ test("a batch that was cleared is not undone, nor one that a later marker has re
   new BatchMarker(path).close();
   undoOpenBatch(path, log, () => 7);
   expect(readFileSync(log, "utf8")).toBe("first\nsecond\n");
+});
+
+test("a log that nothing is written to has no marker, and what an earlier daemon left open is closed", () => {
+  const marker = new BatchMarker(path);
+  marker.clear();
+  expect(existsSync(path)).toBe(false);
+  marker.open(0, 1, 2, 3);
+  expect(statSync(path).size).toBe(40);
+  marker.close();
+  new BatchMarker(path).close();
+  expect(readFileSync(path)).toEqual(Buffer.alloc(40));
 });
 
 test("another file at the path, after a rotation, is left alone", () => {

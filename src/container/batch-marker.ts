@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
-import { storageError } from "../lib/storage-error.ts";
+import { fstatSync, ftruncateSync, readSync, writeSync } from "node:fs";
+import { orStorageError, storageError } from "../lib/storage-error.ts";
+import { O_CREAT, O_RDONLY, O_RDWR } from "../linux/abi/fcntl.ts";
+import { type Fd, open, openIfThere } from "../linux/fd.ts";
 
 /*
  * Which batch of output is being written to a log. It is noted before the records are appended and
@@ -16,12 +18,17 @@ const MARKER_BYTES = 40;
 const words = new BigUint64Array(MARKER_BYTES / 8);
 const bytes = new Uint8Array(words.buffer);
 
-/** The marker at `path`, which is made where it is not there, with no batch open. */
+/**
+ * The marker at `path`, with no batch open. The file is made for the first batch: many containers write nothing, and a
+ * new file is dear among what a start does.
+ */
 export class BatchMarker {
-  readonly #file: number;
+  readonly #path: string;
+  #file: Fd | undefined;
 
   constructor(path: string) {
-    this.#file = openForUpdate(path);
+    this.#path = path;
+    this.#file = orStorageError(`open ${path}`, () => openIfThere(path, O_RDWR));
     try {
       this.clear();
     } catch (error) {
@@ -31,6 +38,7 @@ export class BatchMarker {
   }
 
   open(streamIndex: number, inode: number, sizeBytes: number, stagedBytes: number): void {
+    this.#file ??= orStorageError(`open ${this.#path}`, () => open(this.#path, O_RDWR | O_CREAT, 0o600));
     this.#write([1, streamIndex, inode, sizeBytes, stagedBytes]);
   }
 
@@ -39,23 +47,15 @@ export class BatchMarker {
   }
 
   close(): void {
-    closeSync(this.#file);
+    this.#file?.close();
   }
 
   #write(values: readonly number[]): void {
+    if (this.#file === undefined) return;
     values.forEach((value, index) => {
       words[index] = BigInt(value);
     });
-    writeSync(this.#file, bytes, 0, MARKER_BYTES, 0);
-  }
-}
-
-function openForUpdate(path: string): number {
-  try {
-    closeSync(openSync(path, "a", 0o600));
-    return openSync(path, "r+");
-  } catch (error) {
-    throw storageError(`open ${path}`, error);
+    writeSync(this.#file.number, bytes, 0, MARKER_BYTES, 0);
   }
 }
 
@@ -73,34 +73,17 @@ export function undoOpenBatch(
   if (words === undefined || words[0] !== 1n || logPath === "") return;
   const [, stream = 0n, inode = 0n, size = 0n, staged = 0n] = words;
   if (BigInt(stagedBytes(Number(stream))) !== staged) return;
-  const log = openExisting(logPath, "r+");
+  using log = openIfThere(logPath, O_RDWR);
   if (log === undefined) return;
-  try {
-    const status = fstatSync(log);
-    if (BigInt(status.ino) === inode && BigInt(status.size) > size) ftruncateSync(log, Number(size));
-  } finally {
-    closeSync(log);
-  }
+  const status = fstatSync(log.number);
+  if (BigInt(status.ino) === inode && BigInt(status.size) > size) ftruncateSync(log.number, Number(size));
 }
 
 function readMarker(path: string): BigUint64Array | undefined {
-  const file = openExisting(path, "r");
+  using file = openIfThere(path, O_RDONLY);
   if (file === undefined) return undefined;
-  try {
-    const bytes = new Uint8Array(MARKER_BYTES);
-    return readSync(file, bytes, 0, MARKER_BYTES, 0) === MARKER_BYTES
-      ? new BigUint64Array(bytes.buffer)
-      : undefined;
-  } finally {
-    closeSync(file);
-  }
-}
-
-function openExisting(path: string, mode: string): number | undefined {
-  try {
-    return openSync(path, mode);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
+  const bytes = new Uint8Array(MARKER_BYTES);
+  return readSync(file.number, bytes, 0, MARKER_BYTES, 0) === MARKER_BYTES
+    ? new BigUint64Array(bytes.buffer)
+    : undefined;
 }
