@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
 import { ResourceExhaustedError, UnavailableError } from "../errors.ts";
-import { withDeadline } from "../lib/deadline.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NONBLOCK, O_PATH, O_RDWR } from "../linux/abi/fcntl.ts";
 import { type Fd, memfd, open, pipe } from "../linux/fd.ts";
@@ -190,11 +189,7 @@ export class MonitorClient implements Monitor {
     await this.#sendWhenThereIsRoom(payload, numbers);
     write.close();
     if (await ended) return takeReply(answers, image);
-    await withDeadline(
-      readReply(answers, image),
-      LAUNCH_TIMEOUT_MS,
-      `launch through the monitor of ${this.#dir}`,
-    );
+    await readReply(answers, image, LAUNCH_TIMEOUT_MS, `launch through the monitor of ${this.#dir}`);
   }
 
   async #sendWhenThereIsRoom(payload: Uint8Array, fds: readonly number[]): Promise<void> {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { UnavailableError } from "../errors.ts";
+import { withDeadline } from "../lib/deadline.ts";
+import { ERRNO } from "../linux/abi/errno.ts";
 import type { Fd } from "../linux/fd.ts";
-import { syscall } from "../linux/syscall.ts";
+import { watchPipe } from "../linux/pipe-watch.ts";
+import { SyscallError, syscall, trySyscall } from "../linux/syscall.ts";
 import { LaunchError } from "./launch-error.ts";
 import type { Image } from "./program.ts";
 
@@ -14,11 +17,25 @@ const RECORD_BYTES = 16;
 // A report of the monitor's, and one of each depth of children: far less than this.
 const LONGEST_REPLY_BYTES = 4096;
 
-/** Waits for the reports of a launch that is under way; the monitor's own must be among them, or they fail. */
-export async function readReply(answers: Fd, image: Image): Promise<void> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of Bun.file(answers.number).stream()) chunks.push(chunk);
-  judge(Buffer.concat(chunks), image);
+/**
+ * Waits for the reports of the launch `what` that is under way, `timeoutMs` at most; the monitor's own must be among
+ * them, or they fail.
+ */
+export async function readReply(answers: Fd, image: Image, timeoutMs: number, what: string): Promise<void> {
+  const bytes = Buffer.alloc(LONGEST_REPLY_BYTES);
+  let length = 0;
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  using _watch = watchPipe(answers, () => {
+    for (;;) {
+      const count = trySyscall("read", answers.number, bytes.subarray(length), bytes.length - length);
+      if (count === -ERRNO.EAGAIN) return;
+      if (count === 0) return resolve();
+      if (count < 0) return reject(new SyscallError("read", -count));
+      length += count;
+    }
+  });
+  await withDeadline(promise, timeoutMs, what);
+  judge(bytes.subarray(0, length), image);
 }
 
 /** The same for a launch whose process has ended: its reports are there. */
