@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
 import { interfacesOf, parseNetDev } from "./net-dev.ts";
+import { identify } from "./process.ts";
+import { ProcessDirectory } from "./process-directory.ts";
 
 const HEADINGS =
   "Inter-|   Receive                                                |  Transmit\n" +
@@ -35,7 +37,12 @@ test("a name that comes again, a cut line and other text are left out", () => {
   expect(parseNetDev("")).toEqual([]);
 });
 
-test("a process that is not there has none", () => {
-  expect(interfacesOf(process.pid)?.map(({ name }) => name)).toContain("lo");
-  expect(interfacesOf(2 ** 22 + 1)).toBeUndefined();
+test("a process has those of its namespace, until it has ended", async () => {
+  const child = Bun.spawn(["cat"], { stdin: "pipe" });
+  const directory = ProcessDirectory.open(identify(child.pid)!)!;
+  expect(interfacesOf(directory)?.map(({ name }) => name)).toContain("lo");
+  child.stdin.end();
+  await child.exited;
+  expect(interfacesOf(directory)).toBeUndefined();
+  directory.close();
 });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, openSync, readSync } from "node:fs";
+import type { ProcessDirectory } from "./process-directory.ts";
 
 /** What the kernel has counted on one network interface. */
 export interface InterfaceCounters {
@@ -17,16 +17,13 @@ export interface InterfaceCounters {
 /** Some hundred interfaces: who may make interfaces can make any number of them. */
 const MAX_BYTES = 64 * 1024;
 const COUNTERS = 16;
-/** One for all: it is filled and read in one go. */
-const buffer = Buffer.alloc(MAX_BYTES);
 
 /**
- * The interfaces of the network namespace that process `pid` is in, which need not be entered for that
- * (proc_pid_net(5)). Undefined when there is no such process; whether it was the one that was meant must be
- * looked at afterwards.
+ * The interfaces of the network namespace that a process is in, which need not be entered for that
+ * (proc_pid_net(5)). Undefined when the process has ended.
  */
-export function interfacesOf(pid: number): InterfaceCounters[] | undefined {
-  const text = startOf(`/proc/${pid}/net/dev`);
+export function interfacesOf(process: ProcessDirectory): InterfaceCounters[] | undefined {
+  const text = process.read("net/dev", MAX_BYTES);
   return text === undefined ? undefined : parseNetDev(text);
 }
 
@@ -55,26 +52,4 @@ export function parseNetDev(text: string): InterfaceCounters[] {
     });
   }
   return [...found.values()];
-}
-
-function startOf(path: string): string | undefined {
-  let length = 0;
-  try {
-    const fd = openSync(path, "r");
-    try {
-      for (;;) {
-        const read = readSync(fd, buffer, length, buffer.length - length, null);
-        length += read;
-        if (read === 0 || length === buffer.length) break;
-      }
-    } finally {
-      closeSync(fd);
-    }
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    // EINVAL: of a zombie, which is in no namespace any more.
-    if (code === "ENOENT" || code === "ESRCH" || code === "EINVAL") return undefined;
-    throw error;
-  }
-  return buffer.toString("utf8", 0, length);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
-import { O_RDONLY } from "./abi/fcntl.ts";
+import { AT_FDCWD, O_RDONLY } from "./abi/fcntl.ts";
 import { type Fd, open } from "./fd.ts";
 import { syscall } from "./syscall.ts";
 
@@ -11,15 +11,19 @@ let buffer: Buffer | undefined;
 
 /**
  * The text of a file that the kernel makes up, such as those of /proc and cgroups; a SyscallError where it cannot be
- * read. `readFileSync` takes a quarter of a megabyte of memory anew for each of these few bytes.
+ * read. It ends after `mostBytes`, but not before what the kernel gives at once does. `readFileSync` takes a quarter of a megabyte of memory anew for each of these few bytes.
  */
-export function readKernelFile(path: string): string {
+export function readKernelFile(
+  path: string,
+  directory = AT_FDCWD,
+  mostBytes = Number.POSITIVE_INFINITY,
+): string {
   buffer ??= Buffer.alloc(CHUNK_BYTES);
-  using file = open(path, O_RDONLY);
+  using file = open(path, O_RDONLY, 0, directory);
   let text = "";
   for (;;) {
     const count = syscall("read", file.number, buffer, buffer.length);
-    if (count === 0) return text;
+    if (count === 0 || text.length >= mostBytes) return text;
     text += buffer.toString("utf8", 0, count);
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "bun:test";
 import { identify } from "./process.ts";
+import { ProcessDirectory } from "./process-directory.ts";
 import { parseLimits, softLimitsOf } from "./process-limits.ts";
 
 test("limits are named after their lines, and unlimited ones left out", () => {
@@ -17,10 +18,15 @@ Max nice priority         0                    0
   ]);
 });
 
-test("limits are those of the very process that was named", () => {
-  const self = identify(process.pid);
-  if (self === undefined) throw new Error("this process is not there");
-  expect(softLimitsOf(self).map(({ name }) => name)).toContain("max_open_files");
-  expect(softLimitsOf({ ...self, startTicks: "1" })).toEqual([]);
-  expect(softLimitsOf({ pid: 2 ** 22 + 1, startTicks: "1" })).toEqual([]);
+test("limits are those of the very process that was named, until it has ended", async () => {
+  const child = Bun.spawn(["cat"], { stdin: "pipe" });
+  const identity = identify(child.pid)!;
+  const directory = ProcessDirectory.open(identity)!;
+  expect(softLimitsOf(directory).map(({ name }) => name)).toContain("max_open_files");
+  expect(ProcessDirectory.open({ ...identity, startTicks: "1" })).toBeUndefined();
+  expect(ProcessDirectory.open({ pid: 2 ** 22 + 1, startTicks: "1" })).toBeUndefined();
+  child.stdin.end();
+  await child.exited;
+  expect(softLimitsOf(directory)).toEqual([]);
+  directory.close();
 });

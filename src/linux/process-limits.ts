@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFileSync } from "node:fs";
-import { isAlive, type ProcessIdentity } from "./process.ts";
+import type { ProcessDirectory } from "./process-directory.ts";
 
 /** One limit of getrlimit(2) that is in force. */
 export interface SoftLimit {
@@ -10,16 +9,8 @@ export interface SoftLimit {
 }
 
 /** The soft limits of a process that are not unlimited; none when it has ended. */
-export function softLimitsOf(process: ProcessIdentity): readonly SoftLimit[] {
-  let text: string;
-  try {
-    text = readFileSync(`/proc/${process.pid}/limits`, "utf8");
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === "ENOENT" || code === "ESRCH") return [];
-    throw error;
-  }
-  return isAlive(process) ? parseLimits(text) : [];
+export function softLimitsOf(process: ProcessDirectory): readonly SoftLimit[] {
+  return parseLimits(process.read("limits") ?? "");
 }
 
 /** The text of /proc/PID/limits (proc_pid_limits(5)): columns of name, soft limit, hard limit and unit. */

@@ -34,8 +34,6 @@ const MAX_AGE_MS = 250;
 const DETAILS_MAX_AGE_MS = 1000;
 /** Over a shorter time a rate says more about the looks than about the load. */
 const LEAST_WINDOW_MS = 500;
-/** Enough for the short statistics of 110 pods, as many as a kubelet has, and of two containers in each. */
-const MOST_KEPT_FILES = 2500;
 const NO_PRESSURES: Pressures = { cpu: undefined, memory: undefined, io: undefined };
 
 /** Looks at cgroups, each under the id of its container or sandbox, and remembers what rates need. */
@@ -43,12 +41,13 @@ export class CgroupSamples {
   readonly #host: CgroupHost;
   readonly #hasPressure: boolean;
   readonly #watched = new Map<string, Watched>();
-  readonly #kept: KeptFiles = { left: MOST_KEPT_FILES };
+  readonly #kept: KeptFiles;
   readonly #usage = new AgedCache<Pick<CgroupSample, "memory" | "pressures">>(MAX_AGE_MS);
   readonly #processes = new AgedCache<number>(MAX_AGE_MS);
   readonly #details = new AgedCache<CgroupDetails>(DETAILS_MAX_AGE_MS);
 
-  constructor(host: CgroupHost, hasPressure: boolean) {
+  constructor(host: CgroupHost, hasPressure: boolean, kept: KeptFiles) {
+    this.#kept = kept;
     this.#host = host;
     this.#hasPressure = hasPressure;
   }
@@ -94,6 +93,11 @@ export class CgroupSamples {
     this.#watched.get(id)?.cgroup.close();
     this.#watched.delete(id);
     for (const cache of [this.#usage, this.#processes, this.#details]) cache.forget(id);
+  }
+
+  /** Closes the files that are kept open; what rates need stays. */
+  close(): void {
+    for (const { cgroup } of this.#watched.values()) cgroup.close();
   }
 
   /** The ids of which something is kept. */

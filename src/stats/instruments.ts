@@ -7,11 +7,12 @@ import { hasPressure } from "../linux/cgroup/pressure.ts";
 import { deviceOf } from "../linux/filesystem.ts";
 import { type InterfaceCounters, interfacesOf } from "../linux/net-dev.ts";
 import { countOpenFiles, type OpenFiles } from "../linux/open-files.ts";
-import { isAlive } from "../linux/process.ts";
+import { type SoftLimit, softLimitsOf } from "../linux/process-limits.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
 import { type Aged, AgedCache } from "./aged-cache.ts";
 import { CgroupSamples } from "./cgroup-samples.ts";
+import { ProcessDirectories } from "./process-directories.ts";
 import { WritableLayers } from "./writable-layers.ts";
 
 /** The file system on which the writable layers are. */
@@ -32,14 +33,24 @@ export interface Instruments {
   readonly hasPressure: boolean;
   /** The interfaces of a sandbox with a network of its own, but the loopback; NotFoundError when it has ended. */
   interfaces(sandbox: SandboxRecord): Aged<InterfaceCounters[]>;
+  /** Of its first process. */
+  softLimits(container: ContainerRecord): readonly SoftLimit[];
   openFiles(container: ContainerRecord): Promise<Aged<OpenFiles>>;
   filesystem(): Promise<FilesystemSpace>;
+  /** Somebody looks: the files that are open stay so for another minute. */
+  keepOpen(): void;
   /** Drops what is kept of a container or sandbox. */
   forget(id: string): void;
   /** Drops what is kept of all that are not there: a call that was under way may have looked once more. */
   forgetAllBut(isThere: (id: string) => boolean): void;
 }
 
+/**
+ * Descriptors in all that are kept open between looks, of 4.4 KB each in the kernel: enough for the short statistics of
+ * 110 pods, which is what a kubelet has, with two containers each. What is beyond them is opened and closed each time.
+ */
+const MOST_KEPT_FILES = 2500;
+const KEEP_OPEN_MS = 60_000;
 const INTERFACES_MAX_AGE_MS = 250;
 const FILESYSTEM_MAX_AGE_MS = 1000;
 /** Counting goes through every descriptor of every process. */
@@ -49,7 +60,9 @@ const OPEN_FILES_BOUNDS = { processes: 4096, links: 4096 };
 export function openInstruments(runtime: Runtime): Instruments {
   const { containersDir, stateDir } = runtime.paths;
   const withPressure = hasPressure();
-  const cgroups = new CgroupSamples(runtime.cgroups, withPressure);
+  const kept = { left: MOST_KEPT_FILES };
+  const cgroups = new CgroupSamples(runtime.cgroups, withPressure, kept);
+  const processes = new ProcessDirectories(kept);
   const layers = new WritableLayers(runtime.snapshotter, runtime.log);
   const interfaces = new AgedCache<InterfaceCounters[]>(INTERFACES_MAX_AGE_MS);
   const openFiles = new AgedCache<Promise<OpenFiles>>(OPEN_FILES_MAX_AGE_MS);
@@ -64,7 +77,10 @@ export function openInstruments(runtime: Runtime): Instruments {
     return sum;
   }
 
-  const byId = [cgroups, layers, interfaces, openFiles];
+  const closing = setTimeout(() => {
+    for (const instrument of [cgroups, processes]) instrument.close();
+  }, KEEP_OPEN_MS).unref();
+  const byId = [cgroups, processes, layers, interfaces, openFiles];
   const forget = (id: string) => {
     for (const instrument of byId) instrument.forget(id);
   };
@@ -74,7 +90,8 @@ export function openInstruments(runtime: Runtime): Instruments {
     layers,
     mountpoint: stateDir,
     hasPressure: withPressure,
-    interfaces: (sandbox) => interfaces.get(sandbox.id, () => podInterfaces(sandbox)),
+    interfaces: (sandbox) => interfaces.get(sandbox.id, () => podInterfaces(processes, sandbox)),
+    softLimits: ({ id, process }) => (process && processes.read(id, process, softLimitsOf)) ?? [],
     async openFiles(record) {
       const { value, ...aged } = openFiles.get(record.id, () => count(record));
       try {
@@ -85,6 +102,7 @@ export function openInstruments(runtime: Runtime): Instruments {
       }
     },
     filesystem: () => filesystem.get("", () => spaceOf(containersDir)).value,
+    keepOpen: () => void closing.refresh(),
     forget,
     forgetAllBut(isThere) {
       for (const id of byId.flatMap((instrument) => [...instrument.keys()])) if (!isThere(id)) forget(id);
@@ -92,12 +110,9 @@ export function openInstruments(runtime: Runtime): Instruments {
   };
 }
 
-function podInterfaces({ id, pause }: SandboxRecord): InterfaceCounters[] {
-  const found = pause && interfacesOf(pause.pid);
-  // Looked at afterwards: then the number was the pause's all the time.
-  if (pause === undefined || found === undefined || !isAlive(pause)) {
-    throw new NotFoundError(`sandbox ${id} has ended`);
-  }
+function podInterfaces(processes: ProcessDirectories, { id, pause }: SandboxRecord): InterfaceCounters[] {
+  const found = pause && processes.read(id, pause, interfacesOf);
+  if (found === undefined) throw new NotFoundError(`sandbox ${id} has ended`);
   return found.filter(({ name }) => name !== "lo");
 }
 

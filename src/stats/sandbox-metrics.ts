@@ -8,7 +8,6 @@ import {
   type PodSandboxMetrics,
   PodSandboxMetricsSchema,
 } from "../gen/runtime/v1/api_pb.ts";
-import { softLimitsOf } from "../linux/process-limits.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
 import type { Aged } from "./aged-cache.ts";
@@ -59,7 +58,7 @@ async function readingsOf(
   record: ContainerRecord,
   patience: Patience,
 ): Promise<ContainerReadings | undefined> {
-  const { id, cgroupPath, process } = record;
+  const { id, cgroupPath } = record;
   try {
     const layer = await layers.usage(id, patience);
     const openFiles = await instruments.openFiles(record);
@@ -68,7 +67,7 @@ async function readingsOf(
       pressures: cgroups.pressures(id, cgroupPath),
       processes: read(cgroups.processes(id, cgroupPath)),
       openFiles: read(openFiles),
-      softLimits: process === undefined ? [] : softLimitsOf(process),
+      softLimits: instruments.softLimits(record),
       filesystem: await instruments.filesystem(),
       layer,
       startedAtSeconds: seconds(BigInt(record.startedAtNs ?? 0)) ?? 0n,

@@ -53,6 +53,7 @@ export function openStats(runtime: Runtime): Stats {
   ): AsyncGenerator<R> {
     const slice = new TimeSlice();
     const patience = new Patience();
+    instruments.keepOpen();
     instruments.forgetAllBut(isThere);
     for (const item of items) {
       await slice.next(signal);
@@ -66,7 +67,10 @@ export function openStats(runtime: Runtime): Stats {
 
   return {
     metricDescriptors: catalogue.descriptors,
-    container: (record) => containerStats(instruments, record, new Patience()),
+    container(record) {
+      instruments.keepOpen();
+      return containerStats(instruments, record, new Patience());
+    },
     containers: (records, signal) =>
       each(records, signal, async ({ id }, patience) => {
         const record = runtime.containers.get(id);
@@ -74,6 +78,7 @@ export function openStats(runtime: Runtime): Stats {
         return containerStats(instruments, record, patience);
       }),
     async sandbox(record) {
+      instruments.keepOpen();
       const [pod] = podsOf(runtime, [record]);
       if (pod !== undefined) return sandboxStats(instruments, pod, new Patience());
       throw new FailedPreconditionError(`sandbox ${record.id} is not ready, so there is nothing to measure`);
