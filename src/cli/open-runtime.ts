@@ -12,6 +12,7 @@ import { FailedPreconditionError } from "../errors.ts";
 import { openContentStore } from "../image/content-store.ts";
 import { type ImageRecord, openImages } from "../image/images.ts";
 import { startUnpacker } from "../image/unpack.ts";
+import { reserveLowFds } from "../launch/low-fds.ts";
 import { probeUserNamespaces } from "../launch/user-namespace-probe.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { logger } from "../lib/logger.ts";
@@ -40,6 +41,7 @@ export function openRuntime(
   { database, putAside, damage }: State,
   { securityModules, plugins }: Pick<Runtime, "securityModules" | "plugins">,
 ): { runtime: Runtime; settings: Table<unknown>; close: () => Promise<void> } {
+  reserveLowFds();
   const sandboxes = openSandboxes(database, putAside);
   const containers = openContainers(database, putAside);
   const settings = openTable<unknown>(database, "settings", { putAside });

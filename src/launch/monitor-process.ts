@@ -11,6 +11,7 @@ import {
   O_PATH,
   O_RDWR,
 } from "../linux/abi/fcntl.ts";
+import { CLONE_FILES } from "../linux/abi/sched.ts";
 import { SIGNAL } from "../linux/abi/signal.ts";
 import { type Fd, open, pipe, sealedMemfd } from "../linux/fd.ts";
 import { MONITOR_ELF } from "../linux/machine-code.ts";
@@ -19,6 +20,7 @@ import { trySyscall } from "../linux/syscall.ts";
 import { bindUnix, unixDatagramSocket } from "../linux/unix-socket.ts";
 import { spawnWithEngine } from "./engine.ts";
 import { foreignMonitor } from "./foreign-monitor.ts";
+import { lendLowFds } from "./low-fds.ts";
 import { MONITOR_FD, type Monitor } from "./monitor.ts";
 import { MonitorClient, socketPath } from "./monitor-client.ts";
 import { reap } from "./monitor-end.ts";
@@ -34,30 +36,32 @@ export async function startMonitor(dir: string, label: string): Promise<Monitor>
   using socket = unixDatagramSocket();
   bindUnix(socket.number, socketPath(directory));
   using journal = open(join(dir, "journal"), O_RDWR | O_APPEND | O_CREAT, 0o600);
-  using nothing = open("/dev/null", O_RDWR);
   const doorbell = pipe(O_NONBLOCK);
   using listening = new DisposableStack();
   listening.use(doorbell.read);
   using ringing = doorbell.write;
+  using lent = lendLowFds([socket, journal, ringing, monitorBinary]);
+  const [ownSocket, ownJournal, ownDoorbell, executable] = lent.numbers as [number, number, number, number];
   const child = newProgram(`monitor of ${label}`);
   const program = child.main;
+  lent.keepOnly(program);
   program.step("become a session leader", "setsid", []);
-  for (const target of [0, 1, 2]) program.step("attach stdio", "dup3", [nothing.number, target, 0]);
+  for (const target of [0, 1, 2]) program.step("attach stdio", "dup3", [lent.nothing, target, 0]);
   program.step("close other descriptors", "close_range", [5, 0xffff_ffff, 4]);
   const sources = [
-    [socket.number, MONITOR_FD.socket],
-    [journal.number, MONITOR_FD.journal],
-    [ringing.number, MONITOR_FD.doorbell],
+    [ownSocket, MONITOR_FD.socket],
+    [ownJournal, MONITOR_FD.journal],
+    [ownDoorbell, MONITOR_FD.doorbell],
   ] as const;
   for (const [source, target] of sources) program.step("place descriptors", "dup3", [source, target, 0]);
   program.step("execute the monitor", "execveat", [
-    monitorBinary.number,
+    executable,
     "",
     child.stringArray(monitorArguments(label)),
     child.stringArray([]),
     AT_EMPTY_PATH,
   ]);
-  const pid = spawnWithEngine(child);
+  const pid = spawnWithEngine(child, CLONE_FILES | SIGNAL.SIGCHLD);
   try {
     const identity = identify(pid);
     if (identity === undefined)
