@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError } from "../../errors.ts";
-import { read, tryWrite, write } from "./files.ts";
+import { read, tryRead, tryWrite, write } from "./files.ts";
 import { type CgroupDirectories, type CgroupResources, directoryFor, type Setting } from "./resources.ts";
 
 /** The files that make the cpuset controller follow `resources`; the same in v1 and v2. */
@@ -18,14 +18,25 @@ export function cpusetSettings(cgroup: CgroupDirectories, resources: CgroupResou
   });
 }
 
-/** Lets the kernel give what is made below a v1 directory from now on the directory's cpuset, where it can. */
-export function handDownCpuset(directory: string): void {
-  tryWrite(`${directory}/cgroup.clone_children`, "1");
+/**
+ * Runs `make`, which makes directories below the v1 directory `parent`, so that the kernel gives them what that has, and
+ * lets them do the same. Where it does not, `inheritCpuset` writes it; for each such write the kernel goes through all
+ * cpusets and processes of the machine. `parent`, which may be somebody else's, is afterwards as it was.
+ */
+export function handDownCpuset(parent: string, make: () => void): void {
+  const file = `${parent}/cgroup.clone_children`;
+  const isOff = tryRead(file) === "0";
+  if (isOff) tryWrite(file, "1");
+  try {
+    make();
+  } finally {
+    if (isOff) tryWrite(file, "0");
+  }
 }
 
 /**
- * A new v1 cpuset is empty, unless `handDownCpuset` was there before, and no process can join it: it starts with what
- * its parent has (cpuset(7)). `levels` are the directories from the hierarchy's first to the one that is to be joined.
+ * A new v1 cpuset may be empty, and no process can join it: it starts with what its parent has (cpuset(7)). `levels`
+ * are the directories from the hierarchy's first to the one that is to be joined.
  */
 export function inheritCpuset(levels: readonly string[]): void {
   const directory = levels.at(-1) as string;

@@ -4,7 +4,7 @@ import { ERRNO } from "../abi/errno.ts";
 import { AT_FDCWD, AT_REMOVEDIR } from "../abi/fcntl.ts";
 import { trySyscall } from "../syscall.ts";
 import { handDownCpuset, inheritCpuset } from "./cpuset.ts";
-import { read, tryWrite, writeFailure } from "./files.ts";
+import { exists, read, tryWrite, writeFailure } from "./files.ts";
 import type { CgroupHost } from "./host.ts";
 import type { CgroupLayout } from "./layout.ts";
 import { makeDirectories, makeDirectory } from "./tree.ts";
@@ -18,12 +18,8 @@ export function createCgroup(host: CgroupHost, layout: CgroupLayout): void {
   try {
     for (const { mountPoint, controllers } of host.hierarchies) {
       const directories = levels(mountPoint, layout.names);
-      const before = made.length;
-      makeDirectories(directories, made);
-      if (!controllers.includes("cpuset")) continue;
-      const [outermost] = made.slice(before);
-      if (outermost !== undefined) handDownCpuset(outermost);
-      inheritCpuset(directories);
+      if (controllers.includes("cpuset")) makeCpusets(mountPoint, directories, made);
+      else makeDirectories(directories, made);
     }
     if (host.version === "v2") createUnified(host, layout, made);
     else if (layout.unified !== undefined && makeDirectory(layout.unified)) made.push(layout.unified);
@@ -31,6 +27,12 @@ export function createCgroup(host: CgroupHost, layout: CgroupLayout): void {
     for (const directory of made.reverse()) trySyscall("unlinkat", AT_FDCWD, directory, AT_REMOVEDIR);
     throw error;
   }
+}
+
+function makeCpusets(mountPoint: string, directories: readonly string[], made: string[]): void {
+  const present = directories.toReversed().find(exists) ?? mountPoint;
+  handDownCpuset(present, () => makeDirectories(directories, made));
+  inheritCpuset(directories);
 }
 
 /** On v2 a cgroup has the controllers that its parent hands down, and so on from the root. */

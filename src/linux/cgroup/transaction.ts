@@ -3,11 +3,15 @@ import { errnoName } from "../abi/errno.ts";
 import { tryRead, tryWrite, tryWriteInBackground, writeFailure } from "./files.ts";
 import type { Setting } from "./resources.ts";
 
-/** Writes all of `settings` in their order, or none: at the first refusal what was there is put back. */
+/**
+ * Writes all of `settings` in their order, or none: at the first refusal what was there is put back. What is there
+ * already is not written: of some files the kernel looks at all cgroups of the machine then.
+ */
 export function writeAllOrNone(settings: readonly Setting[]): void {
   const former: Setting[] = [];
   for (const { file, value } of settings) {
     const before = tryRead(file);
+    if (before === value) continue;
     const errno = tryWrite(file, value);
     if (errno !== 0) {
       const failure = writeFailure(file, value, errno);
@@ -26,6 +30,7 @@ export async function writeAllOrNoneInBackground(settings: readonly Setting[]): 
   };
   for (const { file, value } of settings) {
     const before = tryRead(file);
+    if (before === value) continue;
     const errno = await tryWriteInBackground(file, value);
     if (errno !== 0) {
       await undo();
