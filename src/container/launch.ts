@@ -15,6 +15,7 @@ import { hostRoot, type IdMappings } from "../oci/id-mapping.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { ContainerRecord } from "../state/containers.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
+import { openCgroupMounts } from "./cgroup-mounts.ts";
 import { openImageVolumes } from "./image-volume.ts";
 import type { LiveContainer } from "./live.ts";
 import { openPidNamespace } from "./pid-namespace.ts";
@@ -80,6 +81,7 @@ export async function launch({ runtime, sandbox, monitor, record, live, cgroup }
       devices: devices && passed.own(devices),
       stdio: stdio.launch,
       imageVolumes: openImageVolumes(runtime, spec, passed),
+      cgroupMounts: openCgroupMounts(spec, cgroup, passed),
       rootMountPoint: rootMountPoint(runtime, mappings),
     },
     passed,

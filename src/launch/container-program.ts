@@ -90,6 +90,8 @@ export interface ContainerLaunch {
   readonly devices: Fd | undefined;
   readonly stdio: LaunchStdio;
   readonly imageVolumes: ReadonlyMap<RuntimeMount, OpenImageVolume>;
+  /** Mounts that are given ready, as detached mounts. */
+  readonly cgroupMounts: ReadonlyMap<RuntimeMount, Fd>;
   readonly rootMountPoint: string;
   /** How sources of binds are opened in a program that is only looked at. */
   readonly openSource?: OpenSource;
@@ -141,6 +143,7 @@ export function containerProgram(launch: ContainerLaunch, passed: PassedFds): Pr
       subPath === "" ? whole : mountSubdirectory(child, whole, subPath, launch.rootMountPoint),
     );
   }
+  for (const [mount, copy] of launch.cgroupMounts) prepared.set(mount, passed.give(copy, tree));
   enterRoot(child, passed.add(launch.root), isBare ? BARE_MOUNT_POINT : launch.rootMountPoint);
   const [stdin, stdout, stderr] = launch.stdio.child.map((fd) => passed.add(fd)) as [number, number, number];
   child.step("clear the umask", "umask", [0]);

@@ -56,6 +56,27 @@ async function setsIn(id: string): Promise<bigint[]> {
   return SETS.map((set) => BigInt(`0x${new RegExp(`${set}:\\s*(\\w+)`).exec(status)![1]}`));
 }
 
+const isHybrid = procText("/proc/self/mountinfo").includes(" - cgroup cgroup ");
+
+// On cgroup v2 there is one mount, with its own test.
+test.skipIf(!isHybrid)("a container sees its own cgroups and no others, read-only", async () => {
+  const id = await run({});
+  const inside = (script: string) => shellIn(fixture.daemon, id, script);
+  const mount = /^\S+ \S+ \S+ (\S+) \/sys\/fs\/cgroup\/(?:pids|memory|unified) (\S+) /gm;
+  const mounts = [...(await inside("cat /proc/self/mountinfo")).matchAll(mount)];
+  expect(mounts).toHaveLength(3);
+  for (const [, root, options] of mounts) {
+    expect(root).toBe("/");
+    expect(options!.split(",")).toEqual(expect.arrayContaining(["ro", "nosuid", "nodev", "noexec"]));
+  }
+  const [children, ...processes] = (
+    await inside("cd /sys/fs/cgroup/pids; ls -d */ 2>&1 | wc -l; cat tasks")
+  ).split("\n");
+  expect([children, processes]).toEqual(["1", expect.arrayContaining(["1"])]);
+  expect(await inside("ls -d /sys/fs/cgroup/pids/../*/ | grep -c podrt || true")).toBe("0");
+  expect(await inside("mkdir /sys/fs/cgroup/pids/new 2>&1 || true")).toContain("Read-only file system");
+});
+
 test("ambient capabilities are what a user without root's id has after execve, and reach executed commands", async () => {
   const { daemon } = fixture;
   const capabilities = { dropCapabilities: ["ALL"], addAmbientCapabilities: ["NET_ADMIN"] };

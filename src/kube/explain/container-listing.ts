@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
+import { copiedCgroups } from "../../container/cgroup-mounts.ts";
 import type { Runtime } from "../../container/runtime.ts";
 import { identityOf } from "../../container/security/identity.ts";
 import { heldCount } from "../../container/stdio.ts";
@@ -11,6 +12,7 @@ import type { ListedFds } from "../../launch/listed-fds.ts";
 import { MONITOR_FD } from "../../launch/monitor.ts";
 import { type ListedProgramTable, listProgram } from "../../launch/program-listing.ts";
 import { O_PATH } from "../../linux/abi/fcntl.ts";
+import { openCgroup } from "../../linux/cgroup/cgroup.ts";
 import { type Fd, open } from "../../linux/fd.ts";
 import type { RuntimeMount, RuntimeSpec } from "../../oci/runtime-spec.ts";
 import { listedPlace } from "./cgroup-plan.ts";
@@ -70,6 +72,12 @@ export function containerListing(
             mount,
             { root: passed.standIn(`image ${mount.source}`, "directory"), subPath: "" },
           ]),
+      ),
+      cgroupMounts: new Map(
+        [...copiedCgroups(spec, openCgroup(runtime.cgroups, path))].map(([mount, directory]) => [
+          mount,
+          passed.standIn(`a copy of the mount at ${directory}`, "directory"),
+        ]),
       ),
       rootMountPoint: rootMountPoint(runtime, mappings),
       openSource: (mount) => sourceOf(mount, files, passed),
