@@ -125,10 +125,13 @@ export function sandboxProgram(launch: SandboxLaunch, passed: PassedFds): Progra
     becomeSandboxImage(program, child, launch.image, launch, passed);
     return program;
   }
-  const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  const options = withContext(["size=0k", "nr_inodes=1", "mode=0555"], launch.rootLabel);
-  const root = mountFilesystem(child, "tmpfs", options, attributes);
-  enterRoot(child, root, isBare ? BARE_MOUNT_POINT : launch.rootMountPoint);
+  // What has been copied is that already, but for a label of the pod's own.
+  if (!isBare || launch.rootLabel !== undefined) {
+    const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+    const options = withContext(["size=0k", "nr_inodes=1", "mode=0555"], launch.rootLabel);
+    const root = mountFilesystem(child, "tmpfs", options, attributes);
+    enterRoot(child, root, isBare ? BARE_MOUNT_POINT : launch.rootMountPoint);
+  }
   const executable = passed.add(pauseExecutable(launch.executableLabel));
   assumeIdentity(program, child, launch.identity, launch.existingCapabilities);
   // Marked rather than closed: the executable itself is one of them.

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { useDaemon } from "./harness/fixture.ts";
 import { pausePid, runContainer, runSandbox, shellIn } from "./harness/pods.ts";
-import { procText } from "./harness/proc.ts";
+import { namespaceOf, procText } from "./harness/proc.ts";
 
 const fixture = useDaemon();
 
@@ -12,6 +12,11 @@ kind: Pod
 metadata: { name: asked }
 spec: { containers: [{ name: app, image: busybox, imagePullPolicy: IfNotPresent, command: [sleep, "1000"] }] }
 `;
+
+/** The file system of a process's root, as `major:minor`. */
+function rootDevice(pid: number): string {
+  return procText(`/proc/${pid}/mountinfo`).split(" ")[2]!;
+}
 
 /** Where something is mounted for a process. */
 function mountPoints(pid: number): string[] {
@@ -44,6 +49,9 @@ test("a pause begins with the mounts of another one, which may have gone, and no
   await daemon.kill();
   await daemon.start();
   const fourth = await runSandbox(daemon, "fourth");
+  const roots = await Promise.all([second, third, fourth].map((id) => pausePid(daemon, id)));
+  expect(new Set(roots.map(rootDevice)).size).toBe(1);
+  expect(new Set(roots.map((pid) => namespaceOf(pid, "mnt"))).size).toBe(3);
   for (const sandboxId of [second, third, fourth]) {
     expect(mountPoints(await pausePid(daemon, sandboxId))).toEqual(["/"]);
     const containerId = await runContainer(daemon, sandboxId, { name: "app" });
