@@ -250,13 +250,16 @@ export async function connect(
   // from the bridge straight back to it.
   if (request.hasHostPorts) await socket.execute([setHairpin(link)]);
   const inside = { name: POD_INTERFACE, index: link.peer };
+  const isIpv6 = addresses.some(({ subnet }) => subnet.family === 6);
   const podSocket = withNetworkNamespace(netnsFd, () => {
     ignoreAdvertisements(POD_INTERFACE);
-    skipDuplicateDetection(POD_INTERFACE);
+    if (isIpv6) skipDuplicateDetection(POD_INTERFACE);
     return opened.use(new NetlinkSocket(NETLINK_ROUTE));
   });
   await podSocket.execute([
     setLinkUp({ index: LOOPBACK_INDEX }),
+    // An address of IPv6 is told several times to all ports of the bridge, and with many pods that is most of the work.
+    ...(hasIpv6() && !isIpv6 ? [configureLink({ index: inside.index }, { hasNoIpv6Address: true })] : []),
     setLinkUp({ index: inside.index }),
     ...addresses.flatMap((one) => [
       addAddress(inside, interfaceAddress(one)),

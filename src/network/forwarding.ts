@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
+import { O_RDONLY } from "../linux/abi/fcntl.ts";
+import { type Fd, open } from "../linux/fd.ts";
 import { bootId } from "../linux/process.ts";
+import { syscall } from "../linux/syscall.ts";
 import type { Table } from "../state/table.ts";
 import {
   hearRoutersAlways,
@@ -143,8 +145,16 @@ function parseComment(family: Family, comment: string): Former | undefined {
   return links === undefined ? { value } : { value, links: links.split(" ") };
 }
 
+const VALUE_BYTES = 16;
+/** Kept open: under its name the kernel knows such a file once for each network namespace, and tries one after the other. */
+const files = new Map<Family, Fd>();
+
 function read(family: Family): string {
-  return readFileSync(PARAMETERS[family].path, "utf8").trim();
+  const file = files.get(family) ?? open(PARAMETERS[family].path, O_RDONLY);
+  files.set(family, file);
+  const value = new Uint8Array(VALUE_BYTES);
+  const count = syscall("pread64", file.number, value, value.length, 0);
+  return new TextDecoder().decode(value.subarray(0, count)).trim();
 }
 
 /** Every interface of the machine is changed, which takes the kernel tens of milliseconds. */
