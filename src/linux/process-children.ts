@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdirSync } from "node:fs";
-import { procText } from "./proc-file.ts";
+import { readKernelFile } from "./proc-file.ts";
 import { identify, type ProcessIdentity } from "./process.ts";
 
 /*
@@ -24,16 +24,25 @@ export function readChildren(): Children {
   return children;
 }
 
-/** The children of a process that are still its own. */
-export function childrenAmong(children: Children, { pid: parent }: ProcessIdentity): ProcessIdentity[] {
+/** The children of a process that are still its own, but for those with the numbers `except`. */
+export function childrenAmong(
+  children: Children,
+  { pid: parent }: ProcessIdentity,
+  except: ReadonlySet<number | undefined> = new Set(),
+): ProcessIdentity[] {
   return (children.get(parent) ?? [])
+    .filter((pid) => !except.has(pid))
     .map(identify)
     .filter((identity) => identity !== undefined)
     .filter(({ pid }) => parentOf(pid) === parent);
 }
 
-/** proc_pid_stat(5): the name in parentheses may hold anything; state and parent come after the last one. */
+/** proc_pid_stat(5): the name in parentheses may hold anything; state and parent come after the last one. 0 for who has ended. */
 function parentOf(pid: number): number {
-  const stat = procText(`/proc/${pid}/stat`);
-  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ", 2)[1] ?? 0);
+  try {
+    const stat = readKernelFile(`/proc/${pid}/stat`);
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ", 2)[1] ?? 0);
+  } catch {
+    return 0;
+  }
 }

@@ -56,10 +56,10 @@ export async function endLostContainers(
   ]);
   const ownCgroups = [sandbox.cgroupPath, ...known.map(({ cgroupPath }) => cgroupPath)];
   const isOwn = (path: string) => ownCgroups.some((own) => path === own || path.startsWith(`${own}/`));
-  for (const child of childrenAmong(children, monitor.identity)) {
+  for (const child of childrenAmong(children, monitor.identity, ownPids)) {
     const cgroups = cgroupOf(child.pid);
     const isBelowPod = cgroups.every((path) => path.startsWith(`${dirname(sandbox.cgroupPath)}/`));
-    if (ownPids.has(child.pid) || cgroups.length === 0 || cgroups.some(isOwn) || !isBelowPod) continue;
+    if (cgroups.length === 0 || cgroups.some(isOwn) || !isBelowPod) continue;
     await end(runtime, [child], new Set(cgroups));
     for (const path of cgroups) await openCgroup(runtime.cgroups, path).remove();
     const sentence = `a container of pod ${sandbox.name} (process ${child.pid}) was still running without a record and has been ended`;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { directoriesIn } from "../../lib/directory.ts";
 import { O_DIRECTORY, O_RDONLY } from "../abi/fcntl.ts";
 import { type Fd, open } from "../fd.ts";
 import { tryRead, tryWrite } from "./files.ts";
 import type { CgroupHost } from "./host.ts";
 import { layoutOf } from "./layout.ts";
-import { directoriesBelow, makeDirectory, removeDirectory } from "./tree.ts";
+import { childDirectories, directoriesBelow, makeDirectory, removeDirectory } from "./tree.ts";
 
 /**
  * A child of a cgroup in the cgroup2 hierarchy alone. It limits and accounts for nothing of its own: what
@@ -49,5 +48,5 @@ export function openSubgroup(host: CgroupHost, path: string, name: string): Subg
 /** The names of the children that the cgroup at `path` has in the cgroup2 hierarchy. */
 export function subgroupNames(host: CgroupHost, path: string): string[] {
   const { unified } = layoutOf(host, path);
-  return unified === undefined ? [] : directoriesIn(unified);
+  return unified === undefined ? [] : (childDirectories(unified) ?? []);
 }

@@ -58,18 +58,23 @@ export function makeDirectories(levels: readonly string[], made: string[]): void
 export function directoriesBelow(path: string, depth = 0): string[] {
   if (depth > MAX_DEPTH)
     throw new FailedPreconditionError(`cgroup ${path} is nested deeper than ${MAX_DEPTH}`);
-  let entries: ReturnType<typeof childDirectories>;
-  try {
-    entries = childDirectories(path);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === "ENOENT" || code === "ENODEV") return [];
-    throw error;
-  }
+  const entries = childDirectories(path);
+  if (entries === undefined) return [];
   return [...entries.flatMap((name) => directoriesBelow(`${path}/${name}`, depth + 1)), path];
 }
 
-function childDirectories(path: string): string[] {
+/** The names of the directories in a cgroup's directory; undefined when that is gone. */
+export function childDirectories(path: string): string[] | undefined {
+  try {
+    return listDirectories(path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" || code === "ENODEV") return undefined;
+    throw error;
+  }
+}
+
+function listDirectories(path: string): string[] {
   // Of its links two are its own and each directory inside is one: that spares most listings. Some file
   // systems count no links, and give directories one.
   if (statSync(path).nlink === 2) return [];
