@@ -47,6 +47,9 @@ const NOT_OPEN = { tolerate: ["EBADF"] } as const;
 const S_IFCHR = 0o020000;
 const S_IFREG = 0o100000;
 const CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+const DIRECTORY = openHow(O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS);
+const READ_ONLY = mountAttr(MOUNT_ATTR_RDONLY);
+const COVERED = mountAttr(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
 const BY_DESCRIPTOR = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
 
 /** What is in each directory of covers: the null device among those of files, an empty directory among the others. */
@@ -113,14 +116,13 @@ function maskPath(table: Table, path: string): void {
   table.step(called("attach it"), "move_mount", [copy, "", target, "", BY_DESCRIPTOR], NOT_OPEN);
   // Only the root of a mount has attributes: what is not covered fails here with EINVAL.
   const top = openPath(table, path, called("open what covers it"), MISSING);
-  const readOnly = mountAttr(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
-  setAttributes(table, top, readOnly, called("see that it is covered"));
+  setAttributes(table, top, COVERED, called("see that it is covered"));
 }
 
 function openDirectory(table: Table, path: string): Cell {
-  const how = openHow(O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS);
   const name = `mask the directory ${path}: open it as a directory`;
-  return table.answer(name, "openat2", [AT_FDCWD, path, how, how.length], { tolerate: MISSING });
+  const operands = [AT_FDCWD, path, DIRECTORY, DIRECTORY.length];
+  return table.answer(name, "openat2", operands, { tolerate: MISSING });
 }
 
 /** Appends the steps that make what is at `paths` read-only; what is mounted below them keeps its own flags. */
@@ -131,7 +133,7 @@ export function makeReadOnly(tree: RootTree, paths: readonly string[]): void {
     const target = openPath(table, path, `${name}: open it`, MISSING);
     const flags = CLONE | AT_EMPTY_PATH | AT_RECURSIVE;
     const copy = table.answer(`${name}: copy its mount`, "open_tree", [target, "", flags], NOT_OPEN);
-    setAttributes(table, copy, mountAttr(MOUNT_ATTR_RDONLY), name);
+    setAttributes(table, copy, READ_ONLY, name);
     table.step(`${name}: attach it`, "move_mount", [copy, "", target, "", BY_DESCRIPTOR], NOT_OPEN);
   });
 }

@@ -35,6 +35,8 @@ export interface Block {
   readonly pointers: readonly { readonly offset: number; readonly to: Block }[];
   /** Set for a part of another block: it has no place of its own. */
   readonly within?: { readonly block: Block; readonly offset: number };
+  /** The program that it belongs to. */
+  readonly owner: object;
 }
 
 /** Eight bytes that hold an answer of the kernel until later entries use it. */
@@ -108,24 +110,23 @@ export interface ListedTable {
   readonly steps: readonly Step[];
 }
 
+/** What a cell holds at first, unless it is told otherwise. */
+const ZERO = new Uint8Array(8);
+
 export function newProgram(name: string): Program {
   const tables: TableState[] = [];
-  const blocks: Block[] = [];
+  const owner = {};
+  const data = (bytes: Uint8Array, pointers: Block["pointers"] = []): Block => ({ bytes, pointers, owner });
   const texts = new Map<string, Block>();
-  const add = (bytes: Uint8Array, pointers: Block["pointers"] = []): Block => {
-    const block = { bytes, pointers };
-    blocks.push(block);
-    return block;
-  };
   const text = (value: string): Block => {
     const known = texts.get(value);
     if (known !== undefined) return known;
-    const block = add(cString(value));
+    const block = data(cString(value));
     texts.set(value, block);
     return block;
   };
   const cell = (initial = 0): Cell => ({
-    block: add(new Uint8Array(new BigInt64Array([BigInt(initial)]).buffer)),
+    block: data(initial === 0 ? ZERO : new Uint8Array(new BigInt64Array([BigInt(initial)]).buffer)),
     cell: true,
   });
   const newTable = (tableName: string, depth: number): TableState => {
@@ -135,20 +136,21 @@ export function newProgram(name: string): Program {
   };
   return {
     main: newTable(name, 0),
-    data: add,
-    structure: add,
+    data,
+    structure: data,
     part: (block, offset) => ({
       bytes: block.bytes.subarray(offset),
       pointers: [],
       within: { block, offset },
+      owner,
     }),
     text,
     cell,
     stringArray(strings) {
       const pointers = strings.map((string, index) => ({ offset: index * 8, to: text(string) }));
-      return add(new Uint8Array((strings.length + 1) * 8), pointers);
+      return data(new Uint8Array((strings.length + 1) * 8), pointers);
     },
-    build: (address = PROGRAM_ADDRESS) => layOut(tables, blocks, text, add, address),
+    build: (address = PROGRAM_ADDRESS) => layOut(tables, { owner, text, data }, address),
     listing: () => tables,
   };
 }
@@ -157,6 +159,8 @@ interface ProgramParts {
   cell(): Cell;
   newTable(name: string, depth: number): TableState;
 }
+
+const NOTHING: readonly ErrnoName[] = [];
 
 class TableState implements Table {
   readonly name: string;
@@ -171,13 +175,14 @@ class TableState implements Table {
     this.#parts = parts;
   }
 
-  step(name: string, syscall: SyscallName, operands: readonly Operand[], options: StepOptions = {}): void {
-    this.steps.push({ name, syscall, operands, tolerate: options.tolerate ?? [], result: options.result });
+  step(name: string, syscall: SyscallName, operands: readonly Operand[], options?: StepOptions): void {
+    const { tolerate = NOTHING, result } = options ?? {};
+    this.steps.push({ name, syscall, operands, tolerate, result });
   }
 
-  answer(name: string, syscall: SyscallName, operands: readonly Operand[], options: StepOptions = {}): Cell {
+  answer(name: string, syscall: SyscallName, operands: readonly Operand[], options?: StepOptions): Cell {
     const cell = this.#parts.cell();
-    this.step(name, syscall, operands, { ...options, result: cell.block });
+    this.steps.push({ name, syscall, operands, tolerate: options?.tolerate ?? NOTHING, result: cell.block });
     return cell;
   }
 
@@ -189,53 +194,60 @@ class TableState implements Table {
   }
 }
 
-/** Gives every table and block its address, then writes entries and pointers. */
-function layOut(
-  tables: readonly TableState[],
-  blocks: readonly Block[],
-  text: (value: string) => Block,
-  add: (bytes: Uint8Array) => Block,
-  address: number,
-): Image {
-  // Operands given as text or bytes become blocks first: they need addresses like the rest.
-  const resolved = tables.map((table) =>
-    table.steps.map((step) => step.operands.map((operand) => toBlock(operand, text, add))),
-  );
-  const tableAddresses = new Map<TableState, number>();
-  const blockAddresses = new Map<Block, number>();
+/** The blocks of a program that is laid out. */
+interface Blocks extends Pick<Program, "text" | "data"> {
+  readonly owner: object;
+}
+
+/** Gives every table its address and writes its entries; blocks follow, in the order in which they are pointed to. */
+function layOut(tables: readonly TableState[], { owner, text, data }: Blocks, address: number): Image {
   let next = address;
+  const tableAddresses = new Map<TableState, number>();
   for (const table of tables) {
     tableAddresses.set(table, next + TABLE_PREFIX_BYTES);
     next += TABLE_PREFIX_BYTES + (table.steps.length + 1) * ENTRY_BYTES;
   }
-  for (const block of blocks) {
-    blockAddresses.set(block, next);
-    next += (block.bytes.length + 7) & ~7;
-  }
+  const entries = new DataView(new ArrayBuffer(next - address));
+  const addresses = new Map<Block, number>();
   const addressOfBlock = (block: Block): number => {
     if (block.within !== undefined) return addressOfBlock(block.within.block) + block.within.offset;
-    const found = blockAddresses.get(block);
-    if (found === undefined) throw new Error("a block of another program is used in this one");
-    return found;
+    const known = addresses.get(block);
+    if (known !== undefined) return known;
+    if (block.owner !== owner) throw new Error("a block of another program is used in this one");
+    const place = next;
+    addresses.set(block, place);
+    next += (block.bytes.length + 7) & ~7;
+    for (const { to } of block.pointers) addressOfBlock(to);
+    return place;
   };
-  const bytes = new Uint8Array(next - address);
-  const view = new DataView(bytes.buffer);
-  for (const block of blocks) {
-    const at = addressOfBlock(block) - address;
-    bytes.set(block.bytes, at);
-    for (const { offset, to } of block.pointers) writeWord(view, at + offset, addressOfBlock(to));
-  }
-  tables.forEach((table, tableIndex) => {
+  // Constants are used by many steps, and are there once.
+  const given = new Map<Uint8Array, Block>();
+  const addressOf = (operand: string | Uint8Array | Block): number => {
+    if (typeof operand === "string") return addressOfBlock(text(operand));
+    if (!(operand instanceof Uint8Array)) return addressOfBlock(operand);
+    const block = given.get(operand) ?? data(operand);
+    given.set(operand, block);
+    return addressOfBlock(block);
+  };
+  for (const table of tables) {
     let at = (tableAddresses.get(table) as number) - address;
-    table.steps.forEach((step, index) => {
+    for (let index = 0; index < table.steps.length; index++) {
+      const step = table.steps[index] as Step;
       const child = table.children.get(index);
-      const childAddress = child === undefined ? undefined : tableAddresses.get(child);
-      writeEntry(view, at, step, resolved[tableIndex]?.[index] ?? [], addressOfBlock, childAddress);
+      writeEntry(entries, at, step, addressOf, child && tableAddresses.get(child));
       at += ENTRY_BYTES;
-    });
-    view.setUint32(at, END_OF_TABLE, true);
-    view.setUint32(at + 4, END_OF_TABLE, true);
-  });
+    }
+    entries.setUint32(at, END_OF_TABLE, true);
+    entries.setUint32(at + 4, END_OF_TABLE, true);
+  }
+  const bytes = new Uint8Array(next - address);
+  bytes.set(new Uint8Array(entries.buffer));
+  const view = new DataView(bytes.buffer);
+  for (const [block, place] of addresses) {
+    if (block.bytes !== ZERO) bytes.set(block.bytes, place - address);
+    for (const { offset, to } of block.pointers)
+      writeWord(view, place - address + offset, addressOfBlock(to));
+  }
   const tableAt = (depth: number) => tables.find((candidate) => candidate.depth === depth);
   return {
     bytes,
@@ -250,41 +262,29 @@ function layOut(
   };
 }
 
-type Resolved = number | bigint | Block | Cell;
-
-function toBlock(
-  operand: Operand,
-  text: (value: string) => Block,
-  add: (bytes: Uint8Array) => Block,
-): Resolved {
-  if (typeof operand === "string") return text(operand);
-  if (operand instanceof Uint8Array) return add(operand);
-  return operand;
-}
-
 function writeEntry(
   view: DataView,
   at: number,
   step: Step,
-  operands: readonly Resolved[],
-  addressOfBlock: (block: Block) => number,
+  addressOf: (operand: string | Uint8Array | Block) => number,
   childTable: number | undefined,
 ): void {
   let indirect = 0;
-  operands.forEach((operand, index) => {
+  for (let index = 0; index < step.operands.length; index++) {
+    const operand = step.operands[index] as Operand;
     const word = at + 8 + index * 8;
     if (typeof operand === "number" || typeof operand === "bigint") writeWord(view, word, operand);
-    else if ("cell" in operand) {
+    else if (typeof operand === "object" && "cell" in operand) {
       indirect |= 1 << index;
-      writeWord(view, word, addressOfBlock(operand.block));
-    } else writeWord(view, word, addressOfBlock(operand));
-  });
+      writeWord(view, word, addressOf(operand.block));
+    } else writeWord(view, word, addressOf(operand));
+  }
   if (childTable !== undefined) writeWord(view, at + 8 + 2 * 8, childTable);
   const [first, second] = step.tolerate;
   view.setUint32(at, SYS[step.syscall] | (indirect << 16), true);
   view.setUint16(at + 4, first === undefined ? 0 : ERRNO[first], true);
   view.setUint16(at + 6, second === undefined ? 0 : ERRNO[second], true);
-  if (step.result !== undefined) writeWord(view, at + 56, addressOfBlock(step.result));
+  if (step.result !== undefined) writeWord(view, at + 56, addressOf(step.result));
 }
 
 /** One little-endian 64-bit word; a negative number in two's complement. */

@@ -300,7 +300,8 @@ export function rootTree(program: Program, table: Table): RootTree {
       made.add("/");
     },
     attach(mount, path, name, { isPlain } = { isPlain: false }) {
-      const target = isPlain ? openPlainPath(table, normalPath(path)) : open(normalPath(path));
+      const place = normalPath(path);
+      const target = isPlain ? openPlainPath(table, place) : open(place);
       table.step(name, "move_mount", [
         mount,
         "",
@@ -309,15 +310,16 @@ export function rootTree(program: Program, table: Table): RootTree {
         MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
       ]);
       // What was made or opened at and below this path is underneath the mount now.
-      const isCovered = (known: string) =>
-        known === normalPath(path) || known.startsWith(`${normalPath(path)}/`);
-      for (const known of [...opened.keys()]) if (isCovered(known)) opened.delete(known);
-      for (const known of [...made]) if (known !== normalPath(path) && isCovered(known)) made.delete(known);
+      const below = `${place}/`;
+      opened.delete(place);
+      for (const known of opened.keys()) if (known.startsWith(below)) opened.delete(known);
+      for (const known of made) if (known.startsWith(below)) made.delete(known);
     },
   };
 }
 
 function normalPath(path: string): string {
+  if (!path.endsWith("/") && path.startsWith("/") && !path.includes("//")) return path;
   return `/${path
     .split("/")
     .filter((part) => part !== "")
