@@ -15,13 +15,14 @@ import { allPids, procText } from "./harness/proc.ts";
 
 const fixture = useDaemon();
 const RUNNING = 1;
+let sandbox: string;
 let container: string;
 
 beforeAll(async () => {
-  const sandboxId = await runSandbox(fixture.daemon, "execs");
+  sandbox = await runSandbox(fixture.daemon, "execs");
   // A shell that reaps: what is killed must not stay as a zombie of a PID 1 that waits for nobody.
   const command = ["sh", "-c", "while :; do sleep 1; done"];
-  container = await runContainer(fixture.daemon, sandboxId, { name: "app", command });
+  container = await runContainer(fixture.daemon, sandbox, { name: "app", command });
 });
 
 /** A number of seconds that no other process of the machine sleeps for. */
@@ -196,14 +197,14 @@ test("both outputs together are bounded by what a message may hold, and the rest
 
 describe("after many execs", () => {
   const fds = () => readdirSync(`/proc/${fixture.daemon.pid()}/fd`).length;
-  const heldByMonitors = () =>
+  const heldByMonitor = () =>
     allPids()
-      .filter((pid) => procText(`/proc/${pid}/cmdline`).startsWith("podrt-monitor"))
+      .filter((pid) => procText(`/proc/${pid}/cmdline`).startsWith(`podrt-monitor\0${sandbox}\0`))
       .flatMap((pid) => readdirSync(`/proc/${pid}/fd`)).length;
 
   test("at once, no process, descriptor or cgroup is left", async () => {
     await execIn(fixture.daemon, container, "true");
-    const before = [fds(), heldByMonitors()];
+    const before = [fds(), heldByMonitor()];
     const replies = await Promise.all(
       Array.from({ length: 200 }, (_, index) =>
         execIn(fixture.daemon, container, "sh", "-c", `echo ${index}; exit ${index % 100}`),
@@ -213,13 +214,13 @@ describe("after many execs", () => {
     expect(replies.map(({ stdout }) => Number(stdout))).toEqual(Array.from({ length: 200 }, (_, i) => i));
     await noCgroupIsLeft();
     await eventually("the descriptors are as before", () => {
-      const now = [fds(), heldByMonitors()];
+      const now = [fds(), heldByMonitor()];
       return now[0]! <= before[0]! && now[1]! <= before[1]!;
     });
   });
 
   test("that all run out of time, the same", async () => {
-    const before = [fds(), heldByMonitors()];
+    const before = [fds(), heldByMonitor()];
     const all: number[] = [];
     const calls = Array.from({ length: 60 }, () => {
       const seconds = [uniqueSeconds(), uniqueSeconds(), uniqueSeconds(), uniqueSeconds()];
@@ -231,7 +232,7 @@ describe("after many execs", () => {
     await eventually("all processes are gone", () => sleepers(...all).length === 0);
     await noCgroupIsLeft();
     await eventually("the descriptors are as before", () => {
-      const now = [fds(), heldByMonitors()];
+      const now = [fds(), heldByMonitor()];
       return now[0]! <= before[0]! && now[1]! <= before[1]!;
     });
     expect((await containerStatus(fixture.daemon, container)).state).toBe(RUNNING);
