@@ -53,7 +53,7 @@ const mechanisms = {
 const belowLifecycles = [...Object.keys(mechanisms), "gen/runtime", ...formats];
 const lifecycles = {
   container: belowLifecycles,
-  stats: ["container", ...belowLifecycles],
+  stats: ["sandbox", "container", ...belowLifecycles],
   streaming: ["container", ...belowLifecycles],
   copy: ["streaming", "container", ...belowLifecycles],
   sandbox: ["container", ...belowLifecycles],

@@ -7,6 +7,7 @@ import {
   type SynchronizeResponse,
   SynchronizeResponseSchema,
 } from "../gen/nri/v1alpha1/api_pb.ts";
+import { JsonText } from "../lib/json-text.ts";
 import { MESSAGE_LIMIT_BYTES } from "./connection.ts";
 import type { Plugin } from "./plugin.ts";
 import { synchronize } from "./synchronize.ts";
@@ -14,7 +15,7 @@ import { synchronize } from "./synchronize.ts";
 type Sent = MessageInitShape<typeof SynchronizeRequestSchema>;
 
 function runtimeWith(pods: number, annotationBytes: number): Runtime {
-  const config = { annotations: { big: "x".repeat(annotationBytes) } };
+  const config = new JsonText({ annotations: { big: "x".repeat(annotationBytes) } });
   const record = { readyAtNs: "1", addresses: [], name: "pod", config };
   const list = Array.from({ length: pods }, (_, index) => ({ ...record, id: String(index) }));
   return {
