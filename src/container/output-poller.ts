@@ -35,27 +35,29 @@ class Source implements Watch {
   readonly fd: number;
   readonly poll: () => PollResult;
   quietTicks = 0;
-  /** Ends its watch; undefined once that has ended. */
-  #watching: Disposable | undefined;
+  readonly #watched: ReadyWatch;
+  readonly #token: number;
+  #isOver = false;
 
   constructor(watched: ReadyWatch, fd: number, poll: () => PollResult) {
     this.fd = fd;
     this.poll = poll;
-    this.#watching = watched.add(fd, () => {
+    this.#watched = watched;
+    this.#token = watched.add(fd, () => {
       if (!active.has(this)) activate(this);
     });
   }
 
   poke(): void {
-    if (this.#watching !== undefined) activate(this);
+    if (!this.#isOver) activate(this);
   }
 
   stop(): void {
-    if (this.#watching === undefined) return;
+    if (this.#isOver) return;
+    this.#isOver = true;
     active.delete(this);
     setAsync(this.fd, false);
-    this.#watching[Symbol.dispose]();
-    this.#watching = undefined;
+    this.#watched.delete(this.#token, this.fd);
   }
 }
 

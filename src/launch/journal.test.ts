@@ -3,7 +3,7 @@ import { afterEach, expect, test } from "bun:test";
 import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openJournal } from "./journal.ts";
+import { Journal } from "./journal.ts";
 
 const dirs: string[] = [];
 afterEach(() => {
@@ -22,7 +22,7 @@ function record(tag: number, pid: number, status = 0, seconds = 0, nanoseconds =
 }
 
 function open(dir: string) {
-  return openJournal(join(dir, "journal"), join(dir, "journal.older"));
+  return new Journal(join(dir, "journal"), join(dir, "journal.older"));
 }
 
 test("an exit is told with its launch's tag, its status and its time", () => {

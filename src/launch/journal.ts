@@ -30,85 +30,91 @@ export interface LaunchHistory {
   readonly exit?: ChildExit;
 }
 
-/** A reader of one pod's journal; call `advance` after each ring of the doorbell. */
-export interface Journal {
-  /** Reads what was appended since the last call and returns the tags whose process has ended. */
-  advance(): number[];
-  /** What is known of the launch `tag`; undefined while it has no start record. */
-  history(tag: number): LaunchHistory | undefined;
-  /** Drops a launch that nobody will ask for again. */
-  forget(tag: number): void;
-  readonly sizeBytes: number;
-  /** The file was replaced by an empty one: what was read so far stays known. */
-  restart(): void;
-  close(): void;
-}
-
 // Of all journals, which are read one after the other.
 const buffer = new Uint8Array(JOURNAL_RECORD_BYTES * 256);
 const view = new DataView(buffer.buffer);
 
-/** Opens the journal at `path`; records of `olderPath`, a rotated one, are read first if it exists. */
-export function openJournal(path: string, olderPath: string): Journal {
-  const histories = new Map<number, LaunchHistory>();
-  const tagsByPid = new Map<number, number>();
-  let file: Fd = open(path, O_RDONLY);
-  let offset = 0;
+/** A reader of one pod's journal; call `advance` after each ring of the doorbell. */
+export class Journal {
+  readonly #path: string;
+  readonly #histories = new Map<number, LaunchHistory>();
+  readonly #tagsByPid = new Map<number, number>();
+  #file: Fd;
+  #offset = 0;
 
-  const apply = (view: DataView, at: number, ended: number[]): void => {
+  /** Opens the journal at `path`; records of `olderPath`, a rotated one, are read first if it exists. */
+  constructor(path: string, olderPath: string) {
+    this.#path = path;
+    this.#file = open(path, O_RDONLY);
+    try {
+      using older = openIfThere(olderPath, O_RDONLY);
+      if (older !== undefined) this.#readFrom(older.number, 0, []);
+    } catch (error) {
+      this.#file.close();
+      throw error;
+    }
+  }
+
+  get sizeBytes(): number {
+    return this.#offset;
+  }
+
+  /** Reads what was appended since the last call and returns the tags whose process has ended. */
+  advance(): number[] {
+    const ended: number[] = [];
+    this.#offset = this.#readFrom(this.#file.number, this.#offset, ended);
+    return ended;
+  }
+
+  /** What is known of the launch `tag`; undefined while it has no start record. */
+  history(tag: number): LaunchHistory | undefined {
+    return this.#histories.get(tag);
+  }
+
+  /** Drops a launch that nobody will ask for again. */
+  forget(tag: number): void {
+    this.#histories.delete(tag);
+  }
+
+  /** The file was replaced by an empty one: what was read so far stays known. */
+  restart(): void {
+    this.#file.close();
+    this.#file = open(this.#path, O_RDONLY);
+    this.#offset = 0;
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+
+  #readFrom(fd: number, from: number, ended: number[]): number {
+    let position = from;
+    for (;;) {
+      const count = syscall("pread64", fd, buffer, buffer.length, position);
+      const whole = count - (count % JOURNAL_RECORD_BYTES);
+      for (let at = 0; at < whole; at += JOURNAL_RECORD_BYTES) this.#apply(at, ended);
+      position += whole;
+      // Less than was asked for is all that there is.
+      if (count < buffer.length) return position;
+    }
+  }
+
+  /** Takes the record at `at` of what was read. */
+  #apply(at: number, ended: number[]): void {
     const word = (index: number) => Number(view.getBigInt64(at + index * 8, true));
     const tag = word(0);
     const pid = word(1);
     if (tag !== 0) {
       if (pid <= 0) return;
-      histories.set(tag, { pid });
-      tagsByPid.set(pid, tag);
+      this.#histories.set(tag, { pid });
+      this.#tagsByPid.set(pid, tag);
       return;
     }
-    const owner = tagsByPid.get(pid);
+    const owner = this.#tagsByPid.get(pid);
     if (owner === undefined) return;
-    tagsByPid.delete(pid);
+    this.#tagsByPid.delete(pid);
     const atNs = view.getBigInt64(at + 24, true) * 1_000_000_000n + view.getBigInt64(at + 32, true);
-    histories.set(owner, { pid, exit: { pid, status: word(2), atNs } });
+    this.#histories.set(owner, { pid, exit: { pid, status: word(2), atNs } });
     ended.push(owner);
-  };
-  const readFrom = (fd: number, from: number, ended: number[]): number => {
-    let position = from;
-    for (;;) {
-      const count = syscall("pread64", fd, buffer, buffer.length, position);
-      const whole = count - (count % JOURNAL_RECORD_BYTES);
-      for (let at = 0; at < whole; at += JOURNAL_RECORD_BYTES) apply(view, at, ended);
-      position += whole;
-      // Less than was asked for is all that there is.
-      if (count < buffer.length) return position;
-    }
-  };
-
-  try {
-    using older = openIfThere(olderPath, O_RDONLY);
-    if (older !== undefined) readFrom(older.number, 0, []);
-  } catch (error) {
-    file.close();
-    throw error;
   }
-  return {
-    advance() {
-      const ended: number[] = [];
-      offset = readFrom(file.number, offset, ended);
-      return ended;
-    },
-    history: (tag) => histories.get(tag),
-    forget: (tag) => {
-      histories.delete(tag);
-    },
-    get sizeBytes() {
-      return offset;
-    },
-    restart() {
-      file.close();
-      file = open(path, O_RDONLY);
-      offset = 0;
-    },
-    close: () => file.close(),
-  };
 }

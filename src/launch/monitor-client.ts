@@ -5,11 +5,11 @@ import { KeyedLock } from "../lib/keyed-lock.ts";
 import { O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NONBLOCK, O_PATH, O_RDWR } from "../linux/abi/fcntl.ts";
 import { type Fd, memfd, open, pipe } from "../linux/fd.ts";
 import { emptyPipe } from "../linux/pipe.ts";
-import { watchPipe } from "../linux/pipe-watch.ts";
+import { PipeWatch } from "../linux/pipe-watch.ts";
 import { isAlive, type ProcessIdentity } from "../linux/process.ts";
 import { isErrno } from "../linux/syscall.ts";
 import { sendWithFds, unixDatagramSocket } from "../linux/unix-socket.ts";
-import { type Journal, type LaunchHistory, openJournal } from "./journal.ts";
+import { Journal, type LaunchHistory } from "./journal.ts";
 import { type BriefLaunch, MONITOR_FD, type Monitor, passedFd } from "./monitor.ts";
 import { killMonitor, reap } from "./monitor-end.ts";
 import { type Image, newProgram, PROGRAM_LIMIT_BYTES, type Program } from "./program.ts";
@@ -30,7 +30,7 @@ const SEND_ATTEMPTS = LAUNCH_TIMEOUT_MS / SEND_PAUSE_MS;
 
 /** The journal of a pod whose monitor is gone: what its processes came to. */
 export function readJournal(dir: string): Journal {
-  return openJournal(join(dir, "journal"), join(dir, "journal.older"));
+  return new Journal(join(dir, "journal"), join(dir, "journal.older"));
 }
 
 // A socket's name has room for 107 bytes, less than a run directory may be long: it is reached
@@ -87,7 +87,7 @@ export class MonitorClient implements Monitor {
   /** Hears from now on whenever the monitor rings; the read end is the client's. */
   listen(doorbell: Fd): void {
     this.#doorbell = doorbell;
-    this.#ringing = watchPipe(doorbell, () => this.#hearRing(doorbell));
+    this.#ringing = new PipeWatch(doorbell, () => this.#hearRing(doorbell));
   }
 
   #hearRing(doorbell: Fd): void {

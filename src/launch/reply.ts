@@ -3,7 +3,7 @@ import { UnavailableError } from "../errors.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { ERRNO } from "../linux/abi/errno.ts";
 import type { Fd } from "../linux/fd.ts";
-import { watchPipe } from "../linux/pipe-watch.ts";
+import { PipeWatch } from "../linux/pipe-watch.ts";
 import { SyscallError, syscall, trySyscall } from "../linux/syscall.ts";
 import { LaunchError } from "./launch-error.ts";
 import type { Image } from "./program.ts";
@@ -25,7 +25,7 @@ export async function readReply(answers: Fd, image: Image, timeoutMs: number, wh
   const bytes = Buffer.alloc(LONGEST_REPLY_BYTES);
   let length = 0;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  using _watch = watchPipe(answers, () => {
+  using _watch = new PipeWatch(answers, () => {
     for (;;) {
       const count = trySyscall("read", answers.number, bytes.subarray(length), bytes.length - length);
       if (count === -ERRNO.EAGAIN) return;

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { type Fd, pipe } from "./fd.ts";
 import { emptyPipe } from "./pipe.ts";
-import { watchPipe } from "./pipe-watch.ts";
+import { PipeWatch } from "./pipe-watch.ts";
 import { syscall } from "./syscall.ts";
 
 interface Heard {
@@ -18,7 +18,7 @@ function hear(): Heard {
     pipe: ends,
     looks: 0,
     isOver: false,
-    watch: watchPipe(ends.read, () => {
+    watch: new PipeWatch(ends.read, () => {
       heard.looks++;
       heard.isOver = emptyPipe(ends.read.number);
       if (heard.isOver) heard.watch[Symbol.dispose]();

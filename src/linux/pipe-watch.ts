@@ -11,19 +11,25 @@ let watched: ReadyWatch | undefined;
  * megabyte for each pipe, this nothing. `look` takes until there is no more and does not throw; it is called once more
  * soon, for what came before. To be disposed of before the pipe is closed.
  */
-export function watchPipe({ number }: Fd, look: () => void): Disposable {
-  watched ??= new ReadyWatch();
-  const watch = watched.add(number, look);
-  const flags = syscall("fcntl", number, F_GETFL, 0) | O_NONBLOCK;
-  syscall("fcntl", number, F_SETFL, flags | O_ASYNC);
-  watched.scanSoon();
-  let isOver = false;
-  return {
-    [Symbol.dispose]() {
-      if (isOver) return;
-      isOver = true;
-      watch[Symbol.dispose]();
-      trySyscall("fcntl", number, F_SETFL, flags & ~O_ASYNC);
-    },
-  };
+export class PipeWatch implements Disposable {
+  readonly #fd: number;
+  readonly #flags: number;
+  readonly #token: number;
+  #isOver = false;
+
+  constructor({ number }: Fd, look: () => void) {
+    watched ??= new ReadyWatch();
+    this.#fd = number;
+    this.#token = watched.add(number, look);
+    this.#flags = syscall("fcntl", number, F_GETFL, 0) | O_NONBLOCK;
+    syscall("fcntl", number, F_SETFL, this.#flags | O_ASYNC);
+    watched.scanSoon();
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    watched?.delete(this.#token, this.#fd);
+    trySyscall("fcntl", this.#fd, F_SETFL, this.#flags & ~O_ASYNC);
+  }
 }

@@ -23,18 +23,18 @@ export class ReadyWatch {
 
   /**
    * Calls `look`, which does not throw, whenever SIGIO was raised and `fd` has something or has ended. It throws where the
-   * descriptor cannot be watched. To be disposed of before that is closed.
+   * descriptor cannot be watched. Answers a token, with which it is to be deleted before that is closed.
    */
-  add(fd: number, look: () => void): Disposable {
+  add(fd: number, look: () => void): number {
     const token = this.#nextToken++;
     this.#epoll.add(fd, token);
     syscall("fcntl", fd, F_SETOWN, process.pid);
     this.#looks.set(token, look);
-    return {
-      [Symbol.dispose]: () => {
-        if (this.#looks.delete(token)) this.#epoll.delete(fd);
-      },
-    };
+    return token;
+  }
+
+  delete(token: number, fd: number): void {
+    if (this.#looks.delete(token)) this.#epoll.delete(fd);
   }
 
   /** As if SIGIO had been raised: for what came before a descriptor was armed. */

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { JsonText } from "../lib/json-text.ts";
 import { type Operation, observeOperations } from "../lib/operation.ts";
 
 /*
@@ -22,7 +23,7 @@ export interface Timing {
 const SUBJECTS_LIMIT = 4096;
 const REMOVALS: ReadonlySet<string> = new Set(["RemovePodSandbox", "RemoveContainer"]);
 
-const bySubject = new Map<string, Map<string, Timing>>();
+const bySubject = new Map<string, JsonText<readonly Timing[]>>();
 const underWay = new WeakMap<Operation, Map<string, number>>();
 
 observeOperations({
@@ -50,12 +51,10 @@ observeOperations({
 });
 
 function note(subject: string, timing: Timing): void {
-  const timings = bySubject.get(subject) ?? new Map<string, Timing>();
-  timings.delete(timing.operation);
-  timings.set(timing.operation, timing);
+  const others = timingsOf(subject).filter(({ operation }) => operation !== timing.operation);
   // At the end of the map stands what was noted last.
   bySubject.delete(subject);
-  bySubject.set(subject, timings);
+  bySubject.set(subject, new JsonText([...others, timing]));
   const [oldest] = bySubject.keys();
   if (bySubject.size > SUBJECTS_LIMIT && oldest !== undefined) bySubject.delete(oldest);
 }
@@ -66,5 +65,5 @@ function rounded(ms: number): number {
 
 /** What is known of the sandbox or container `id`, the last operation last. */
 export function timingsOf(id: string): readonly Timing[] {
-  return [...(bySubject.get(id)?.values() ?? [])];
+  return bySubject.get(id)?.value ?? [];
 }

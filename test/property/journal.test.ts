@@ -4,7 +4,7 @@ import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { JOURNAL_RECORD_BYTES, openJournal } from "../../src/launch/journal.ts";
+import { JOURNAL_RECORD_BYTES, Journal } from "../../src/launch/journal.ts";
 import { fuzz, fuzzTimeoutMs } from "../support/fuzz.ts";
 
 setDefaultTimeout(fuzzTimeoutMs);
@@ -27,7 +27,7 @@ function readIn(older: Uint8Array, pieces: readonly Uint8Array[]): unknown[] {
   const [path, olderPath] = [join(directory, "journal"), join(directory, "journal.older")];
   writeFileSync(path, "");
   writeFileSync(olderPath, older);
-  const reader = openJournal(path, olderPath);
+  const reader = new Journal(path, olderPath);
   try {
     const ended: number[] = [];
     for (const piece of pieces) {
