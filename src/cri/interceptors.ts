@@ -11,6 +11,7 @@ import { logger } from "../lib/logger.ts";
 import { beginCall, endOperation, type Operation, within } from "../lib/operation.ts";
 import { rpcDuration, rpcHandled } from "../telemetry/daemon-families.ts";
 import { codeName, toConnectError } from "./errors.ts";
+import { UnaryCall } from "./unary-call.ts";
 import { validateRequest } from "./validate.ts";
 
 /** Calls in progress that end by themselves; a server that closes waits for them a while. */
@@ -109,9 +110,11 @@ interface Call {
 }
 
 function startCall(asked: Asked): Call {
-  const { method, header, stream } = asked;
+  const { method, stream } = asked;
   const startedAtMs = performance.now();
-  const operation = beginCall(method.name, header.get("traceparent") ?? undefined);
+  const traceparent =
+    asked instanceof UnaryCall ? asked.headerText("traceparent") : asked.header.get("traceparent");
+  const operation = beginCall(method.name, traceparent ?? undefined);
   const ended = (error: ConnectError | undefined, ids: object | undefined) => {
     if (operation.isOver) return;
     const code = codeName(error);

@@ -105,6 +105,16 @@ export class UnaryCall implements HandlerContext, UnaryRequest {
     return { header: this.#responseHeader, trailer: this.#responseTrailer };
   }
 
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** A header's text, without an object for all of them. */
+  headerText(name: "traceparent"): string | undefined {
+    const value = this.#headers[name];
+    return Array.isArray(value) ? value.join(", ") : value;
+  }
+
   /** Ends the work for the call, which may yet answer with something better than `reason`. */
   stop(reason: ConnectError): void {
     if (this.#isOver) return;

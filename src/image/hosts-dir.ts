@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { FailedPreconditionError, messageOf } from "../errors.ts";
 import { readConfigurationFile } from "./configuration-file.ts";
@@ -49,6 +49,8 @@ function directoryNames(host: string): string[] {
 /** Names in a directory, sorted; undefined where there is no directory. */
 function listed(directory: string): string[] | undefined {
   try {
+    // Asked for in every Status: an error takes several times as long as this look.
+    if (statSync(directory, { throwIfNoEntry: false }) === undefined) return undefined;
     return readdirSync(directory).sort();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Dirent, readdirSync } from "node:fs";
+import { type Dirent, readdirSync, statSync } from "node:fs";
 
 /** The names in a directory, sorted; none where there is no such directory. */
 export function namesIn(directory: string): string[] {
@@ -17,6 +17,8 @@ export function directoriesIn(directory: string): string[] {
 }
 
 function entriesIn(directory: string): Dirent[] {
+  // Some are asked for in every Status, and an error takes several times as long as this look.
+  if (statSync(directory, { throwIfNoEntry: false }) === undefined) return [];
   try {
     return readdirSync(directory, { withFileTypes: true });
   } catch (error) {

@@ -38,8 +38,15 @@ function fieldsOfMount(path: string): string[] {
   return line?.split(" ") ?? [];
 }
 
+let hasMountSetattr: boolean | undefined;
+
 /** True where mount_setattr(2) is there (Linux 5.12): the one call that changes a whole tree of mounts. */
 export function canChangeMountTrees(): boolean {
+  hasMountSetattr ??= tryMountSetattr();
+  return hasMountSetattr;
+}
+
+function tryMountSetattr(): boolean {
   const attributes = mountAttr(0);
   try {
     syscall("mount_setattr", -1, "", AT_EMPTY_PATH, attributes, attributes.length);
