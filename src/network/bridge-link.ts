@@ -244,11 +244,7 @@ export async function connect(
   const link = await linkOf(socket, name, [
     createVeth({ name, master: bridge.index, mtu, peer: { name: POD_INTERFACE, mac, netnsFd } }),
     ...(hasIpv6() ? [configureLink({ name }, { hasNoIpv6Address: true })] : []),
-    setLinkUp({ name }),
   ]);
-  // Where the machine filters bridged packets (br_netfilter), a pod's packet to its own host port goes
-  // from the bridge straight back to it.
-  if (request.hasHostPorts) await socket.execute([setHairpin(link)]);
   const inside = { name: POD_INTERFACE, index: link.peer };
   const isIpv6 = addresses.some(({ subnet }) => subnet.family === 6);
   const podSocket = withNetworkNamespace(netnsFd, () => {
@@ -265,6 +261,13 @@ export async function connect(
       addAddress(inside, interfaceAddress(one)),
       addDefaultRoute(inside, addressBytes(one.subnet.gateway)),
     ]),
+  ]);
+  await socket.execute([
+    // Where the machine filters bridged packets (br_netfilter), a pod's packet to its own host port goes
+    // from the bridge straight back to it.
+    ...(request.hasHostPorts ? [setHairpin(link)] : []),
+    // Last, so that the link never is up without its other end: at each change the bridge looks at all of its ports.
+    setLinkUp({ index: link.index }),
   ]);
   const sockets = opened.move();
   const isOperational = Promise.allSettled([
