@@ -2,7 +2,7 @@
 import { assert } from "../lib/assert.ts";
 import { O_CLOEXEC, O_RDWR } from "../linux/abi/fcntl.ts";
 import { type Fd, open } from "../linux/fd.ts";
-import { syscall } from "../linux/syscall.ts";
+import { syscall, trySyscall } from "../linux/syscall.ts";
 import type { Table } from "./program.ts";
 
 /*
@@ -45,7 +45,18 @@ export function lendLowFds(fds: readonly Fd[]): LowFds {
   reserveLowFds();
   const { number: empty } = nothing as Fd;
   assert(fds.length <= PLACES, `${fds.length} descriptors at low numbers`);
-  const numbers = fds.map(({ number }, index) => syscall("dup3", number, place(index), O_CLOEXEC));
+  const numbers = places.slice(0, fds.length).map(({ number }) => number);
+  const giveBack = () => {
+    for (const number of numbers) trySyscall("dup3", empty, number, O_CLOEXEC);
+  };
+  try {
+    fds.forEach((fd, index) => {
+      syscall("dup3", fd.number, numbers[index] as number, O_CLOEXEC);
+    });
+  } catch (error) {
+    giveBack();
+    throw error;
+  }
   return {
     nothing: empty,
     numbers,
@@ -53,12 +64,6 @@ export function lendLowFds(fds: readonly Fd[]): LowFds {
       const first = Math.max(empty, ...numbers) + 1;
       table.step("leave the others to the daemon", "close_range", [first, LAST_FD, CLOSE_RANGE_UNSHARE]);
     },
-    [Symbol.dispose]() {
-      for (const number of numbers) syscall("dup3", empty, number, O_CLOEXEC);
-    },
+    [Symbol.dispose]: giveBack,
   };
-}
-
-function place(index: number): number {
-  return (places[index] as Fd).number;
 }
