@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeAll, expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { readdirSync, statfsSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { patience } from "../support/patience.ts";
 import { readCommits } from "./harness/database-commits.ts";
@@ -103,6 +105,22 @@ test(
     for (const sandboxId of sandboxes) await removeSandbox(sandboxId);
   },
   timeoutMs,
+);
+
+// EXT4_SUPER_MAGIC, statfs(2).
+const EXT4 = 0xef53;
+
+test.skipIf(statfsSync(tmpdir()).type !== EXT4)(
+  "what comes and goes with pods is spread over an ext4, which is slow to use an inode again",
+  () => {
+    const { root } = fixture.daemon;
+    for (const name of ["lib/layers", "lib/containers", "run/pods"]) {
+      const attributes = execFileSync("lsattr", ["-d", join(root, name)])
+        .toString()
+        .split(" ")[0];
+      expect(attributes, name).toContain("T");
+    }
+  },
 );
 
 /** Makes the calls so many times over, each within `around`, which is told what is called. */
