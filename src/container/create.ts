@@ -152,8 +152,6 @@ async function create(
   );
   enterPhase("plugins");
   const { config: final, spec } = await runtime.plugins.createContainer(record, asked);
-  // They take their time, and whoever stops or removes the pod meanwhile does not see this container.
-  readySandbox(runtime, sandboxId, label);
   enterPhase("snapshot");
   const snapshot = await runtime.snapshotter.prepare(
     record.id,
@@ -163,6 +161,8 @@ async function create(
   );
   cleanup.add("remove the snapshot", () => runtime.snapshotter.remove(record.id));
   await beginning?.fill(snapshot);
+  // All that takes its time, and whoever stops or removes the pod meanwhile does not see this container.
+  readySandbox(runtime, sandboxId, label);
   if (mappings !== undefined) ownAsMapped(snapshot.upperDir, mappings);
   enterPhase("root");
   const root = mountRoot(snapshot, shownIds(runtime, mappings), selinux?.file);

@@ -144,7 +144,8 @@ function partsOf(tops: readonly Fd[], path: string): Fd[] {
   for (const top of tops) {
     const fd = tryOpenWithoutLinks(top.number, cBytes(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (fd === -ERRNO.ENOENT) continue;
-    if (fd < 0) break;
+    if (fd === -ERRNO.ENOTDIR || fd === -ERRNO.ELOOP) break;
+    if (fd < 0) throw refusal(fd, path);
     using directory = new Fd(fd);
     parts.push(top);
     if (isOpaque(directory.number)) break;
@@ -156,6 +157,7 @@ function openFirst(tops: readonly Fd[], path: string): { readonly top: Fd; reado
   for (const top of tops.slice(0, -1)) {
     const fd = tryOpenWithoutLinks(top.number, cBytes(path), O_PATH | O_NOFOLLOW);
     if (fd >= 0) return { top, fd: new Fd(fd) };
+    if (fd !== -ERRNO.ENOENT) throw refusal(fd, path);
   }
   const top = tops.at(-1) as Fd;
   return { top, fd: openEntry(top, path, O_PATH) };
@@ -165,10 +167,13 @@ function openFirst(tops: readonly Fd[], path: string): { readonly top: Fd; reado
 function openEntry(top: Fd, path: string, flags: number): Fd {
   const fd = tryOpenWithoutLinks(top.number, cBytes(path), flags | O_NOFOLLOW);
   if (fd >= 0) return new Fd(fd);
-  if (fd === -ERRNO.ENAMETOOLONG) {
-    throw new ResourceExhaustedError(`the path ${quoteName(path)} is longer than a layer's may be`);
-  }
-  throw new SyscallError("openat2", -fd, quoteName(path));
+  throw refusal(fd, path);
+}
+
+function refusal(result: number, path: string): Error {
+  return result === -ERRNO.ENAMETOOLONG
+    ? new ResourceExhaustedError(`the path ${quoteName(path)} is longer than a layer's may be`)
+    : new SyscallError("openat2", -result, quoteName(path));
 }
 
 function whiteoutOf(path: string): string {

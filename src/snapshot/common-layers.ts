@@ -12,7 +12,7 @@ import type { CommonLayer, LayerUsage } from "./snapshotter.ts";
 
 /** Ends the names of their directories, for people who look there. */
 const SUFFIX = "-common";
-/** Beyond this many for the same layers, snapshots do without. */
+/** Names that are known for the same layers; once that many have been made or tried, others do without. */
 const MOST_FOR_LAYERS = 16;
 
 /**
@@ -21,8 +21,10 @@ const MOST_FOR_LAYERS = 16;
  */
 export interface CommonLayers {
   /**
-   * The directory, by its name, of `asked` above the layers `chainIds`, whose directories are `lowerDirs`, top first;
-   * made where it is not there yet. Undefined where the layers have too many, or where it could not be made once.
+   * The directory, by its name, of `asked` above the layers `chainIds`, whose directories are `lowerDirs`, top first.
+   * It is made when it is asked for the second time: that costs as much as several snapshots save, and most that are
+   * asked for once are never asked for again. Undefined until then, where the layers have too many, and where it could
+   * not be made.
    */
   directory(
     asked: CommonLayer,
@@ -41,7 +43,8 @@ interface Known extends LayerUsage {
 
 interface Stack {
   readonly chainIds: readonly string[];
-  readonly known: Map<string, Known | undefined>;
+  /** By their names, in the order in which they were first asked for. */
+  readonly known: Map<string, "asked for once" | "failed" | Known>;
 }
 
 /** Below `layersDir`, in directories with names from `nextNumber`; `remove` deletes one, now or later. */
@@ -53,7 +56,7 @@ export function newCommonLayers(
   /** By the chain id of the top layer, which stands for all that are below it. */
   const stacks = new Map<string, Stack>();
 
-  function make({ make: fill }: CommonLayer, lowerDirs: readonly string[]): Known | undefined {
+  function make({ make: fill }: CommonLayer, lowerDirs: readonly string[]): "failed" | Known {
     const directory = `${nextNumber()}${SUFFIX}`;
     const unfinished = `${UNFINISHED_PREFIX}${directory}-${randomBytes(6).toString("hex")}`;
     const [upperDir, workDir] = [join(layersDir, unfinished, "upper"), join(layersDir, unfinished, "work")];
@@ -68,7 +71,7 @@ export function newCommonLayers(
       return { directory, sizeBytes, inodes };
     } catch (error) {
       logger.debug({ layers: lowerDirs[0], error: messageOf(error) }, "no common layer");
-      return undefined;
+      return "failed";
     } finally {
       remove(unfinished);
     }
@@ -79,14 +82,20 @@ export function newCommonLayers(
       const top = chainIds.at(-1) ?? "";
       const stack = stacks.get(top) ?? { chainIds, known: new Map() };
       stacks.set(top, stack);
-      const found = stack.known.get(asked.name);
-      const isMade = found !== undefined && isDirectory(join(layersDir, found.directory));
-      if (isMade) return found.directory;
-      const isGivenUp = found === undefined && stack.known.has(asked.name);
-      if (isGivenUp || (found === undefined && stack.known.size === MOST_FOR_LAYERS)) return undefined;
+      const { known } = stack;
+      const found = known.get(asked.name);
+      if (found === "failed") return undefined;
+      if (found === undefined) {
+        const unmade = oldestUnmade(known);
+        if (known.size === MOST_FOR_LAYERS && unmade !== undefined) known.delete(unmade);
+        if (known.size < MOST_FOR_LAYERS) known.set(asked.name, "asked for once");
+        return undefined;
+      }
+      const isThere = found !== "asked for once" && isDirectory(join(layersDir, found.directory));
+      if (isThere) return found.directory;
       const made = make(asked, lowerDirs);
-      stack.known.set(asked.name, made);
-      return made?.directory;
+      known.set(asked.name, made);
+      return made === "failed" ? undefined : made.directory;
     },
     forget(chainId) {
       const gone = [...stacks].filter(([, { chainIds }]) => chainIds.includes(chainId));
@@ -99,6 +108,10 @@ export function newCommonLayers(
   };
 }
 
+function oldestUnmade(known: Stack["known"]): string | undefined {
+  return [...known].find(([, state]) => state === "asked for once")?.[0];
+}
+
 function all(known: Stack["known"]): Known[] {
-  return [...known.values()].filter((one) => one !== undefined);
+  return [...known.values()].filter((state) => typeof state !== "string");
 }

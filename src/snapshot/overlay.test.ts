@@ -48,8 +48,9 @@ test("what a killed daemon left half done is deleted at the next start", async (
     writeFileSync(join(containers, "c2/snapshot.json"), "");
     // A common layer that was being made, and one that a killed daemon had made and nothing stands on.
     const common = { name: "etc", make: () => {} };
-    const { commonDir } = await fixture.snapshotter.prepare("c3", ["sha256:a"], common);
-    await fixture.snapshotter.remove("c3");
+    await fixture.snapshotter.prepare("c3", ["sha256:a"], common);
+    const { commonDir } = await fixture.snapshotter.prepare("c4", ["sha256:a"], common);
+    for (const key of ["c3", "c4"]) await fixture.snapshotter.remove(key);
     expect(existsSync(commonDir!)).toBe(true);
     mkdirSync(join(layers, ".new-79-half/upper/etc"), { recursive: true });
 

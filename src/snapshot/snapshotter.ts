@@ -36,7 +36,7 @@ export interface Snapshotter {
   /**
    * Makes the snapshot `key` on `layers` (chain ids, bottom first), or finds it as it is.
    * NotFoundError for a missing layer, AlreadyExistsError when the key stands on other layers. A new one stands on
-   * `common` as well, unless that cannot be made, or the layers have many such already.
+   * `common` as well where that was asked for before, unless it cannot be made, or the layers have many such already.
    */
   prepare(key: string, layers: readonly string[], common?: CommonLayer): Promise<Snapshot>;
   get(key: string): Snapshot | undefined;
@@ -71,7 +71,7 @@ export interface Snapshot {
   readonly commonDir: string | undefined;
 }
 
-/** What snapshots on the same layers that ask for the same `name` share: the first of them has it made. */
+/** What snapshots on the same layers that ask for the same `name` share: the second of them has it made. */
 export interface CommonLayer {
   readonly name: string;
   /** Writes it to an overlay of these directories, of which nothing may be mounted any more afterwards. */

@@ -56,6 +56,8 @@ test(
   async () => {
     const { daemon } = fixture;
     const sandboxId = await runSandbox(daemon, "shared");
+    const only = await run(sandboxId, "only", { mounts: mounts() });
+    expect([commonOf(only), written(upperOf(only)).includes("run/secrets/app")]).toEqual([undefined, true]);
     const first = await run(sandboxId, "first", { mounts: mounts() });
     const shared = layerNames();
     const second = await run(sandboxId, "second", { mounts: mounts() });
@@ -75,7 +77,9 @@ test(
     await shellIn(daemon, first, "echo own > /run/secrets/file; rm -r /etc/passwd");
     expect(await shellIn(daemon, second, "ls /run/secrets; ls /etc/passwd")).toBe("app\n/etc/passwd");
     expect(existsSync(join(commonOf(first)!, "run/secrets/file"))).toBe(false);
-    const other = await run(sandboxId, "other", { mounts: mounts("/data/deep") });
+    const more = { mounts: mounts("/data/deep") };
+    await createContainer(daemon, sandboxId, { name: "another", ...more });
+    const other = await run(sandboxId, "other", more);
     expect(written(commonOf(other)!)).toContain("data/deep");
     expect(existsSync(join(commonOf(first)!, "data"))).toBe(false);
     expect(await shellIn(daemon, first, "ls -d /data || true")).toBe("");
@@ -94,9 +98,11 @@ test(
   async () => {
     const { daemon } = fixture;
     const sandboxId = await runMappedSandbox(daemon, "mapped");
-    const id = await runMapped(daemon, sandboxId, { name: "app", mounts: mounts() });
-    expect(commonOf(id)).toBeUndefined();
-    expect(written(upperOf(id))).toContain("run/secrets/app");
+    for (const name of ["one", "two"]) {
+      const id = await runMapped(daemon, sandboxId, { name, mounts: mounts() });
+      expect(commonOf(id)).toBeUndefined();
+      expect(written(upperOf(id))).toContain("run/secrets/app");
+    }
     await daemon.api.stopPodSandbox({ podSandboxId: sandboxId });
     await daemon.api.removePodSandbox({ podSandboxId: sandboxId });
   },
@@ -109,6 +115,7 @@ test(
     const { daemon } = fixture;
     const sandboxId = await runSandbox(daemon, "killed");
     const config = { mounts: mounts("/of-killed") };
+    await createContainer(daemon, sandboxId, { name: "earlier", ...config });
     const before = await createContainer(daemon, sandboxId, { name: "before", ...config });
     const kept = commonOf(before)!;
     await daemon.kill();
@@ -119,6 +126,7 @@ test(
     await daemon.api.startContainer({ containerId: before });
     expect(await shellIn(daemon, before, "cat /of-killed/token")).toBe("secret");
     expect(written(upperOf(before))).toEqual([]);
+    await createContainer(daemon, sandboxId, { name: "later", ...config });
     const after = await run(sandboxId, "after", config);
     const anew = commonOf(after)!;
     expect(anew).not.toBe(kept);

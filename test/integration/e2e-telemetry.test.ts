@@ -74,7 +74,7 @@ test("calls are counted by name and code, with their latencies and where the tim
   expect(count("podrt_rpc_duration_seconds_count", { rpc: "StartContainer" })).toBe(1);
   const phases: Record<string, string[]> = {
     RunPodSandbox: ["prepare", "monitor", "pause", "network", "plugins", "record"],
-    CreateContainer: ["resolve", "snapshot", "root", "plugins", "cgroup", "record"],
+    CreateContainer: ["resolve", "plugins", "snapshot", "root", "cgroup", "record"],
     StartContainer: ["lock", "prepare", "plugins", "compile", "launch", "record"],
     PullImage: ["manifest", "layers"],
   };
@@ -101,7 +101,7 @@ test("verbose status says where the time of the last operations on a pod or cont
     "RunPodSandbox OK prepare files monitor cgroup pause network plugins record",
   ]);
   expect(timingsIn(await containerInfo(daemon, containerId))).toEqual([
-    "CreateContainer OK resolve snapshot root plugins cgroup record",
+    "CreateContainer OK resolve plugins snapshot root cgroup record",
     "StartContainer OK lock prepare plugins network compile launch record",
   ]);
 });

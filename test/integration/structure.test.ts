@@ -110,6 +110,7 @@ test(
 // EXT4_SUPER_MAGIC, statfs(2).
 const EXT4 = 0xef53;
 
+// Other file systems have no such attribute.
 test.skipIf(statfsSync(tmpdir()).type !== EXT4)(
   "what comes and goes with pods is spread over an ext4, which is slow to use an inode again",
   () => {

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AlreadyExistsError, FailedPreconditionError, NotFoundError } from "../../src/errors.ts";
-import type { Snapshot, Snapshotter } from "../../src/snapshot/snapshotter.ts";
+import type { CommonLayer, Snapshot, Snapshotter } from "../../src/snapshot/snapshotter.ts";
 
 /** One snapshotter on a directory; `reopen` is what a restart of the daemon does. */
 export interface SnapshotterFixture {
@@ -199,6 +199,13 @@ export function describeSnapshotter(open: (root: string) => SnapshotterFixture):
     return common;
   }
 
+  /** Prepares a snapshot that is not the first to ask for the common layer. */
+  async function prepareAgain(key: string, chain: readonly string[], common: CommonLayer): Promise<Snapshot> {
+    await snapshotter.prepare("earlier", chain, common);
+    await snapshotter.remove("earlier");
+    return snapshotter.prepare(key, chain, common);
+  }
+
   test("snapshots on the same layers share what they ask for in common, above the layers", async () => {
     for (const layer of ["sha256:a", "sha256:b"]) await commit(layer);
     await snapshotter.commitLayer("sha256:c", async (directory) => {
@@ -208,6 +215,10 @@ export function describeSnapshotter(open: (root: string) => SnapshotterFixture):
     const before = listAll(root);
     const common = newCommonLayer("etc");
     const chain = ["sha256:a", "sha256:c"];
+    const only = await snapshotter.prepare("c0", chain, common);
+    expect([common.made, only.commonDir, listAll(join(root, "layers"))]).toEqual([
+      ...[0, undefined, before.filter((name) => name.startsWith("layers/")).map((name) => name.slice(7))],
+    ]);
     const first = await snapshotter.prepare("c1", chain, common);
     const second = await snapshotter.prepare("c2", chain, common);
     expect(common.made).toBe(1);
@@ -218,8 +229,8 @@ export function describeSnapshotter(open: (root: string) => SnapshotterFixture):
       expect(readdirSync(upperDir)).toEqual([]);
       for (const top of [upperDir, commonDir!]) expect(statSync(top).mode & 0o7777).toBe(0o1711);
     }
-    const other = await snapshotter.prepare("c3", chain, newCommonLayer("other"));
-    const elsewhere = await snapshotter.prepare("c4", ["sha256:a", "sha256:b"], common);
+    const other = await prepareAgain("c3", chain, newCommonLayer("other"));
+    const elsewhere = await prepareAgain("c4", ["sha256:a", "sha256:b"], common);
     const plain = await snapshotter.prepare("c5", chain);
     expect(new Set([first, other, elsewhere, plain].map(({ commonDir }) => commonDir)).size).toBe(4);
     expect(plain.commonDir).toBeUndefined();
@@ -237,36 +248,40 @@ export function describeSnapshotter(open: (root: string) => SnapshotterFixture):
   test("layers have sixteen common ones at most, and a snapshot does without one that cannot be made", async () => {
     await commit("sha256:a");
     const failing = { name: "failing", make: mock(() => mkdirSync("/proc/none")) };
-    for (const key of ["f1", "f2"]) {
+    for (const key of ["f1", "f2", "f3"]) {
       expect((await snapshotter.prepare(key, ["sha256:a"], failing)).commonDir).toBeUndefined();
     }
     expect(failing.make).toHaveBeenCalledTimes(1);
-    const has: boolean[] = [];
+    const has = async (name: string) => {
+      const snapshot = await snapshotter.prepare("c", ["sha256:a"], newCommonLayer(name));
+      await snapshotter.remove("c");
+      return snapshot.commonDir !== undefined;
+    };
+    // Those that are asked for once take no place from others.
+    for (let index = 0; index < 40; index++) expect(await has(`once ${index}`)).toBe(false);
     for (let index = 0; index < 20; index++) {
-      const { commonDir } = await snapshotter.prepare(`c${index}`, ["sha256:a"], newCommonLayer(`${index}`));
-      has.push(commonDir !== undefined);
+      expect([await has(`${index}`), await has(`${index}`)]).toEqual([false, index < 15]);
     }
-    expect(has.lastIndexOf(true)).toBe(14);
-    expect((await snapshotter.prepare("again", ["sha256:a"], newCommonLayer("3"))).commonDir).toBeDefined();
+    expect(await has("3")).toBe(true);
   });
 
   test("a common layer is there as long as something stands on it, and made anew where it is not", async () => {
     await commit("sha256:a");
     const common = newCommonLayer("etc");
-    const first = await snapshotter.prepare("c1", ["sha256:a"], common);
+    const first = await prepareAgain("c1", ["sha256:a"], common);
     rmSync(first.commonDir!, { recursive: true });
     const second = await snapshotter.prepare("c2", ["sha256:a"], common);
     expect(existsSync(second.commonDir!)).toBe(true);
     await snapshotter.discardLayer("sha256:a");
     await commit("sha256:a");
-    const third = await snapshotter.prepare("c3", ["sha256:a"], common);
+    const third = await prepareAgain("c3", ["sha256:a"], common);
     expect(common.made).toBe(3);
     expect(existsSync(second.commonDir!)).toBe(true);
     await snapshotter.remove("c2");
     expect(existsSync(second.commonDir!)).toBe(false);
     snapshotter = await fixture.reopen();
     expect(snapshotter.get("c3")).toEqual(third);
-    const fourth = await snapshotter.prepare("c4", ["sha256:a"], common);
+    const fourth = await prepareAgain("c4", ["sha256:a"], common);
     expect(common.made).toBe(4);
     expect(existsSync(third.commonDir!)).toBe(true);
     await snapshotter.remove("c3");
