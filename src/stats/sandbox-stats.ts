@@ -12,7 +12,6 @@ import {
 } from "../gen/runtime/v1/api_pb.ts";
 import { oncePer } from "../lib/once-per.ts";
 import type { MemoryStats } from "../linux/cgroup/memory-stats.ts";
-import { sandboxItem } from "../sandbox/status.ts";
 import type { SandboxRecord } from "../state/sandboxes.ts";
 import type { CgroupSample } from "./cgroup-samples.ts";
 import { containerStats } from "./container-stats.ts";
@@ -38,7 +37,7 @@ export async function sandboxStats(
   const network = hasOwnNetwork(sandbox) ? networkUsage(instruments, sandbox) : undefined;
   const { count, atNs } = processesOf(instruments, pod);
   const { id, name, uid, namespace, attempt } = sandbox;
-  const { labels, annotations } = sandboxItem(sandbox);
+  const { labels, annotations } = configured(sandbox);
   return create(PodSandboxStatsSchema, {
     attributes: { id, metadata: { name, uid, namespace, attempt }, labels, annotations },
     linux: {
@@ -53,9 +52,14 @@ export async function sandboxStats(
 }
 
 /** Of a pod in the host's network nobody can tell what is its own traffic. */
-export const hasOwnNetwork: (sandbox: SandboxRecord) => boolean = oncePer((sandbox) => {
-  const options = sandboxConfig(sandbox).linux?.securityContext?.namespaceOptions;
-  return options?.network !== NamespaceMode.NODE;
+export function hasOwnNetwork(sandbox: SandboxRecord): boolean {
+  return configured(sandbox).network !== NamespaceMode.NODE;
+}
+
+/** What each look needs of the configuration, which is not parsed again for it. */
+const configured = oncePer((sandbox: SandboxRecord) => {
+  const { labels, annotations, linux } = sandboxConfig(sandbox);
+  return { labels, annotations, network: linux?.securityContext?.namespaceOptions?.network };
 });
 
 function networkUsage(
