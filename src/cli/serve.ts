@@ -36,6 +36,7 @@ import { serveMetrics } from "../telemetry/metrics-server.ts";
 import { measureEventLoop, processFamilies } from "../telemetry/process-families.ts";
 import type { Family } from "../telemetry/registry.ts";
 import { startTracing } from "../telemetry/tracing.ts";
+import { collectBetweenStarts } from "./collect-garbage.ts";
 import { checkKernel } from "./kernel-check.ts";
 import { openRuntime } from "./open-runtime.ts";
 import { connectServiceManager } from "./service-manager.ts";
@@ -72,6 +73,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   const events = openEventFeed(runtime);
   const stopKeeping = events.keepForFirst();
   const eventLog = openEventLog(runtime);
+  collectBetweenStarts(runtime.events);
   await recover(runtime);
   // The first start writes it to the disk, for which only those wait who ask for images.
   const ownImages = addBuiltInPause(runtime.images, runtime.content).catch((err) =>
