@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { NotFoundError } from "../../src/errors.ts";
 import { type Cgroup, openCgroup } from "../../src/linux/cgroup/cgroup.ts";
 import { ALL_DEVICES, DEFAULT_DEVICE_RULES } from "../../src/linux/cgroup/device-rules.ts";
 import { type CgroupHost, detectCgroups } from "../../src/linux/cgroup/host.ts";
@@ -52,6 +53,31 @@ async function runIn(cgroup: Cgroup, script: string): Promise<Bun.Subprocess<"ig
   unified?.close();
   return child;
 }
+
+// Only root may make cgroups.
+test.skipIf(host === undefined)(
+  "what is kept open of a cgroup is not asked when it has been made anew",
+  async () => {
+    const path = `/podrt-test-${randomBytes(6).toString("hex")}`;
+    const kept = { left: 100 };
+    const cgroup = openCgroup(host as CgroupHost, path, kept);
+    opened.push(cgroup);
+    cgroup.create();
+    const shell = await runIn(cgroup, "exec sleep 60");
+    await eventually("it has used memory", () => (cgroup.stats().memory?.pageFaults ?? 0) > 0);
+    const before = cgroup.stats();
+    expect(kept.left).toBeLessThan(100);
+    await cgroup.kill();
+    await shell.exited;
+    await cgroup.remove();
+    expect(() => cgroup.stats()).toThrow(NotFoundError);
+    cgroup.create();
+    expect(cgroup.stats().memory?.pageFaults).toBeLessThan(before.memory?.pageFaults as number);
+    expect(cgroup.stats().cpuUsageNs).toBeLessThan(before.cpuUsageNs as bigint);
+    cgroup.close();
+    expect(kept.left).toBe(100);
+  },
+);
 
 /** Twenty shells that start one program after the other. */
 const FORKING = "for i in $(seq 20); do (while :; do /bin/true; done) & done; wait";

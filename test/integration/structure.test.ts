@@ -32,6 +32,8 @@ const BOUNDS = {
     stopContainer: 85,
     removeContainer: 97,
   },
+  /** For each of ten pods with one container each, looked at again and again; their files are open by then. */
+  perFigure: { listContainerStats: 9, listPodSandboxStats: 42, listPodSandboxMetrics: 42 },
   // Of those of runPodSandbox one may be the lease that the pod before it gives back.
   commits: { runPodSandbox: 5, createContainer: 2, startContainer: 2, execSync: 0, stopContainer: 1 },
 } as const;
@@ -170,6 +172,39 @@ test.skipIf(!hasStrace)(
       expect(count, `system calls of ${call}`).toBeLessThanOrEqual(bound);
       expect(count, `system calls of ${call}`).toBeGreaterThan(10);
     }
+  },
+  timeoutMs,
+);
+
+// Needs strace(1), too.
+test.skipIf(!hasStrace)(
+  "statistics take so many system calls of each pod, and keep nothing open of those that are gone",
+  async () => {
+    const { daemon } = fixture;
+    const pods = 9;
+    const descriptors = () => readdirSync(`/proc/${daemon.pid()}/fd`).length;
+    const figures = Object.keys(BOUNDS.perFigure) as (keyof typeof BOUNDS.perFigure)[];
+    for (const figure of figures) await daemon.api[figure]({});
+    const before = descriptors();
+    const sandboxes: string[] = [];
+    for (let count = 0; count < pods; count += 1) {
+      const sandboxId = await runSandbox(daemon, `figures-${count}`);
+      await runContainer(daemon, sandboxId, { name: "app" });
+      sandboxes.push(sandboxId);
+    }
+    const unseen = descriptors();
+    for (const figure of figures) await daemon.api[figure]({});
+    expect(descriptors()).toBeGreaterThan(unseen + pods);
+    for (const figure of figures) {
+      // What was read for the call before is too old by then.
+      await Bun.sleep(1100);
+      const counted = await countSyscalls(daemon.pid(), async () => void (await daemon.api[figure]({})));
+      const each = totalOf(counted) / (pods + 1);
+      expect(each, `system calls of ${figure} for each pod`).toBeLessThanOrEqual(BOUNDS.perFigure[figure]);
+      expect(each, `system calls of ${figure} for each pod`).toBeGreaterThan(2);
+    }
+    for (const sandboxId of sandboxes) await removeSandbox(sandboxId);
+    await eventually("what was open of them is closed", () => descriptors() <= before, 60_000);
   },
   timeoutMs,
 );
