@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { statsRuntime } from "../../test/fixtures/stats-runtime.ts";
+import { eventually } from "../../test/integration/harness/eventually.ts";
 import { type Instruments, openInstruments } from "./instruments.ts";
 import { Patience } from "./writable-layers.ts";
 
@@ -47,6 +48,28 @@ test("open files are counted once for all who ask in a short time", async () => 
   expect(first.value.descriptors).toBeGreaterThan(3);
   expect(second.value).toBe(first.value);
 });
+
+test("files stay open for a while after a look, and are opened again for the next", async () => {
+  await lookAt("aa");
+  instruments.forgetAllBut(() => false);
+  instruments = openInstruments(fixture.runtime, 100);
+  const openFiles = () =>
+    readdirSync("/proc/self/fd").filter((name) => linkOf(`/proc/self/fd/${name}`).startsWith(root));
+  for (let look = 0; look < 2; look++) {
+    instruments.keepOpen();
+    instruments.cgroups.sample("container", "/aa/aa");
+    expect(openFiles().length).toBeGreaterThan(0);
+    await eventually("they are closed", () => openFiles().length === 0);
+  }
+});
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return "";
+  }
+}
 
 test("the file system is told as the machine shows it", async () => {
   const { limitBytes, inodes, freeInodes } = await instruments.filesystem();

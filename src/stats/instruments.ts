@@ -37,7 +37,7 @@ export interface Instruments {
   softLimits(container: ContainerRecord): readonly SoftLimit[];
   openFiles(container: ContainerRecord): Promise<Aged<OpenFiles>>;
   filesystem(): Promise<FilesystemSpace>;
-  /** Somebody looks: the files that are open stay so for another minute. */
+  /** Somebody looks: the files that are open stay so for another while. */
   keepOpen(): void;
   /** Drops what is kept of a container or sandbox. */
   forget(id: string): void;
@@ -50,14 +50,14 @@ export interface Instruments {
  * 110 pods, which is what a kubelet has, with two containers each. What is beyond them is opened and closed each time.
  */
 const MOST_KEPT_FILES = 2500;
-const KEEP_OPEN_MS = 60_000;
 const INTERFACES_MAX_AGE_MS = 250;
 const FILESYSTEM_MAX_AGE_MS = 1000;
 /** Counting goes through every descriptor of every process. */
 const OPEN_FILES_MAX_AGE_MS = 5000;
 const OPEN_FILES_BOUNDS = { processes: 4096, links: 4096 };
 
-export function openInstruments(runtime: Runtime): Instruments {
+/** What is open stays so for `keepOpenMs` after somebody has looked. */
+export function openInstruments(runtime: Runtime, keepOpenMs = 60_000): Instruments {
   const { containersDir, stateDir } = runtime.paths;
   const withPressure = hasPressure();
   const kept = { left: MOST_KEPT_FILES };
@@ -79,7 +79,7 @@ export function openInstruments(runtime: Runtime): Instruments {
 
   const closing = setTimeout(() => {
     for (const instrument of [cgroups, processes]) instrument.close();
-  }, KEEP_OPEN_MS).unref();
+  }, keepOpenMs).unref();
   const byId = [cgroups, processes, layers, interfaces, openFiles];
   const forget = (id: string) => {
     for (const instrument of byId) instrument.forget(id);
