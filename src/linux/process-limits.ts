@@ -8,9 +8,14 @@ export interface SoftLimit {
   readonly value: bigint;
 }
 
+/** What was read last, since nearly all processes of a machine have the same limits. */
+let last: { readonly text: string; readonly limits: readonly SoftLimit[] } = { text: "", limits: [] };
+
 /** The soft limits of a process that are not unlimited; none when it has ended. */
 export function softLimitsOf(process: ProcessDirectory): readonly SoftLimit[] {
-  return parseLimits(process.read("limits") ?? "");
+  const text = process.read("limits") ?? "";
+  if (text !== last.text) last = { text, limits: parseLimits(text) };
+  return last.limits;
 }
 
 /** The text of /proc/PID/limits (proc_pid_limits(5)): columns of name, soft limit, hard limit and unit. */

@@ -45,20 +45,6 @@ function grpcClient() {
   );
 }
 
-test("the JavaScript engine is told to keep little, and nobody whom the daemon starts hears of it", async () => {
-  const { daemon } = fixture;
-  const environmentOf = (pid: number) => procText(`/proc/${pid}/environ`).split("\0");
-  const told = environmentOf(daemon.pid()).filter((variable) => /^BUN_(JSC|IDLE)_/.test(variable));
-  expect(told).toHaveLength(4);
-  // Started over in its own process, under the name and with the words that it was called by.
-  expect(procText(`/proc/${daemon.pid()}/cmdline`).split("\0").slice(1, 3)).toEqual(["serve", "--root"]);
-  const pause = await pausePid(daemon, sandboxId);
-  for (const pid of [pause, parentOf(pause)])
-    expect(environmentOf(pid).filter((variable) => variable.startsWith("BUN_"))).toEqual([]);
-  const { stdout } = await daemon.api.execSync({ containerId: idle, cmd: ["env"], timeout: 30n });
-  expect(Buffer.from(stdout).toString()).not.toContain("BUN_");
-});
-
 test(
   "a firehose of lines of a megabyte goes to the log",
   async () => {
