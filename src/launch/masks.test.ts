@@ -18,7 +18,7 @@ function stepsOf(count: number, append: (tree: RootTree, paths: readonly string[
 test("a path costs few steps, which are compiled by the daemon and run by the child", () => {
   using passed = newPassedFds();
   const masks = (count: number) => stepsOf(count, (tree, paths) => maskPaths(tree, paths, passed, undefined));
-  expect((masks(161) - masks(1)) / 160).toBeLessThanOrEqual(10.1);
+  expect((masks(161) - masks(1)) / 160).toBeLessThanOrEqual(12.2);
   const readOnly = (count: number) => stepsOf(count, makeReadOnly);
   expect((readOnly(161) - readOnly(1)) / 160).toBeLessThanOrEqual(4.1);
 });

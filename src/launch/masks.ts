@@ -12,13 +12,14 @@ import {
   RESOLVE_NO_MAGICLINKS,
 } from "../linux/abi/fcntl.ts";
 import {
-  MNT_DETACH,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
   MOVE_MOUNT_F_EMPTY_PATH,
   MOVE_MOUNT_T_EMPTY_PATH,
+  MS_PRIVATE,
+  MS_UNBINDABLE,
   mountAttr,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
@@ -29,7 +30,7 @@ import { statFd } from "../linux/path.ts";
 import { syscall } from "../linux/syscall.ts";
 import { MONITOR_FD } from "./monitor.ts";
 import type { PassedFds } from "./passed-fds.ts";
-import type { Cell, Operand, Table } from "./program.ts";
+import type { Cell, Operand, StepOptions, Table } from "./program.ts";
 import { mountFilesystem, openPath, type RootTree, withContext } from "./rootfs.ts";
 
 /*
@@ -44,19 +45,15 @@ import { mountFilesystem, openPath, type RootTree, withContext } from "./rootfs.
 
 const MISSING = ["ENOENT", "ENOTDIR"] as const;
 const NOT_OPEN = { tolerate: ["EBADF"] } as const;
+/** Of a mount that cannot be copied, and of dup3(2) from an errno to the same. */
+const NOT_YET = { tolerate: ["EBADF", "EINVAL"] } as const;
 const S_IFCHR = 0o020000;
-const S_IFREG = 0o100000;
 const CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
 const DIRECTORY = openHow(O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS);
 const READ_ONLY = mountAttr(MOUNT_ATTR_RDONLY);
-const COVERED = mountAttr(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+const UNBINDABLE = mountAttr(0, 0, MS_UNBINDABLE);
+const COVERED = mountAttr(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, MS_PRIVATE);
 const BY_DESCRIPTOR = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
-
-/** What is in each directory of covers: the null device among those of files, an empty directory among the others. */
-const COVER = "cover";
-
-/** The directories of covers, out of the way of `eachOf`. */
-const COVERS = { ofFiles: MONITOR_FD.spare, ofDirectories: MONITOR_FD.spare + 1 } as const;
 
 /** So many paths are opened, five times each at most, before all that is closed at once. */
 const PATHS_AT_ONCE = 16;
@@ -88,35 +85,45 @@ export function maskPaths(
 ): void {
   if (paths.length === 0) return;
   const { table } = tree;
-  attachCovers(table, passed.add(openNullDevice()), label);
-  eachOf(tree, paths, (path) => maskPath(table, path));
-  table.step("leave the covers: enter them", "fchdir", [COVERS.ofFiles]);
-  table.step("leave the covers: detach them", "umount2", [".", MNT_DETACH]);
-  table.step("leave the covers: go to the root", "chdir", ["/"]);
+  const covers = makeCovers(table, passed.add(openNullDevice()), label);
+  eachOf(tree, paths, (path) => maskPath(table, covers, path));
+  // Only when all are covered: a cover that could not be copied would have been taken away from the path before.
+  eachOf(tree, paths, (path) => {
+    // Only the root of a mount has attributes: what is not covered fails here with EINVAL.
+    const top = openPath(table, path, `mask ${path}: open what covers it`, MISSING);
+    setAttributes(table, top, COVERED, `mask ${path}: see that it is covered`);
+  });
+}
+
+/** Two detached mounts that nobody can copy: the null device, and a file system with nothing in it. */
+interface Covers {
+  readonly file: number;
+  readonly directory: number;
 }
 
 /*
- * What is at a path is known only while the program runs, and the kernel waits a while for each copy of a mount
- * that is made and not used. So no copy is made but of the cover that fits: `source` is open where something is at the
- * path, and leads to the covers of files; but where the path could be opened as a directory, to those of directories.
+ * What is at a path is known only while the program runs, and the kernel waits a while for each mount that is made and
+ * not used. So `source` is open only where something is at the path: as the cover of files, or, where the path could
+ * be opened as a directory, as that of directories. The first path of each kind gets the cover itself, which can be copied
+ * from then on; the others get copies.
  */
 
-function maskPath(table: Table, path: string): void {
+function maskPath(table: Table, { file, directory }: Covers, path: string): void {
   const called = (what: string) => `mask ${path}: ${what}`;
-  const directory = openDirectory(table, path);
+  const isDirectory = openDirectory(table, path);
   const target = openPath(table, path, called("open it"), MISSING);
   const duplicate = [target, F_DUPFD_CLOEXEC, 0];
   const source = table.answer(called("see whether it is there"), "fcntl", duplicate, NOT_OPEN);
-  const leadTo = (what: string, descriptor: Cell, covers: Operand) =>
-    table.step(called(what), "dup3", [covers, descriptor, O_CLOEXEC], NOT_OPEN);
-  leadTo("take the covers of files", source, COVERS.ofFiles);
-  leadTo("see whether it is a directory", directory, COVERS.ofDirectories);
-  leadTo("take the covers of directories then", source, directory);
-  const copy = table.answer(called("copy the cover"), "open_tree", [source, COVER, CLONE], NOT_OPEN);
-  table.step(called("attach it"), "move_mount", [copy, "", target, "", BY_DESCRIPTOR], NOT_OPEN);
-  // Only the root of a mount has attributes: what is not covered fails here with EINVAL.
-  const top = openPath(table, path, called("open what covers it"), MISSING);
-  setAttributes(table, top, COVERED, called("see that it is covered"));
+  const replace = (what: string, old: Cell, by: Operand, options: StepOptions = NOT_OPEN) =>
+    table.step(called(what), "dup3", [by, old, O_CLOEXEC], options);
+  replace("take the cover of files", source, file);
+  replace("see whether it is a directory", isDirectory, directory);
+  replace("take the cover of directories then", source, isDirectory);
+  const flags = CLONE | AT_EMPTY_PATH;
+  const copy = table.answer(called("copy the cover"), "open_tree", [source, "", flags], NOT_YET);
+  replace("take the copy, if there is one", source, copy, NOT_YET);
+  table.step(called("attach it"), "move_mount", [source, "", target, "", BY_DESCRIPTOR], NOT_OPEN);
+  setAttributes(table, source, COVERED, called("let nobody write to it"));
 }
 
 function openDirectory(table: Table, path: string): Cell {
@@ -143,24 +150,18 @@ function setAttributes(table: Table, mount: Cell, attributes: Uint8Array, name: 
   table.step(name, "mount_setattr", operands, NOT_OPEN);
 }
 
-/**
- * Appends a file system with the covers, attached above the root so that its mounts can be copied: the kernel copies
- * only what is attached. Nothing that begins at the root sees it.
- */
-function attachCovers(table: Table, nullDevice: Operand, label: string | undefined): void {
+function makeCovers(table: Table, file: number, label: string | undefined): Covers {
   const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  // A label of its own makes an inode count for more than one.
   const options = withContext(["mode=0755", "nr_inodes=16"], label);
-  const covers = mountFilesystem(table, "tmpfs", options, attributes);
-  table.step("keep the covers of files", "dup3", [covers, COVERS.ofFiles, O_CLOEXEC]);
-  table.step("make a place for the null cover", "mknodat", [covers, COVER, S_IFREG | 0o444, 0]);
-  table.step("make a place for the covers of directories", "mkdirat", [covers, "directories", 0o755]);
-  table.step("make the empty cover", "mkdirat", [covers, `directories/${COVER}`, 0o755]);
-  const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-  const ofDirectories = table.answer("open them", "openat", [covers, "directories", flags, 0]);
-  table.step("keep the covers of directories", "dup3", [ofDirectories, COVERS.ofDirectories, O_CLOEXEC]);
-  table.step("attach the covers", "move_mount", [covers, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH]);
-  table.step("attach the null cover", "move_mount", [nullDevice, "", covers, COVER, MOVE_MOUNT_F_EMPTY_PATH]);
+  const empty = mountFilesystem(table, "tmpfs", options, attributes);
+  const directory = MONITOR_FD.spare;
+  // Out of the way of `eachOf`.
+  table.step("keep the cover of directories", "dup3", [empty, directory, O_CLOEXEC]);
+  for (const cover of [file, directory]) {
+    const operands = [cover, "", AT_EMPTY_PATH, UNBINDABLE, UNBINDABLE.length];
+    table.step("let no cover be copied before it is attached", "mount_setattr", operands);
+  }
+  return { file, directory };
 }
 
 /** The host's /dev/null as a detached mount, known to be the null device. */

@@ -28,6 +28,7 @@ beforeAll(async () => {
   writeFileSync(join(volume, "secret"), "secret\n");
   symlinkSync("secret", join(volume, "to-file"));
   symlinkSync("/volume/directory", join(volume, "to-directory"));
+  symlinkSync("../volume/secret", join(volume, "to-file-by-the-root"));
   symlinkSync("nowhere", join(volume, "dangling"));
   symlinkSync("loop", join(volume, "loop"));
   sandboxId = await runSandbox(fixture.daemon, "masks");
@@ -77,6 +78,25 @@ test("a symbolic link is followed inside the container, and what it names is mas
   const id = await run({ maskedPaths: ["/volume/to-file", "/volume/to-directory"] });
   expect(await shellIn(daemon, id, "cat /volume/secret | wc -c; ls /volume/directory | wc -l")).toBe("0\n0");
   expect(readlinkSync(join(volume, "to-file"))).toBe("secret");
+});
+
+test("a link that leads by way of the root is followed while paths are masked", async () => {
+  const { daemon } = fixture;
+  const id = await run({ maskedPaths: ["/proc/timer_list", "/volume/to-file-by-the-root"] });
+  expect(await shellIn(daemon, id, "cat /volume/secret | wc -c; cat /proc/timer_list | wc -c")).toBe("0\n0");
+});
+
+test("a path that is masked twice, and one below another, stay masked", async () => {
+  const { daemon } = fixture;
+  const maskedPaths = ["/volume/directory/inside", "/volume/secret", "/volume/directory", "/volume/secret"];
+  const id = await run({ maskedPaths: [...maskedPaths, "/sys/firmware", "/proc/kcore"] });
+  expect(
+    await shellIn(
+      daemon,
+      id,
+      "cat /volume/secret /proc/kcore | wc -c; ls -A /volume/directory /sys/firmware",
+    ),
+  ).toBe("0\n/sys/firmware:\n\n/volume/directory:");
 });
 
 test("read-only paths refuse writes, through links too, and mounts below them keep their own flags", async () => {
