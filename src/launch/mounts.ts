@@ -133,13 +133,14 @@ export function compileMount(
 ): void {
   const { destination } = mount;
   if (mount.type === "bind") {
-    const { source, name } = mount.options.includes(IMAGE_VOLUME)
+    const { source, name, isDirectory } = mount.options.includes(IMAGE_VOLUME)
       ? copyVolume(tree, destination)
       : bindSource(tree, mount, passed, openSource);
     tree.attach(source, destination, name, { isPlain: hasPlainPlace(mount) });
     // What was opened on the way, not what came along: with many mounts the child would run out of numbers.
     if (typeof source !== "number") tree.table.step(`${name}: close it`, "close", [source]);
-    tree.forget();
+    // What is known are directories, over none of which a file can be mounted.
+    if (isDirectory) tree.forget();
     return;
   }
   tree.makeDirectories(destination);
@@ -186,6 +187,7 @@ interface BindSource {
   readonly source: Operand;
   /** What its attachment is called. */
   readonly name: string;
+  readonly isDirectory: boolean;
 }
 
 /** A mount of its own of what is at `path` stays writable when the root is made read-only. */
@@ -194,7 +196,8 @@ function copyVolume(tree: RootTree, path: string): BindSource {
   const name = `mount ${path} on ${path}`;
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
   const operands: readonly Operand[] = [tree.open(path), "", flags];
-  return { source: tree.table.answer(`${name}: copy the volume's mount`, "open_tree", operands), name };
+  const source = tree.table.answer(`${name}: copy the volume's mount`, "open_tree", operands);
+  return { source, name, isDirectory: true };
 }
 
 function bindSource(
@@ -209,7 +212,8 @@ function bindSource(
   if (isDirectory) tree.makeDirectories(destination);
   else tree.makeFile(destination);
   const operand = passed.give(copy, tree);
-  return { source: operand, name: `mount ${isDirectory ? "directory" : "file"} ${source} on ${destination}` };
+  const name = `mount ${isDirectory ? "directory" : "file"} ${source} on ${destination}`;
+  return { source: operand, name, isDirectory };
 }
 
 /** Appends what has to wait until every mount is in its place. */
