@@ -15,6 +15,7 @@ import {
   RuntimeService,
   SwapUsageSchema,
 } from "../../src/gen/runtime/v1/api_pb.ts";
+import { JsonText } from "../../src/lib/json-text.ts";
 import { sandboxStatus as statusOfRecord } from "../../src/sandbox/status.ts";
 import { cpuUsage, ioUsage, memoryUsage, swapUsage } from "../../src/stats/messages.ts";
 import { clients, newRuntime } from "../fixtures/cri-clients.ts";
@@ -198,7 +199,7 @@ async function noteOtherMachines(): Promise<void> {
   const { runtime } = newRuntime(network, { supported: true, attachAt: undefined });
   note(RuntimeService.method.status.output, await clients(runtime).cri.status({}));
   const addresses = ["10.0.0.2", "fd00::2"];
-  const sandbox = { readyAtNs: "1", createdAtNs: "1", config: {}, addresses };
+  const sandbox = { readyAtNs: "1", createdAtNs: "1", config: new JsonText({}), addresses };
   note(PodSandboxStatusSchema, statusOfRecord(sandbox as never));
   const line = { avg10: 1, avg60: 2, avg300: 3, totalUs: 4n };
   const pressure = { some: line, full: line };

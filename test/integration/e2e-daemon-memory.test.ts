@@ -11,8 +11,8 @@ import { patience } from "../support/patience.ts";
 import { MEMORY_BOUND_BYTES } from "./harness/daemon.ts";
 import { eventually } from "./harness/eventually.ts";
 import { useDaemon } from "./harness/fixture.ts";
-import { createContainer, pausePid, runContainer, runSandbox } from "./harness/pods.ts";
-import { memoryPeakOf, parentOf, procText } from "./harness/proc.ts";
+import { createContainer, runContainer, runSandbox } from "./harness/pods.ts";
+import { memoryPeakOf } from "./harness/proc.ts";
 
 /*
  * What containers and clients do at their worst, in one daemon, whose memory stays within its bound. Every end-to-end

@@ -28,10 +28,12 @@ const BOUNDS = {
     runPodSandbox: 340,
     createContainer: 160,
     startContainer: 170,
-    execSync: 150,
+    execSync: 60,
     stopContainer: 85,
     removeContainer: 97,
   },
+  /** Of the monitor, its child and the application, a moment after its start. */
+  launch: { startContainer: 300, execSync: 120 },
   /** For each of ten pods with one container each, looked at again and again; their files are open by then. */
   perFigure: { listContainerStats: 9, listPodSandboxStats: 42, listPodSandboxMetrics: 42 },
   // Of those of runPodSandbox one may be the lease that the pod before it gives back.
@@ -205,6 +207,31 @@ test.skipIf(!hasStrace)(
     }
     for (const sandboxId of sandboxes) await removeSandbox(sandboxId);
     await eventually("what was open of them is closed", () => descriptors() <= before, 60_000);
+  },
+  timeoutMs,
+);
+
+// For the same reason.
+test.skipIf(!hasStrace)(
+  "launches make so many system calls and no more",
+  async () => {
+    const { daemon } = fixture;
+    const { api } = daemon;
+    const sandboxId = await runSandbox(daemon, "launches");
+    const monitor = parentOf(await pausePid(daemon, sandboxId));
+    const containerId = await createContainer(daemon, sandboxId, { name: "app" });
+    const work = {
+      startContainer: () => api.startContainer({ containerId }),
+      execSync: () => api.execSync({ containerId, cmd: ["true"], timeout: 30n }),
+    };
+    for (const call of ["startContainer", "execSync"] as const) {
+      const counted = await countSyscalls(monitor, async () => void (await work[call]()), {
+        withChildren: true,
+      });
+      expect(counted["execve"], `of ${call}`).toBeGreaterThan(0);
+      expect(totalOf(counted), `system calls of ${call}`).toBeLessThanOrEqual(BOUNDS.launch[call]);
+    }
+    await removeSandbox(sandboxId);
   },
   timeoutMs,
 );

@@ -36,13 +36,19 @@ export const hasStrace = Bun.which("strace") !== null;
 
 /**
  * Counts the system calls that the threads of a process make during the work, by strace(1), without those of the engine
- * that runs it; processes that it starts are not counted.
+ * that runs it; those of the processes that it starts only where that is asked for.
  */
-export async function countSyscalls(pid: number, work: () => Promise<void>): Promise<SyscallCounts> {
+export async function countSyscalls(
+  pid: number,
+  work: () => Promise<void>,
+  { withChildren } = { withChildren: false },
+): Promise<SyscallCounts> {
   const dir = mkdtempSync(join(tmpdir(), "podrt-strace-"));
   const table = join(dir, "counts");
   const threads = readdirSync(`/proc/${pid}/task`);
-  const child = spawn("strace", ["-c", "-o", table, ...threads.flatMap((thread) => ["-p", thread])], {
+  const follow = withChildren ? ["-f"] : [];
+  const attach = threads.flatMap((thread) => ["-p", thread]);
+  const child = spawn("strace", ["-c", ...follow, "-o", table, ...attach], {
     stdio: ["ignore", "ignore", "pipe"],
   });
   const ended = new Promise((resolve) => child.once("exit", resolve));
