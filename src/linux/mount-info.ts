@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
+import { ERRNO } from "./abi/errno.ts";
 import { AT_EMPTY_PATH, O_PATH } from "./abi/fcntl.ts";
 import { mountAttr } from "./abi/mount.ts";
 import { open } from "./fd.ts";
-import { isErrno, syscall } from "./syscall.ts";
+import { trySyscall } from "./syscall.ts";
 
 /** Where a mount stands in the exchange of mounts with others; see mount_namespaces(7). */
 export interface MountSharing {
@@ -38,21 +39,10 @@ function fieldsOfMount(path: string): string[] {
   return line?.split(" ") ?? [];
 }
 
-let hasMountSetattr: boolean | undefined;
-
 /** True where mount_setattr(2) is there (Linux 5.12): the one call that changes a whole tree of mounts. */
 export function canChangeMountTrees(): boolean {
-  hasMountSetattr ??= tryMountSetattr();
-  return hasMountSetattr;
-}
-
-function tryMountSetattr(): boolean {
   const attributes = mountAttr(0);
-  try {
-    syscall("mount_setattr", -1, "", AT_EMPTY_PATH, attributes, attributes.length);
-    return true;
-  } catch (error) {
-    // It has looked for the descriptor, so it exists and is not forbidden.
-    return isErrno(error, "EBADF");
-  }
+  const answer = trySyscall("mount_setattr", -1, "", AT_EMPTY_PATH, attributes, attributes.length);
+  // Nothing is to be changed; or it has looked for the descriptor. So it exists and is not forbidden.
+  return answer === 0 || answer === -ERRNO.EBADF;
 }
