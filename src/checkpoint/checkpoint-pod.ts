@@ -76,7 +76,7 @@ export async function checkpointPod(
       id: sandbox.id,
       checkpointedAtNs: nowNs(),
       runtimeHandler: sandbox.runtimeHandler,
-      config: sandbox.config,
+      config: sandbox.config.value,
       hasSharedMemory: shm !== undefined,
       containers,
     };

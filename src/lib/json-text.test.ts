@@ -13,6 +13,7 @@ test("what is parsed is handed out again, and again from the text once it is gon
   Bun.gc(true);
   expect(kept.value).toEqual(value());
   expect(kept.text).toBe(JSON.stringify(value()));
+  expect(JSON.stringify({ kept })).toBe(JSON.stringify({ kept: value() }));
 });
 
 test("what nobody asks for is one string each, however much there is in it", async () => {

@@ -21,4 +21,9 @@ export class JsonText<T extends object> {
     this.#parsed = new WeakRef(parsed);
     return parsed;
   }
+
+  /** As a part of other JSON it is what it was made of. */
+  toJSON(): T {
+    return this.value;
+  }
 }
