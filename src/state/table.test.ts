@@ -28,6 +28,15 @@ test("what was put is there for whoever opens the table next", () => {
   expect(openTable(database, "images").list()).toEqual([]);
 });
 
+test("a record that is no object is there as it was", () => {
+  const database = newDatabase();
+  const values = ["10.1.0.0/24", 6, ["a"], true];
+  const table = openTable<unknown>(database, "settings");
+  for (const [index, value] of values.entries()) table.put(`k${index}`, value);
+  const again = openTable<unknown>(database, "settings");
+  expect(values.map((_, index) => again.get(`k${index}`))).toEqual(values);
+});
+
 test("the fixed part of a record is written once and joined when loaded", () => {
   const database = newDatabase();
   const table = openTable<Row>(database, "containers", { fixed });

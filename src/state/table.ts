@@ -146,10 +146,16 @@ function load<T>(
   for (const { key, record } of rows) {
     const fixedPart = fixedParts.get(key);
     try {
-      const [changing, kept] = [record, fixedPart ?? "{}"].map((text) => JSON.parse(text) as object);
-      if (schema !== undefined) v.parse(schema, { ...changing, ...kept });
-      const texts = Object.entries(kept ?? {}).map(([field, value]) => [field, new JsonText(value)]);
-      records.set(key, { ...changing, ...Object.fromEntries(texts) } as T);
+      const changing: unknown = JSON.parse(record);
+      if (rest === undefined) {
+        if (schema !== undefined) v.parse(schema, changing);
+        records.set(key, changing as T);
+        continue;
+      }
+      const kept = JSON.parse(fixedPart ?? "{}") as Record<string, object>;
+      if (schema !== undefined) v.parse(schema, { ...(changing as object), ...kept });
+      const texts = Object.entries(kept).map(([field, value]) => [field, new JsonText(value)]);
+      records.set(key, { ...(changing as object), ...Object.fromEntries(texts) } as T);
     } catch (error) {
       if (putAside === undefined) continue;
       const text = fixedPart === undefined ? record : `${record}\n${fixedPart}`;

@@ -35,7 +35,7 @@ const BOUNDS = {
   /** Of the monitor, its child and the application, a moment after its start. */
   launch: { startContainer: 300, execSync: 120 },
   /** For each of ten pods with one container each, looked at again and again; their files are open by then. */
-  perFigure: { listContainerStats: 9, listPodSandboxStats: 42, listPodSandboxMetrics: 42 },
+  perFigure: { listContainerStats: 12, listPodSandboxStats: 45, listPodSandboxMetrics: 45 },
   // Of those of runPodSandbox one may be the lease that the pod before it gives back.
   commits: { runPodSandbox: 5, createContainer: 2, startContainer: 2, execSync: 0, stopContainer: 1 },
 } as const;
