@@ -94,6 +94,33 @@ test("the pipe of a container that fills it is given more room, and its lines st
   expect(written()).toEqual(lines.map((line) => ["F", line]));
 });
 
+test("a line whose end comes between two looks at its pipe is not split", async () => {
+  const log = new ContainerLog(path);
+  const { read, write } = pipe(O_NONBLOCK);
+  let looks = 0;
+  const restore = replaceKernel((real) => ({
+    call(name, args) {
+      const result = real.call(name, args);
+      // The container goes on just when its pipe has been found empty.
+      if (name === "splice" && args[0] === read.number && result === -ERRNO.EAGAIN && looks++ === 0)
+        writeAll(write.number, Buffer.from(" its end\n"));
+      return result;
+    },
+  }));
+  try {
+    writeAll(write.number, Buffer.from("a line and"));
+    const { done } = log.attach("stdout", read.number);
+    while (looks === 0 || bytesIn(read.number) > 0) await Bun.sleep(5);
+    write.close();
+    await done;
+  } finally {
+    restore();
+    await log.close();
+    read.close();
+  }
+  expect(written()).toEqual([["F", "a line and its end"]]);
+});
+
 test("what a marker says of the stage is all that is in it, also where less is written at a time", async () => {
   const markerPath = join(directory, "marker");
   const stage = newStage();

@@ -213,7 +213,17 @@ class StagedSource implements OutputSource {
 
   #move(): PollResult {
     while (this.#isPending) this.#digest(false);
-    const moved = moveToPipe(this.#options.fd, this.#stageWrite.number);
+    let moved = moveToPipe(this.#options.fd, this.#stageWrite.number);
+    if (moved === -ERRNO.EAGAIN) {
+      // Nothing is there, or the stage is full of small pieces of one line.
+      if (this.#seen === 0 || bytesIn(this.#options.fd) === 0) return "empty";
+      // What is there may have come since, a line's end among it: only what stays there is in want of room.
+      moved = moveToPipe(this.#options.fd, this.#stageWrite.number);
+      if (moved === -ERRNO.EAGAIN) {
+        this.#digest(true);
+        return "data";
+      }
+    }
     if (moved > 0) {
       this.#isTorn = moved >= BLOCK_BYTES || moved % SMALL_BLOCK_BYTES === 0;
       this.#digest(false);
@@ -223,7 +233,6 @@ class StagedSource implements OutputSource {
       }
       return "data";
     }
-    if (moved === -ERRNO.EAGAIN) return this.#makeRoom();
     // The master of a terminal whose other side is closed answers EIO: its end of file.
     const isEnd = moved === 0 || (this.#options.tty && moved === -ERRNO.EIO);
     if (!isEnd) {
@@ -234,13 +243,6 @@ class StagedSource implements OutputSource {
       );
     }
     return "ended";
-  }
-
-  /** Nothing could be moved: because nothing is there, or because small pieces of one line fill the stage. */
-  #makeRoom(): PollResult {
-    if (this.#seen === 0 || bytesIn(this.#options.fd) === 0) return "empty";
-    this.#digest(true);
-    return "data";
   }
 
   /** Writes what the stage has: whole lines, or with `all` the beginning of one too. */
