@@ -31,8 +31,10 @@ interface Outcome {
 
 const projectDir = resolve(import.meta.dir, "..");
 const patience = Number(process.env["PODRT_TEST_PATIENCE"] ?? "1");
-const fileTimeoutMs = 240_000 * patience;
+const fileTimeoutMs = 480_000 * patience;
 const testTimeoutMs = 60_000 * patience;
+const succeeded = "ended with code 0";
+const outOfTime = `was ended after ${fileTimeoutMs / 1000} s`;
 const maximumAgain = 5;
 /** The exit code of test/vm/fetch.sh where there is nothing to make a virtual machine from. */
 const noVirtualMachine = 3;
@@ -117,25 +119,27 @@ async function bunTest(files: readonly string[]): Promise<Outcome> {
     `--reporter-outfile=${report}`,
     ...files.map((f) => `./${f}`),
   ];
-  const code = await runBun(args, files);
+  const end = await runBun(args);
   const junit = existsSync(report) ? readJunit(readFileSync(report, "utf8")) : undefined;
   const { counts, failures } = junit ?? { counts: { passed: 0, failed: 0, skipped: 0 }, failures: [] };
-  if (code === 0 || counts.failed > 0) return { files, counts, failures };
-  const broken = { file: nameOf(files), test: "the run", message: "failed outside of its tests" };
+  if (end === succeeded || (end !== outOfTime && counts.failed > 0)) return { files, counts, failures };
+  const broken = { file: nameOf(files), test: "the run", message: `${end}, outside of its tests` };
   return { files, counts: { ...counts, failed: counts.failed + 1 }, failures: [...failures, broken] };
 }
 
-function runBun(args: readonly string[], files: readonly string[]): Promise<number> {
+/** Runs bun and tells how that ended. */
+function runBun(args: readonly string[]): Promise<string> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, args, { cwd: projectDir, stdio: ["ignore", "inherit", "inherit"] });
+    let isOutOfTime = false;
     const timer = setTimeout(() => {
-      console.log(`${nameOf(files)}: ended after ${fileTimeoutMs / 1000} s`);
+      isOutOfTime = true;
       child.kill("SIGKILL");
     }, fileTimeoutMs);
-    child.once("error", () => resolve(1));
-    child.once("exit", (code) => {
+    child.once("error", ({ message }) => resolve(message));
+    child.once("exit", (code, signal) => {
       clearTimeout(timer);
-      resolve(code ?? 1);
+      resolve(isOutOfTime ? outOfTime : `ended with ${signal ?? `code ${code}`}`);
     });
   });
 }
