@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { packagedBusybox } from "../fixtures/images/busybox.ts";
 import type { Descriptor, ImageRecipe, Layer } from "../fixtures/images/layout.ts";
-import { buildDir, packagedFile } from "../fixtures/images/packages.ts";
+import { buildDir } from "../fixtures/images/packages.ts";
 import { type ImageSet, prepareImages } from "../fixtures/images/prepare.ts";
 import type { TreeEntry } from "../fixtures/images/tree.ts";
 import { outputOf } from "../integration/harness/command.ts";
@@ -29,7 +30,7 @@ export const benchImages: ImageSet = {
   dir: join(buildDir, "bench-images"),
   recipes: () => [largeImage(), ...sharingImages()],
   // Changes with the recipe.
-  programs: () => [import.meta.filename, packagedFile("busybox-static", "/bin/busybox", "/usr/bin/busybox")],
+  programs: () => [import.meta.filename, packagedBusybox()],
 };
 
 /** The large image as an OCI archive, which is made when it is not there yet. */

@@ -286,40 +286,12 @@ test("a registry with basic authentication wants the right credentials", async (
   expect(record.repoTags).toEqual([name]);
 });
 
-/** A second docker-registry on the same storage, which lets in alice alone. */
-async function startGuardedRegistry(): Promise<{ host: string } & AsyncDisposable> {
+/** A second registry on the same storage, which lets in alice alone. */
+async function startGuardedRegistry(): Promise<Registry> {
   const htpasswd = join(scratch, "htpasswd");
   const password = await Bun.password.hash("secret", { algorithm: "bcrypt", cost: 5 });
   writeFileSync(htpasswd, `alice:${password.replace(/^\$2b/, "$2y")}\n`);
-  const configFile = join(scratch, "guarded.yml");
-  const logFile = join(scratch, "guarded.log");
-  writeFileSync(logFile, "");
-  const configuration = {
-    version: 0.1,
-    storage: {
-      filesystem: { rootdirectory: join(scratch, "storage") },
-      maintenance: { readonly: { enabled: true } },
-    },
-    http: { addr: "127.0.0.1:0" },
-    auth: { htpasswd: { realm: "test", path: htpasswd } },
-  };
-  writeFileSync(configFile, JSON.stringify(configuration));
-  const child = Bun.spawn(["docker-registry", "serve", configFile], {
-    stdout: "ignore",
-    stderr: Bun.file(logFile),
-    env: { PATH: process.env["PATH"] ?? "", OTEL_TRACES_EXPORTER: "none" },
-  });
-  const stop = async () => {
-    child.kill("SIGKILL");
-    await child.exited;
-  };
-  const log = () => readFileSync(logFile, "utf8");
-  for (const deadline = Date.now() + 20_000; Date.now() < deadline; await Bun.sleep(20)) {
-    const host = /listening on (127\.0\.0\.1:\d+)/.exec(log())?.[1];
-    if (host !== undefined) return { host, [Symbol.asyncDispose]: stop };
-  }
-  await stop();
-  throw new Error(`docker-registry did not start: ${log()}`);
+  return await startRegistry({ storageDir: join(scratch, "storage"), readOnly: true, htpasswd });
 }
 
 async function run(...command: string[]): Promise<string> {
