@@ -8,6 +8,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -71,6 +72,12 @@ test("another file at the path, after a rotation, is left alone", () => {
   writeFileSync(log, "a longer line than before\n");
   undoOpenBatch(path, log, () => 7);
   expect(readFileSync(log, "utf8")).toBe("a longer line than before\n");
+});
+
+test("one that had no room when it was made does not need it when it is taken up again", () => {
+  symlinkSync("/dev/full", path);
+  new BatchMarker(path).close();
+  expect(() => new BatchMarker(path).open(0, 1, 2, 3)).toThrow("ENOSPC");
 });
 
 test("without a marker or without a log there is nothing to do", () => {

@@ -30,7 +30,8 @@ export class BatchMarker {
     this.#path = path;
     this.#file = orStorageError(`open ${path}`, () => openIfThere(path, O_RDWR));
     try {
-      this.clear();
+      // One that is shorter, for want of room or since its daemon died, has no batch, and may still have no room.
+      if (this.#isWhole()) this.clear();
     } catch (error) {
       this.close();
       throw storageError(`write ${path}`, error);
@@ -48,6 +49,10 @@ export class BatchMarker {
 
   close(): void {
     this.#file?.close();
+  }
+
+  #isWhole(): boolean {
+    return this.#file !== undefined && fstatSync(this.#file.number).size >= MARKER_BYTES;
   }
 
   #write(values: readonly number[]): void {
