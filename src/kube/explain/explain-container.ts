@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { containerUser } from "../../container/create.ts";
+import { imageUsers } from "../../container/image-users.ts";
 import { findImageMounts, imageVolumeMounts } from "../../container/image-volume.ts";
 import { ociHandler } from "../../container/oci/handler.ts";
 import { cgroupResources, pidsLimitFor } from "../../container/resources.ts";
@@ -10,8 +11,7 @@ import type { Runtime } from "../../container/runtime.ts";
 import { apparmorProfile } from "../../container/security/apparmor.ts";
 import { readSeccompProfile, seccompChoice } from "../../container/security/seccomp.ts";
 import { runtimeSpec } from "../../container/spec.ts";
-import { readUserDatabase } from "../../container/user.ts";
-import { availableCapabilities, podIdMappings, shownIds } from "../../container/user-namespace.ts";
+import { availableCapabilities, podIdMappings } from "../../container/user-namespace.ts";
 import { messageOf } from "../../errors.ts";
 import {
   type ContainerConfig,
@@ -21,10 +21,8 @@ import {
   type PodSandboxConfig,
 } from "../../gen/runtime/v1/api_pb.ts";
 import type { ImageRecord } from "../../image/images.ts";
-import { openImageVolume } from "../../launch/image-volume.ts";
 import { newListedFds } from "../../launch/listed-fds.ts";
 import type { ListedProgramTable } from "../../launch/program-listing.ts";
-import type { Fd } from "../../linux/fd.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import type { SandboxRecord } from "../../state/sandboxes.ts";
 import type { ContainerSpec } from "../manifest/container-fields.ts";
@@ -194,11 +192,10 @@ function resolved(
   const mappings = podIdMappings(sandbox);
   const seccomp = readSeccompProfile(seccompChoice(security));
   const apparmor = apparmorProfile("config.linux.security_context", security, runtime.securityModules);
-  using root = imageRoot(runtime, image, sandbox);
   const directory = join(runtime.paths.podsDir, SANDBOX_ID);
   const spec = runtimeSpec(withStandIns(config), {
     image: image.config,
-    user: containerUser(config, image, () => readUserDatabase(root)),
+    user: containerUser(config, image, () => imageUsers(runtime, image)),
     hostname: sandbox.hostname || runtime.hostname,
     files: {
       hosts: join(directory, "hosts"),
@@ -248,11 +245,4 @@ function withStandIns(config: ContainerConfig): ContainerConfig {
         }),
   );
   return { ...config, mounts };
-}
-
-/** The image's root, for its users: a detached mount that nothing can be written to. */
-function imageRoot(runtime: Runtime, image: ImageRecord, sandbox: PodSandboxConfig): Fd {
-  const lowerDirs = runtime.snapshotter.layerDirs(image.layers.map(({ chainId }) => chainId)).toReversed();
-  const volume = { lowerDirs, subPath: "", attributes: 0 };
-  return openImageVolume(volume, runtime.paths.rootMountPoint, shownIds(runtime, podIdMappings(sandbox)));
 }
