@@ -27,6 +27,8 @@ export interface Paths {
   /** An empty directory on which a container's root is attached, inside that container's mount namespace. */
   readonly rootMountPoint: string;
   readonly lockFile: string;
+  /** Which file of a cgroup that is not podrt's is changed at this moment. */
+  readonly borrowedCgroupFile: string;
   readonly configFile: string;
   /** Configurations for CNI plugins, unless the configuration names another directory. */
   readonly cniConfDir: string;
@@ -84,6 +86,7 @@ function layout(
     podsDir: join(runDir, "pods"),
     rootMountPoint: join(runDir, "root"),
     lockFile: join(runDir, "lock"),
+    borrowedCgroupFile: join(runDir, "borrowed-cgroup-file"),
     configFile,
     cniConfDir,
     instance,

@@ -17,6 +17,7 @@ import { probeUserNamespaces } from "../launch/user-namespace-probe.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { logger } from "../lib/logger.ts";
 import { daemonCapabilities } from "../linux/capability.ts";
+import { BorrowedFile } from "../linux/cgroup/borrowed-file.ts";
 import { type CgroupHost, detectCgroups } from "../linux/cgroup/host.ts";
 import { bootId } from "../linux/process.ts";
 import { openBridgeNetwork } from "../network/bridge.ts";
@@ -74,6 +75,8 @@ export function openRuntime(
     openBridgeNetwork({ config: config.network, leases, settings, log: logger }),
     cni,
   );
+  const cgroups = cgroupsFor(config);
+  const borrowed = new BorrowedFile(paths.borrowedCgroupFile);
   const runtime: Runtime = {
     paths,
     config,
@@ -93,7 +96,7 @@ export function openRuntime(
           log: logger,
         })
       : NO_NAME_SERVER,
-    cgroups: cgroupsFor(config),
+    cgroups: { ...cgroups, borrowed },
     systemd,
     events: newEvents((err) => logger.error({ err }, "a listener of events failed")),
     plugins,
@@ -115,6 +118,7 @@ export function openRuntime(
     await unpacker.close();
     await snapshotter.close();
     systemd.close();
+    borrowed.close();
   };
   return { runtime, settings, close };
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError } from "../../errors.ts";
-import { read, tryRead, tryWrite, write } from "./files.ts";
+import type { BorrowedFile } from "./borrowed-file.ts";
+import { read, write } from "./files.ts";
 import { type CgroupDirectories, type CgroupResources, directoryFor, type Setting } from "./resources.ts";
 
 /** The files that make the cpuset controller follow `resources`; the same in v1 and v2. */
@@ -23,15 +24,8 @@ export function cpusetSettings(cgroup: CgroupDirectories, resources: CgroupResou
  * lets them do the same. Where it does not, `inheritCpuset` writes it; for each such write the kernel goes through all
  * cpusets and processes of the machine. `parent`, which may be somebody else's, is afterwards as it was.
  */
-export function handDownCpuset(parent: string, make: () => void): void {
-  const file = `${parent}/cgroup.clone_children`;
-  const isOff = tryRead(file) === "0";
-  if (isOff) tryWrite(file, "1");
-  try {
-    make();
-  } finally {
-    if (isOff) tryWrite(file, "0");
-  }
+export function handDownCpuset(parent: string, borrowed: BorrowedFile, make: () => void): void {
+  borrowed.during(`${parent}/cgroup.clone_children`, "1", make);
 }
 
 /**

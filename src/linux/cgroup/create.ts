@@ -18,7 +18,7 @@ export function createCgroup(host: CgroupHost, layout: CgroupLayout): void {
   try {
     for (const { mountPoint, controllers } of host.hierarchies) {
       const directories = levels(mountPoint, layout.names);
-      if (controllers.includes("cpuset")) makeCpusets(mountPoint, directories, made);
+      if (controllers.includes("cpuset")) makeCpusets(host, mountPoint, directories, made);
       else makeDirectories(directories, made);
     }
     if (host.version === "v2") createUnified(host, layout, made);
@@ -29,9 +29,16 @@ export function createCgroup(host: CgroupHost, layout: CgroupLayout): void {
   }
 }
 
-function makeCpusets(mountPoint: string, directories: readonly string[], made: string[]): void {
+function makeCpusets(
+  { borrowed }: CgroupHost,
+  mountPoint: string,
+  directories: readonly string[],
+  made: string[],
+): void {
   const present = directories.toReversed().find(exists) ?? mountPoint;
-  handDownCpuset(present, () => makeDirectories(directories, made));
+  const make = () => makeDirectories(directories, made);
+  if (borrowed === undefined) make();
+  else if (present !== directories.at(-1)) handDownCpuset(present, borrowed, make);
   inheritCpuset(directories);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
 import { FailedPreconditionError } from "../../errors.ts";
+import type { BorrowedFile } from "./borrowed-file.ts";
 
 /** How this machine's control groups are laid out. */
 export interface CgroupHost {
@@ -12,6 +13,8 @@ export interface CgroupHost {
   readonly hierarchies: readonly CgroupHierarchy[];
   /** Mount point of the cgroup2 hierarchy, where there is one. */
   readonly unified?: string;
+  /** For who makes cgroups below those of others; without it new cpusets of v1 are written one by one. */
+  readonly borrowed?: BorrowedFile;
 }
 
 export interface CgroupHierarchy {

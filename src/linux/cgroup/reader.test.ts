@@ -4,6 +4,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NotFoundError } from "../../errors.ts";
+import { ERRNO } from "../abi/errno.ts";
+import { replaceKernel } from "../syscall.ts";
 import { CgroupReader, rowOf } from "./reader.ts";
 
 let root: string;
@@ -50,6 +52,28 @@ test("a file is kept open and tells what is in it now, however long", () => {
   reader.close();
   expect([openFiles(), kept.left]).toEqual([[], 5]);
   expect(reader.read("memory", "a")).toHaveLength(200_000);
+});
+
+test("a cgroup that is removed just when its file is opened is gone; another failure leaves nothing open", () => {
+  const { kept, reader } = newReader(5);
+  write("a", "first");
+  const failing = (call: string, errno: number) =>
+    replaceKernel((real) => ({
+      call: (name, args) => (name === call ? -errno : real.call(name, args)),
+    }));
+  let restore = failing("openat", ERRNO.ENODEV);
+  try {
+    expect(reader.tryRead("memory", "a")).toBeUndefined();
+  } finally {
+    restore();
+  }
+  restore = failing("pread64", ERRNO.EIO);
+  try {
+    expect(() => reader.tryRead("memory", "a")).toThrow("EIO");
+  } finally {
+    restore();
+  }
+  expect([openFiles(), kept.left]).toEqual([[], 5]);
 });
 
 test("what is beyond the allowance is opened and closed each time, and that which others give back is used", () => {

@@ -55,22 +55,28 @@ export class CgroupReader implements CgroupDirectories {
       this.#drop(name, known);
     }
     const directory = this.directory(controller);
-    const file = directory === undefined ? undefined : openIfThere(`${directory}/${name}`, O_RDONLY);
+    const file = directory === undefined ? undefined : openFile(`${directory}/${name}`);
     if (file === undefined) return undefined;
-    const text = textOf(file);
-    if (text === undefined || this.#kept.left <= 0) {
-      file.close();
-    } else {
-      this.#kept.left--;
-      this.#open ??= new Map();
-      this.#open.set(name, file);
+    let isKept = false;
+    try {
+      const text = textOf(file);
+      isKept = text !== undefined && this.#kept.left > 0;
+      if (isKept) this.#keep(name, file);
+      return text;
+    } finally {
+      if (!isKept) file.close();
     }
-    return text;
   }
 
   /** Closes what is kept open; reading goes on all the same. */
   close(): void {
     for (const [name, file] of this.#open ?? []) this.#drop(name, file);
+  }
+
+  #keep(name: string, file: Fd): void {
+    this.#kept.left--;
+    this.#open ??= new Map();
+    this.#open.set(name, file);
   }
 
   #drop(name: string, file: Fd): void {
@@ -80,14 +86,27 @@ export class CgroupReader implements CgroupDirectories {
   }
 }
 
+/** Undefined when it is not there, or its cgroup is removed between the look-up of its path and its opening. */
+function openFile(path: string): Fd | undefined {
+  try {
+    return openIfThere(path, O_RDONLY);
+  } catch (error) {
+    return undefinedIfRemoved(error);
+  }
+}
+
 /** Undefined when the cgroup was removed while the file was open. */
 function textOf(file: Fd): string | undefined {
   try {
     return readFromStart(file).trim();
   } catch (error) {
-    if (isErrno(error, "ENODEV")) return undefined;
-    throw error;
+    return undefinedIfRemoved(error);
   }
+}
+
+/** ENODEV is what kernfs says of a file whose cgroup is gone. */
+function undefinedIfRemoved(error: unknown): undefined {
+  if (!isErrno(error, "ENODEV")) throw error;
 }
 
 /** The number in the line `name value` of a text of such lines, as memory.stat is; undefined when there is none. */

@@ -177,7 +177,9 @@ function cgroupsOf(instance: string): string[] {
 
 /** Files of pods and containers. Images, the database and the configuration are meant to stay. */
 function filesOf(root: string, isServing: boolean): string[] {
-  const serving = isServing ? ["run/podrt.sock", "run/nri.sock", "run/lock"] : ["run/lock"];
+  const serving = isServing
+    ? ["run/podrt.sock", "run/nri.sock", "run/borrowed-cgroup-file", "run/lock"]
+    : ["run/lock"];
   const meant = [...serving, "run/pods", "run/root", "lib/containers", "lib/ingest", "lib/checkpoints"];
   return ["run", "lib/containers", "lib/ingest", "lib/checkpoints"]
     .map((name) => join(root, name))
