@@ -77,6 +77,42 @@ describe("run", () => {
     expect(deleted).toEqual(["demo"]);
   });
 
+  test("a second Ctrl-C kills more pods than may be asked for at a time, all of which stop slowly", async () => {
+    const names = Array.from({ length: 300 }, (_, index) => `demo-${index}`);
+    const [interrupt, insist] = [new AbortController(), new AbortController()];
+    const killed = new Set<string>();
+    let stopping = 0;
+    let looksMeanwhile = 0;
+    await using daemon = await startFakeDaemon({
+      pods: {
+        runPod: () => ({ pods: names.map((name) => ({ namespace: "default", name, uid: name })) }),
+        listPods: () => {
+          if (stopping > 0 && ++looksMeanwhile === 2) insist.abort();
+          return { pods: [] };
+        },
+        async deletePod({ name, graceSeconds }, { signal }) {
+          if (graceSeconds === 0) killed.add(name);
+          else {
+            stopping++;
+            await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+          }
+          return {};
+        },
+      },
+    });
+    const manifest = join(daemon.directory, "pod.yaml");
+    writeFileSync(manifest, "kind: Pod\n");
+    interrupt.abort();
+    const { exitCode, err } = await runCommand(daemon.socketPath, ["run", manifest], {
+      interrupted: interrupt.signal,
+      insisted: insist.signal,
+    });
+    expect(err).toBe("");
+    expect(exitCode).toBe(0);
+    expect(looksMeanwhile).toBeGreaterThanOrEqual(2);
+    expect([...killed].toSorted()).toEqual(names.toSorted());
+  });
+
   test("ends by itself with 1 when a pod failed", async () => {
     await using daemon = await startFakeDaemon({
       pods: {

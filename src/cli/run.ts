@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { CallOptions } from "@connectrpc/connect";
 import { DeadlineExceededError, FailedPreconditionError } from "../errors.ts";
 import type { PodName } from "../gen/podrt/v1/podrt_pb.ts";
 import type { Container } from "../gen/runtime/v1/api_pb.ts";
 import { sleep } from "../lib/deadline.ts";
+import { createGate } from "../lib/gate.ts";
 import { endCronJob } from "./apply.ts";
 import { type Daemon, isNotFound, openDaemon } from "./client.ts";
 import { ridingOutAbsence } from "./daemon-absence.ts";
@@ -22,6 +24,9 @@ import { runPods } from "./run-pods.ts";
 import { type Color, painter, sourceColors } from "./table.ts";
 import { troubleLine } from "./trouble-line.ts";
 import { UsageError } from "./usage-error.ts";
+
+/** Half of what may be asked by `fetch` at a time: who looks at the pods meanwhile is not to wait for their ends. */
+const REMOVALS_AT_ONCE = 128;
 
 interface Options extends RunImageOptions, JoinOptions {
   /** Seconds. */
@@ -160,26 +165,36 @@ async function removeAll(
   watch: () => Promise<unknown>,
 ): Promise<void> {
   let isGone = false;
-  const remove = async (grace: { graceSeconds?: number }) => {
-    const results = await Promise.allSettled(
-      names.map(({ namespace, name }) => daemon.pods.deletePod({ namespace, name, ...grace })),
-    );
-    for (const result of results) {
-      if (result.status === "rejected" && !isNotFound(result.reason)) throw result.reason;
-    }
-  };
-  const removal = remove({}).finally(() => {
+  const removal = removePods(daemon, io.insisted, names).finally(() => {
     isGone = true;
   });
   removal.catch(() => {});
-  io.insisted.addEventListener("abort", () => void remove({ graceSeconds: 0 }).catch(() => {}), {
-    once: true,
-  });
   while (!isGone) {
     await watch().catch(() => {});
     await Promise.race([removal.catch(() => {}), sleep(LOOK_MS)]);
   }
   await removal;
+}
+
+/** Once `insisted` aborts nobody waits for their ends any more: the daemon goes on with those, without their grace. */
+async function removePods(daemon: Daemon, insisted: AbortSignal, names: readonly PodName[]): Promise<void> {
+  const remove = async (grace: { graceSeconds?: number }, options: CallOptions = {}) => {
+    const gate = createGate(REMOVALS_AT_ONCE);
+    const results = await Promise.allSettled(
+      names.map(({ namespace, name }) =>
+        gate(() => daemon.pods.deletePod({ namespace, name, ...grace }, options)),
+      ),
+    );
+    for (const result of results) {
+      if (result.status === "rejected" && !isNotFound(result.reason)) throw result.reason;
+    }
+  };
+  try {
+    await remove({}, { signal: insisted });
+  } catch (error) {
+    if (!insisted.aborted) throw error;
+  }
+  if (insisted.aborted) await remove({ graceSeconds: 0 });
 }
 
 async function waitUntilRunning(

@@ -3,6 +3,7 @@ import type { Config } from "../config.ts";
 import { type ErrorKind, messageOf, PodrtError } from "../errors.ts";
 import { nodeOf } from "../gc/collect.ts";
 import type { Lease } from "../gc/leases.ts";
+import { createGate } from "../lib/gate.ts";
 import { logger } from "../lib/logger.ts";
 import { enterPhase } from "../lib/operation.ts";
 import type { Descriptor, Platform } from "../oci/manifest.ts";
@@ -288,23 +289,6 @@ async function download(
       throw restate(error, `blob ${wanted.digest} from ${hosts.slice(skip).join(", ")}: ${messageOf(error)}`);
     }
   }
-}
-
-/** Lets `width` pieces of work run at a time; the others wait in line. */
-function createGate(width: number): <T>(work: () => Promise<T>) => Promise<T> {
-  let free = width;
-  const waiting: (() => void)[] = [];
-  return async (work) => {
-    if (free > 0) free--;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next === undefined) free++;
-      else next();
-    }
-  };
 }
 
 /** Says of an error at which step of the pull it was. */
