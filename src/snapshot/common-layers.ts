@@ -12,7 +12,7 @@ import type { CommonLayer, LayerUsage } from "./snapshotter.ts";
 
 /** Ends the names of their directories, for people who look there. */
 const SUFFIX = "-common";
-/** Names that are known for the same layers; once that many have been made or tried, others do without. */
+/** Names that are known for the same layers; once that many have been made, others do without. */
 const MOST_FOR_LAYERS = 16;
 
 /**
@@ -24,7 +24,7 @@ export interface CommonLayers {
    * The directory, by its name, of `asked` above the layers `chainIds`, whose directories are `lowerDirs`, top first.
    * It is made when it is asked for the second time: that costs as much as several snapshots save, and most that are
    * asked for once are never asked for again. Undefined until then, where the layers have too many, and where it could
-   * not be made.
+   * not be made, which is tried again when it has been asked for twice more.
    */
   directory(
     asked: CommonLayer,
@@ -44,7 +44,7 @@ interface Known extends LayerUsage {
 interface Stack {
   readonly chainIds: readonly string[];
   /** By their names, in the order in which they were first asked for. */
-  readonly known: Map<string, "asked for once" | "failed" | Known>;
+  readonly known: Map<string, "asked for once" | Known>;
 }
 
 /** Below `layersDir`, in directories with names from `nextNumber`; `remove` deletes one, now or later. */
@@ -56,7 +56,7 @@ export function newCommonLayers(
   /** By the chain id of the top layer, which stands for all that are below it. */
   const stacks = new Map<string, Stack>();
 
-  function make({ make: fill }: CommonLayer, lowerDirs: readonly string[]): "failed" | Known {
+  function make({ make: fill }: CommonLayer, lowerDirs: readonly string[]): Known | undefined {
     const directory = `${nextNumber()}${SUFFIX}`;
     const unfinished = `${UNFINISHED_PREFIX}${directory}-${randomBytes(6).toString("hex")}`;
     const [upperDir, workDir] = [join(layersDir, unfinished, "upper"), join(layersDir, unfinished, "work")];
@@ -71,7 +71,7 @@ export function newCommonLayers(
       return { directory, sizeBytes, inodes };
     } catch (error) {
       logger.debug({ layers: lowerDirs[0], error: messageOf(error) }, "no common layer");
-      return "failed";
+      return undefined;
     } finally {
       remove(unfinished);
     }
@@ -84,7 +84,6 @@ export function newCommonLayers(
       stacks.set(top, stack);
       const { known } = stack;
       const found = known.get(asked.name);
-      if (found === "failed") return undefined;
       if (found === undefined) {
         const unmade = oldestUnmade(known);
         if (known.size === MOST_FOR_LAYERS && unmade !== undefined) known.delete(unmade);
@@ -94,8 +93,9 @@ export function newCommonLayers(
       const isThere = found !== "asked for once" && isDirectory(join(layersDir, found.directory));
       if (isThere) return found.directory;
       const made = make(asked, lowerDirs);
-      known.set(asked.name, made);
-      return made === "failed" ? undefined : made.directory;
+      if (made === undefined) known.delete(asked.name);
+      else known.set(asked.name, made);
+      return made?.directory;
     },
     forget(chainId) {
       const gone = [...stacks].filter(([, { chainIds }]) => chainIds.includes(chainId));

@@ -67,6 +67,28 @@ test("what a killed daemon left half done is deleted at the next start", async (
   }
 });
 
+test("a common layer that could not be made is made when it has been asked for twice more", async () => {
+  const root = mkdtempSync(join(tmpdir(), "podrt-overlay-"));
+  const { snapshotter } = openAt(root);
+  try {
+    await snapshotter.commitLayer("sha256:a", async () => ({ sizeBytes: 0, inodes: 1 }));
+    let attempts = 0;
+    const make = () => {
+      if (++attempts === 1) throw new Error("no space left");
+    };
+    const made: boolean[] = [];
+    for (const key of ["c1", "c2", "c3", "c4"]) {
+      const { commonDir } = await snapshotter.prepare(key, ["sha256:a"], { name: "etc", make });
+      made.push(commonDir !== undefined);
+    }
+    expect(made).toEqual([false, false, false, true]);
+    expect(attempts).toBe(2);
+  } finally {
+    await snapshotter.close();
+    rmSync(root, { recursive: true });
+  }
+});
+
 test("a layer whose removal cannot be made to last is a layer as before", async () => {
   const root = mkdtempSync(join(tmpdir(), "podrt-overlay-"));
   const paths = { layersDir: join(root, "layers"), containersDir: join(root, "containers") };

@@ -50,7 +50,7 @@ export interface Snapshotter {
   removeLayer(chainId: string): Promise<{ readonly freed: Promise<void> }>;
   listLayers(): string[];
   listSnapshots(): string[];
-  /** What all layers take on disk, common ones and those that are being deleted too; from memory. */
+  /** What all layers take on disk, common ones of images that are there and layers that are being deleted too; from memory. */
   usage(): Promise<DiskUsage>;
   /**
    * Measures what has been written to a snapshot, which takes long where that is much; callers at the same time
