@@ -55,7 +55,7 @@ const UNBINDABLE = mountAttr(0, 0, MS_UNBINDABLE);
 const COVERED = mountAttr(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, MS_PRIVATE);
 const BY_DESCRIPTOR = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
 
-/** So many paths are opened, five times each at most, before all that is closed at once. */
+/** So many paths are opened, four times each at most, before all that is closed at once. */
 const PATHS_AT_ONCE = 16;
 
 /**
@@ -98,7 +98,7 @@ export function maskPaths(
 /** Two detached mounts that nobody can copy: the null device, and a file system with nothing in it. */
 interface Covers {
   readonly file: number;
-  readonly directory: number;
+  readonly directory: Cell;
 }
 
 /*
@@ -152,11 +152,11 @@ function setAttributes(table: Table, mount: Cell, attributes: Uint8Array, name: 
 
 function makeCovers(table: Table, file: number, label: string | undefined): Covers {
   const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  const options = withContext(["mode=0755", "nr_inodes=16"], label);
+  const options = withContext(["mode=0755", "nr_inodes=1"], label);
   const empty = mountFilesystem(table, "tmpfs", options, attributes);
-  const directory = MONITOR_FD.spare;
   // Out of the way of `eachOf`.
-  table.step("keep the cover of directories", "dup3", [empty, directory, O_CLOEXEC]);
+  const keep = [empty, F_DUPFD_CLOEXEC, MONITOR_FD.spare];
+  const directory = table.answer("keep the cover of directories", "fcntl", keep);
   for (const cover of [file, directory]) {
     const operands = [cover, "", AT_EMPTY_PATH, UNBINDABLE, UNBINDABLE.length];
     table.step("let no cover be copied before it is attached", "mount_setattr", operands);

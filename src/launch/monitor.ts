@@ -13,7 +13,7 @@ export const MONITOR_FD = {
   low: 7,
   /** Descriptor i of a request arrives as `request + i`: 0 the image, 1 the reply pipe, 2.. the caller's. */
   request: 100,
-  /** From here to below `held`, behind all that a request brings; closed after it. */
+  /** From here on, behind all that a request brings, is what a child keeps out of the way of its own steps. */
   spare: 190,
   /** From here on programs keep descriptors for longer than their own request. */
   held: 256,
