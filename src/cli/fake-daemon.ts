@@ -15,7 +15,7 @@ import {
 import type { Io } from "./io.ts";
 import { runCli } from "./program.ts";
 
-/** A daemon for tests of the commands: real gRPC on a real socket, with answers that the test sets. */
+/** A daemon for tests of the commands: real calls on a real socket, with answers that the test sets. */
 export interface FakeDaemon extends AsyncDisposable {
   readonly directory: string;
   readonly socketPath: string;

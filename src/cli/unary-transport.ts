@@ -2,9 +2,7 @@
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import type { UniversalClientRequest, UniversalClientResponse } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
-
-/** The most that one message has, in either direction; the daemon's own bound. */
-const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+import { MAX_MESSAGE_BYTES } from "../cri/message-limit.ts";
 
 /** Disposing it ends the calls in progress. */
 export interface UnaryTransport extends Pick<Transport, "unary">, Disposable {}

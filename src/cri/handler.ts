@@ -17,14 +17,12 @@ import {
 } from "@connectrpc/connect-node";
 import { messageOf } from "../errors.ts";
 import { logger } from "../lib/logger.ts";
+import { MAX_MESSAGE_BYTES } from "./message-limit.ts";
 import { MAX_TIMER_MS } from "./timeout.ts";
 import { type TakeStream, unaryGrpc } from "./unary-grpc.ts";
 
 type Request = IncomingMessage | Http2ServerRequest;
 type Response = ServerResponse | Http2ServerResponse;
-
-/** Clients of the interface accept and send at most this much in one message. */
-export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
 const HEADER_TIMEOUT_UNITS_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000 };
 

@@ -15,7 +15,7 @@ import {
   VersionResponseSchema,
 } from "../gen/runtime/v1/api_pb.ts";
 import { logger } from "../lib/logger.ts";
-import { MAX_MESSAGE_BYTES } from "./handler.ts";
+import { MAX_MESSAGE_BYTES } from "./message-limit.ts";
 import { type CriServer, serveCri } from "./server.ts";
 
 const { level } = logger;

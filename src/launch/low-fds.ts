@@ -25,9 +25,11 @@ let places: readonly Fd[] = [];
 export function reserveLowFds(): void {
   if (nothing !== undefined) return;
   using device = open("/dev/null", O_RDWR);
-  const first = device.duplicate(FIRST);
-  places = Array.from({ length: PLACES }, () => first.duplicate(FIRST));
+  using made = new DisposableStack();
+  const first = made.use(device.duplicate(FIRST));
+  places = Array.from({ length: PLACES }, () => made.use(first.duplicate(FIRST)));
   nothing = first;
+  made.move();
 }
 
 /** Descriptors at low numbers, until it is disposed of. */

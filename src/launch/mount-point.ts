@@ -104,6 +104,7 @@ export function makeMountPoints(root: Fd, points: readonly MountPoint[]): void {
   }
 }
 
+/** Unlike `mkdirAllInRoot` it does not make what a dangling link names: a launch would not, either. */
 function makeDirectories(root: Fd, path: string): void {
   if (path === "/") return;
   makeDirectories(root, posix.dirname(path));

@@ -75,9 +75,9 @@ export function pipe(flags = 0): { read: Fd; write: Fd } {
 /** memfd_create(2), close-on-exec, with `content` written. */
 export function memfd(name: string, content: Uint8Array, flags = 0): Fd {
   const MFD_CLOEXEC = 1;
-  return orClosed(new Fd(syscall("memfd_create", name, MFD_CLOEXEC | flags)), ({ number }) =>
-    writeAll(number, content),
-  );
+  const made = new Fd(syscall("memfd_create", name, MFD_CLOEXEC | flags));
+  orClosed(made, () => writeAll(made.number, content));
+  return made;
 }
 
 /**
@@ -91,17 +91,18 @@ export function sealedMemfd(name: string, content: Uint8Array): Fd {
   const F_ADD_SEALS = 1033;
   // F_SEAL_SEAL, SHRINK, GROW, WRITE and EXEC of linux/fcntl.h: the last keeps it executable, whoever owns it.
   const SEALS = 0x1 | 0x2 | 0x4 | 0x8 | 0x20;
-  return orClosed(memfd(name, content, MFD_ALLOW_SEALING), ({ number }) => {
-    syscall("fchmod", number, 0o111);
-    syscall("fcntl", number, F_ADD_SEALS, SEALS);
+  const made = memfd(name, content, MFD_ALLOW_SEALING);
+  orClosed(made, () => {
+    syscall("fchmod", made.number, 0o111);
+    syscall("fcntl", made.number, F_ADD_SEALS, SEALS);
   });
+  return made;
 }
 
-/** The descriptor once `prepare` has succeeded; closed when that fails. */
-function orClosed(fd: Fd, prepare: (fd: Fd) => void): Fd {
+/** What `work` answers; when it fails, the descriptor is closed. */
+export function orClosed<T>(fd: Fd, work: () => T): T {
   try {
-    prepare(fd);
-    return fd;
+    return work();
   } catch (error) {
     fd.close();
     throw error;

@@ -11,19 +11,20 @@ let buffer: Buffer | undefined;
 
 /**
  * The text of a file that the kernel makes up, such as those of /proc and cgroups; a SyscallError where it cannot be
- * read. It ends after `mostBytes`, but not before what the kernel gives at once does. `readFileSync` takes a quarter of a megabyte of memory anew for each of these few bytes.
+ * read. It ends after `mostCharacters`, but not before what the kernel gives at once does. `readFileSync` takes a quarter
+ * of a megabyte of memory anew for each of these few bytes.
  */
 export function readKernelFile(
   path: string,
   directory = AT_FDCWD,
-  mostBytes = Number.POSITIVE_INFINITY,
+  mostCharacters = Number.POSITIVE_INFINITY,
 ): string {
   buffer ??= Buffer.alloc(CHUNK_BYTES);
   using file = open(path, O_RDONLY, 0, directory);
   let text = "";
   for (;;) {
     const count = syscall("read", file.number, buffer, buffer.length);
-    if (count === 0 || text.length >= mostBytes) return text;
+    if (count === 0 || text.length >= mostCharacters) return text;
     text += buffer.toString("utf8", 0, count);
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { O_DIRECTORY, O_RDONLY } from "./abi/fcntl.ts";
-import { type Fd, openIfThere } from "./fd.ts";
+import { type Fd, openIfThere, orClosed } from "./fd.ts";
 import { readKernelFile } from "./proc-file.ts";
 import { isAlive, type ProcessIdentity } from "./process.ts";
 import { isErrno } from "./syscall.ts";
@@ -18,15 +18,15 @@ export class ProcessDirectory {
     const directory = openIfThere(`/proc/${process.pid}`, O_RDONLY | O_DIRECTORY);
     if (directory === undefined) return undefined;
     // Looked at afterwards: then the number was the process's when its directory was opened.
-    if (isAlive(process)) return new ProcessDirectory(directory);
+    if (orClosed(directory, () => isAlive(process))) return new ProcessDirectory(directory);
     directory.close();
     return undefined;
   }
 
-  /** The text of one of its files, or somewhat more than its first `mostBytes`; undefined when the process has ended. */
-  read(name: string, mostBytes?: number): string | undefined {
+  /** The text of one of its files, or somewhat more than its first `mostCharacters`; undefined when the process has ended. */
+  read(name: string, mostCharacters?: number): string | undefined {
     try {
-      return readKernelFile(name, this.#directory.number, mostBytes);
+      return readKernelFile(name, this.#directory.number, mostCharacters);
     } catch (error) {
       // EINVAL: of a zombie, which is in no namespace any more.
       if (isErrno(error, "ENOENT", "ESRCH", "EINVAL")) return undefined;

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { sleep } from "../lib/deadline.ts";
 import { ERRNO } from "./abi/errno.ts";
 import { SIGNAL } from "./abi/signal.ts";
-import { Fd } from "./fd.ts";
+import { Fd, orClosed } from "./fd.ts";
 import { isReady, POLLIN } from "./poll.ts";
 import { readKernelFile } from "./proc-file.ts";
 import { SyscallError, syscall, trySyscall } from "./syscall.ts";
@@ -110,7 +110,7 @@ export function pin(identity: ProcessIdentity): Fd | undefined {
   if (NO_PROCESS.has(-result)) return undefined;
   if (result < 0) throw new SyscallError("pidfd_open", -result, `process ${identity.pid}`);
   const pidfd = new Fd(result);
-  if (isAlive(identity)) return pidfd;
+  if (orClosed(pidfd, () => isAlive(identity))) return pidfd;
   pidfd.close();
   return undefined;
 }

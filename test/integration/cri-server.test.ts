@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
-import { MAX_MESSAGE_BYTES } from "../../src/cri/handler.ts";
+import { MAX_MESSAGE_BYTES } from "../../src/cri/message-limit.ts";
 import { type CriServer, serveCri } from "../../src/cri/server.ts";
 import { RuntimeService } from "../../src/gen/runtime/v1/api_pb.ts";
 import { sleep } from "../../src/lib/deadline.ts";

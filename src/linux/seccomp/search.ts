@@ -26,7 +26,7 @@ const MOST_EXCEPTIONS = 3;
 /**
  * Leads to the target of the number in the accumulator; answers where it begins. A balanced tree of comparisons finds
  * a stretch of neighbouring ranges, in which the few numbers that differ from those around them are told apart one by
- * one. That takes fewer instructions than a tree of all ranges, and no more comparisons for one number.
+ * one. That takes fewer instructions than a tree of all ranges, and a comparison more for each of these few at most.
  */
 export function writeSearch(searches: Searches, ranges: readonly Range[], bits: ArgumentBits): Label {
   const stretches = stretchesOf(ranges);
