@@ -59,6 +59,7 @@ test.skipIf(cpuset === undefined)(
   },
 );
 
+// The same.
 test.skipIf(cpuset === undefined)(
   "a setting of the parent that a daemon was killed over is put back by the next one",
   async () => {
