@@ -14,8 +14,8 @@ import { join } from "node:path";
 import { buildDir } from "../fixtures/images/packages.ts";
 import { startImageRegistry } from "../fixtures/images/prepare.ts";
 import { busybox } from "../integration/harness/pods.ts";
+import { keepMachine } from "./as-found.ts";
 import { openCountedRegistry } from "./counted-registry.ts";
-import { keepFirewall } from "./firewall.ts";
 import { groups } from "./groups/all.ts";
 import { benchImages, COUNTED_HOST, LARGE_HOST } from "./large-image.ts";
 import { describeMachine } from "./machine.ts";
@@ -60,7 +60,7 @@ async function main(): Promise<void> {
   const wanted = groups.filter((group) => isWanted(group, isQuick));
   if (wanted.length === 0) throw new Error(`ROWS names none of ${groups.map(({ name }) => name).join(", ")}`);
   await using stack = new AsyncDisposableStack();
-  stack.defer(await keepFirewall());
+  stack.defer(await keepMachine());
   const registry = stack.use(await startImageRegistry());
   const hasLarge = wanted.some(({ needsLargeImages }) => needsLargeImages);
   if (hasLarge) note("making the large images, unless they are there");
