@@ -2,15 +2,9 @@
 import { FailedPreconditionError, NotFoundError } from "../errors.ts";
 import { nodeOf } from "../gc/collect.ts";
 import { digestOf } from "../oci/digest.ts";
+import { findManifest, type ImageDocument } from "../oci/find-manifest.ts";
 import { CONFIG_LIMIT_BYTES, type ImageSpec, LAYERS_LIMIT, parseImageSpec } from "../oci/image-spec.ts";
-import {
-  type Descriptor,
-  type ImageManifest,
-  MANIFEST_LIMIT_BYTES,
-  type Platform,
-  parseManifest,
-  selectManifest,
-} from "../oci/manifest.ts";
+import { type Descriptor, MANIFEST_LIMIT_BYTES, type Platform } from "../oci/manifest.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import { announceLayers } from "./awaited-layers.ts";
 import type { ContentStore } from "./content-store.ts";
@@ -48,7 +42,6 @@ export type Ensure = (
   role: "manifest" | "config" | "layer",
 ) => Promise<void>;
 
-export const INDEX_DEPTH_LIMIT = 3;
 const JOINS_LIMIT = 3;
 const LAYER_LIMIT_BYTES = 128 * 2 ** 30;
 
@@ -63,7 +56,16 @@ export async function planImage(
   platform: Platform,
   ensure: Ensure,
 ): Promise<ImagePlan> {
-  const { manifest, documents } = await findManifest(content, root, platform, ensure);
+  const read = async ({ digest, mediaType }: typeof root): Promise<ImageDocument> => ({
+    digest,
+    mediaType,
+    bytes: await content.read(digest, MANIFEST_LIMIT_BYTES),
+  });
+  const { manifest, documents } = await findManifest(await read(root), platform, async (named) => {
+    if (named.size > MANIFEST_LIMIT_BYTES) throw overLimit("the manifest", named, MANIFEST_LIMIT_BYTES);
+    await ensure(named, "manifest");
+    return read(named);
+  });
   const { config, layers } = manifest;
   if (layers.length > LAYERS_LIMIT) {
     throw new FailedPreconditionError(
@@ -77,8 +79,10 @@ export async function planImage(
   await ensure(config, "config");
   const spec = parseImageSpec(await content.read(config.digest, CONFIG_LIMIT_BYTES));
   checkPlatform(spec, platform);
-  const descriptors = [...documents, config, ...layers];
-  const sizes = new Map(descriptors.map(({ digest, size }) => [digest, size]));
+  const sizes = new Map([
+    ...documents.map(({ digest, bytes }) => [digest, bytes.length] as const),
+    ...[config, ...layers].map(({ digest, size }) => [digest, size] as const),
+  ]);
   return {
     id: config.digest,
     rootDigest: root.digest,
@@ -175,27 +179,6 @@ export function nodesOf(plan: ImagePlan): string[] {
     ...plan.blobs.map((digest) => nodeOf("blob", digest)),
     ...plan.layers.map(({ chainId }) => nodeOf("layer", chainId)),
   ];
-}
-
-async function findManifest(
-  content: ContentStore,
-  root: { readonly digest: string; readonly mediaType?: string | undefined },
-  platform: Platform,
-  ensure: Ensure,
-): Promise<{ manifest: ImageManifest; documents: { digest: string; size: number }[] }> {
-  const documents: { digest: string; size: number }[] = [];
-  let { digest, mediaType } = root;
-  for (let depth = 0; depth < INDEX_DEPTH_LIMIT; depth++) {
-    const bytes = await content.read(digest, MANIFEST_LIMIT_BYTES);
-    documents.push({ digest, size: bytes.length });
-    const document = parseManifest(bytes, mediaType);
-    if (document.kind === "manifest") return { manifest: document, documents };
-    const next = selectManifest(document, platform);
-    if (next.size > MANIFEST_LIMIT_BYTES) throw overLimit("the manifest", next, MANIFEST_LIMIT_BYTES);
-    await ensure(next, "manifest");
-    ({ digest, mediaType } = next);
-  }
-  throw new FailedPreconditionError(`the image is an index of indexes, more than ${INDEX_DEPTH_LIMIT} deep`);
 }
 
 function checkPlatform(spec: ImageSpec, platform: Platform): void {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Config } from "../config.ts";
-import { FailedPreconditionError } from "../errors.ts";
-import { type ImageManifest, type Platform, parseManifest, selectManifest } from "../oci/manifest.ts";
+import { findManifest } from "../oci/find-manifest.ts";
+import type { Platform } from "../oci/manifest.ts";
 import type { Reference } from "../oci/reference.ts";
-import { INDEX_DEPTH_LIMIT } from "./commit.ts";
 import type { ContentStore } from "./content-store.ts";
 import type { RegistryAuth } from "./registry-auth.ts";
 import { sessionFor } from "./registry-session.ts";
@@ -34,17 +33,10 @@ export async function previewImage(
   const count = (digest: string, size: number) => {
     if (!content.has(digest)) missing.set(digest, size);
   };
-  let answer = await session.manifest(reference.digest ?? (reference.tag as string), signal);
-  const { digest } = answer;
-  let manifest: ImageManifest | undefined;
-  for (let depth = 0; manifest === undefined; depth++) {
-    if (depth === INDEX_DEPTH_LIMIT)
-      throw new FailedPreconditionError(`the image is an index of indexes, more than ${depth} deep`);
-    count(answer.digest, answer.bytes.length);
-    const document = parseManifest(answer.bytes, answer.mediaType);
-    if (document.kind === "manifest") manifest = document;
-    else answer = await session.manifest(selectManifest(document, platform).digest, signal);
-  }
+  const read = (tagOrDigest: string) => session.manifest(tagOrDigest, signal);
+  const root = await read(reference.digest ?? (reference.tag as string));
+  const { manifest, documents } = await findManifest(root, platform, ({ digest }) => read(digest));
+  for (const { digest, bytes } of documents) count(digest, bytes.length);
   for (const blob of [manifest.config, ...manifest.layers]) count(blob.digest, blob.size);
-  return { digest, downloadBytes: [...missing.values()].reduce((sum, size) => sum + size, 0) };
+  return { digest: root.digest, downloadBytes: [...missing.values()].reduce((sum, size) => sum + size, 0) };
 }
