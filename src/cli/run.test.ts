@@ -133,4 +133,18 @@ describe("run", () => {
     expect(err).toBe("podrt: pod demo failed: container job ended with exit code 3\n");
     expect(exitCode).toBe(1);
   });
+
+  test("ends by itself with 0 when a pod failed of a Job that succeeded", async () => {
+    await using daemon = await startFakeDaemon({
+      pods: {
+        runPod: () => ({ pods: [{ namespace: "default", name: "demo", uid: "u1" }] }),
+        deletePod: () => ({}),
+      },
+    });
+    const name = { namespace: "default", name: "demo", uid: "u1" };
+    daemon.pods = [{ name, phase: "Failed", jobSucceeded: true }];
+    const manifest = join(daemon.directory, "job.yaml");
+    writeFileSync(manifest, "kind: Job\n");
+    expect(await runCommand(daemon.socketPath, ["run", manifest])).toMatchObject({ exitCode: 0, err: "" });
+  });
 });

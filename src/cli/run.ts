@@ -106,7 +106,7 @@ async function stay(
     for (const job of cronJobs) await endCronJob(daemon, job);
     await removeAll(daemon, io, names, watch);
   }
-  const failed = pods.filter(({ kept }) => kept?.phase === "Failed");
+  const failed = pods.filter(hasFailed);
   if (io.interrupted.aborted || failed.length === 0) return 0;
   throw new FailedPreconditionError(failed.map(failureOf).join("\n"));
 }
@@ -207,7 +207,7 @@ async function waitUntilRunning(
   const uids = new Set(names.map(({ uid }) => uid));
   for (;;) {
     const pods = (await takeInventory(daemon)).pods.filter(({ uid }) => uids.has(uid));
-    const failed = pods.filter(({ kept }) => kept?.phase === "Failed");
+    const failed = pods.filter(hasFailed);
     if (failed.length > 0) throw new FailedPreconditionError(failed.map(failureOf).join("\n"));
     const late = pods.filter((pod) => !isRunningWhole(pod));
     if (late.length === 0) return;
@@ -225,6 +225,11 @@ async function waitUntilRunning(
 
 function isDone({ kept }: PodEntry): boolean {
   return kept === undefined || kept.phase === "Succeeded" || kept.phase === "Failed";
+}
+
+/** A pod may fail of a Job that succeeds without it. */
+function hasFailed({ kept }: PodEntry): boolean {
+  return kept?.phase === "Failed" && !kept.jobSucceeded;
 }
 
 function isRunningWhole({ kept }: PodEntry): boolean {

@@ -206,3 +206,28 @@ test("a Job is over once enough of its pods have succeeded; the others are stopp
       .toSorted(),
   ).toEqual(["j-1 Succeeded", "j-2 Succeeded", "j-3 Succeeded"]);
 });
+
+test("a pod that failed knows whether its Job has succeeded without it", async () => {
+  runJob(
+    `completions: 2, parallelism: 2, completionMode: Indexed, backoffLimitPerIndex: 0, successPolicy: {rules: [{succeededIndexes: "1"}]}`,
+  );
+  await exit(3, { of: "j-0" });
+  await exit(0, { of: "j-0", container: "log" });
+  await hasFailed("j-0");
+  expect(pod("j-0")?.jobSucceeded).toBe(false);
+  await exit(0, { of: "j-1" });
+  await exit(0, { of: "j-1", container: "log" });
+  await until(() => pod("j-0")?.jobSucceeded === true, "the other was enough");
+  expect(pod("j-0")?.phase).toBe("Failed");
+});
+
+test("of pods that take from a queue, one that succeeds is enough for the Job", async () => {
+  runJob("parallelism: 2, backoffLimit: 0");
+  await exit(0, { of: "j-1" });
+  await exit(0, { of: "j-1", container: "log" });
+  await until(() => pod("j-1")?.phase === "Succeeded", "one has seen the end of the queue");
+  await exit(3, { of: "j-0" });
+  await exit(0, { of: "j-0", container: "log" });
+  await until(() => pod("j-0")?.phase === "Failed", "the other fails");
+  expect(pod("j-0")?.jobSucceeded).toBe(true);
+});

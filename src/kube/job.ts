@@ -113,6 +113,13 @@ function verdictOn(record: PodRecord): FailureVerdict | undefined {
   return hasEndedBadly ? failureVerdict(record) : undefined;
 }
 
+/** Whether the Job of a pod has succeeded, which it may have with pods that have failed: others were enough for it. */
+export function hasJobSucceeded(record: PodRecord, others: readonly PodRecord[]): boolean {
+  const { job } = record.pod;
+  if (job === undefined) return false;
+  return job.isQueue ? others.some(hasSucceeded) : hasEnough(record, others);
+}
+
 function hasEnough(record: PodRecord, others: readonly PodRecord[]): boolean {
   const { successRules } = record.pod.job!;
   if (successRules === undefined) return false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isOver, mayRun, sidecarsOf, stepsOf } from "./container-order.ts";
-import { jobStep } from "./job.ts";
+import { hasJobSucceeded, jobStep } from "./job.ts";
 import type { ContainerView, Lifecycle, SandboxView } from "./lifecycle.ts";
 import type { ContainerSpec } from "./manifest/container-fields.ts";
 import type { Pod } from "./pod.ts";
@@ -47,6 +47,8 @@ export interface PodStatus {
   readonly initContainers: readonly ContainerStatus[];
   /** When what failed for the pod as a whole is tried again, as Clock.nowMs() counts; 0 when nothing waits. */
   readonly nextTryAtMs: number;
+  /** The Job that it is of has succeeded, whatever became of this pod. */
+  readonly jobSucceeded: boolean;
 }
 
 export interface StatusDeps {
@@ -82,6 +84,7 @@ export function podStatus(
     containers,
     initContainers,
     nextTryAtMs: record.ending === undefined ? (trouble?.notBeforeMs ?? record.retryAtMs ?? 0) : 0,
+    jobSucceeded: hasJobSucceeded(record, others),
   };
 }
 

@@ -29,6 +29,7 @@ function podMessage(status: PodStatus): MessageInitShape<typeof PodSchema> {
     permissions: [...(status.pod.permissions ?? [])],
     initContainers: status.initContainers.map(containerMessage),
     nextTryAtMs: wholeMs(status.nextTryAtMs),
+    jobSucceeded: status.jobSucceeded,
     services: (status.pod.objects?.services ?? []).map(({ name, ports = [] }) => ({
       name,
       ports: ports.map((port) => ({ ...port, target: String(port.target) })),
